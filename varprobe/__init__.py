@@ -1,0 +1,1 @@
+"""Variance of activations and gradients through deep networks, before training."""

@@ -1,0 +1,29 @@
+"""One lookup for everything that has a name, so that every near miss is answered in the same words."""
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import TypeVar
+
+from varprobe.errors import RequestError
+
+__all__ = ["did_you_mean", "lookup"]
+
+T = TypeVar("T")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A clause to append to an error: the nearest known name, or all of them where they are few."""
+    known = list(known)
+    near = get_close_matches(name.lower(), known, n=1, cutoff=0.6)
+    clause = f"; did you mean {near[0]!r}?" if near else ""
+    if len(known) <= 12:
+        clause += f" (allowed: {', '.join(known)})"
+    return clause
+
+
+def lookup(registry: Mapping[str, T], name: str, what: str, see: str = "") -> T:
+    """`registry[name]`, or a RequestError that says what was meant and where all names are listed."""
+    if name in registry:
+        return registry[name]
+    hint = f"; `{see}` shows all" if see and len(registry) > 12 else ""
+    raise RequestError(f"unknown {what} {name!r}{did_you_mean(name, registry)}{hint}")
