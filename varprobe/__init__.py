@@ -1,1 +1,48 @@
-"""Variance of activations and gradients through deep networks, before training."""
+"""Can a signal get through this network, forward and back, before anyone trains it?
+
+    import varprobe as vp
+    ds = vp.sweep(depth=50, act="relu")
+    print(vp.diagnose(ds))
+
+Names are loaded when they are first used, so that importing the package imports neither jax, xarray nor matplotlib.
+"""
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+__version__ = version("varprobe")
+
+HOMES = {
+    "MachineError": "varprobe.errors",
+    "RequestError": "varprobe.errors",
+    "build": "varprobe.build",
+    "diagnose": "varprobe.diagnosis",
+    "open_run": "varprobe.runs",
+    "plot_variance": "varprobe.plots",
+    "select": "varprobe.results",
+    "sweep": "varprobe.sweep",
+}
+
+__all__ = list(HOMES)
+
+if TYPE_CHECKING:
+    from varprobe.build import build
+    from varprobe.diagnosis import diagnose
+    from varprobe.errors import MachineError, RequestError
+    from varprobe.plots import plot_variance
+    from varprobe.results import select
+    from varprobe.runs import open_run
+    from varprobe.sweep import sweep
+
+
+def __getattr__(name: str) -> Any:
+    if name not in HOMES:
+        raise AttributeError(f"module 'varprobe' has no attribute {name!r}")
+    value = getattr(import_module(HOMES[name]), name)
+    globals()[name] = value  # also in place of the submodule of the same name (build, sweep)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *HOMES])

@@ -1,0 +1,82 @@
+"""Random bits, once per layer, and the distributions that are functions of them.
+
+`random_bits` equals `jax.random.bits`, and `normal`, `uniform` and `truncated_normal` of those bits equal the draws of
+jax.random in float32 with the same key, bit for bit. One set of bits therefore serves every initializer, and each of
+them still gets the numbers that `jax.nn.initializers` would have given it.
+
+On CPU jax lowers its threefry to a rolled loop of 9 ns an element; the same 20 rounds written out below run 6 times
+faster. On GPU and TPU jax's own is already fast and is used.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float, UInt32
+
+__all__ = ["keys_of", "layer_keys", "normal", "random_bits", "truncated_normal", "uniform", "unit_interval"]
+
+ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+PARITY = np.uint32(0x1BD11BDA)
+SQRT2 = np.float32(np.sqrt(2))
+
+
+def keys_of(root_seed: int, seed: int) -> dict[str, Array]:
+    """The four streams of one seed: `weights`, `biases`, `data` and `loss` (cotangent or labels)."""
+    key = jax.random.fold_in(jax.random.key(root_seed, impl="threefry2x32"), seed)
+    return {name: jax.random.fold_in(key, i) for i, name in enumerate(("weights", "biases", "data", "loss"))}
+
+
+def layer_keys(key: Array, first: int, count: int) -> Array:
+    """Keys of layers first, first + 1, ...: fold_in(key, layer), shape (count,)."""
+    return jax.vmap(lambda layer: jax.random.fold_in(key, layer))(jnp.arange(first, first + count))
+
+
+def random_bits(key: Array, shape: tuple[int, ...]) -> UInt32[Array, "..."]:
+    """The same uint32 as `jax.random.bits(key, shape)` for a threefry key."""
+    return lax.platform_dependent(
+        key, cpu=lambda k: unrolled_bits(k, shape), default=lambda k: jax.random.bits(k, shape, jnp.uint32)
+    )
+
+
+def unrolled_bits(key: Array, shape: tuple[int, ...]) -> UInt32[Array, "..."]:
+    """Threefry-2x32 (Salmon et al. 2011) of the counters 0..size-1, both output words xored, as jax does."""
+    size = int(np.prod(shape))
+    if size >= 2**32:
+        raise ValueError(f"{size} random numbers in one array; at most 2^32 are supported")
+    k0, k1 = jax.random.key_data(key)
+    schedule = (k0, k1, k0 ^ k1 ^ PARITY)
+    x1 = lax.iota(jnp.uint32, size) + schedule[1]
+    x0 = jnp.zeros_like(x1) + schedule[0]
+    for i in range(5):
+        for r in ROTATIONS[i % 2]:
+            x0 = x0 + x1
+            x1 = x0 ^ ((x1 << np.uint32(r)) | (x1 >> np.uint32(32 - r)))
+        x0 = x0 + schedule[(i + 1) % 3]
+        x1 = x1 + schedule[(i + 2) % 3] + np.uint32(i + 1)
+    # The barrier keeps erf_inv out of this loop, which would no longer vectorize with it.
+    return lax.optimization_barrier((x0 ^ x1).reshape(shape))
+
+
+def unit_interval(bits: UInt32[Array, "..."]) -> Float[Array, "..."]:
+    """U[0, 1): the upper 23 bits as the mantissa of a number in [1, 2), minus 1."""
+    return lax.bitcast_convert_type((bits >> np.uint32(9)) | np.uint32(0x3F800000), jnp.float32) - np.float32(1)
+
+
+def uniform(bits: UInt32[Array, "..."], low: float = -1.0, high: float = 1.0) -> Float[Array, "..."]:
+    """U[low, high); variance (high - low)^2 / 12."""
+    a, b = np.float32(low), np.float32(high)
+    return jnp.maximum(a, unit_interval(bits) * (b - a) + a)
+
+
+def normal(bits: UInt32[Array, "..."]) -> Float[Array, "..."]:
+    """N(0, 1)."""
+    return SQRT2 * lax.erf_inv(uniform(bits, np.nextafter(np.float32(-1), np.float32(0)), 1.0))
+
+
+def truncated_normal(bits: UInt32[Array, "..."]) -> Float[Array, "..."]:
+    """N(0, 1) truncated to (-2, 2); its standard deviation is 0.87962566103423978."""
+    edge = lax.erf(np.float32(2) / SQRT2)
+    inside = np.nextafter(np.float32(2), np.float32(0))
+    u = jnp.maximum(-edge, unit_interval(bits) * (edge + edge) - edge)
+    return jnp.clip(SQRT2 * lax.erf_inv(u), -inside, inside)

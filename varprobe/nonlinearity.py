@@ -1,0 +1,63 @@
+"""phi and phi' of a signal with an unbounded exponent.
+
+In the middle range phi is computed as it is. Where a net's signal is far out or near zero, its measured slopes stand in
+for it: there the two differ by less than the dtype resolves. An activation without slopes (relu_squared) runs in range,
+and leaves it as infinity or zero.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from varprobe.extended import Signal, scale
+from varprobe.moments import wide
+from varprobe.program import Numbers, Phi, Program
+
+__all__ = ["activate"]
+
+EDGE = {"float64": 60}
+EDGE_FLOAT32 = 40
+LAST = 126
+
+
+def value_and_slope(phi: Phi, parameters: dict[str, Array], x: Array) -> tuple[Array, Array]:
+    """phi(x) and phi'(x), elementwise; the function's own derivative rule is respected."""
+    shaped = {name: value.astype(x.dtype)[:, None, None] for name, value in parameters.items()}
+    y, pullback = jax.vjp(lambda x: phi.function(x, **dict(phi.static), **shaped), x)
+    return y, pullback(jnp.ones_like(y))[0]
+
+
+def lines(m: Float[Array, "nets batch units"], slopes: Float[Array, "nets 2"]) -> Float[Array, "nets batch units"]:
+    """slopes[0] m below zero, slopes[1] m above."""
+    left, right = slopes[:, 0, None, None].astype(m.dtype), slopes[:, 1, None, None].astype(m.dtype)
+    return m * jnp.where(m > 0, right, left)
+
+
+def activate(program: Program, phi: Phi, numbers: Numbers, z: Signal) -> tuple[Signal, Float[Array, "nets batch units"]]:
+    """(phi(z), phi'(z)); z has its largest magnitude in [1, 2) unless ranges are real."""
+    if program.real_range:
+        y, slope = value_and_slope(phi, numbers.parameters, z.m)
+        return Signal(y, z.e), slope
+    m = wide(z.m)
+    if phi.homogeneous:
+        y, slope = value_and_slope(phi, numbers.parameters, m)
+        return Signal(y, z.e), slope
+    edge = EDGE.get(program.dtype, EDGE_FLOAT32)
+    low = -edge if phi.near else -LAST
+    high = edge if phi.far or phi.bounded else LAST
+    x = scale(m, jnp.clip(z.e, low, high))
+    if not phi.near:
+        x = jnp.where((z.e < low)[:, None, None], 0, x)
+    y, slope = value_and_slope(phi, numbers.parameters, x)
+    e = jnp.zeros_like(z.e)
+    if phi.near:
+        is_near = z.e < low
+        y = jnp.where(is_near[:, None, None], lines(m, numbers.near), y)
+        e = jnp.where(is_near, z.e, e)
+    if phi.far:
+        is_far = z.e > high
+        y = jnp.where(is_far[:, None, None], lines(m, numbers.far), y)
+        e = jnp.where(is_far, z.e, e)
+    if not (phi.far or phi.bounded):
+        y = jnp.where((z.e > high)[:, None, None], jnp.inf, y)
+    return Signal(y, e), slope

@@ -1,0 +1,83 @@
+"""Curves: the seed mean of a log10 statistic against the layer, with its deviation, followed as the signal runs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float, Int
+
+from varprobe.plots.quantities import QUANTITIES, variable
+
+__all__ = ["Curve", "Lost", "read_curves"]
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Where a signal became exactly zero, or infinite, and in how many of the seeds."""
+
+    layer: int
+    infinite: bool
+    seeds: int
+    of: int
+
+    def __str__(self) -> str:
+        what = r"$\infty$" if self.infinite else "0"
+        share = "" if self.seeds == self.of else f" ({self.seeds} of {self.of} seeds)"
+        return f"{what} at layer {self.layer}{share}"
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """One configuration's log10 statistic, under the name that the figure gives it.
+
+    `mean` is the mean over seeds and `deviation` their standard deviation (one degree of freedom less than
+    seeds; None where there is one seed). Both are NaN where the quantity does not exist and from `lost` on.
+    """
+
+    name: str
+    layer: Int[np.ndarray, " layer"]
+    mean: Float[np.ndarray, " layer"]
+    deviation: Float[np.ndarray, " layer"] | None
+    backward: bool
+    lost: Lost | None
+
+    @property
+    def drawn(self) -> Int[np.ndarray, " finite"]:
+        """Indices of the finite points, in the order of the signal: from the loss down where it runs backward."""
+        finite = np.flatnonzero(np.isfinite(self.mean))
+        return finite[::-1] if self.backward else finite
+
+    @property
+    def end(self) -> tuple[int, float] | None:
+        """Layer and log10 value where the signal arrives; None where no point is finite."""
+        drawn = self.drawn
+        return (int(self.layer[drawn[-1]]), float(self.mean[drawn[-1]])) if drawn.size else None
+
+
+def read_curves(ds: xr.Dataset, quantity: str, statistic: str, names: Sequence[str]) -> list[Curve]:
+    """One curve for each config of the dataset, in order, with the names given."""
+    array = variable(ds, quantity, statistic)
+    layer = np.asarray(array["layer"].values, dtype=int)
+    backward = QUANTITIES[quantity].backward
+    every = np.asarray(array.values, dtype=float)
+    return [summarize(name, layer, seeds, backward) for name, seeds in zip(names, every, strict=True)]
+
+
+def summarize(
+    name: str, layer: Int[np.ndarray, " layer"], values: Float[np.ndarray, "seed layer"], backward: bool
+) -> Curve:
+    """The curve of one config. Seeds that are NaN throughout were never run and do not count."""
+    values = values[~np.isnan(values).all(axis=1)]
+    seeds = len(values)
+    if seeds == 0:
+        return Curve(name, layer, np.full(layer.shape, np.nan), None, backward, None)
+    lost = None
+    infinite = np.isinf(values)
+    if infinite.any():
+        there = np.flatnonzero(infinite.any(axis=0))
+        at = there[-1] if backward else there[0]
+        lost = Lost(int(layer[at]), bool((values[:, at] == np.inf).any()), int(infinite[:, at].sum()), seeds)
+        values = np.where(layer <= layer[at] if backward else layer >= layer[at], np.nan, values)
+    deviation = values.std(axis=0, ddof=1) if seeds > 1 else None
+    return Curve(name, layer, values.mean(axis=0), deviation, backward, lost)

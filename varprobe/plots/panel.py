@@ -1,0 +1,118 @@
+"""A panel: the curves of one quantity on one axes, which everything beside and upon them asks where they run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+
+from varprobe.plots.curves import Curve
+from varprobe.plots.groups import Group
+from varprobe.plots.limits import leaves
+from varprobe.plots.logaxis import LayerLocator, exponent_axis
+from varprobe.plots.quantities import Quantity, axis_label
+from varprobe.plots.style import LINE_WIDTH, tidy
+
+__all__ = ["Panel", "draw_panel"]
+
+SHORT = 3
+"""Nets of up to so many layers get a marker at each, since their curves are a point or a stroke."""
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """An axes and what is drawn in it: for each group, in the order of the groups, the curves of its names."""
+
+    ax: Axes
+    quantity: Quantity
+    groups: Sequence[Group]
+    curves: Sequence[Sequence[Curve]]
+
+    def leaves(self, group: int) -> int:
+        """1 or -1 if the curves of the group end above or below the axes, 0 if inside."""
+        return leaves(self.curves[group][0], *self.ax.get_ylim())
+
+    def end(self, group: int) -> Float[np.ndarray, "2"]:
+        """Where the curves of the group end, in pixels; far below the axes where there is no point to draw."""
+        ends = [curve.end for curve in self.curves[group] if curve.end]
+        if not ends or self.curves[group][0].lost:
+            return np.array([self.edge, -1e6])
+        return self.ax.transData.transform(np.mean(ends, axis=0))
+
+    @property
+    def edge(self) -> float:
+        """The side of the axes, in pixels, where the signal arrives: right, or left where it runs backward."""
+        box = self.ax.bbox
+        return float(box.x0 if self.quantity.backward else box.x1)
+
+    def path(self, curve: Curve) -> Float[np.ndarray, "points 2"]:
+        """The curve as far as the axes show it, and on to where it is lost, in the order of the signal.
+
+        The points are a pixel or less apart.
+        """
+        corners = np.column_stack([curve.layer, curve.mean])[curve.drawn]
+        if curve.lost and len(corners):
+            corners = np.vstack([corners, (curve.lost.layer, self.ax.get_ylim()[int(curve.lost.infinite)])])
+        corners = self.ax.transData.transform(corners)
+        strokes = [corners[:1]]
+        for start, stop in zip(corners[:-1], corners[1:], strict=True):
+            steps = 1 + int(np.abs(stop - start).max())
+            strokes.append(start + (stop - start) * np.linspace(0, 1, steps + 1)[1:, None])
+        points = np.concatenate(strokes)
+        box = self.ax.bbox
+        return points[(points[:, 1] >= box.y0 - 0.5) & (points[:, 1] <= box.y1 + 0.5)]
+
+
+def draw_panel(panel: Panel, limits: tuple[float, float], statistic: str, last_row: bool, stacked: bool) -> None:
+    """Draw bands and curves, set the limits and dress the axes; labels and arrows come after the layout."""
+    ax, backward = panel.ax, panel.quantity.backward
+    layers = np.concatenate([c.layer[c.drawn] for curves in panel.curves for c in curves] or [np.arange(2)])
+    lost = [c.lost.layer for curves in panel.curves for c in curves if c.lost]
+    layers = np.concatenate([layers, np.array(lost, dtype=int)])
+    first, last = (int(layers.min()), int(layers.max())) if layers.size else (0, 1)
+    deepest = last - first
+    for group, curves in zip(panel.groups, panel.curves, strict=True):
+        for curve in curves:
+            draw_curve(ax, curve, group, marked=deepest <= SHORT)
+    pad = 0.0 if deepest > SHORT else max(0.08 * deepest, 0.25)
+    ax.set_xlim(first - pad, last + pad)
+    ax.set_ylim(*limits)
+    ax.xaxis.set_major_locator(LayerLocator(first, last))
+    exponent_axis(ax)
+    tidy(ax)
+    ax.set_ylabel(axis_label(panel.quantity, statistic, "\n" if stacked else "  "))
+    if last_row:
+        ax.set_xlabel(r"layer $\ell$")
+    if backward:
+        ax.yaxis.tick_right()
+        ax.yaxis.set_label_position("right")
+    ax.spines["left" if backward else "right"].set_visible(False)
+
+
+def draw_curve(ax: Axes, curve: Curve, group: Group, marked: bool) -> None:
+    """One curve over its band."""
+    look, alone = group.look, curve.drawn.size == 1
+    if curve.deviation is not None:
+        ax.fill_between(
+            curve.layer,
+            curve.mean - curve.deviation,
+            curve.mean + curve.deviation,
+            color=look.color,
+            alpha=0.22 / len(group.names) ** 0.5,
+            linewidth=0,
+            zorder=1.5,
+        )
+    ax.plot(
+        curve.layer,
+        curve.mean,
+        color=look.color,
+        linestyle=look.linestyle,
+        linewidth=LINE_WIDTH,
+        marker="o" if marked or alone else "",
+        markersize=3,
+        dash_capstyle="butt",
+        solid_capstyle="butt",
+        label=curve.name,
+        zorder=2.5,
+    )

@@ -1,0 +1,63 @@
+"""What can be drawn: the quantities and statistics of a dataset, their symbols, and which way the signal runs."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from varprobe.errors import RequestError
+from varprobe.names import lookup
+
+__all__ = ["QUANTITIES", "STATISTICS", "Quantity", "axis_label", "measured", "variable"]
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A signal of the network: its plural, its symbol in math text, and whether it runs toward the input."""
+
+    name: str
+    plural: str
+    symbol: str
+    backward: bool
+
+
+QUANTITIES = {
+    "activation": Quantity("activation", "activations", r"h_\ell", backward=False),
+    "preactivation": Quantity("preactivation", "preactivations", r"z_\ell", backward=False),
+    "gradient": Quantity("gradient", "gradients", r"\partial\mathcal{L}/\partial z_\ell", backward=True),
+    "weight_gradient": Quantity(
+        "weight gradient", "weight gradients", r"\partial\mathcal{L}/\partial W_\ell", backward=True
+    ),
+}
+
+STATISTICS = {
+    "var": ("variance", r"\mathrm{{Var}}[{0}]"),
+    "ms": ("mean square", r"\mathrm{{E}}[({0})^2]"),
+    "absmax": ("largest magnitude", r"\max|{0}|"),
+}
+
+
+def axis_label(quantity: Quantity, statistic: str, between: str = "  ") -> str:
+    """The words and the formula, such as `gradient variance  Var[dL/dz]`, in math text."""
+    words, formula = lookup(STATISTICS, statistic, "statistic")
+    return f"{quantity.name} {words}{between}${formula.format(quantity.symbol)}$"
+
+
+def variable(ds: xr.Dataset, quantity: str, statistic: str) -> xr.DataArray:
+    """`{quantity}_log10_{statistic}` with dims (config, seed, layer), or a RequestError where it was not measured."""
+    lookup(QUANTITIES, quantity, "quantity")
+    lookup(STATISTICS, statistic, "statistic")
+    name = f"{quantity}_log10_{statistic}"
+    if not measured(ds, quantity, statistic):
+        raise RequestError(f"there is no {name} in this dataset: a forward-only run has no gradients", "quantity")
+    array = ds[name]
+    for dim in ("config", "seed"):
+        if dim not in array.dims:
+            array = array.expand_dims(dim)
+    return array.transpose("config", "seed", "layer")
+
+
+def measured(ds: xr.Dataset, quantity: str, statistic: str = "var") -> bool:
+    """Whether the dataset holds any value of it."""
+    name = f"{quantity}_log10_{statistic}"
+    return name in ds and not bool(np.isnan(ds[name].values).all())

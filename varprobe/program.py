@@ -1,0 +1,105 @@
+"""What a compiled cell is specialized to, and the numbers that it takes at run time.
+
+A `Program` is hashable and holds shapes and functions only: nets that differ in scales, means or an activation's numeric
+parameter run through the same compiled code. `Numbers` are those differences, one column a net.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from jaxtyping import Array, Float, Int
+
+from varprobe.bases import Base
+
+__all__ = ["Block", "LayerNumbers", "Numbers", "Phi", "Program", "Segment", "segments_of"]
+
+LossName = Literal["cotangent", "mse", "cross_entropy"]
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Consecutive layers of one shape, run as one scan: layers first .. first + count - 1."""
+
+    first: int
+    count: int
+    fan_in: int
+    fan_out: int
+
+
+def segments_of(widths: tuple[int, ...], cuts: frozenset[int] = frozenset()) -> tuple[Segment, ...]:
+    """Segments of a stack with widths (input, layer 1, ..., layer L); a new one starts at each layer in `cuts`."""
+    starts = sorted({1} | {c for c in cuts if 1 <= c < len(widths)} | {
+        layer for layer in range(2, len(widths))
+        if (widths[layer - 1], widths[layer]) != (widths[layer - 2], widths[layer - 1])
+    })
+    ends = [*starts[1:], len(widths)]
+    return tuple(Segment(a, b - a, widths[a - 1], widths[a]) for a, b in zip(starts, ends, strict=True))
+
+
+@dataclass(frozen=True)
+class Phi:
+    """An activation as compiled code knows it: the function and which asymptotes may stand in for it."""
+
+    function: Callable[..., Array]
+    static: tuple[tuple[str, Any], ...]
+    numeric: tuple[str, ...]
+    near: bool
+    far: bool
+    bounded: bool
+    homogeneous: bool
+
+
+@dataclass(frozen=True)
+class Block:
+    """Nets that differ in numbers only. The tuples have one entry a segment."""
+
+    nets: int
+    phi: Phi
+    weights: tuple[Base, ...]
+    has_mean: tuple[bool, ...]
+    biases: tuple[Base | None, ...]
+    readout: Base | None = None
+
+
+@dataclass(frozen=True)
+class Program:
+    """One compiled function: `nets` stacks of one shape, one seed."""
+
+    segments: tuple[Segment, ...]
+    batch: int
+    blocks: tuple[Block, ...]
+    loss: LossName = "cotangent"
+    outputs: int = 0
+    dtype: str = "float32"
+    real_range: bool = False
+    forward_only: bool = False
+    keep_weights: bool = True
+
+    @property
+    def depth(self) -> int:
+        """Number of weight layers."""
+        return sum(s.count for s in self.segments)
+
+    def bases(self, segment: int) -> tuple[Base, ...]:
+        """The distinct bases of a segment, in the order of the blocks."""
+        return tuple(dict.fromkeys(block.weights[segment] for block in self.blocks))
+
+
+class LayerNumbers(NamedTuple):
+    """W = (mean + scale * base) * 2^e of each layer and net, mean and scale of magnitude below 1."""
+
+    scale: Float[Array, "layers nets"]
+    mean: Float[Array, "layers nets"]
+    e: Int[Array, "layers nets"]
+
+
+class Numbers(NamedTuple):
+    """All that tells the nets of a block apart."""
+
+    weights: tuple[LayerNumbers, ...]
+    biases: tuple[LayerNumbers, ...]
+    readout: LayerNumbers | None
+    parameters: dict[str, Float[Array, " nets"]]
+    near: Float[Array, "nets 2"]
+    far: Float[Array, "nets 2"]

@@ -1,0 +1,120 @@
+"""From cells' tables to the dataset: the one module that knows about dims and coordinates."""
+
+import json
+from collections.abc import Iterable
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from varprobe.configs import Config, Request
+
+__all__ = ["COORDINATES", "dataset", "select", "variable_names"]
+
+COORDINATES = ("arch", "act", "init", "bias", "norm", "depth", "width", "batch", "loss", "dtype")
+"""Always on `config`, swept or not."""
+
+QUANTITIES = ("preactivation", "activation", "gradient", "weight_gradient")
+STATISTICS = {
+    "log10_ms": "log10 of the mean square over batch and units",
+    "log10_var": "log10 of the variance about the mean over batch and units",
+    "mean_over_rms": "mean over root mean square, in [-1, 1]",
+    "log10_absmax": "log10 of the largest magnitude",
+}
+OTHERS = {
+    "weight_log10_ms": "log10 of the mean square of the weights",
+    "activation_zero_fraction": "share of activations that are exactly zero",
+    "dead_unit_fraction": "share of units that are zero on the whole batch",
+    "saturated_fraction": "share of units and samples with |phi'(z)| < 0.01",
+    "saturated_nonzero_fraction": "share with |phi'(z)| < 0.01 and phi(z) != 0; NaN where phi is not bounded",
+    "equal_unit_fraction": "share of preactivations equal to the first unit's on the same sample",
+    "activation_correlation": "mean cosine between the activations of distinct samples",
+    "gradient_correlation": "mean cosine between the gradients of distinct samples",
+}
+
+
+def variable_names() -> dict[str, str]:
+    """Every variable of a dataset, with what it is."""
+    moments = {f"{q}_{s}": f"{q.replace('_', ' ')}: {text}" for q in QUANTITIES for s, text in STATISTICS.items()}
+    return moments | OTHERS
+
+
+def coordinate(config: Config, request: Request, name: str) -> Any:
+    """A configuration's value of a coordinate."""
+    values = {
+        "arch": request.spec["arch"][0], "norm": request.spec["norm"][0], "act": config.act.name,
+        "init": config.init.name, "bias": config.bias.name, "depth": config.depth, "width": config.width,
+        "batch": config.batch, "loss": request.setting.loss, "dtype": request.setting.dtype,
+        "init_first": config.init_first.name if config.init_first else "",
+        "init_last": config.init_last.name if config.init_last else "",
+    }
+    return values[name]
+
+
+def dataset(request: Request, tables: Iterable[tuple[list[int], int, dict[str, np.ndarray]]]) -> xr.Dataset:
+    """All cells as one dataset with dims (config, seed, layer), float64; NaN where a quantity does not apply.
+
+    Args:
+        request: what was asked for.
+        tables: (configurations of the cell, seed, variable -> (configurations, depth + 1)).
+    """
+    configs, seeds = request.configs, request.setting.seeds
+    layers = max(c.depth for c in configs) + 1
+    names = variable_names()
+    arrays = {name: np.full((len(configs), seeds, layers), np.nan) for name in names}
+    for members, seed, table in tables:
+        for name, values in table.items():
+            arrays[name][members, seed, : values.shape[1]] = values
+    names_of_coordinates = list(COORDINATES) + [k for k in ("init_first", "init_last") if request.spec[k]]
+    coords: dict[str, Any] = {"seed": np.arange(seeds), "layer": np.arange(layers)}
+    for name in names_of_coordinates:
+        values = [coordinate(c, request, name) for c in configs]
+        if any(isinstance(v, str) for v in values):
+            values = [str(v) for v in values]
+        coords[name] = ("config", np.array(values))
+    data = {k: (("config", "seed", "layer"), arrays[k], {"long_name": text}) for k, text in names.items()}
+    return xr.Dataset(data, coords, attributes(request))
+
+
+def attributes(request: Request) -> dict[str, Any]:
+    """What is needed to repeat the run, as text and numbers."""
+    setting = request.setting
+    return {
+        "varprobe_version": version("varprobe"),
+        "jax_version": version("jax"),
+        "spec": json.dumps(request.spec),
+        "widths": json.dumps([list(w) for w in dict.fromkeys(c.widths for c in request.configs)]
+                             if len({c.widths for c in request.configs}) < 100 else []),
+        "data_description": setting.source.description,
+        "loss": setting.loss,
+        "root_seed": setting.root_seed,
+        "seeds": setting.seeds,
+        "range": request.spec["range"],
+    }
+
+
+def select(ds: xr.Dataset, **where: Any) -> xr.Dataset:
+    """The configurations whose coordinates equal the values given, e.g. select(ds, init="he_normal", depth=50).
+
+    A list of values keeps all of them. Dimensions stay (config, seed, layer).
+
+    Raises:
+        RequestError: unknown coordinate, or no configuration with that value.
+    """
+    from varprobe.errors import RequestError
+    from varprobe.names import did_you_mean
+
+    for name, wanted in where.items():
+        known = [c for c in ds.coords if ds[c].dims == ("config",)]
+        if name not in known:
+            raise RequestError(f"unknown coordinate {name!r}{did_you_mean(name, map(str, known))}")
+        values = ds[name].values
+        choices = wanted if isinstance(wanted, list | tuple | set) else [wanted]
+        chosen = np.isin(values.astype(str), [str(c) for c in choices])
+        if not chosen.any():
+            there = sorted(set(values.astype(str)))
+            near = did_you_mean(str(choices[0]), there)
+            raise RequestError(f"no configuration has {name}={choices[0]}{near}")
+        ds = ds.isel(config=np.flatnonzero(chosen))
+    return ds

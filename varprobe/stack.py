@@ -1,0 +1,268 @@
+"""The compiled cell: many plain stacks of one shape, one seed, forward and backward, reduced layer by layer.
+
+    z_l = h_{l-1} W_l + b_l,  h_l = phi(z_l),  delta_l = phi'(z_l) * dLoss/dh_l,  dLoss/dh_{l-1} = delta_l W_l^T
+
+The forward scan keeps phi'(z_l) and what the weight gradient needs of h_{l-1}; the backward scan needs nothing else, and
+only O(depth) numbers per net leave the function.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+from varprobe import losses
+from varprobe.bases import Draw
+from varprobe.dense import affine, transposed
+from varprobe.draws import layer_keys
+from varprobe.extended import Signal
+from varprobe.moments import Factor, Moments, factor, gram_is_cheaper, measure, product_moments, wide
+from varprobe.nonlinearity import activate
+from varprobe.program import Block, Numbers, Program, Segment
+
+__all__ = ["Backward", "CellStatistics", "Forward", "run_cell"]
+
+SATURATED_BELOW = 0.01
+EQUAL_WITHIN = 1e-5
+
+
+class Forward(NamedTuple):
+    """Forward statistics of one layer, all of shape (nets,)."""
+
+    preactivation: Moments
+    activation: Moments
+    activation_zero_fraction: Array
+    dead_unit_fraction: Array
+    saturated_fraction: Array
+    saturated_nonzero_fraction: Array
+    equal_unit_fraction: Array
+    activation_correlation: Array
+
+
+class Backward(NamedTuple):
+    """Backward statistics of one layer, all of shape (nets,)."""
+
+    gradient: Moments
+    gradient_correlation: Array
+    weight_gradient: Moments
+
+
+class CellStatistics(NamedTuple):
+    """All that a cell returns. Lists run over blocks; their arrays have shape (layers, nets)."""
+
+    input: Moments
+    input_correlation: Array
+    forward: list[Forward]
+    backward: list[Backward] | None
+    bases: list[list[tuple[Array, Array]]]
+
+
+class Kept(NamedTuple):
+    """What the forward pass keeps of one layer and block for the backward pass."""
+
+    slope: Float[Array, "nets batch fan_out"]
+    h: Factor
+    h_e: Int[Array, " nets"]
+
+
+class Carry(NamedTuple):
+    """h_l of one block on its way forward, with what the next weight gradient needs of it."""
+
+    h: Signal
+    factor: Factor
+
+
+def rounded(program: Program, measured: Signal, raw: Float[Array, "..."]) -> Signal:
+    """What goes on to the next layer: the measured signal in the program's dtype, or the raw one if ranges are real."""
+    if program.real_range:
+        return Signal(raw.astype(program.dtype), jnp.zeros_like(measured.e))
+    return Signal(measured.m.astype(program.dtype), measured.e)
+
+
+def forward_layer(
+    program: Program, segment: int, block: Block, carry: Carry, numbers: Numbers, layer: Any, by_gram: bool
+) -> tuple[Carry, Forward, Kept]:
+    """One layer of one block. `layer` holds what the scan hands out: drawn bases and this layer's numbers."""
+    drawn, bias, weight_numbers, bias_numbers = layer
+    z = affine(program, segment, block, drawn, bias, carry.h, weight_numbers, bias_numbers)
+    z_measured, z_moments = measure(z)
+    z_rounded = rounded(program, z_measured, z.m)
+    y, slope = activate(program, block.phi, numbers, z_rounded)
+    y_measured, y_moments = measure(y)
+    h = rounded(program, y_measured, y.m)
+    next_factor, cosine = factor(wide(y_measured.m), by_gram)
+    zero = y.m == 0
+    flat = jnp.abs(slope) < SATURATED_BELOW
+    statistics = Forward(
+        preactivation=z_moments,
+        activation=y_moments,
+        activation_zero_fraction=share(zero),
+        dead_unit_fraction=jnp.mean(jnp.all(zero, axis=1), axis=1, dtype=jnp.float32),
+        saturated_fraction=share(flat),
+        saturated_nonzero_fraction=share(flat & ~zero),
+        equal_unit_fraction=share(jnp.abs(z_measured.m - z_measured.m[:, :, :1]) <= EQUAL_WITHIN),
+        activation_correlation=cosine,
+    )
+    return Carry(h, next_factor), statistics, Kept(slope, carry.factor, carry.h.e)
+
+
+def share(mask: Array) -> Float[Array, " nets"]:
+    """Fraction of true entries, over batch and units."""
+    return mask.astype(jnp.float32).sum(1).sum(1) / (mask.shape[1] * mask.shape[2])
+
+
+def backward_layer(
+    program: Program, segment: int, block: Block, g: Signal, kept: Kept, layer: Any, by_gram: bool
+) -> tuple[Signal, Backward]:
+    """From dLoss/dh_l to dLoss/dh_{l-1}."""
+    drawn, weight_numbers = layer
+    shape = program.segments[segment]
+    delta = Signal(kept.slope.astype(g.m.dtype) * g.m, g.e)
+    measured, moments = measure(delta)
+    delta_factor, cosine = factor(measured.m, by_gram)
+    weight_gradient = product_moments(
+        kept.h, delta_factor, by_gram, shape.fan_in * shape.fan_out, kept.h_e + measured.e
+    )
+    out = rounded(program, measured, delta.m)
+    g = transposed(program, segment, block, drawn, out, weight_numbers)
+    return rounded(program, g, g.m), Backward(moments, cosine, weight_gradient)
+
+
+def draw_layer(program: Program, segment: int, key: Array, layer: Array) -> tuple[Any, ...]:
+    """The distinct bases of one layer, from one set of bits."""
+    s = program.segments[segment]
+    draw = Draw(key, (s.fan_in, s.fan_out), layer, program.depth, jnp.dtype(program.dtype))
+    return lax.optimization_barrier(tuple(base.draw(draw) for base in program.bases(segment)))
+
+
+def scan_layers(step: Callable[..., Any], carry: Any, xs: Any, count: int, reverse: bool = False) -> tuple[Any, Any]:
+    """lax.scan, but a single layer may change the carry's shape."""
+    if count > 1:
+        return lax.scan(step, carry, xs, reverse=reverse)
+    carry, ys = step(carry, jax.tree.map(lambda a: a[0], xs))
+    return carry, jax.tree.map(lambda a: a[None], ys)
+
+
+def run_cell(
+    program: Program,
+    weight_key: Array,
+    bias_key: Array,
+    x: Float[Array, "batch input"],
+    target: Array,
+    numbers: list[Numbers],
+) -> CellStatistics:
+    """Statistics of every net of the program for one seed.
+
+    Args:
+        program: what the code is compiled for.
+        weight_key: the seed's stream of weights; layer l uses fold_in(weight_key, l).
+        bias_key: the same for biases.
+        x: the batch.
+        target: the cotangent (batch, width of layer L), or the labels of the loss.
+        numbers: one entry a block.
+    """
+    inputs, input_moments = measure(Signal(x[None], jnp.zeros((1,), jnp.int32)))
+    first = rounded(program, inputs, x[None])
+    segment = program.segments[0]
+    side, input_correlation = factor(inputs.m, gram_is_cheaper(program.batch, segment.fan_in, segment.fan_out))
+    start = Carry(first, side)
+    carries = [
+        jax.tree.map(lambda a, n=block.nets: jnp.broadcast_to(a, (n, *a.shape[1:])), start) for block in program.blocks
+    ]
+    statistics, kept, materials, base_moments = [], [], [], []
+    for i in range(len(program.segments)):
+        carries, outputs = forward_segment(program, i, carries, weight_key, bias_key, numbers)
+        statistics.append(outputs[0])
+        kept.append(outputs[1])
+        materials.append(outputs[2])
+        base_moments.append(outputs[3])
+    forward = [concatenate([s[b] for s in statistics]) for b in range(len(program.blocks))]
+    backward = None
+    if not program.forward_only:
+        gs = [
+            losses.gradient(program, block, carry.h, target, n, jax.random.fold_in(weight_key, program.depth + 1))
+            for block, carry, n in zip(program.blocks, carries, numbers, strict=True)
+        ]
+        parts = []
+        for i in reversed(range(len(program.segments))):
+            gs, part = backward_segment(program, i, gs, kept[i], materials[i], weight_key, numbers)
+            parts.insert(0, part)
+        backward = [concatenate([p[b] for p in parts]) for b in range(len(program.blocks))]
+    return CellStatistics(input_moments, input_correlation, forward, backward, base_moments)
+
+
+def concatenate(parts: list[Any]) -> Any:
+    """Join statistics of successive segments along the layers."""
+    return jax.tree.map(lambda *a: jnp.concatenate(a), *parts)
+
+
+def scanned(segment: Segment, weight_key: Array) -> tuple[Array, Array]:
+    """(keys, layer numbers) of a segment."""
+    return layer_keys(weight_key, segment.first, segment.count), jnp.arange(segment.first, segment.first + segment.count)
+
+
+def forward_segment(
+    program: Program, i: int, carries: list[Carry], weight_key: Array, bias_key: Array, numbers: list[Numbers]
+) -> tuple[list[Carry], Any]:
+    """Run the layers of segment i; returns the carries and, stacked over layers, all that they leave behind."""
+    segment = program.segments[i]
+    following = program.segments[min(i + 1, len(program.segments) - 1)]
+    inner = gram_is_cheaper(program.batch, segment.fan_in, segment.fan_out)
+    outer = gram_is_cheaper(program.batch, following.fan_in, following.fan_out)
+
+    def step(carries: list[Carry], x: Any) -> tuple[list[Carry], Any]:
+        key, bias_key, layer, weights, biases = x
+        held = draw_layer(program, i, key, layer)
+        drawn = dict(zip(program.bases(i), held, strict=True))
+        new, statistics, kept = [], [], []
+        for block, carry, n, w, b in zip(program.blocks, carries, numbers, weights, biases, strict=True):
+            bias = draw_bias(program, i, block, bias_key, layer)
+            c, s, k = forward_layer(program, i, block, carry, n, (drawn, bias, w, b), inner)
+            new.append(c)
+            statistics.append(s)
+            kept.append(None if program.forward_only else k)
+        moments = [base.moments(d, (segment.fan_in, segment.fan_out)) for base, d in drawn.items()]
+        keep = program.keep_weights and not program.forward_only
+        return new, (statistics, kept, held if keep else None, moments)
+
+    keys, layers = scanned(segment, weight_key)
+    bias_keys = layer_keys(bias_key, segment.first, segment.count)
+    xs = (keys, bias_keys, layers, [n.weights[i] for n in numbers], [n.biases[i] for n in numbers])
+    carries, outputs = scan_layers(step, carries, xs, segment.count)
+    if outer != inner:
+        carries = [Carry(c.h, factor(wide(c.h.m), outer)[0]) for c in carries]
+    return carries, outputs
+
+
+def draw_bias(program: Program, i: int, block: Block, key: Array, layer: Array) -> Array | None:
+    """The bias base of one layer and block, shape (fan_out,)."""
+    base = block.biases[i]
+    if base is None:
+        return None
+    shape = (program.segments[i].fan_out,)
+    return base.matrix(base.draw(Draw(key, shape, layer, program.depth, jnp.dtype(program.dtype))), shape)
+
+
+def backward_segment(
+    program: Program, i: int, gs: list[Signal], kept: Any, materials: Any, weight_key: Array, numbers: list[Numbers]
+) -> tuple[list[Signal], Any]:
+    """Run the layers of segment i from the last to the first."""
+    segment = program.segments[i]
+    by_gram = gram_is_cheaper(program.batch, segment.fan_in, segment.fan_out)
+
+    def step(gs: list[Signal], x: Any) -> tuple[list[Signal], list[Backward]]:
+        key, layer, kept, held, weights = x
+        drawn = dict(zip(program.bases(i), draw_layer(program, i, key, layer) if held is None else held, strict=True))
+        new, statistics = [], []
+        for block, g, k, w in zip(program.blocks, gs, kept, weights, strict=True):
+            g, s = backward_layer(program, i, block, g, k, (drawn, w), by_gram)
+            new.append(g)
+            statistics.append(s)
+        return new, statistics
+
+    keys, layers = scanned(segment, weight_key)
+    xs = (keys, layers, kept, materials, [n.weights[i] for n in numbers])
+    return scan_layers(step, gs, xs, segment.count, reverse=True)
