@@ -111,7 +111,11 @@ def entries(init: Initializer, key: Array, shape: tuple[int, ...], place: Any, d
     """mean + scale * base, as the engine has it."""
     mean, scale = init.at(place)
     base = base_of(init.law)
-    drawn = base.draw(Draw(key, shape, place.layer, place.depth, dtype))
     wide = jnp.promote_types(dtype, jnp.float32)
-    matrix = jnp.asarray(base.matrix(drawn, shape)).astype(wide)
+
+    @jax.jit  # op by op the draws would round differently
+    def draw(key: Array) -> Array:
+        return base.matrix(base.draw(Draw(key, shape, place.layer, place.depth, dtype)), shape).astype(wide)
+
+    matrix = draw(key)
     return (np.asarray(mean, wide) + np.asarray(scale, wide) * matrix).astype(dtype)

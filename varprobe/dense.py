@@ -24,7 +24,8 @@ def linear(base: Any, has_mean: bool, drawn: Any, h: Signal, numbers: LayerNumbe
     nets, batch, units = h.m.shape
     multiply = base.backward if transpose else base.forward
     rows = multiply(drawn, h.m.reshape(nets * batch, units))
-    product = column(numbers.scale, wide(h.m)) * wide(rows if rows.ndim == 0 else rows.reshape(nets, batch, -1))
+    rows = jnp.zeros((nets, batch, 1), rows.dtype) if rows.ndim == 0 else rows.reshape(nets, batch, -1)
+    product = column(numbers.scale, wide(rows)) * wide(rows)
     if has_mean:
         product = product + column(numbers.mean, product) * wide(h.m).sum(2, keepdims=True)
     return Signal(product, h.e + numbers.e)

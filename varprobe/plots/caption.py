@@ -35,7 +35,7 @@ def caption(ds: xr.Dataset, *, quantities: Sequence[str] = ("activation", "gradi
     shown = sorted((q for q in quantities if measured(ds, q)), key=lambda q: QUANTITIES[q].backward)
     sentences = [
         f"Variance of {drawn(shown)} against layer~$\\ell$ in {networks(ds)}.",
-        f"{inputs(ds)}.",
+        *([f"{inputs(ds)}."] if inputs(ds) else []),
         f"{statistics(ds)}{marks(ds, shown)}.",
     ]
     rows = [row.title for row in facets(ds).rows]
@@ -61,7 +61,7 @@ def networks(ds: xr.Dataset) -> str:
         (", initialized with {}", "init", ""),
         (", the first layer with {}", "init_first", ""),
         (", the last layer with {}", "init_last", ""),
-        (", with biases {}", "bias", ""),
+        (", with biases {}", "bias", "zeros"),
         (", with norm {}", "norm", "none"),
     ]
     text = " ".join(parts)
@@ -75,16 +75,15 @@ def inputs(ds: xr.Dataset) -> str:
     """Data, batch, loss and dtype."""
     described = ds.attrs.get("data_description")
     data = escaped(str(described)) if described else listed(ds, "data")
-    of_data = f" of {data}" if data else ""
     names = [str(v) for v in distinct(ds, "loss")] or [str(ds.attrs.get("loss", ""))]
     losses = joined((LOSSES.get(name, code(name)) for name in names if name), "or")
-    batch = numbered(ds, "batch") if "batch" in ds.coords else "batch"
-    clauses = [
-        f"Each network sees a {batch}{of_data}" if batch.startswith("batch ") else f"Networks see {batch}{of_data}"
-    ]
+    batch = f"batches of {joined(str(v) for v in distinct(ds, 'batch'))}" if "batch" in ds.coords else ""
+    found = " in ".join(text for text in (data, batch) if text)
+    clauses = [f"The data are {found}"] if data else [f"The data come in {batch}"] if batch else []
     clauses += [f"the loss is {losses}"] if losses else []
     clauses += [f"all is computed in {listed(ds, 'dtype')}"] if listed(ds, "dtype") else []
-    return "; ".join(clauses)
+    text = "; ".join(clauses)
+    return text[:1].upper() + text[1:]
 
 
 def statistics(ds: xr.Dataset) -> str:
@@ -93,8 +92,8 @@ def statistics(ds: xr.Dataset) -> str:
     if seeds == 1:
         return "Curves show a single seed, so there is no band"
     return (
-        f"Curves are means of $\\log_{{10}}$ of the variance over {seeds} seeds, each an independent draw of the weights;"
-        " bands are one standard deviation over seeds to each side"
+        f"Curves are means of $\\log_{{10}}$ of the variance over {seeds} seeds, each an independent draw of the"
+        " weights; bands are one standard deviation over seeds to each side"
     )
 
 
@@ -106,8 +105,8 @@ def marks(ds: xr.Dataset, quantities: Sequence[str]) -> str:
     lost = gone = False
     for row, limits in zip(cells, common_ranges(cells), strict=True):
         for curves, (low, high) in zip(row, limits, strict=True):
-            lost |= any(curve.lost is not None for curve in curves)
-            gone |= any(curve.lost is None and curve.end is not None and leaves(curve, low, high) for curve in curves)
+            lost |= any(c.lost is not None for c in curves)
+            gone |= any(c.lost is None and c.traced and leaves(c, low, high) for c in curves)
     text = "; curves that coincide share a label" if len(set(plan.names)) > 1 and plan.ladder is None else ""
     text += "; an arrow marks a curve that leaves the axes, with the value that it ends at" if gone else ""
     return text + ("; a cross marks where a signal becomes exactly zero or infinite" if lost else "")

@@ -49,6 +49,11 @@ class Curve:
         return finite[::-1] if self.backward else finite
 
     @property
+    def traced(self) -> bool:
+        """Whether there is anything to draw: a point, or a signal that was lost at once."""
+        return bool(self.drawn.size) or self.lost is not None
+
+    @property
     def end(self) -> tuple[int, float] | None:
         """Layer and log10 value where the signal arrives; None where no point is finite."""
         drawn = self.drawn

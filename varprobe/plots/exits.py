@@ -1,5 +1,7 @@
 """Arrows where curves leave the axes, with the value that they end at, and marks where a signal becomes zero."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from jaxtyping import Bool, Float
 from matplotlib.transforms import Bbox, BboxBase
@@ -29,17 +31,17 @@ def end_note(panel: Panel, group: int) -> str:
 def draw_exits(panel: Panel, outermost_only: bool = False) -> None:
     """Mark all curves of the panel that leave it; `outermost_only` writes one note a side, beside a colorbar."""
     point = pixels(panel.ax)
-    gone = [g for g, curves in enumerate(panel.curves) if curves and panel.leaves(g)]
+    gone = [g for g, curves in enumerate(panel.curves) if curves[0].traced and panel.leaves(g)]
     gone.sort(key=lambda g: -abs(panel.end(g)[1]))
     tips = {g: draw_loss(panel, g) if panel.curves[g][0].lost else draw_arrow(panel, g, point) for g in gone}
     taken = [Bbox.from_extents(*(tip - 3 * point), *(tip + 3 * point)) for tip in tips.values()]
     paths = np.concatenate([np.empty((0, 2)), *(panel.path(c) for curves in panel.curves for c in curves)])
     paths = np.unique(np.round(paths / point), axis=0) * point  # as fine as the eye, and few
     noted: set[int] = set()
-    for g, tip in tips.items():
+    for g in gone:
         side = panel.leaves(g)
         if not (outermost_only and side in noted):
-            note = write_note(panel, g, tip, paths, taken)
+            note = write_note(panel, g, tips, paths, taken)
             taken += [note] if note else []
             noted.add(side)
 
@@ -107,29 +109,32 @@ def draw_loss(panel: Panel, group: int) -> Float[np.ndarray, "2"]:
 def write_note(
     panel: Panel,
     group: int,
-    tip: Float[np.ndarray, "2"],
+    tips: Mapping[int, Float[np.ndarray, "2"]],
     paths: Float[np.ndarray, "points 2"],
     taken: list[Bbox],
 ) -> Bbox | None:
     """Write the end value near the arrow where it covers the least of the curves, and return the room it takes.
 
-    Where no place is free of other notes there is none: an arrow without a note beats two that nobody can read.
+    Covering a point's length of curve costs as much as standing four points farther from the arrow, and standing
+    nearer to another arrow than to its own as much as seven. Where no place is free of other notes there is no
+    note: an arrow without one beats two that nobody can read.
     """
     ax, text, size = panel.ax, end_note(panel, group), scaled(panel.ax, NOTE_SIZE)
     point = pixels(ax)
     found: list[tuple[float, str, Bbox]] = []
-    for words, dislike in ((text, 0.0), (text.replace(" at ", "\nat "), 12.0)):
+    for words, dislike in ((text, 0.0), (text.replace(" at ", "\nat "), 6.0)):
         width, height = (length * point for length in text_size(figure_of(ax), words, size))
-        rooms = places(tip, panel.leaves(group), ax.bbox, width, height, GAP * point)
+        rooms = places(tips[group], panel.leaves(group), ax.bbox, width, height, GAP * point)
         wide = rooms + GAP / 2 * point * np.array([-1, -1, 1, 1])
-        others = np.array([other.extents for other in taken]).reshape(-1, 4)
-        rooms, wide = (spots[~crossing(wide, others).any(axis=1)] for spots in (rooms, wide))
+        written = np.array([other.extents for other in taken]).reshape(-1, 4)
+        rooms, wide = (spots[~crossing(wide, written).any(axis=1)] for spots in (rooms, wide))
         if not len(rooms):
             continue
         covered = crossing(wide, np.tile(paths, 2)).sum(axis=1)
-        aside = np.maximum(np.maximum(rooms[:, 0] - tip[0], tip[0] - rooms[:, 2]), 0.0)
-        reach = np.hypot(aside, (rooms[:, 1] + rooms[:, 3]) / 2 - tip[1]) / point
-        cost = 8.0 * covered + 2.0 * reach + dislike
+        reach = distance(rooms, tips[group]) / point
+        others = [distance(rooms, tip) / point for g, tip in tips.items() if g != group]
+        nearer = np.any([other < reach - 2 * GAP for other in others], axis=0)
+        cost = 8.0 * covered + 2.0 * reach + 14.0 * nearer + dislike
         found.append((float(cost.min()), words, Bbox.from_extents(*rooms[cost.argmin()])))
     if not found:
         return None
@@ -164,6 +169,12 @@ def places(
     y = np.concatenate([y, y])
     inside = (x >= box.x0) & (y >= box.y0) & (y <= box.y1 - height)
     return np.column_stack([x, y, x + width, y + height])[inside]
+
+
+def distance(rooms: Float[np.ndarray, "places 4"], tip: Float[np.ndarray, "2"]) -> Float[np.ndarray, " places"]:
+    """How far the middle line of each place is from a point."""
+    aside = np.maximum(np.maximum(rooms[:, 0] - tip[0], tip[0] - rooms[:, 2]), 0.0)
+    return np.hypot(aside, (rooms[:, 1] + rooms[:, 3]) / 2 - tip[1])
 
 
 def crossing(some: Float[np.ndarray, "n 4"], others: Float[np.ndarray, "m 4"]) -> Bool[np.ndarray, "n m"]:

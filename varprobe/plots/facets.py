@@ -108,22 +108,16 @@ def named(
     ds: xr.Dataset, coordinates: Sequence[str], labels: Mapping[str, str] | None
 ) -> tuple[tuple[str, ...], Ladder | None]:
     """A name for each config from the given coordinates, short where one coordinate alone forms a ladder."""
-    if not coordinates:
-        single = [n for n in ("init", "act", "arch") if n in ds.coords]
-        return tuple(renamed(values(ds, single[0])[i], labels) if single else "" for i in range(count_of(ds))), None
-    if len(coordinates) == 1:
-        column = values(ds, coordinates[0])
-        ladder = find_ladder(coordinates[0], column)
-        if ladder:
-            short = [ladder.text(number) for number in ladder.numbers]
-            return tuple((labels or {}).get(str(v), s) for v, s in zip(column, short, strict=True)), ladder
-    parts = zip(*([titled(n, v, labels) for v in values(ds, n)] for n in coordinates), strict=True)
-    return tuple(", ".join(part) for part in parts), None
-
-
-def count_of(ds: xr.Dataset) -> int:
-    """How many configs there are."""
-    return ds.sizes.get("config", 1)
+    names = list(coordinates) or [n for n in ("init", "act", "arch") if n in ds.coords][:1]
+    columns = [values(ds, n) for n in names]
+    full = [
+        ", ".join(titled(n, v, labels) for n, v in zip(names, parts, strict=True)) for parts in partition(ds, names)
+    ]
+    ladder = find_ladder(names[0], columns[0]) if len(coordinates) == 1 else None
+    if ladder and isinstance(columns[0][0], str):
+        short = zip(columns[0], full, ladder.numbers, strict=True)
+        full = [name if value in (labels or {}) else ladder.text(number) for value, name, number in short]
+    return tuple(full), ladder
 
 
 def titled(coordinate: str, value: object, labels: Mapping[str, str] | None) -> str:

@@ -97,11 +97,12 @@ def draw_labels(labels: Column, left: Panel | None, right: Panel | None) -> list
     ax, groups = panels[0].ax, panels[0].groups
     point = pixels(ax)
     low, high = ax.bbox.y0, ax.bbox.y1
-    ends = np.mean([[panel.end(g)[1] for g in range(len(groups))] for panel in panels], axis=0)
-    order = ends.argsort(kind="stable")
+    ends = np.array([[panel.end(g)[1] for g in range(len(groups))] for panel in panels])
+    wanted = np.clip(ends, low, high).mean(axis=0)
+    order = np.lexsort((ends.mean(axis=0), wanted))  # those that leave on the same side by how far they go
     heights = (np.array(labels.heights) + GAP) * point
     centers = np.empty(len(groups))
-    centers[order] = spread(np.clip(ends, low, high)[order], heights[order], low - GAP * point, high + GAP * point)
+    centers[order] = spread(wanted[order], heights[order], low - GAP * point, high + GAP * point)
     inner, outer = panels[0].edge, panels[-1].edge
     if left and right:
         align, x = "center", (inner + outer) / 2

@@ -11,7 +11,7 @@ from varprobe.plots.style import LEAST_SIZE, PAPER
 
 __all__ = ["BETWEEN", "LEAST_PANEL", "arrange", "figure_of", "height", "overhang", "pixels", "scaled"]
 
-MARGIN = 2.0
+MARGIN = 3.0
 """Points kept free at the edge of the figure."""
 BETWEEN = 6.0
 """Points between what is written around neighboring panels."""
@@ -61,7 +61,6 @@ def arrange(grid: Sequence[Sequence[Axes]], at: int, column: float, top: float =
     width, tall = figure.get_size_inches() * 72
     panel = 0.0
     for _ in range(2):  # the second pass sees the ticks that the first one's sizes led to
-        figure.draw_without_rendering()
         around = [[overhang(ax) for ax in row] for row in grid]
         columns, rows = len(grid[0]), len(grid)
         before = np.array([max(row[j]["left"] for row in around) for j in range(columns)])

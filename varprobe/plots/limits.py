@@ -99,8 +99,9 @@ def common_ranges(
 
 
 def leaves(curve: Curve, low: float, high: float) -> int:
-    """1 if the curve ends above the range, -1 if below or if it is lost to zero, 0 if it ends inside."""
-    if curve.end is None or curve.lost is not None:
-        return 1 if curve.lost is not None and curve.lost.infinite else -1
-    value = curve.end[1]
-    return int(value > high) - int(value < low)
+    """1 if the curve ends above the range, 0 if inside, -1 if below, if it is lost to zero or was not measured."""
+    if curve.lost is not None:
+        return 1 if curve.lost.infinite else -1
+    if curve.end is None:
+        return -1
+    return int(curve.end[1] > high) - int(curve.end[1] < low)

@@ -34,10 +34,10 @@ class Panel:
         return leaves(self.curves[group][0], *self.ax.get_ylim())
 
     def end(self, group: int) -> Float[np.ndarray, "2"]:
-        """Where the curves of the group end, in pixels; far below the axes where there is no point to draw."""
+        """Where the curves of the group end, in pixels; beyond all others if they are lost or were not measured."""
         ends = [curve.end for curve in self.curves[group] if curve.end]
         if not ends or self.curves[group][0].lost:
-            return np.array([self.edge, -1e6])
+            return np.array([self.edge, 1e6 * self.leaves(group)])
         return self.ax.transData.transform(np.mean(ends, axis=0))
 
     @property
@@ -67,10 +67,9 @@ class Panel:
 def draw_panel(panel: Panel, limits: tuple[float, float], statistic: str, last_row: bool, stacked: bool) -> None:
     """Draw bands and curves, set the limits and dress the axes; labels and arrows come after the layout."""
     ax, backward = panel.ax, panel.quantity.backward
-    layers = np.concatenate([c.layer[c.drawn] for curves in panel.curves for c in curves] or [np.arange(2)])
-    lost = [c.lost.layer for curves in panel.curves for c in curves if c.lost]
-    layers = np.concatenate([layers, np.array(lost, dtype=int)])
-    first, last = (int(layers.min()), int(layers.max())) if layers.size else (0, 1)
+    every = [curve for curves in panel.curves for curve in curves]
+    layers = [int(layer) for c in every for layer in (*c.layer[c.drawn], *([c.lost.layer] if c.lost else []))]
+    first, last = min(layers, default=0), max(layers, default=1)
     deepest = last - first
     for group, curves in zip(panel.groups, panel.curves, strict=True):
         for curve in curves:

@@ -49,7 +49,8 @@ def variable(ds: xr.Dataset, quantity: str, statistic: str) -> xr.DataArray:
     lookup(STATISTICS, statistic, "statistic")
     name = f"{quantity}_log10_{statistic}"
     if not measured(ds, quantity, statistic):
-        raise RequestError(f"there is no {name} in this dataset: a forward-only run has no gradients", "quantity")
+        cause = "; a forward-only run has none" if QUANTITIES[quantity].backward else ""
+        raise RequestError(f"{name} was not measured in this dataset{cause}", "quantity")
     array = ds[name]
     for dim in ("config", "seed"):
         if dim not in array.dims:

@@ -6,17 +6,28 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from varprobe.errors import MachineError, RequestError
 from varprobe.names import lookup
-from varprobe.plots.style import paper
 
 __all__ = ["save_figure"]
 
 CREATOR = "varprobe"
 FORMATS = {".pdf": "pdf", ".svg": "svg", ".png": "png"}
-SAME_BYTES = {"pdf.fonttype": 42, "pdf.compression": 6, "svg.fonttype": "path", "svg.hashsalt": CREATOR}
+SAME_BYTES: dict[Any, Any] = {
+    "pdf.fonttype": 42,
+    "pdf.compression": 6,
+    "pdf.use14corefonts": False,
+    "svg.fonttype": "path",
+    "svg.hashsalt": CREATOR,
+    "savefig.bbox": None,
+    "savefig.transparent": False,
+    "savefig.facecolor": "auto",
+    "savefig.edgecolor": "auto",
+}
+"""Settings that decide the file and that the caller's matplotlibrc may hold otherwise."""
 
 
 def save_figure(fig: Figure, path: str | os.PathLike[str], *, spec: str | Mapping[str, Any] | None = None) -> None:
@@ -38,7 +49,7 @@ def save_figure(fig: Figure, path: str | os.PathLike[str], *, spec: str | Mappin
         raise RequestError(f"there is no folder {str(path.parent)!r} to write {path.name!r} to", "path")
     half = path.with_name(f".{path.name}.{os.getpid()}.half")
     try:
-        with paper(**SAME_BYTES):
+        with rc_context(SAME_BYTES):
             fig.savefig(half, format=kind, dpi=300, metadata=metadata(kind, spec))
         os.replace(half, path)
     except OSError as error:

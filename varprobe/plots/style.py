@@ -57,9 +57,9 @@ PAPER: dict[str, Any] = {
 }
 
 
-def paper(**more: Any) -> AbstractContextManager[None]:
+def paper() -> AbstractContextManager[None]:
     """A context with matplotlib's own defaults and the settings of a paper, whatever the caller's are."""
-    return style.context(["default", PAPER | more])
+    return style.context(["default", PAPER])
 
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9")
@@ -111,6 +111,9 @@ def ordered_looks(positions: Sequence[float]) -> list[Look]:
 
 def tidy(ax: Axes) -> None:
     """Ticks, grid and spines of a panel whose curves run open-ended to the labels beside it."""
+    # sizes that hold when the figure is drawn later, under other settings
+    ax.tick_params("x", labelsize=mpl.rcParams["xtick.labelsize"])
+    ax.tick_params("y", labelsize=mpl.rcParams["ytick.labelsize"])
     ax.tick_params(which="major", length=2.5, width=0.6, pad=2.0)
     ax.tick_params(which="minor", length=1.5, width=0.4)
     ax.grid(axis="y", color="0.92", linewidth=0.5)

@@ -1,0 +1,28 @@
+"""What the command, and never the library, decides for the whole process: where compiled code is kept."""
+
+from pathlib import Path
+
+__all__ = ["device_name", "keep_compiled_code"]
+
+
+def keep_compiled_code() -> None:
+    """Keep compiled programs in the user's cache folder, so that the next run of the same shapes does not compile."""
+    import jax
+    from platformdirs import user_cache_path
+
+    folder = user_cache_path("varprobe") / "compiled"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return
+    jax.config.update("jax_compilation_cache_dir", str(Path(folder)))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def device_name() -> str:
+    """`cpu`, or the accelerator's own name."""
+    import jax
+
+    device = jax.devices()[0]
+    return device.platform if device.platform == "cpu" else device.device_kind

@@ -1,0 +1,58 @@
+"""The top-level command. Sub-commands are imported when they are needed, so `varprobe --help` is instant."""
+
+from importlib import import_module
+from importlib.metadata import version
+
+import click
+
+from varprobe.names import did_you_mean
+
+__all__ = ["COMMANDS", "command"]
+
+COMMANDS: dict[str, dict[str, str]] = {
+    "start": {
+        "sweep": "Measure variance and gradients through stacks of a grid of settings.",
+        "plot": "Draw the variance-against-depth figure of a run.",
+        "list": "List activations, initializers or verdicts, with their formulas.",
+    },
+}
+"""Group -> command -> one line. `varprobe.cli.NAME` holds the command, as `command`."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are modules, listed under headings."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All commands, in the order of the help."""
+        return [name for commands in COMMANDS.values() for name in commands]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Import one command."""
+        if name not in self.list_commands(ctx):
+            return None
+        return import_module(f"varprobe.cli.{name}").command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or name the nearest one."""
+        if args[0] not in self.list_commands(ctx):
+            ctx.fail(f"unknown command {args[0]!r}{did_you_mean(args[0], self.list_commands(ctx))}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The commands under the headings of `COMMANDS`, without importing them."""
+        for heading, commands in COMMANDS.items():
+            with formatter.section(heading.capitalize()):
+                formatter.write_dl(list(commands.items()))
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
+@click.version_option(version("varprobe"), prog_name="varprobe")
+def command() -> None:
+    """Can a signal get through this network, forward and back, before anyone trains it?
+
+    \b
+    Example:
+      varprobe sweep --depth 50 --act relu
+    """

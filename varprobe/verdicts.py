@@ -1,0 +1,37 @@
+"""Every threshold of a verdict, in one table (`varprobe list verdicts`)."""
+
+from typing import NamedTuple
+
+__all__ = ["VERDICTS", "Verdict", "threshold"]
+
+
+class Verdict(NamedTuple):
+    """A word that a verdict may hold, the number that decides, and what it means."""
+
+    kind: str
+    threshold: float | None
+    meaning: str
+
+
+VERDICTS: dict[str, Verdict] = {
+    "stable": Verdict("word", 10, "RMS at layers 1 and L within 10x"),
+    "shrinking": Verdict("word", 10, "RMS falls by more than 10x, at most 1000x"),
+    "growing": Verdict("word", 10, "RMS grows by more than 10x, at most 1000x"),
+    "vanishing": Verdict("word", 1000, "RMS falls by more than 1000x, or is exactly zero: unhealthy"),
+    "exploding": Verdict("word", 1000, "RMS grows by more than 1000x: unhealthy"),
+    "non_finite": Verdict("flag", None, "a value left every range, or is NaN: unhealthy"),
+    "symmetric": Verdict("flag", 1e-5, "all units of a layer equal (to 1e-5 of the largest): unhealthy"),
+    "dead": Verdict("flag", 0.9, "above 90% of a layer's units are zero on the whole batch: unhealthy"),
+    "saturated": Verdict(
+        "flag", 0.5, "phi bounded, above 50% with |phi'| < 0.01 and phi != 0 in the median layer: unhealthy"),
+    "correlation_collapse": Verdict("note", 0.999, "mean cosine between samples above 0.999"),
+    "mean_dominated": Verdict("note", 0.9, "|mean| of the preactivations above 0.9 of their RMS"),
+    "leaves_float16": Verdict("note", 65504, "a magnitude above 65504, or an RMS below 6.1e-5"),
+}
+
+
+def threshold(name: str) -> float:
+    """The number that decides about a word."""
+    value = VERDICTS[name].threshold
+    assert value is not None
+    return value
