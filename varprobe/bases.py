@@ -30,15 +30,19 @@ class Draw:
     def __init__(self, key: Array, shape: tuple[int, ...], layer: Array | int, depth: int, dtype: jnp.dtype) -> None:
         self.key, self.shape, self.layer, self.depth, self.dtype = key, shape, layer, depth, dtype
 
+    def once(self, make: Callable[[Any], Any], x: Any) -> Any:
+        """make(x), computed once however many bases use it."""
+        return draws.materialized(make, x, jnp.asarray(self.layer) > 0)
+
     @cached_property
     def bits(self) -> Array:
         """uint32, the layer's shape."""
-        return draws.random_bits(self.key, self.shape)
+        return self.once(lambda key: draws.random_bits(key, self.shape), self.key)
 
     @cached_property
     def normal(self) -> Float[Array, "..."]:
         """N(0, 1) in float32."""
-        return draws.normal(self.bits)
+        return self.once(draws.normal, self.bits)
 
 
 def rows_times(rows: Float[Array, "rows k"], matrix: Float[Array, "k n"]) -> Float[Array, "rows n"]:
@@ -50,12 +54,6 @@ def rows_times(rows: Float[Array, "rows k"], matrix: Float[Array, "k n"]) -> Flo
     if count < MIN_ROWS:
         rows = jnp.pad(rows, ((0, MIN_ROWS - count), (0, 0)))
     return jnp.matmul(rows, matrix, precision=lax.Precision.HIGHEST)[:count]
-
-
-def two_moments(matrix: Float[Array, "..."]) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Mean and mean square over all entries, float32 at least."""
-    wide = matrix.astype(jnp.promote_types(matrix.dtype, jnp.float32))
-    return wide.sum(0).sum() / wide.size, (wide * wide).sum(0).sum() / wide.size
 
 
 class Base:
@@ -73,9 +71,11 @@ class Base:
         """rows @ base.T."""
         return rows_times(rows, drawn.T)
 
-    def moments(self, drawn: Any, shape: tuple[int, int]) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        """Mean and mean square of the base's entries."""
-        return two_moments(drawn)
+    def moments(self, drawn: Any, shape: tuple[int, int], mean: bool) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """Mean (if wanted, else 0) and mean square of the base's entries."""
+        wide = drawn.astype(jnp.promote_types(drawn.dtype, jnp.float32))
+        first = wide.sum(0).sum() / wide.size if mean else jnp.zeros((), wide.dtype)
+        return first, (wide * wide).sum(0).sum() / wide.size
 
     def matrix(self, drawn: Any, shape: tuple[int, int]) -> Float[Array, "fan_in fan_out"]:
         """The base as a matrix."""
@@ -97,7 +97,7 @@ class Dense(Base):
         if self.law == "normal":
             return draw.normal.astype(draw.dtype)
         of_bits = draws.uniform if self.law == "uniform" else draws.truncated_normal
-        return of_bits(draw.bits).astype(draw.dtype)
+        return draw.once(lambda bits: of_bits(bits).astype(draw.dtype), draw.bits)
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class Nothing(Base):
 
     backward = forward
 
-    def moments(self, drawn: Any, shape: tuple[int, int]) -> tuple[Array, Array]:
+    def moments(self, drawn: Any, shape: tuple[int, int], mean: bool) -> tuple[Array, Array]:
         """Both zero."""
         return jnp.zeros(()), jnp.zeros(())
 
@@ -172,7 +172,7 @@ class Eye(Nothing):
         """The first fan_in columns, zeros where there are fewer."""
         return fit(rows, drawn.shape[0])
 
-    def moments(self, drawn: Any, shape: tuple[int, int]) -> tuple[Array, Array]:
+    def moments(self, drawn: Any, shape: tuple[int, int], mean: bool) -> tuple[Array, Array]:
         """min(shape) ones among all entries."""
         share = jnp.asarray(1 / max(shape))
         return share, share
@@ -234,11 +234,13 @@ class Orthogonal(Base):
         v, t, _ = drawn
         return reflect(fit(rows, v.shape[1]), v[::-1], t[::-1].transpose(0, 2, 1))
 
-    def moments(self, drawn: tuple[Array, Array, Array], shape: tuple[int, int]) -> tuple[Array, Array]:
+    def moments(self, drawn: tuple[Array, Array, Array], shape: tuple[int, int], mean: bool) -> tuple[Array, Array]:
         """The mean is that of ones @ Q; the mean square is 1 / max(shape) exactly."""
-        ones = jnp.ones((1, shape[0]), drawn[0].dtype)
-        mean = self.forward(drawn, ones).astype(jnp.promote_types(ones.dtype, jnp.float32)).sum()
-        return mean / (shape[0] * shape[1]), jnp.asarray(1 / max(shape), mean.dtype)
+        wide = jnp.promote_types(drawn[0].dtype, jnp.float32)
+        first = jnp.zeros((), wide)
+        if mean:
+            first = self.forward(drawn, jnp.ones((1, shape[0]), drawn[0].dtype)).astype(wide).sum() / (shape[0] * shape[1])
+        return first, jnp.asarray(1 / max(shape), wide)
 
     def matrix(self, drawn: tuple[Array, Array, Array], shape: tuple[int, int]) -> Array:
         """Q, by applying it to the identity."""

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +11,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float
 
-from varprobe.bases import Draw, base_of
+from varprobe.bases import Base, Draw, base_of
 from varprobe.cells import batch_of, target_of
 from varprobe.configs import Config, Request, read_request
 from varprobe.draws import keys_of
@@ -110,12 +111,12 @@ def net_of(request: Request, config: Config, seed: int) -> Net:
 def entries(init: Initializer, key: Array, shape: tuple[int, ...], place: Any, dtype: Any) -> Array:
     """mean + scale * base, as the engine has it."""
     mean, scale = init.at(place)
-    base = base_of(init.law)
-    wide = jnp.promote_types(dtype, jnp.float32)
+    matrix = base_matrix(base_of(init.law), key, shape, place.layer, place.depth, dtype)
+    return (np.asarray(mean, matrix.dtype) + np.asarray(scale, matrix.dtype) * matrix).astype(dtype)
 
-    @jax.jit  # op by op the draws would round differently
-    def draw(key: Array) -> Array:
-        return base.matrix(base.draw(Draw(key, shape, place.layer, place.depth, dtype)), shape).astype(wide)
 
-    matrix = draw(key)
-    return (np.asarray(mean, wide) + np.asarray(scale, wide) * matrix).astype(dtype)
+@partial(jax.jit, static_argnums=(0, 2, 4, 5))  # op by op the draws would round differently
+def base_matrix(base: Base, key: Array, shape: tuple[int, ...], layer: int, depth: int, dtype: Any) -> Array:
+    """The base of one layer, float32 at least."""
+    matrix = base.matrix(base.draw(Draw(key, shape, layer, depth, dtype)), shape)
+    return matrix.astype(jnp.promote_types(dtype, jnp.float32))

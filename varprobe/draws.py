@@ -8,13 +8,16 @@ On CPU jax lowers its threefry to a rolled loop of 9 ns an element; the same 20 
 faster. On GPU and TPU jax's own is already fast and is used.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, UInt32
 
-__all__ = ["keys_of", "layer_keys", "normal", "random_bits", "truncated_normal", "uniform", "unit_interval"]
+__all__ = ["keys_of", "layer_keys", "materialized", "normal", "random_bits", "truncated_normal", "uniform", "unit_interval"]
 
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARITY = np.uint32(0x1BD11BDA)
@@ -54,8 +57,23 @@ def unrolled_bits(key: Array, shape: tuple[int, ...]) -> UInt32[Array, "..."]:
             x1 = x0 ^ ((x1 << np.uint32(r)) | (x1 >> np.uint32(32 - r)))
         x0 = x0 + schedule[(i + 1) % 3]
         x1 = x1 + schedule[(i + 2) % 3] + np.uint32(i + 1)
-    # The barrier keeps erf_inv out of this loop, which would no longer vectorize with it.
-    return lax.optimization_barrier((x0 ^ x1).reshape(shape))
+    return (x0 ^ x1).reshape(shape)
+
+
+def materialized(make: Callable[[Array], Any], x: Any, always: Array) -> Any:
+    """make(x), computed once and kept in memory, whatever uses it.
+
+    XLA's CPU compiler drops optimization barriers before it fuses, and would compute the bits anew in every loop that
+    reads them (eight times a layer), at a third of the speed. It never fuses through a conditional. `always` is true
+    when the program runs, and must not be known when it is compiled. Other compilers keep the barrier, and a
+    conditional would make them wait for the host.
+    """
+
+    def conditional(x: Any) -> Any:
+        shapes = jax.eval_shape(make, x)
+        return lax.cond(always, make, lambda _: jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes), x)
+
+    return lax.platform_dependent(x, cpu=conditional, default=lambda x: lax.optimization_barrier(make(x)))
 
 
 def unit_interval(bits: UInt32[Array, "..."]) -> Float[Array, "..."]:

@@ -135,7 +135,7 @@ def draw_layer(program: Program, segment: int, key: Array, layer: Array) -> tupl
     """The distinct bases of one layer, from one set of bits."""
     s = program.segments[segment]
     draw = Draw(key, (s.fan_in, s.fan_out), layer, program.depth, jnp.dtype(program.dtype))
-    return lax.optimization_barrier(tuple(base.draw(draw) for base in program.bases(segment)))
+    return tuple(base.draw(draw) for base in program.bases(segment))
 
 
 def scan_layers(step: Callable[..., Any], carry: Any, xs: Any, count: int, reverse: bool = False) -> tuple[Any, Any]:
@@ -224,7 +224,9 @@ def forward_segment(
             new.append(c)
             statistics.append(s)
             kept.append(None if program.forward_only else k)
-        moments = [base.moments(d, (segment.fan_in, segment.fan_out)) for base, d in drawn.items()]
+        shape = (segment.fan_in, segment.fan_out)
+        with_mean = {block.weights[i] for block in program.blocks if block.has_mean[i]}
+        moments = [base.moments(d, shape, base in with_mean) for base, d in drawn.items()]
         keep = program.keep_weights and not program.forward_only
         return new, (statistics, kept, held if keep else None, moments)
 

@@ -1,21 +1,194 @@
 """`varprobe.sweep`: every configuration of a grid, measured."""
 
-from typing import Any
+import contextlib
+import os
+import warnings
+from collections.abc import Iterator
+from typing import Any, Literal, Protocol
 
+import numpy as np
 import xarray as xr
 
 from varprobe.cells import run_cells
-from varprobe.configs import read_request
-from varprobe.engine import chunks_of
+from varprobe.configs import DEFAULT_BATCH, Request, read_request
+from varprobe.engine import Chunk, chunks_of
+from varprobe.plans import fill, plan
 from varprobe.results import dataset
+from varprobe.resume import Run, find_run
+from varprobe.storage import Cell
 
-__all__ = ["sweep"]
+__all__ = ["Progress", "sweep"]
 
 
-def sweep(**arguments: Any) -> xr.Dataset:
-    """Draft."""
-    request = read_request(**arguments)
+class Progress(Protocol):
+    """What a sweep tells of itself while it runs, always from the thread that called it."""
+
+    def start(self, total_cells: int, cached: int) -> None:
+        """There are so many cells, and so many of them were found finished. Called once."""
+
+    def advance(self, n_nets: int) -> None:
+        """One more cell is finished, and on disk where there is a run folder; it holds so many configurations."""
+
+    def note(self, text: str) -> None:
+        """One line for the user, such as which file is damaged."""
+
+
+class Unwatched:
+    """The progress that nobody watches: notes become Python warnings."""
+
+    def start(self, total_cells: int, cached: int) -> None:
+        """Say nothing."""
+
+    def advance(self, n_nets: int) -> None:
+        """Say nothing."""
+
+    def note(self, text: str) -> None:
+        """Warn."""
+        warnings.warn(text, stacklevel=2)
+
+
+def sweep(
+    *,
+    depth: Any = None,
+    width: Any = 512,
+    act: Any = "relu",
+    init: Any = None,
+    init_first: Any = None,
+    init_last: Any = None,
+    bias: Any = "zeros",
+    sigma_w2: Any = None,
+    sigma_b2: Any = None,
+    arch: str = "plain",
+    norm: str = "none",
+    input_width: int | None = None,
+    batch: Any = DEFAULT_BATCH,
+    seeds: int = 8,
+    root_seed: int = 0,
+    data: Any = "normal",
+    labels: Any = None,
+    standardize: bool = False,
+    loss: Literal["cotangent", "mse", "cross_entropy"] = "cotangent",
+    dtype: Literal["float32", "float64", "bfloat16", "float16"] = "float32",
+    range: Literal["unbounded", "dtype"] = "unbounded",
+    forward_only: bool = False,
+    out: str | os.PathLike[str] | None = None,
+    fresh: bool = False,
+    progress: Progress | None = None,
+) -> xr.Dataset:
+    """Measure signals and gradients, layer by layer, in every combination of what is given, before any training.
+
+    Where several values may stand, give one, a comma list in a string, or a list: act="relu,tanh", depth=[10, 50].
+    Numbers may be a range "LO:HI:N" or "LO:HI:Nlog", ends included.
+
+    Args:
+        depth: how many weight layers; several. 50.
+        width: units of each layer; several. Also a profile such as "784-512-256", which is a depth of its own.
+        act: activations; several. Names (`varprobe list acts`) with parameters in the call form, such as
+            "leaky_relu(0.1)"; your own as "FILE.py:NAME", "PKG.MOD:NAME", a function from array to array, or
+            {"Label": function}.
+        init: initializers of the weights; several. Names as "normal(std=0.01)" or "uniform(limit=1/sqrt(fan_in))"
+            (`varprobe list inits`); your own as above, with jax's signature (key, shape, dtype) and, where it wants
+            them, keyword-only layer and depth. Without it the standard ones.
+        init_first: the initializer of layer 1, where it differs; several.
+        init_last: the initializer of layer L and of the loss's read-out, where it differs; several.
+        bias: the initializer of the biases; several.
+        sigma_w2: numbers: Var W = sigma_w2 / fan_in, normal, in place of init; several.
+        sigma_b2: numbers: Var b = sigma_b2, normal, in place of bias; several.
+        arch: "plain".
+        norm: "none".
+        input_width: features of a random input, where they are not as many as layer 1's units.
+        batch: samples; several.
+        seeds: how many independent draws of weights, input and cotangent; they are the unit of uncertainty.
+        root_seed: 0 to 2^32 - 1; which draws.
+        data: "normal", "uniform", "sphere", "digits", a .npy, .npz or .csv file, or an array (samples, ...).
+        labels: a file or an array, one row a sample, for the losses that take one.
+        standardize: give each feature of a file or an array mean 0 and variance 1.
+        loss: whose gradient is measured: a random cotangent on h_L, or one of two losses on a linear read-out of h_L.
+        dtype: of weights and signals.
+        range: "unbounded" gives signals an exponent of their own, so that nothing overflows; "dtype" the dtype's.
+        forward_only: leave the gradients out (NaN).
+        out: a run folder, made if it is not there. Every finished part is kept in it at once, the same request again
+            computes only what is missing, and results.nc and results.csv hold the whole. None writes nothing.
+        fresh: compute what is in the folder again.
+        progress: told what is going on; without it notes are Python warnings.
+
+    Returns:
+        A dataset with dims (config, seed, layer), float64: for preactivation, activation, gradient and weight_gradient
+        `*_log10_ms`, `*_log10_var`, `*_mean_over_rms` and `*_log10_absmax`, and the layer's weight_log10_ms, fractions
+        and correlations. Layer 0 is the input. arch, act, init, bias, norm, depth, width, batch, loss and dtype are
+        coordinates on config. -inf is the log of zero; NaN where a quantity does not apply, as behind the last layer
+        of shallower configurations.
+
+    Raises:
+        RequestError: a value is wrong, or `out` is a file, another run, or cannot be written. Nothing was written.
+        MachineError: disk, memory or device failed; what was finished is kept.
+
+    Example:
+        ds = varprobe.sweep(depth=50, act="relu,tanh", init=["he_normal", "glorot_normal"], out="runs/first")
+        varprobe.select(ds, act="relu").gradient_log10_ms.mean("seed")
+    """
+    request = read_request(
+        depth=depth, width=width, act=act, init=init, init_first=init_first, init_last=init_last, bias=bias,
+        sigma_w2=sigma_w2, sigma_b2=sigma_b2, arch=arch, norm=norm, input_width=input_width, batch=batch, seeds=seeds,
+        root_seed=root_seed, data=data, labels=labels, standardize=standardize, loss=loss, dtype=dtype, range=range,
+        forward_only=forward_only,
+    )
+    progress = progress or Unwatched()
+    return in_memory(request, progress) if out is None else in_folder(request, out, fresh, progress)
+
+
+def in_memory(request: Request, progress: Progress) -> xr.Dataset:
+    """Measure, and write nothing."""
     chunks = chunks_of(list(request.configs), request.setting)
     cells = [(chunk, seed) for seed in range(request.setting.seeds) for chunk in chunks]
-    done = run_cells(cells, request.setting)
-    return dataset(request, (([m.config for _, _, m in c.members], seed, table) for c, seed, table in done))
+    progress.start(len(cells), 0)
+
+    def tables() -> Iterator[tuple[list[int], int, dict[str, np.ndarray]]]:
+        with contextlib.closing(run_cells(cells, request.setting)) as done:
+            for chunk, seed, table in done:
+                progress.advance(len(chunk.members))
+                yield configs_of(chunk), seed, table
+
+    return dataset(request, tables())
+
+
+def in_folder(request: Request, out: str | os.PathLike[str], fresh: bool, progress: Progress) -> xr.Dataset:
+    """Measure what the folder does not hold yet."""
+    run = find_run(out, request, progress.note)
+    if run.record and not fresh and (ds := run.finished(request)) is not None:
+        progress.start(len(run.record.cells), len(run.record.cells))
+        return ds
+    chunks = chunks_of(list(request.configs), request.setting)
+    frame = dataset(request, [])
+    record = plan(request, frame, [configs_of(chunk) for chunk in chunks])
+    with run.claimed(record):
+        missing: dict[tuple[int, int], Cell] = {}
+        for cell in record.cells:
+            table = None if fresh else run.load(cell)
+            if table is None:
+                missing[cell.chunk, cell.seed] = cell
+            else:
+                fill(frame, cell.configs, cell.seed, table)
+        progress.start(len(record.cells), len(record.cells) - len(missing))
+        compute(run, missing, chunks, request, frame, progress)
+    run.finish(frame)
+    return frame
+
+
+def compute(run: Run, missing: dict[tuple[int, int], Cell], chunks: list[Chunk], request: Request, frame: xr.Dataset,
+            progress: Progress) -> None:
+    """Run the missing cells; each is on disk before the next is looked at."""
+    if not missing:
+        return
+    numbers = {id(chunk): i for i, chunk in enumerate(chunks)}
+    with contextlib.closing(run_cells([(chunks[i], seed) for i, seed in missing], request.setting)) as done:
+        for chunk, seed, table in done:
+            cell = missing[numbers[id(chunk)], seed]
+            run.save(cell, table)
+            fill(frame, cell.configs, seed, table)
+            progress.advance(len(cell.configs))
+
+
+def configs_of(chunk: Chunk) -> list[int]:
+    """The configurations of a chunk, in the order of its tables' rows."""
+    return [member.config for _, _, member in chunk.members]

@@ -60,7 +60,8 @@ def arrange(grid: Sequence[Sequence[Axes]], at: int, column: float, top: float =
     figure = figure_of(grid[0][0])
     width, tall = figure.get_size_inches() * 72
     panel = 0.0
-    for _ in range(2):  # the second pass sees the ticks that the first one's sizes led to
+    for _ in range(2):  # once more where the sizes change so much that the ticks may
+        old = np.array(grid[0][0].bbox.size) / pixels(grid[0][0])
         around = [[overhang(ax) for ax in row] for row in grid]
         columns, rows = len(grid[0]), len(grid)
         before = np.array([max(row[j]["left"] for row in around) for j in range(columns)])
@@ -87,4 +88,6 @@ def arrange(grid: Sequence[Sequence[Axes]], at: int, column: float, top: float =
         for axes, bottom in zip(grid, bottoms, strict=True):
             for ax, left in zip(axes, lefts, strict=True):
                 ax.set_position((left / width, bottom / tall, panel / width, each / tall))
+        if np.abs(np.log(np.array([panel, each]) / old)).max() < 0.3:
+            break
     return panel

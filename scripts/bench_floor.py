@@ -1,0 +1,108 @@
+"""How close a sweep comes to the bare arithmetic that it cannot avoid.
+
+The floor is what the nets that must be computed need whatever the program around them does: per layer one product
+forward, one backward, the two Gram matrices (the cheaper way to the weight-gradient moments), and one set of base draws
+per seed and layer. Activations, moments, normalization, keeping and reading back are overhead. Both run on the same
+worker threads in the same process, in turn; the median ratio is printed.
+
+    python scripts/bench_floor.py [--act relu,gelu] [--batch 32,64] [--repeats 5]
+"""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from statistics import median
+
+import click
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from varprobe.bases import Draw, Orthogonal
+from varprobe.cells import arguments, compiled, workers
+from varprobe.configs import read_request
+from varprobe.draws import layer_keys
+from varprobe.engine import chunks_of
+from varprobe.program import Program
+
+OPTIONS = {"xla_cpu_multi_thread_eigen": False}
+
+
+def floor(program: Program, key: jax.Array) -> jax.Array:
+    """Products and draws of one cell, and nothing else."""
+    (segment,) = program.segments
+    width, batch = segment.fan_out, program.batch
+    bases = program.bases(0)
+
+    def draw(key: jax.Array) -> list[jax.Array]:
+        source = Draw(key, (width, width), 1, program.depth, jnp.dtype("float32"))
+        drawn = [source.normal if isinstance(b, Orthogonal) else b.draw(source) for b in bases]
+        return drawn
+
+    def step(hs: list[jax.Array], key: jax.Array) -> tuple[list[jax.Array], None]:
+        matrices = draw(key)
+        new = []
+        for block, h in zip(program.blocks, hs, strict=True):
+            w = matrices[bases.index(block.weights[0])]
+            up = h @ w
+            down = up @ w.T
+            grams = []
+            for m in (h, up):
+                nets = m.reshape(block.nets, batch, width)
+                grams.append(jnp.einsum("nbu,ncu->nbc", nets, nets))
+            grams, down = lax.optimization_barrier((grams, down))
+            new.append(down + 1e-30 * sum(g[0, 0, 0] for g in grams))
+        return new, None
+
+    hs = [jnp.full((b.nets * batch, width), 1e-3) for b in program.blocks]
+    return lax.scan(step, hs, layer_keys(key, 1, program.depth))[0]
+
+
+def timed(call, cells: int, pool: ThreadPoolExecutor) -> float:
+    """Seconds for all cells on all workers."""
+    start = time.perf_counter()
+    list(pool.map(lambda seed: jax.block_until_ready(call(seed)), range(cells)))
+    return time.perf_counter() - start
+
+
+def compare(act: str, batch: int, width: int, depth: int, seeds: int, repeats: int) -> None:
+    """Print one line."""
+    request = read_request(act=act, batch=batch, width=width, depth=depth, seeds=seeds)
+    (chunk,) = chunks_of(list(request.configs), request.setting)
+    device = jax.devices()[0]
+    inputs = [jax.device_put(arguments(chunk, request.setting, seed), device) for seed in range(seeds)]
+    start = time.perf_counter()
+    cell = compiled(chunk.program, inputs[0], device)
+    compile_s = time.perf_counter() - start
+    bare = jax.jit(lambda key: floor(chunk.program, key)).lower(inputs[0][0]).compile(compiler_options=OPTIONS)
+    pool = ThreadPoolExecutor(len(workers()))
+    runs = {"cell": lambda s: cell(*inputs[s]), "floor": lambda s: bare(inputs[s][0])}
+    for call in runs.values():
+        timed(call, 2, pool)
+    times = {name: [] for name in runs}
+    for _ in range(repeats):
+        for name, call in runs.items():
+            times[name].append(timed(call, seeds, pool))
+    ratio = median(f / c for f, c in zip(times["floor"], times["cell"], strict=True))
+    nets = len(request.configs) * seeds
+    print(f"{act:6s} batch {batch:4d} width {width} depth {depth}: {median(times['cell']) / nets * 1e3:6.2f} ms a net "
+          f"({sum(b.nets for b in chunk.program.blocks)} computed of {len(request.configs)}), "
+          f"floor {median(times['floor']) / nets * 1e3:6.2f} ms; {ratio:.2f} of the floor's speed; "
+          f"compiled in {compile_s:.1f} s", flush=True)
+
+
+@click.command()
+@click.option("--act", default="relu,gelu")
+@click.option("--batch", default="32,64")
+@click.option("--width", default=512)
+@click.option("--depth", default=50)
+@click.option("--seeds", default=4)
+@click.option("--repeats", default=3)
+def main(act: str, batch: str, width: int, depth: int, seeds: int, repeats: int) -> None:
+    """Compare every activation and batch with its floor."""
+    for a in act.split(","):
+        for b in batch.split(","):
+            compare(a, int(b), width, depth, seeds, repeats)
+
+
+if __name__ == "__main__":
+    main()

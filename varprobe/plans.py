@@ -1,0 +1,177 @@
+"""The plan of a run: its cells, each named by the hash of all that decides its numbers."""
+
+import hashlib
+import inspect
+import json
+import re
+import secrets
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from varprobe.errors import MachineError
+from varprobe.storage import Cell, put
+
+if TYPE_CHECKING:
+    from varprobe.activations import Activation
+    from varprobe.configs import Request
+    from varprobe.initializers import Initializer
+
+__all__ = ["ENGINE_VERSION", "NAME", "Record", "asked", "changes", "fill", "hashed", "plan"]
+
+ENGINE_VERSION = 1
+"""Raised with every change to the engine that changes a number."""
+
+CONTENT = ("code", "data_digest")
+"""Keys of a spec that say what was in the user's files; the others say what was asked for."""
+
+NAME = re.compile(r"[0-9a-f]{64}(?P<once>-[0-9a-f]{8})?")
+"""A cell; with the suffix, one that is not to be used by another run."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """What spec.json holds.
+
+    Attributes:
+        spec: the request, canonical.
+        versions: of what computed it, and the platform of the devices.
+        identity: the hash of all that decides the numbers of the run.
+        attributes: those of the dataset.
+        coordinates: those of the dataset that lie along `config`.
+        chunks: of each the `configs` in it, their `depth`, and the names of its `cells`, one a seed.
+        results: the sha256 of results.nc; None until that is written.
+    """
+
+    spec: dict[str, Any]
+    versions: dict[str, Any]
+    identity: str
+    attributes: dict[str, Any]
+    coordinates: dict[str, list[Any]]
+    chunks: list[dict[str, Any]]
+    results: str | None = None
+
+    @property
+    def cells(self) -> list[Cell]:
+        """All cells, seed by seed."""
+        return [Cell(chunk["cells"][seed], i, seed, tuple(chunk["configs"]), chunk["depth"])
+                for seed in range(self.spec["seeds"]) for i, chunk in enumerate(self.chunks)]
+
+    @property
+    def variables(self) -> set[str]:
+        """The variables that each cell holds."""
+        from varprobe.results import variable_names
+
+        backward = ("gradient_", "weight_gradient_") if self.spec["forward_only"] else ()
+        return {name for name in variable_names() if not name.startswith(backward)}
+
+    @classmethod
+    def read(cls, text: str) -> "Record":
+        """The record that `text` holds; raises whatever fits where it holds none."""
+        record = cls(**json.loads(text))
+        if not record.chunks or not all(NAME.fullmatch(cell.name) for cell in record.cells):
+            raise ValueError("it names no cells")
+        return record
+
+    def save(self, folder: Path) -> None:
+        """Write spec.json, one key a line. Raises OSError."""
+        lines = (f"{json.dumps(key)}: {json.dumps(value)}" for key, value in vars(self).items())
+        text = "{\n" + ",\n".join(lines) + "\n}\n"
+        put(folder / "spec.json", lambda file: file.write(text.encode()))
+
+    def frame(self) -> xr.Dataset:
+        """The dataset, its numbers still missing."""
+        from varprobe.results import variable_names
+
+        seeds, layers = self.spec["seeds"], max(chunk["depth"] for chunk in self.chunks) + 1
+        coords = {name: ("config", np.array(values)) for name, values in self.coordinates.items()}
+        shape = (len(self.coordinates["depth"]), seeds, layers)
+        data = {name: (("config", "seed", "layer"), np.full(shape, np.nan), {"long_name": text})
+                for name, text in variable_names().items()}
+        return xr.Dataset(data, {"seed": np.arange(seeds), "layer": np.arange(layers), **coords}, self.attributes)
+
+
+def fill(frame: xr.Dataset, configs: tuple[int, ...], seed: int, table: dict[str, np.ndarray]) -> None:
+    """Enter a cell's numbers, each (configs, depth + 1), into the dataset."""
+    for name, values in table.items():
+        frame[name].values[list(configs), seed, : values.shape[1]] = values
+
+
+def versions() -> dict[str, Any]:
+    """Versions of what computes, and the platform of the devices."""
+    import jax
+
+    try:
+        backend = jax.default_backend()
+    except RuntimeError as error:
+        raise MachineError(f"the device failed: {str(error).strip().splitlines()[0]}") from error
+    return {"varprobe": version("varprobe"), "engine": ENGINE_VERSION, "jax": jax.__version__,
+            "jaxlib": version("jaxlib"), "backend": backend}
+
+
+def described(thing: "Activation | Initializer | None") -> Any:
+    """An activation or initializer for hashing; the user's own with its source and its place therein."""
+    if thing is None or not thing.digest:
+        return thing and thing.name
+    plain = inspect.unwrap(getattr(thing, "function", None) or thing.law[1])  # type: ignore[union-attr]
+    line = getattr(getattr(plain, "__code__", None), "co_firstlineno", 0)
+    return [thing.name, thing.digest, getattr(plain, "__qualname__", ""), line]
+
+
+def hashable(request: "Request", versions: dict[str, Any]) -> tuple[str, list[str]]:
+    """JSON of all that decides the numbers: what the configurations share, and each of them."""
+    s = request.setting
+    shared = [{k: v for k, v in versions.items() if k != "varprobe"}, s.root_seed, s.source.digest, s.loss, s.outputs,
+              s.dtype, s.real_range, s.forward_only]
+    each = [json.dumps([*map(described, (c.act, c.init, c.init_first, c.init_last, c.bias)), c.widths, c.batch])
+            for c in request.configs]
+    return json.dumps(shared), each
+
+
+def hashed(*texts: str) -> str:
+    """The sha256 of several texts."""
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
+
+
+def plan(request: "Request", frame: xr.Dataset, groups: list[list[int]]) -> Record:
+    """The record of a run whose chunks hold these configurations; `frame` is its dataset without numbers."""
+    now = versions()
+    shared, each = hashable(request, now)
+    suffix = "" if request.reusable else f"-{secrets.token_hex(4)}"
+    chunks = [
+        {"configs": group, "depth": request.configs[group[0]].depth,
+         "cells": [hashed(shared, str(seed), *(each[i] for i in group)) + suffix
+                   for seed in range(request.setting.seeds)]}
+        for group in groups
+    ]
+    coordinates = {str(k): v.values.tolist() for k, v in frame.coords.items() if v.dims == ("config",)}
+    return Record(request.spec, now, identity(request, now) + suffix, frame.attrs, coordinates, chunks)
+
+
+def identity(request: "Request", versions: dict[str, Any]) -> str:
+    """The hash of all that decides the numbers of a run, without the work of planning it."""
+    shared, each = hashable(request, versions)
+    return hashed(shared, str(request.setting.seeds), *each)
+
+
+def asked(spec: dict[str, Any]) -> dict[str, Any]:
+    """The part of a spec that says what was asked for, not what was in the user's files."""
+    return {key: value for key, value in spec.items() if key not in CONTENT}
+
+
+def changes(record: Record, request: "Request") -> str:
+    """What decides the numbers of the same request and is not what it was, in words; empty where nothing is."""
+    now = versions()
+    if request.reusable and identity(request, now) == record.identity:
+        return ""
+    moved = [f"{key} ({was} -> {now.get(key)})" for key, was in record.versions.items()
+             if key != "varprobe" and was != now.get(key)]
+    if request.spec["data_digest"] != record.spec["data_digest"]:
+        moved.append("the data")
+    if not moved or request.spec["code"] != record.spec["code"]:
+        moved.append("the source of a function" if request.reusable else "perhaps a function whose source is in no file")
+    return ", ".join(moved)

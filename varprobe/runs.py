@@ -1,0 +1,171 @@
+"""Run folders: what a sweep has computed, kept and found again.
+
+    spec.json           what was asked for, and the plan: which cells there are
+    cells/HASH.npz      one file for each finished cell (a chunk of configurations, one seed); never changed
+    results.nc          the dataset
+    results.csv         the same as a table
+
+The cells are the truth, the other two are made from them. Everything that a reader needs is in these files: `open_run`
+neither imports nor runs what the run was made of.
+"""
+
+import contextlib
+import json
+import os
+import re
+import warnings
+from collections.abc import Callable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import xarray as xr
+
+from varprobe.errors import RequestError
+from varprobe.plans import Record, asked, fill, hashed
+from varprobe.storage import DamagedError, load_cell, load_dataset
+
+if TYPE_CHECKING:
+    from varprobe.configs import Request
+
+__all__ = ["Note", "default_folder", "folder_of", "open_run", "read_record", "stored"]
+
+Note = Callable[[str], object]
+"""Takes one line for the user."""
+
+
+def default_folder(request: "Request") -> Path:
+    """Where the command puts a run that was given no folder, such as runs/relu-d50-w512-3f9a1c.
+
+    The same request always has the same folder, edited files or not.
+    """
+    acts, depths, widths = (request.spec[key] for key in ("act", "depth", "width"))
+    digits = hashed(json.dumps(asked(request.spec)))[:6]
+    return Path("runs", f"{act_part(acts)}-d{span(depths)}-w{span(widths)}-{digits}")
+
+
+def act_part(acts: list[str]) -> str:
+    """The activations in a folder's name: of the user's own the function, not the file."""
+    name, parenthesis, rest = acts[0].partition("(")
+    return f"{len(acts)}acts" if len(acts) > 1 else safe(re.split(r"[:/\\]", name)[-1] + parenthesis + rest, 20) or "act"
+
+
+def span(values: list[Any]) -> str:
+    """Depths or widths in a folder's name."""
+    if len(values) == 1:
+        return safe(str(values[0]), 14)
+    return f"{len(values)}x" if any(isinstance(v, str) for v in values) else f"{min(values)}-{max(values)}"
+
+
+def safe(text: str, length: int) -> str:
+    """The text in letters, digits, `_`, `-` and decimal points."""
+    kept = re.sub(r"(?<!\d)\.|\.(?!\d)", "-", re.sub(r"[^A-Za-z0-9_.]+", "-", text))
+    return kept[:length].strip("-_.")
+
+
+def open_run(path: str | os.PathLike[str], *, note: Note = warnings.warn) -> xr.Dataset:
+    """The dataset of a run folder.
+
+    Nothing that the run names is imported or executed, and nothing is written.
+
+    Args:
+        path: the folder.
+        note: takes a line about a damaged file that was not needed; by default a Python warning.
+
+    Raises:
+        RequestError: it is no run, not finished, or damaged beyond what its cells can restore.
+
+    Example:
+        ds = varprobe.open_run("runs/relu-d50-w512-3f9a1c")
+    """
+    folder = folder_of(path, "run")
+    record = read_record(folder, "run")
+    if record is None:
+        raise RequestError(no_run(folder), "run")
+    try:
+        ds = stored(folder, record, note)
+        return ds if ds is not None else rebuilt(folder, record, note)
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:  # a plan that does not add up
+        if isinstance(error, RequestError):
+            raise
+        raise RequestError(f"{folder} is not a run that varprobe wrote: its spec.json is damaged", "run") from error
+
+
+def stored(folder: Path, record: Record, note: Note) -> xr.Dataset | None:
+    """What results.nc holds, or None where it is to be made from the cells."""
+    if record.results is None:
+        return None
+    path = folder / "results.nc"
+    try:
+        ds = load_dataset(path, record.results)
+        if ds.attrs != record.attributes or set(ds.data_vars) != set(record.names):
+            raise DamagedError("is not this run's")
+        return ds
+    except DamagedError as error:
+        note(f"{path} {error}; its cells are read instead")
+        return None
+
+
+def rebuilt(folder: Path, record: Record, note: Note) -> xr.Dataset:
+    """The dataset made from the cells, all of which must be there."""
+    present = [cell for cell in record.cells if cell.path(folder).is_file()]
+    done, frame = 0, record.frame() if len(present) == len(record.cells) else None
+    for cell in present:
+        try:
+            table = load_cell(folder, cell, record.variables)
+            done += 1
+            if frame is not None:
+                fill(frame, cell.configs, cell.seed, table)
+        except DamagedError as error:
+            note(f"{cell.path(folder)} {error}")
+    if frame is None or done < len(record.cells):
+        raise RequestError(f"{folder} is unfinished: {done} of {len(record.cells)} cells; resume with the same command",
+                           "run")
+    return frame
+
+
+def read_record(folder: Path, option: str) -> Record | None:
+    """The record of a run folder; None where there is none.
+
+    Raises:
+        RequestError: spec.json is not one that varprobe wrote.
+    """
+    path = folder / "spec.json"
+    if not os.path.lexists(path):
+        return None
+    try:
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise ValueError("it is a link that leads out of the folder")
+        return Record.read(path.read_text("utf-8"))
+    except Exception as error:  # it may hold anything
+        why = error if isinstance(error, ValueError | OSError) else "it is another program's"
+        raise RequestError(f"{folder} is not a run that varprobe wrote: cannot use its spec.json ({why})", option
+                           ) from error
+
+
+def folder_of(path: str | os.PathLike[str], option: str) -> Path:
+    """The folder that the user means, whether or not it is there."""
+    try:
+        text = os.fspath(path)
+        if not isinstance(text, str) or not text.strip() or "\0" in text:
+            raise ValueError("empty, or not text")
+        folder = Path(text)
+        with contextlib.suppress(RuntimeError):  # ~ of nobody
+            folder = folder.expanduser()
+        os.path.lexists(folder) and folder.is_dir()
+        return folder
+    except (TypeError, ValueError, OSError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise RequestError(f"{path!r} cannot be a folder's name: {why}", option) from error
+
+
+def no_run(folder: Path) -> str:
+    """Why there is no run, and which was meant."""
+    if folder.is_file():
+        inside = (folder.parent / "spec.json").exists()
+        return f"{str(folder)!r} is a file" + (f"; did you mean its folder {str(folder.parent)!r}?" if inside else "")
+    near: list[str] = []
+    with contextlib.suppress(OSError):
+        near = get_close_matches(folder.name, [p.parent.name for p in folder.parent.glob("*/spec.json")], n=1)
+    what = f"there is no spec.json in {str(folder)!r}" if folder.is_dir() else f"there is no run {str(folder)!r}"
+    return what + (f"; did you mean {str(folder.parent / near[0])!r}?" if near else "")
