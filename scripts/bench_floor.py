@@ -84,10 +84,13 @@ def compare(act: str, batch: int, width: int, depth: int, seeds: int, repeats: i
             times[name].append(timed(call, seeds, pool))
     ratio = median(f / c for f, c in zip(times["floor"], times["cell"], strict=True))
     nets = len(request.configs) * seeds
-    print(f"{act:6s} batch {batch:4d} width {width} depth {depth}: {median(times['cell']) / nets * 1e3:6.2f} ms a net "
-          f"({sum(b.nets for b in chunk.program.blocks)} computed of {len(request.configs)}), "
-          f"floor {median(times['floor']) / nets * 1e3:6.2f} ms; {ratio:.2f} of the floor's speed; "
-          f"compiled in {compile_s:.1f} s", flush=True)
+    print(
+        f"{act:6s} batch {batch:4d} width {width} depth {depth}: {median(times['cell']) / nets * 1e3:6.2f} ms a net "
+        f"({sum(b.nets for b in chunk.program.blocks)} computed of {len(request.configs)}), "
+        f"floor {median(times['floor']) / nets * 1e3:6.2f} ms; {ratio:.2f} of the floor's speed; "
+        f"compiled in {compile_s:.1f} s",
+        flush=True,
+    )
 
 
 @click.command()

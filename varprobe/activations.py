@@ -102,8 +102,9 @@ def resolve_activation(spec: Call | Callable[[jax.Array], jax.Array], label: str
         code = load(spec.name)
         return check_elementwise(user_activation(spec, code))
     name = ALIASES.get(spec.name, spec.name)
-    registered = lookup(ACTIVATIONS | {a: ACTIVATIONS[n] for a, n in ALIASES.items()}, name, "activation",
-                        "varprobe list acts")
+    registered = lookup(
+        ACTIVATIONS | {a: ACTIVATIONS[n] for a, n in ALIASES.items()}, name, "activation", "varprobe list acts"
+    )
     values = {}
     for given, value in named_arguments(spec, list(registered.parameters)):
         default = registered.parameters[given]
@@ -168,8 +169,10 @@ def check_elementwise(act: Activation) -> Activation:
         jax.jit(jax.grad(lambda x: act(x).sum()))(x)
     except Exception as error:  # the user's code may raise anything; its own words are the most useful ones
         first = str(error).strip().splitlines()[0] if str(error).strip() else ""
-        raise RequestError(f"{act.name} failed on a (3, 4) array under jax.jit and jax.grad (is it written with "
-                           f"jax.numpy?): {type(error).__name__}: {first}") from error
+        raise RequestError(
+            f"{act.name} failed on a (3, 4) array under jax.jit and jax.grad (is it written with "
+            f"jax.numpy?): {type(error).__name__}: {first}"
+        ) from error
     if y.shape != x.shape:
         raise RequestError(f"{act.name} is not elementwise: it maps shape (3, 4) to {y.shape}")
     if not np.allclose(flipped, y[::-1, ::-1], rtol=1e-4, atol=1e-6, equal_nan=True):

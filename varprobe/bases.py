@@ -239,7 +239,9 @@ class Orthogonal(Base):
         wide = jnp.promote_types(drawn[0].dtype, jnp.float32)
         first = jnp.zeros((), wide)
         if mean:
-            first = self.forward(drawn, jnp.ones((1, shape[0]), drawn[0].dtype)).astype(wide).sum() / (shape[0] * shape[1])
+            first = self.forward(drawn, jnp.ones((1, shape[0]), drawn[0].dtype)).astype(wide).sum() / (
+                shape[0] * shape[1]
+            )
         return first, jnp.asarray(1 / max(shape), wide)
 
     def matrix(self, drawn: tuple[Array, Array, Array], shape: tuple[int, int]) -> Array:
@@ -282,6 +284,10 @@ def base_of(law: tuple[Any, ...]) -> Base:
     if kind in ("normal", "uniform", "truncated_normal"):
         return Dense(kind)
     others: dict[str, type[Base]] = {
-        "orthogonal": Orthogonal, "nothing": Nothing, "eye": Eye, "sparse": Sparse, "custom": Custom,
+        "orthogonal": Orthogonal,
+        "nothing": Nothing,
+        "eye": Eye,
+        "sparse": Sparse,
+        "custom": Custom,
     }
     return others[kind](*details)

@@ -103,9 +103,7 @@ def workers() -> list[Any]:
     return [devices[i % len(devices)] for i in range(max(cores, len(devices)))]
 
 
-def run_cells(
-    cells: list[tuple[Chunk, int]], setting: Setting
-) -> Iterator[tuple[Chunk, int, CellTable]]:
+def run_cells(cells: list[tuple[Chunk, int]], setting: Setting) -> Iterator[tuple[Chunk, int, CellTable]]:
     """Run (chunk, seed) cells on all workers; yields each with its table as it is done.
 
     Raises:

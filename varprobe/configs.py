@@ -121,11 +121,15 @@ def read_request(
     if sigma_b2 is not None and bias != "zeros":
         raise RequestError("sigma_b2 sets the bias; give one of --bias and --sigma-b2, not both", "sigma_b2")
     if sigma_w2 is not None:
-        init = [Call("variance_scaling", parse_calls(f"v(scale={number_text(v)},mode=fan_in,distribution=normal)")[0].args)
-                for v in parse_numbers(sigma_w2, "sigma_w2", integer=False, low=0)]
+        init = [
+            Call("variance_scaling", parse_calls(f"v(scale={number_text(v)},mode=fan_in,distribution=normal)")[0].args)
+            for v in parse_numbers(sigma_w2, "sigma_w2", integer=False, low=0)
+        ]
     if sigma_b2 is not None:
-        bias = [parse_calls(f"normal(var={number_text(v)})")[0]
-                for v in parse_numbers(sigma_b2, "sigma_b2", integer=False, low=0)]
+        bias = [
+            parse_calls(f"normal(var={number_text(v)})")[0]
+            for v in parse_numbers(sigma_b2, "sigma_b2", integer=False, low=0)
+        ]
     acts = resolved("act", act, resolve_activation)
     inits = resolved("init", list(STANDARD) if init is None else init, resolve_initializer)
     firsts = resolved("init_first", init_first, resolve_initializer) or [None]
@@ -133,35 +137,56 @@ def read_request(
     biases = resolved("bias", bias, resolve_initializer)
     for b in biases:
         if not b.for_bias:
-            raise RequestError(f"{b.name} has no meaning for a bias vector "
-                               "(allowed: zeros, ones, constant, normal, truncated_normal, uniform, torch_default, keras_*)",
-                               "bias")
+            raise RequestError(
+                f"{b.name} has no meaning for a bias vector "
+                "(allowed: zeros, ones, constant, normal, truncated_normal, uniform, torch_default, keras_*)",
+                "bias",
+            )
     batches = parse_numbers(batch, "batch", integer=True, low=1)
     seeds = single("seeds", seeds, 1)
     root_seed = single("root_seed", root_seed, 0, 2**32 - 1)
     source = named("data", lambda: load_source(data, labels=labels, standardize=standardize))
     if source.width is not None and input_width is not None and single("input_width", input_width, 1) != source.width:
-        raise RequestError(f"{input_width} does not fit {source.description}, whose samples have {source.width} values",
-                           "input_width")
+        raise RequestError(
+            f"{input_width} does not fit {source.description}, whose samples have {source.width} values", "input_width"
+        )
     outputs = outputs_of(source, loss)
     if source.rows is not None and max(batches) > len(source.rows):
-        raise RequestError(f"{max(batches)} samples asked for, {source.description} has {len(source.rows)} rows", "batch")
+        raise RequestError(
+            f"{max(batches)} samples asked for, {source.description} has {len(source.rows)} rows", "batch"
+        )
     shapes = stack_shapes(depth, width)
     given = single("input_width", input_width, 1) if input_width is not None else None
     configs = tuple(
         Config(a, i, f, last, b, w, (source.width or given or profile[0], *profile), n)
-        for a, (w, profile), f, last, b, n, i in itertools.product(acts, shapes, firsts, lasts, biases, batches, inits))
+        for a, (w, profile), f, last, b, n, i in itertools.product(acts, shapes, firsts, lasts, biases, batches, inits)
+    )
     check_size(configs, seeds, dtype)
     setting = Setting(seeds, root_seed, source, loss, outputs, dtype, range == "dtype", bool(forward_only))  # type: ignore[arg-type]
     named("init", lambda: check_numbers(configs, outputs))
     digests = [o.digest for o in (*acts, *inits, *firsts, *lasts, *biases) if o is not None and o.digest != ""]
     spec = {
-        "act": [a.name for a in acts], "init": [i.name for i in inits], "bias": [b.name for b in biases],
-        "init_first": [f.name for f in firsts if f], "init_last": [i.name for i in lasts if i],
-        "depth": list(dict.fromkeys(len(p) for _, p in shapes)), "width": list(dict.fromkeys(w for w, _ in shapes)),
-        "input_width": given, "batch": batches, "arch": [arch], "norm": [norm], "seeds": seeds, "root_seed": root_seed,
-        "data": source.name, "data_digest": source.digest, "standardize": bool(standardize), "loss": loss, "dtype": dtype,
-        "range": range, "forward_only": bool(forward_only), "code": digests,
+        "act": [a.name for a in acts],
+        "init": [i.name for i in inits],
+        "bias": [b.name for b in biases],
+        "init_first": [f.name for f in firsts if f],
+        "init_last": [i.name for i in lasts if i],
+        "depth": list(dict.fromkeys(len(p) for _, p in shapes)),
+        "width": list(dict.fromkeys(w for w, _ in shapes)),
+        "input_width": given,
+        "batch": batches,
+        "arch": [arch],
+        "norm": [norm],
+        "seeds": seeds,
+        "root_seed": root_seed,
+        "data": source.name,
+        "data_digest": source.digest,
+        "standardize": bool(standardize),
+        "loss": loss,
+        "dtype": dtype,
+        "range": range,
+        "forward_only": bool(forward_only),
+        "code": digests,
     }
     return Request(configs, setting, spec, all(d is not None for d in digests))
 
@@ -248,7 +273,9 @@ def stack_shapes(depth: Any, width: Any) -> list[tuple[int | str, tuple[int, ...
     depths = parse_numbers(50 if depth is None else depth, "depth", integer=True, low=1)
     widths = parse_numbers(plain, "width", integer=True, low=1) if plain or not profiles else []
     if max(depths) > 10**7:
-        raise RequestError(f"{max(depths)} layers would need about {gib(max(depths) * 4096 * 8)}; at most 10^7", "depth")
+        raise RequestError(
+            f"{max(depths)} layers would need about {gib(max(depths) * 4096 * 8)}; at most 10^7", "depth"
+        )
     shapes += [(w, (w,) * d) for d in depths for w in widths]
     return shapes
 
@@ -306,5 +333,8 @@ def check_size(configs: Sequence[Config], seeds: int, dtype: str) -> None:
                 raise RequestError(f"{shape} needs about {gib(need)} of memory; this machine has {gib(have)}", option)
     results = sum(c.depth + 1 for c in configs) * seeds * 25 * 8 * 2
     if results > have:
-        raise RequestError(f"{len(configs)} configurations with {seeds} seeds make {gib(results)} of results; this machine "
-                           f"has {gib(have)}", "seeds")
+        raise RequestError(
+            f"{len(configs)} configurations with {seeds} seeds make {gib(results)} of results; this machine "
+            f"has {gib(have)}",
+            "seeds",
+        )

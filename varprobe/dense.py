@@ -37,7 +37,9 @@ def fill(signal: Signal, width: int) -> Signal:
     return Signal(jnp.broadcast_to(signal.m, (nets, batch, width)), signal.e)
 
 
-def materialized(block: Block, segment: int, drawn: Any, shape: tuple[int, int], numbers: LayerNumbers, dtype: str) -> Any:
+def materialized(
+    block: Block, segment: int, drawn: Any, shape: tuple[int, int], numbers: LayerNumbers, dtype: str
+) -> Any:
     """A function from a net's index to its weights in the real dtype, rounded and of its range."""
     base = wide(block.weights[segment].matrix(drawn[block.weights[segment]], shape))
 
@@ -48,8 +50,9 @@ def materialized(block: Block, segment: int, drawn: Any, shape: tuple[int, int],
     return weights
 
 
-def each_net(program: Program, segment: int, block: Block, drawn: Any, h: Signal, numbers: LayerNumbers,
-             transpose: bool) -> Signal:
+def each_net(
+    program: Program, segment: int, block: Block, drawn: Any, h: Signal, numbers: LayerNumbers, transpose: bool
+) -> Signal:
     """The product net by net with the very weights, for `range=dtype`, where they may under- or overflow."""
     s = program.segments[segment]
     weights = materialized(block, segment, drawn, (s.fan_in, s.fan_out), numbers, program.dtype)
@@ -61,8 +64,16 @@ def each_net(program: Program, segment: int, block: Block, drawn: Any, h: Signal
     return Signal(lax.map(one, (jnp.arange(block.nets), h.m)), h.e)
 
 
-def affine(program: Program, segment: int, block: Block, drawn: Any, bias: Array | None, h: Signal,
-           weights: LayerNumbers, biases: LayerNumbers) -> Signal:
+def affine(
+    program: Program,
+    segment: int,
+    block: Block,
+    drawn: Any,
+    bias: Array | None,
+    h: Signal,
+    weights: LayerNumbers,
+    biases: LayerNumbers,
+) -> Signal:
     """z = h W + b."""
     base, fan_out = block.weights[segment], program.segments[segment].fan_out
     if program.real_range:
@@ -78,7 +89,9 @@ def affine(program: Program, segment: int, block: Block, drawn: Any, bias: Array
     return add(z, Signal(jnp.broadcast_to(shift.m, z.m.shape), shift.e))
 
 
-def transposed(program: Program, segment: int, block: Block, drawn: Any, delta: Signal, weights: LayerNumbers) -> Signal:
+def transposed(
+    program: Program, segment: int, block: Block, drawn: Any, delta: Signal, weights: LayerNumbers
+) -> Signal:
     """dLoss/dh = delta W^T, normalized unless ranges are real."""
     base, fan_in = block.weights[segment], program.segments[segment].fan_in
     if program.real_range:

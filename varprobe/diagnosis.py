@@ -175,8 +175,9 @@ def notes_of(net: xr.Dataset) -> list[str]:
     """What is worth knowing but no failure, each with the first layer where it holds."""
     rms = seed_mean(net, "activation_log10_ms") / 2
     z_rms = seed_mean(net, "preactivation_log10_ms") / 2
-    largest = np.fmax(net["activation_log10_absmax"].max("seed").values,
-                      net["preactivation_log10_absmax"].max("seed").values)
+    largest = np.fmax(
+        net["activation_log10_absmax"].max("seed").values, net["preactivation_log10_absmax"].max("seed").values
+    )
     with np.errstate(invalid="ignore"):
         found = {
             "correlation_collapse": seed_mean(net, "activation_correlation") > threshold("correlation_collapse"),

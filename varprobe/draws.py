@@ -17,7 +17,16 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, UInt32
 
-__all__ = ["keys_of", "layer_keys", "materialized", "normal", "random_bits", "truncated_normal", "uniform", "unit_interval"]
+__all__ = [
+    "keys_of",
+    "layer_keys",
+    "materialized",
+    "normal",
+    "random_bits",
+    "truncated_normal",
+    "uniform",
+    "unit_interval",
+]
 
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARITY = np.uint32(0x1BD11BDA)

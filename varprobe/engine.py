@@ -66,16 +66,16 @@ class Chunk:
 
     def numbers(self) -> list[Numbers]:
         """The run-time arguments, one entry a block."""
-        return [block_numbers(self.program, block, nets)
-                for block, nets in zip(self.program.blocks, self.nets, strict=True)]
+        return [
+            block_numbers(self.program, block, nets) for block, nets in zip(self.program.blocks, self.nets, strict=True)
+        ]
 
 
 def chunks_of(configs: list[Config], setting: Setting) -> list[Chunk]:
     """Programs that compute every configuration once."""
     groups: dict[Hashable, dict[Hashable, dict[Hashable, Net]]] = {}
     behaviors = {act: behavior(act) for act in dict.fromkeys(c.act for c in configs)}
-    cuts = frozenset(
-        cut for c in configs for cut in ([2] if c.init_first else []) + ([c.depth] if c.init_last else []))
+    cuts = frozenset(cut for c in configs for cut in ([2] if c.init_first else []) + ([c.depth] if c.init_last else []))
     for index, config in enumerate(configs):
         block, net = net_of(index, config, setting, behaviors[config.act], cuts)
         segments = segments_of(config.widths, cuts)
@@ -109,8 +109,15 @@ def net_of(index: int, config: Config, setting: Setting, found: Behavior, cuts: 
     else:
         weights_run, logs = weights, (0.0,) * config.depth
     numeric = config.act.numeric
-    phi = Phi(config.act.function, config.act.static, tuple(k for k, _ in numeric), found.near is not None,
-              found.far is not None, found.bounded, found.homogeneous)
+    phi = Phi(
+        config.act.function,
+        config.act.static,
+        tuple(k for k, _ in numeric),
+        found.near is not None,
+        found.far is not None,
+        found.bounded,
+        found.homogeneous,
+    )
     block = Block(
         nets=0,
         phi=phi,
@@ -123,15 +130,19 @@ def net_of(index: int, config: Config, setting: Setting, found: Behavior, cuts: 
     return block, net
 
 
-def pairs_of(config: Config, segments: tuple[Segment, ...], at: Callable[[int], Initializer]
-             ) -> tuple[tuple[float, float], ...]:
+def pairs_of(
+    config: Config, segments: tuple[Segment, ...], at: Callable[[int], Initializer]
+) -> tuple[tuple[float, float], ...]:
     """(mean, scale) of every layer; one evaluation a segment where the initializer does not look at the layer."""
     pairs: list[tuple[float, float]] = []
     for s in segments:
         init = at(s.first)
         layers = range(s.first, s.first + s.count)
-        pairs += ([init.at(config.place(layer)) for layer in layers] if init.layerwise
-                  else [init.at(config.place(s.first))] * s.count)
+        pairs += (
+            [init.at(config.place(layer)) for layer in layers]
+            if init.layerwise
+            else [init.at(config.place(s.first))] * s.count
+        )
     return tuple(pairs)
 
 
@@ -145,11 +156,13 @@ def weight_bytes(segments: tuple[Segment, ...], blocks: Iterable[Block], itemsiz
     blocks = list(blocks)
     return sum(
         s.count * sum(base.bytes(s.fan_in, s.fan_out, itemsize) for base in {b.weights[i] for b in blocks})
-        for i, s in enumerate(segments))
+        for i, s in enumerate(segments)
+    )
 
 
-def split(segments: tuple[Segment, ...], batch: int, blocks: dict[Block, list[Net]], setting: Setting
-          ) -> Iterable[dict[Block, list[Net]]]:
+def split(
+    segments: tuple[Segment, ...], batch: int, blocks: dict[Block, list[Net]], setting: Setting
+) -> Iterable[dict[Block, list[Net]]]:
     """All blocks together while they fit a cell; else block by block, in pieces of one size."""
     size = max(1, CELL_BYTES // net_bytes(segments, batch))
     if setting.real_range:
@@ -162,19 +175,26 @@ def split(segments: tuple[Segment, ...], batch: int, blocks: dict[Block, list[Ne
         length = -(-len(nets) // pieces)
         for start in range(0, len(nets), length):
             piece = nets[start : start + length]
-            spare = [Net(n.weights, n.biases, n.readout, n.parameters, n.behavior)
-                     for n in [piece[-1]] * (length - len(piece))]
+            spare = [
+                Net(n.weights, n.biases, n.readout, n.parameters, n.behavior)
+                for n in [piece[-1]] * (length - len(piece))
+            ]
             yield {block: piece + spare}
 
 
 def chunk_of(segments: tuple[Segment, ...], batch: int, blocks: dict[Block, list[Net]], setting: Setting) -> Chunk:
     """The program that runs these nets."""
     itemsize = jnp.dtype(setting.dtype).itemsize
-    sized = tuple(
-        Block(len(nets), b.phi, b.weights, b.has_mean, b.biases, b.readout) for b, nets in blocks.items())
+    sized = tuple(Block(len(nets), b.phi, b.weights, b.has_mean, b.biases, b.readout) for b, nets in blocks.items())
     program = Program(
-        segments=segments, batch=batch, blocks=sized, loss=setting.loss, outputs=setting.outputs, dtype=setting.dtype,
-        real_range=setting.real_range, forward_only=setting.forward_only,
+        segments=segments,
+        batch=batch,
+        blocks=sized,
+        loss=setting.loss,
+        outputs=setting.outputs,
+        dtype=setting.dtype,
+        real_range=setting.real_range,
+        forward_only=setting.forward_only,
         keep_weights=weight_bytes(segments, sized, itemsize) <= WEIGHT_BYTES,
     )
     return Chunk(program, tuple(tuple(nets) for nets in blocks.values()))
@@ -208,4 +228,3 @@ def block_numbers(program: Program, block: Block, nets: tuple[Net, ...]) -> Numb
         near=np.array([net.behavior.near or none for net in nets], wide),
         far=np.array([net.behavior.far or none for net in nets], wide),
     )
-

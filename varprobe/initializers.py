@@ -69,8 +69,12 @@ def truncated_scale(values: Values) -> float:
 
 def fan(mode: str, place: Place) -> float:
     """The denominator of variance scaling."""
-    fans = {"fan_in": place.fan_in, "fan_out": place.fan_out, "fan_avg": (place.fan_in + place.fan_out) / 2,
-            "fan_geo_avg": math.sqrt(place.fan_in * place.fan_out)}
+    fans = {
+        "fan_in": place.fan_in,
+        "fan_out": place.fan_out,
+        "fan_avg": (place.fan_in + place.fan_out) / 2,
+        "fan_geo_avg": math.sqrt(place.fan_in * place.fan_out),
+    }
     return max(1.0, fans[mode])
 
 
@@ -100,8 +104,10 @@ def fan_family(name: str, alias: str | None, formula: str, scale: float, mode: s
     """The truncated normal and uniform members of a variance-scaling family."""
     return {
         f"{name}_{law}": Registered(
-            f"{'truncated N' if law == 'normal' else 'U'}, Var W = {formula}", base,
-            variance_scaling(scale, mode, base), aliases=(f"{alias}_{law}",) if alias else (),
+            f"{'truncated N' if law == 'normal' else 'U'}, Var W = {formula}",
+            base,
+            variance_scaling(scale, mode, base),
+            aliases=(f"{alias}_{law}",) if alias else (),
         )
         for law, base in (("normal", "truncated_normal"), ("uniform", "uniform"))
     }
@@ -109,49 +115,86 @@ def fan_family(name: str, alias: str | None, formula: str, scale: float, mode: s
 
 INITIALIZERS: dict[str, Registered] = {
     "normal": Registered(
-        "N(mean, std^2); default stddev=0.01, as jax", "normal", lambda v, p: (v["mean"], std_of(v)),
-        {"std": None, "stddev": 0.01, "var": None, "mean": 0.0}, one_of=("std", "stddev", "var"), positional=False,
+        "N(mean, std^2); default stddev=0.01, as jax",
+        "normal",
+        lambda v, p: (v["mean"], std_of(v)),
+        {"std": None, "stddev": 0.01, "var": None, "mean": 0.0},
+        one_of=("std", "stddev", "var"),
+        positional=False,
         for_bias=True,
     ),
     "truncated_normal": Registered(
-        "N cut at 2 sd; stddev= before the cut (jax's, default 0.01), std= the realized one", "truncated_normal",
-        lambda v, p: (0.0, truncated_scale(v)), {"stddev": 0.01, "std": None}, one_of=("stddev", "std"),
-        positional=False, for_bias=True,
+        "N cut at 2 sd; stddev= before the cut (jax's, default 0.01), std= the realized one",
+        "truncated_normal",
+        lambda v, p: (0.0, truncated_scale(v)),
+        {"stddev": 0.01, "std": None},
+        one_of=("stddev", "std"),
+        positional=False,
+        for_bias=True,
     ),
     "uniform": Registered(
-        "limit=a: U(-a, a); scale=s: U[0, s), jax's, whose mean is not 0", "uniform", uniform_numbers,
-        {"limit": None, "scale": None}, one_of=("limit", "scale"), positional=False, for_bias=True,
+        "limit=a: U(-a, a); scale=s: U[0, s), jax's, whose mean is not 0",
+        "uniform",
+        uniform_numbers,
+        {"limit": None, "scale": None},
+        one_of=("limit", "scale"),
+        positional=False,
+        for_bias=True,
     ),
     **fan_family("glorot", "xavier", "2 / (fan_in + fan_out)", 1.0, "fan_avg"),
     **fan_family("he", "kaiming", "2 / fan_in", 2.0, "fan_in"),
     **fan_family("lecun", None, "1 / fan_in", 1.0, "fan_in"),
     "orthogonal": Registered(
-        "scale x a uniformly random orthogonal matrix", "orthogonal", lambda v, p: (0.0, v["scale"]), {"scale": 1.0}),
+        "scale x a uniformly random orthogonal matrix", "orthogonal", lambda v, p: (0.0, v["scale"]), {"scale": 1.0}
+    ),
     "variance_scaling": Registered(
-        "Var W = scale / fan; mode fan_in|fan_out|fan_avg|fan_geo_avg", "distribution",
+        "Var W = scale / fan; mode fan_in|fan_out|fan_avg|fan_geo_avg",
+        "distribution",
         lambda v, p: (0.0, scaled(v["scale"] / fan(v["mode"], p), v["distribution"])),
         {"scale": 1.0, "mode": "fan_in", "distribution": "truncated_normal"},
         words={"mode": MODES, "distribution": DISTRIBUTIONS},
     ),
-    "constant": Registered("every entry is value", "nothing", lambda v, p: (v["value"], 0.0), {"value": None},
-                           one_of=("value",), for_bias=True),
+    "constant": Registered(
+        "every entry is value",
+        "nothing",
+        lambda v, p: (v["value"], 0.0),
+        {"value": None},
+        one_of=("value",),
+        for_bias=True,
+    ),
     "zeros": Registered("every entry is 0", "nothing", lambda v, p: (0.0, 0.0), for_bias=True),
     "ones": Registered("every entry is 1", "nothing", lambda v, p: (1.0, 0.0), for_bias=True),
     "identity": Registered("ones on the diagonal, 0 elsewhere", "eye", lambda v, p: (0.0, 1.0)),
     "sparse": Registered(
-        "N(0, std^2) in a share `density` of each column, 0 elsewhere (std: torch's)", "sparse",
-        lambda v, p: (0.0, v["std"]), {"density": None, "std": 0.01}, one_of=("density",)),
+        "N(0, std^2) in a share `density` of each column, 0 elsewhere (std: torch's)",
+        "sparse",
+        lambda v, p: (0.0, v["std"]),
+        {"density": None, "std": 0.01},
+        one_of=("density",),
+    ),
     "torch_default": Registered(
-        "U(+-1/sqrt(fan_in)), what torch.nn.Linear starts from (also its bias)", "uniform",
-        lambda v, p: (0.0, 1 / math.sqrt(p.fan_in)), for_bias=True),
+        "U(+-1/sqrt(fan_in)), what torch.nn.Linear starts from (also its bias)",
+        "uniform",
+        lambda v, p: (0.0, 1 / math.sqrt(p.fan_in)),
+        for_bias=True,
+    ),
     "keras_random_uniform": Registered("U(-0.05, 0.05)", "uniform", lambda v, p: (0.0, 0.05), for_bias=True),
     "keras_random_normal": Registered("N(0, 0.05^2)", "normal", lambda v, p: (0.0, 0.05), for_bias=True),
 }
 ALIASES = {alias: name for name, registered in INITIALIZERS.items() for alias in registered.aliases}
 
 STANDARD = (
-    "normal(std=0.01)", "uniform(limit=0.01)", "uniform(limit=1)", "normal(mean=0.02,std=0.05)", "glorot_normal",
-    "glorot_uniform", "he_normal", "he_uniform", "lecun_normal", "orthogonal", "torch_default",
+    "normal(std=0.01)",
+    "uniform(limit=0.01)",
+    "uniform(limit=1)",
+    "normal(mean=0.02,std=0.05)",
+    "glorot_normal",
+    "glorot_uniform",
+    "he_normal",
+    "he_uniform",
+    "lecun_normal",
+    "orthogonal",
+    "torch_default",
 )
 """What is swept where no initializer is named."""
 
@@ -213,8 +256,9 @@ def resolve_initializer(spec: Call | Callable[..., Any], label: str | None = Non
         code = load(spec.name)
         return custom(str(spec), code.function, spec.args, code.digest)
     name = ALIASES.get(spec.name, spec.name)
-    registered = lookup(INITIALIZERS | {a: INITIALIZERS[n] for a, n in ALIASES.items()}, name, "initializer",
-                        "varprobe list inits")
+    registered = lookup(
+        INITIALIZERS | {a: INITIALIZERS[n] for a, n in ALIASES.items()}, name, "initializer", "varprobe list inits"
+    )
     arguments = check_arguments(spec, name, registered)
     law: tuple[Any, ...] = (registered.law,)
     values = dict(registered.parameters) | dict(arguments)
@@ -224,11 +268,13 @@ def resolve_initializer(spec: Call | Callable[..., Any], label: str | None = Non
         law = ("sparse", constant(spec, "density", values["density"], 0, 1))
     given = {k for k, _ in arguments}
     defaults = [
-        (k, v) for k, v in registered.parameters.items()
+        (k, v)
+        for k, v in registered.parameters.items()
         if v is not None and k not in given and not (k in registered.one_of and given & set(registered.one_of))
     ]
-    return Initializer(str(Call(name, tuple(arguments))), law, (*arguments, *defaults), registered.numbers,
-                       registered.for_bias)
+    return Initializer(
+        str(Call(name, tuple(arguments))), law, (*arguments, *defaults), registered.numbers, registered.for_bias
+    )
 
 
 def check_arguments(spec: Call, name: str, registered: Registered) -> list[tuple[str, Any]]:
@@ -238,17 +284,23 @@ def check_arguments(spec: Call, name: str, registered: Registered) -> list[tuple
     for key, value in spec.args:
         if not key:
             if len(own) != 1 or not registered.positional:
-                raise RequestError(f"{spec}: a value needs its name here: {name}({' or '.join(f'{k}=' for k in known)})")
+                raise RequestError(
+                    f"{spec}: a value needs its name here: {name}({' or '.join(f'{k}=' for k in known)})"
+                )
             key = own[0]
         if key in ("sigma", "sd", "s", "sigma_w"):
-            raise RequestError(f"{spec}: {key!r} is ambiguous, texts disagree whether it is a standard deviation or a "
-                               f"variance; say std= or var=")
+            raise RequestError(
+                f"{spec}: {key!r} is ambiguous, texts disagree whether it is a standard deviation or a "
+                f"variance; say std= or var="
+            )
         if key not in known:
             raise RequestError(f"{spec}: unknown parameter {key!r}{did_you_mean(key, known)}")
         if key in registered.words:
             value = value.text if isinstance(value, Expression) else value
             if value not in registered.words[key]:
-                raise RequestError(f"{spec}: unknown {key} {str(value)!r}{did_you_mean(str(value), registered.words[key])}")
+                raise RequestError(
+                    f"{spec}: unknown {key} {str(value)!r}{did_you_mean(str(value), registered.words[key])}"
+                )
         elif not isinstance(value, Expression):
             raise RequestError(f"{spec}: {key} must be a number or an expression, got {str(value)!r}")
         arguments.append((key, value))
@@ -267,8 +319,9 @@ def constant(spec: Call, name: str, value: Any, low: float, high: float) -> floa
     return value.evaluate()
 
 
-def custom(name: str, function: Callable[..., Any], arguments: tuple[tuple[str, Any], ...], digest: str | None
-           ) -> Initializer:
+def custom(
+    name: str, function: Callable[..., Any], arguments: tuple[tuple[str, Any], ...], digest: str | None
+) -> Initializer:
     """The user's own function (key, shape, dtype), with keyword-only `layer`, `depth` handed in where it has them."""
     from varprobe.user_code import REQUIRED, keyword_parameters
 

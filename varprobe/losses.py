@@ -1,8 +1,8 @@
 """dLoss/dh_L: where the backward pass starts.
 
-    cotangent       sum(c * h_L), c ~ N(0, 1): measures the Jacobian, has no scale of its own
-    mse             mean over batch and outputs of (h_L W_out - t)^2
-    cross_entropy   mean over the batch of -log softmax(h_L W_out)[label]
+cotangent       sum(c * h_L), c ~ N(0, 1): measures the Jacobian, has no scale of its own
+mse             mean over batch and outputs of (h_L W_out - t)^2
+cross_entropy   mean over the batch of -log softmax(h_L W_out)[label]
 """
 
 import jax

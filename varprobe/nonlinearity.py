@@ -33,7 +33,9 @@ def lines(m: Float[Array, "nets batch units"], slopes: Float[Array, "nets 2"]) -
     return m * jnp.where(m > 0, right, left)
 
 
-def activate(program: Program, phi: Phi, numbers: Numbers, z: Signal) -> tuple[Signal, Float[Array, "nets batch units"]]:
+def activate(
+    program: Program, phi: Phi, numbers: Numbers, z: Signal
+) -> tuple[Signal, Float[Array, "nets batch units"]]:
     """(phi(z), phi'(z)); z has its largest magnitude in [1, 2) unless ranges are real."""
     if program.real_range:
         y, slope = value_and_slope(phi, numbers.parameters, z.m)

@@ -58,8 +58,11 @@ class Record:
     @property
     def cells(self) -> list[Cell]:
         """All cells, seed by seed."""
-        return [Cell(chunk["cells"][seed], i, seed, tuple(chunk["configs"]), chunk["depth"])
-                for seed in range(self.spec["seeds"]) for i, chunk in enumerate(self.chunks)]
+        return [
+            Cell(chunk["cells"][seed], i, seed, tuple(chunk["configs"]), chunk["depth"])
+            for seed in range(self.spec["seeds"])
+            for i, chunk in enumerate(self.chunks)
+        ]
 
     @property
     def variables(self) -> set[str]:
@@ -90,8 +93,10 @@ class Record:
         seeds, layers = self.spec["seeds"], max(chunk["depth"] for chunk in self.chunks) + 1
         coords = {name: ("config", np.array(values)) for name, values in self.coordinates.items()}
         shape = (len(self.coordinates["depth"]), seeds, layers)
-        data = {name: (("config", "seed", "layer"), np.full(shape, np.nan), {"long_name": text})
-                for name, text in variable_names().items()}
+        data = {
+            name: (("config", "seed", "layer"), np.full(shape, np.nan), {"long_name": text})
+            for name, text in variable_names().items()
+        }
         return xr.Dataset(data, {"seed": np.arange(seeds), "layer": np.arange(layers), **coords}, self.attributes)
 
 
@@ -109,8 +114,13 @@ def versions() -> dict[str, Any]:
         backend = jax.default_backend()
     except RuntimeError as error:
         raise MachineError(f"the device failed: {str(error).strip().splitlines()[0]}") from error
-    return {"varprobe": version("varprobe"), "engine": ENGINE_VERSION, "jax": jax.__version__,
-            "jaxlib": version("jaxlib"), "backend": backend}
+    return {
+        "varprobe": version("varprobe"),
+        "engine": ENGINE_VERSION,
+        "jax": jax.__version__,
+        "jaxlib": version("jaxlib"),
+        "backend": backend,
+    }
 
 
 def described(thing: "Activation | Initializer | None") -> Any:
@@ -125,10 +135,20 @@ def described(thing: "Activation | Initializer | None") -> Any:
 def hashable(request: "Request", versions: dict[str, Any]) -> tuple[str, list[str]]:
     """JSON of all that decides the numbers: what the configurations share, and each of them."""
     s = request.setting
-    shared = [{k: v for k, v in versions.items() if k != "varprobe"}, s.root_seed, s.source.digest, s.loss, s.outputs,
-              s.dtype, s.real_range, s.forward_only]
-    each = [json.dumps([*map(described, (c.act, c.init, c.init_first, c.init_last, c.bias)), c.widths, c.batch])
-            for c in request.configs]
+    shared = [
+        {k: v for k, v in versions.items() if k != "varprobe"},
+        s.root_seed,
+        s.source.digest,
+        s.loss,
+        s.outputs,
+        s.dtype,
+        s.real_range,
+        s.forward_only,
+    ]
+    each = [
+        json.dumps([*map(described, (c.act, c.init, c.init_first, c.init_last, c.bias)), c.widths, c.batch])
+        for c in request.configs
+    ]
     return json.dumps(shared), each
 
 
@@ -143,9 +163,13 @@ def plan(request: "Request", frame: xr.Dataset, groups: list[list[int]]) -> Reco
     shared, each = hashable(request, now)
     suffix = "" if request.reusable else f"-{secrets.token_hex(4)}"
     chunks = [
-        {"configs": group, "depth": request.configs[group[0]].depth,
-         "cells": [hashed(shared, str(seed), *(each[i] for i in group)) + suffix
-                   for seed in range(request.setting.seeds)]}
+        {
+            "configs": group,
+            "depth": request.configs[group[0]].depth,
+            "cells": [
+                hashed(shared, str(seed), *(each[i] for i in group)) + suffix for seed in range(request.setting.seeds)
+            ],
+        }
         for group in groups
     ]
     coordinates = {str(k): v.values.tolist() for k, v in frame.coords.items() if v.dims == ("config",)}
@@ -168,10 +192,15 @@ def changes(record: Record, request: "Request") -> str:
     now = versions()
     if request.reusable and identity(request, now) == record.identity:
         return ""
-    moved = [f"{key} ({was} -> {now.get(key)})" for key, was in record.versions.items()
-             if key != "varprobe" and was != now.get(key)]
+    moved = [
+        f"{key} ({was} -> {now.get(key)})"
+        for key, was in record.versions.items()
+        if key != "varprobe" and was != now.get(key)
+    ]
     if request.spec["data_digest"] != record.spec["data_digest"]:
         moved.append("the data")
-    if not moved or request.spec["code"] != record.spec["code"]:
-        moved.append("the source of a function" if request.reusable else "perhaps a function whose source is in no file")
+    if not request.reusable:
+        moved.append("perhaps a function whose source is in no file")
+    elif not moved or request.spec["code"] != record.spec["code"]:
+        moved.append("the source of a function")
     return ", ".join(moved)

@@ -29,10 +29,15 @@ class Segment:
 
 def segments_of(widths: tuple[int, ...], cuts: frozenset[int] = frozenset()) -> tuple[Segment, ...]:
     """Segments of a stack with widths (input, layer 1, ..., layer L); a new one starts at each layer in `cuts`."""
-    starts = sorted({1} | {c for c in cuts if 1 <= c < len(widths)} | {
-        layer for layer in range(2, len(widths))
-        if (widths[layer - 1], widths[layer]) != (widths[layer - 2], widths[layer - 1])
-    })
+    starts = sorted(
+        {1}
+        | {c for c in cuts if 1 <= c < len(widths)}
+        | {
+            layer
+            for layer in range(2, len(widths))
+            if (widths[layer - 1], widths[layer]) != (widths[layer - 2], widths[layer - 1])
+        }
+    )
     ends = [*starts[1:], len(widths)]
     return tuple(Segment(a, b - a, widths[a - 1], widths[a]) for a, b in zip(starts, ends, strict=True))
 

@@ -43,9 +43,16 @@ def variable_names() -> dict[str, str]:
 def coordinate(config: Config, request: Request, name: str) -> Any:
     """A configuration's value of a coordinate."""
     values = {
-        "arch": request.spec["arch"][0], "norm": request.spec["norm"][0], "act": config.act.name,
-        "init": config.init.name, "bias": config.bias.name, "depth": config.depth, "width": config.width,
-        "batch": config.batch, "loss": request.setting.loss, "dtype": request.setting.dtype,
+        "arch": request.spec["arch"][0],
+        "norm": request.spec["norm"][0],
+        "act": config.act.name,
+        "init": config.init.name,
+        "bias": config.bias.name,
+        "depth": config.depth,
+        "width": config.width,
+        "batch": config.batch,
+        "loss": request.setting.loss,
+        "dtype": request.setting.dtype,
         "init_first": config.init_first.name if config.init_first else "",
         "init_last": config.init_last.name if config.init_last else "",
     }
@@ -84,8 +91,11 @@ def attributes(request: Request) -> dict[str, Any]:
         "varprobe_version": version("varprobe"),
         "jax_version": version("jax"),
         "spec": json.dumps(request.spec),
-        "widths": json.dumps([list(w) for w in dict.fromkeys(c.widths for c in request.configs)]
-                             if len({c.widths for c in request.configs}) < 100 else []),
+        "widths": json.dumps(
+            [list(w) for w in dict.fromkeys(c.widths for c in request.configs)]
+            if len({c.widths for c in request.configs}) < 100
+            else []
+        ),
         "data_description": setting.source.description,
         "loss": setting.loss,
         "root_seed": setting.root_seed,

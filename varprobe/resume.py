@@ -53,7 +53,7 @@ class Run:
         if self.record is None:
             return None
         if changed := changes(self.record, request):
-            self.note(f"{self.folder}: {changed} changed since this run was computed; the new one replaces it")
+            self.note(f"{self.folder}: {changed} changed since this run began; it is computed anew")
             return None
         try:
             for cell in self.record.cells:
@@ -133,18 +133,24 @@ def find_run(out: str | os.PathLike[str], request: "Request", note: Note) -> Run
         RequestError: it is a file, holds another run, or holds what is no run.
     """
     folder = folder_of(out, "out")
-    blocking = next((p for p in [folder, *folder.parents] if os.path.lexists(p) and not p.is_dir()), None)
-    if blocking:
-        raise RequestError(f"{str(blocking)!r} is a file, not a folder", "out")
-    record = read_record(folder, "out")
-    if record is None and folder.is_dir() and any(not is_stray(p) for p in folder.iterdir()):
-        raise RequestError(f"{folder} holds files and no run; name a new or an empty folder", "out")
+    try:
+        blocking = next((p for p in [folder, *folder.parents] if os.path.lexists(p) and not p.is_dir()), None)
+        if blocking:
+            raise RequestError(f"{str(blocking)!r} is a file, not a folder", "out")
+        record = read_record(folder, "out")
+        if record is None and folder.is_dir() and any(not is_stray(p) for p in folder.iterdir()):
+            raise RequestError(f"{folder} holds files and no run; name a new or an empty folder", "out")
+    except OSError as error:
+        raise RequestError(f"cannot read {folder}: {error.strerror or error}", "out") from error
     if record:
         here, there = asked(request.spec), asked(record.spec)
         for key in dict.fromkeys([*here, *there]):
             if here.get(key) != there.get(key):
-                raise RequestError(f"{folder} holds another run: {key} is {brief(there.get(key))} there and "
-                                   f"{brief(here.get(key))} here; name another folder", "out")
+                raise RequestError(
+                    f"{folder} holds another run: {key} is {brief(there.get(key))} there and "
+                    f"{brief(here.get(key))} here; name another folder",
+                    "out",
+                )
     return Run(folder, record, note)
 
 

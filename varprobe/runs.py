@@ -46,8 +46,10 @@ def default_folder(request: "Request") -> Path:
 
 def act_part(acts: list[str]) -> str:
     """The activations in a folder's name: of the user's own the function, not the file."""
+    if len(acts) > 1:
+        return f"{len(acts)}acts"
     name, parenthesis, rest = acts[0].partition("(")
-    return f"{len(acts)}acts" if len(acts) > 1 else safe(re.split(r"[:/\\]", name)[-1] + parenthesis + rest, 20) or "act"
+    return safe(re.split(r"[:/\\]", name)[-1] + parenthesis + rest, 20) or "act"
 
 
 def span(values: list[Any]) -> str:
@@ -93,12 +95,14 @@ def open_run(path: str | os.PathLike[str], *, note: Note = warnings.warn) -> xr.
 
 def stored(folder: Path, record: Record, note: Note) -> xr.Dataset | None:
     """What results.nc holds, or None where it is to be made from the cells."""
+    from varprobe.results import variable_names
+
     if record.results is None:
         return None
     path = folder / "results.nc"
     try:
         ds = load_dataset(path, record.results)
-        if ds.attrs != record.attributes or set(ds.data_vars) != set(record.names):
+        if ds.attrs != record.attributes or set(ds.data_vars) != set(variable_names()):
             raise DamagedError("is not this run's")
         return ds
     except DamagedError as error:
@@ -119,8 +123,8 @@ def rebuilt(folder: Path, record: Record, note: Note) -> xr.Dataset:
         except DamagedError as error:
             note(f"{cell.path(folder)} {error}")
     if frame is None or done < len(record.cells):
-        raise RequestError(f"{folder} is unfinished: {done} of {len(record.cells)} cells; resume with the same command",
-                           "run")
+        what = "is unfinished" if record.results is None else "has lost its results.nc"
+        raise RequestError(f"{folder} {what}: {done} of {len(record.cells)} cells; resume with the same command", "run")
     return frame
 
 
@@ -128,19 +132,21 @@ def read_record(folder: Path, option: str) -> Record | None:
     """The record of a run folder; None where there is none.
 
     Raises:
-        RequestError: spec.json is not one that varprobe wrote.
+        RequestError: spec.json is not one that varprobe wrote, or a file is a link that leads out of the folder.
     """
-    path = folder / "spec.json"
-    if not os.path.lexists(path):
-        return None
     try:
-        if not path.resolve().is_relative_to(folder.resolve()):
-            raise ValueError("it is a link that leads out of the folder")
-        return Record.read(path.read_text("utf-8"))
-    except Exception as error:  # it may hold anything
-        why = error if isinstance(error, ValueError | OSError) else "it is another program's"
-        raise RequestError(f"{folder} is not a run that varprobe wrote: cannot use its spec.json ({why})", option
-                           ) from error
+        if not os.path.lexists(folder / "spec.json"):
+            return None
+        for name in ("spec.json", "results.nc", "cells"):
+            if not (folder / name).resolve().is_relative_to(folder.resolve()):
+                raise RequestError(f"{folder / name} is a link that leads out of the run folder", option)
+        return Record.read((folder / "spec.json").read_text("utf-8"))
+    except RequestError:
+        raise
+    except Exception as error:  # spec.json may hold anything
+        raise RequestError(
+            f"{folder} is not a run that varprobe wrote: its spec.json is another program's, or damaged", option
+        ) from error
 
 
 def folder_of(path: str | os.PathLike[str], option: str) -> Path:
@@ -152,11 +158,12 @@ def folder_of(path: str | os.PathLike[str], option: str) -> Path:
         folder = Path(text)
         with contextlib.suppress(RuntimeError):  # ~ of nobody
             folder = folder.expanduser()
-        os.path.lexists(folder) and folder.is_dir()
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            folder.stat()
         return folder
     except (TypeError, ValueError, OSError) as error:
         why = getattr(error, "strerror", None) or error
-        raise RequestError(f"{path!r} cannot be a folder's name: {why}", option) from error
+        raise RequestError(f"{path!r} cannot be used as a folder: {why}", option) from error
 
 
 def no_run(folder: Path) -> str:

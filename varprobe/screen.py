@@ -20,6 +20,7 @@ EXPLAINED = 3
 
 def title_of(ds: xr.Dataset) -> str:
     """What all rows have in common: `relu, depth 50, width 512, 8 seeds, batch 32 of N(0,1)`."""
+
     def same(name: str) -> Any:
         values = {str(v) for v in ds[name].values} if ds[name].ndim else {str(ds[name].values)}
         return values.pop() if len(values) == 1 else None
@@ -30,7 +31,9 @@ def title_of(ds: xr.Dataset) -> str:
     parts.append(f"batch {batch} of {ds.attrs.get('data_description', 'data')}" if batch else None)
     if same("bias") not in (None, "zeros"):
         parts.append(f"bias {same('bias')}")
-    parts += [v for k, default in (("loss", "cotangent"), ("dtype", "float32")) if (v := same(k)) not in (None, default)]
+    parts += [
+        v for k, default in (("loss", "cotangent"), ("dtype", "float32")) if (v := same(k)) not in (None, default)
+    ]
     if ds.attrs.get("range") == "dtype":
         parts.append("range of the dtype")
     return ", ".join(p for p in parts if p)
@@ -44,7 +47,7 @@ def varying(rows: list[dict[str, Any]]) -> list[str]:
 
 def alike(a: dict[str, Any], b: dict[str, Any], names: list[str]) -> bool:
     """Whether two rows differ in the initializer only, and say the same."""
-    if any(a.get(k) != b.get(k) for k in (*[n for n in names if n != "init"], "forward", "backward", "flags", "notes")):
+    if any(a.get(k) != b.get(k) for k in (*[n for n in names if n != "init"], "forward", "backward", "flags")):
         return False
     for key in ("activation_factor", "gradient_factor"):
         x, y = a[key], b[key]
@@ -107,8 +110,13 @@ def factor_cell(value: float | None, interval: list[float | None]) -> str:
 
 def verdict_cell(row: dict[str, Any]) -> Text:
     """The verdict in a few words, colored."""
-    verbs = {"vanishing": "vanishes", "exploding": "explodes", "shrinking": "shrinks", "growing": "grows",
-             "stable": "stable"}
+    verbs = {
+        "vanishing": "vanishes",
+        "exploding": "explodes",
+        "shrinking": "shrinks",
+        "growing": "grows",
+        "stable": "stable",
+    }
     forward, backward = row["forward"], row["backward"]
     if forward == backward or backward is None:
         text = verbs[forward] if forward == "stable" or backward is None else f"{verbs[forward]} both ways"
@@ -167,8 +175,10 @@ def why_lines(rows: list[dict[str, Any]]) -> list[str]:
 def print_diagnosis(console: Console, diagnosis: Any, wide: bool = False, right: str = "") -> None:
     """Title, table and the reasons, to a console."""
     gap = console.width - len(diagnosis.title) - len(right)
-    console.print(Text(diagnosis.title, "bold") + (Text(" " * gap + right) if right and gap > 1 else
-                                                   Text(f"\n{right}" if right else "")))
+    console.print(
+        Text(diagnosis.title, "bold")
+        + (Text(" " * gap + right) if right and gap > 1 else Text(f"\n{right}" if right else ""))
+    )
     console.print(table_of(diagnosis.rows, wide))
     for line in why_lines(diagnosis.rows):
         console.print(Text(line))

@@ -201,7 +201,9 @@ def concatenate(parts: list[Any]) -> Any:
 
 def scanned(segment: Segment, weight_key: Array) -> tuple[Array, Array]:
     """(keys, layer numbers) of a segment."""
-    return layer_keys(weight_key, segment.first, segment.count), jnp.arange(segment.first, segment.first + segment.count)
+    return layer_keys(weight_key, segment.first, segment.count), jnp.arange(
+        segment.first, segment.first + segment.count
+    )
 
 
 def forward_segment(

@@ -22,8 +22,17 @@ import xarray as xr
 from varprobe.errors import MachineError
 
 __all__ = [
-    "Cell", "DamagedError", "is_stray", "load_cell", "load_dataset", "put", "remove_strays", "save_cell", "save_csv",
-    "save_dataset", "writing",
+    "Cell",
+    "DamagedError",
+    "is_stray",
+    "load_cell",
+    "load_dataset",
+    "put",
+    "remove_strays",
+    "save_cell",
+    "save_csv",
+    "save_dataset",
+    "writing",
 ]
 
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.varprobe\.tmp")
@@ -136,7 +145,7 @@ def load_cell(folder: Path, cell: Cell, variables: set[str]) -> dict[str, np.nda
     """
     path = checked(cell.path(folder), folder)
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             table = {name: archive[name] for name in archive.files}
         configs, seed = table.pop("config"), table.pop("seed")
     except Exception as error:  # a damaged archive fails in a dozen ways, from zlib's to the header parser's
@@ -204,7 +213,9 @@ def save_csv(path: Path, ds: xr.Dataset) -> None:
         for i, config in enumerate(zip(*(ds[name].values.tolist() for name in names), strict=True)):
             layers = int(ds["depth"].values[i]) + 1
             block = np.stack([v[i, :, :layers] for v in variables], axis=-1)
-            for seed, rows in enumerate(np.where(np.isnan(block), None, block.astype(object)).tolist()):
+            cells = block.astype(object)
+            cells[np.isnan(block)] = None
+            for seed, rows in enumerate(cells.tolist()):
                 writer.writerows([i, *config, seed, layer, *row] for layer, row in enumerate(rows))
         file.detach()
 

@@ -1,6 +1,5 @@
 """`varprobe.sweep`: every configuration of a grid, measured."""
 
-import contextlib
 import os
 import warnings
 from collections.abc import Iterator
@@ -14,20 +13,22 @@ from varprobe.configs import DEFAULT_BATCH, Request, read_request
 from varprobe.engine import Chunk, chunks_of
 from varprobe.plans import fill, plan
 from varprobe.results import dataset
-from varprobe.resume import Run, find_run
+from varprobe.resume import find_run
 from varprobe.storage import Cell
 
-__all__ = ["Progress", "sweep"]
+__all__ = ["Progress", "run", "sweep"]
+
+Table = dict[str, np.ndarray]
 
 
 class Progress(Protocol):
     """What a sweep tells of itself while it runs, always from the thread that called it."""
 
-    def start(self, total_cells: int, cached: int) -> None:
-        """There are so many cells, and so many of them were found finished. Called once."""
+    def start(self, total: int, cached: int) -> None:
+        """So many cells are to be computed, and so many were found finished. Called once."""
 
-    def advance(self, n_nets: int) -> None:
-        """One more cell is finished, and on disk where there is a run folder; it holds so many configurations."""
+    def advance(self, cells: int = 1) -> None:
+        """So many more cells are finished, and on disk where there is a run folder."""
 
     def note(self, text: str) -> None:
         """One line for the user, such as which file is damaged."""
@@ -36,10 +37,10 @@ class Progress(Protocol):
 class Unwatched:
     """The progress that nobody watches: notes become Python warnings."""
 
-    def start(self, total_cells: int, cached: int) -> None:
+    def start(self, total: int, cached: int) -> None:
         """Say nothing."""
 
-    def advance(self, n_nets: int) -> None:
+    def advance(self, cells: int = 1) -> None:
         """Say nothing."""
 
     def note(self, text: str) -> None:
@@ -128,11 +129,40 @@ def sweep(
         varprobe.select(ds, act="relu").gradient_log10_ms.mean("seed")
     """
     request = read_request(
-        depth=depth, width=width, act=act, init=init, init_first=init_first, init_last=init_last, bias=bias,
-        sigma_w2=sigma_w2, sigma_b2=sigma_b2, arch=arch, norm=norm, input_width=input_width, batch=batch, seeds=seeds,
-        root_seed=root_seed, data=data, labels=labels, standardize=standardize, loss=loss, dtype=dtype, range=range,
+        depth=depth,
+        width=width,
+        act=act,
+        init=init,
+        init_first=init_first,
+        init_last=init_last,
+        bias=bias,
+        sigma_w2=sigma_w2,
+        sigma_b2=sigma_b2,
+        arch=arch,
+        norm=norm,
+        input_width=input_width,
+        batch=batch,
+        seeds=seeds,
+        root_seed=root_seed,
+        data=data,
+        labels=labels,
+        standardize=standardize,
+        loss=loss,
+        dtype=dtype,
+        range=range,
         forward_only=forward_only,
     )
+    return run(request, out=out, fresh=fresh, progress=progress)
+
+
+def run(
+    request: Request,
+    *,
+    out: str | os.PathLike[str] | None = None,
+    fresh: bool = False,
+    progress: Progress | None = None,
+) -> xr.Dataset:
+    """`sweep` of arguments that were read before."""
     progress = progress or Unwatched()
     return in_memory(request, progress) if out is None else in_folder(request, out, fresh, progress)
 
@@ -143,50 +173,47 @@ def in_memory(request: Request, progress: Progress) -> xr.Dataset:
     cells = [(chunk, seed) for seed in range(request.setting.seeds) for chunk in chunks]
     progress.start(len(cells), 0)
 
-    def tables() -> Iterator[tuple[list[int], int, dict[str, np.ndarray]]]:
-        with contextlib.closing(run_cells(cells, request.setting)) as done:
-            for chunk, seed, table in done:
-                progress.advance(len(chunk.members))
-                yield configs_of(chunk), seed, table
+    def tables() -> Iterator[tuple[list[int], int, Table]]:
+        for chunk, seed, table in run_cells(cells, request.setting):
+            progress.advance(1)
+            yield configs_of(chunk), seed, table
 
     return dataset(request, tables())
 
 
 def in_folder(request: Request, out: str | os.PathLike[str], fresh: bool, progress: Progress) -> xr.Dataset:
     """Measure what the folder does not hold yet."""
-    run = find_run(out, request, progress.note)
-    if run.record and not fresh and (ds := run.finished(request)) is not None:
-        progress.start(len(run.record.cells), len(run.record.cells))
+    held = find_run(out, request, progress.note)
+    if held.record and not fresh and (ds := held.finished(request)) is not None:
+        progress.start(0, len(held.record.cells))
         return ds
     chunks = chunks_of(list(request.configs), request.setting)
     frame = dataset(request, [])
     record = plan(request, frame, [configs_of(chunk) for chunk in chunks])
-    with run.claimed(record):
-        missing: dict[tuple[int, int], Cell] = {}
+    with held.claimed(record):
+        missing: list[Cell] = []
         for cell in record.cells:
-            table = None if fresh else run.load(cell)
+            table = None if fresh else held.load(cell)
             if table is None:
-                missing[cell.chunk, cell.seed] = cell
+                missing.append(cell)
             else:
                 fill(frame, cell.configs, cell.seed, table)
-        progress.start(len(record.cells), len(record.cells) - len(missing))
-        compute(run, missing, chunks, request, frame, progress)
-    run.finish(frame)
+        progress.start(len(missing), len(record.cells) - len(missing))
+        for cell, table in computed(missing, chunks, request):
+            held.save(cell, table)
+            fill(frame, cell.configs, cell.seed, table)
+            progress.advance(1)
+        held.finish(frame)
     return frame
 
 
-def compute(run: Run, missing: dict[tuple[int, int], Cell], chunks: list[Chunk], request: Request, frame: xr.Dataset,
-            progress: Progress) -> None:
-    """Run the missing cells; each is on disk before the next is looked at."""
-    if not missing:
-        return
-    numbers = {id(chunk): i for i, chunk in enumerate(chunks)}
-    with contextlib.closing(run_cells([(chunks[i], seed) for i, seed in missing], request.setting)) as done:
-        for chunk, seed, table in done:
-            cell = missing[numbers[id(chunk)], seed]
-            run.save(cell, table)
-            fill(frame, cell.configs, seed, table)
-            progress.advance(len(cell.configs))
+def computed(cells: list[Cell], chunks: list[Chunk], request: Request) -> Iterator[tuple[Cell, Table]]:
+    """The numbers of these cells, in the order in which they are done."""
+    if cells:
+        wanted = [(chunks[cell.chunk], cell.seed) for cell in cells]
+        waiting = {(id(chunk), seed): cell for (chunk, seed), cell in zip(wanted, cells, strict=True)}
+        for chunk, seed, table in run_cells(wanted, request.setting):
+            yield waiting[id(chunk), seed], table
 
 
 def configs_of(chunk: Chunk) -> list[int]:

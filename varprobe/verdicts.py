@@ -23,7 +23,8 @@ VERDICTS: dict[str, Verdict] = {
     "symmetric": Verdict("flag", 1e-5, "all units of a layer equal (to 1e-5 of the largest): unhealthy"),
     "dead": Verdict("flag", 0.9, "above 90% of a layer's units are zero on the whole batch: unhealthy"),
     "saturated": Verdict(
-        "flag", 0.5, "phi bounded, above 50% with |phi'| < 0.01 and phi != 0 in the median layer: unhealthy"),
+        "flag", 0.5, "phi bounded, above 50% with |phi'| < 0.01 and phi != 0 in the median layer: unhealthy"
+    ),
     "correlation_collapse": Verdict("note", 0.999, "mean cosine between samples above 0.999"),
     "mean_dominated": Verdict("note", 0.9, "|mean| of the preactivations above 0.9 of their RMS"),
     "leaves_float16": Verdict("note", 65504, "a magnitude above 65504, or an RMS below 6.1e-5"),

@@ -42,8 +42,14 @@ class TerminalProgress:
 
     def show(self) -> None:
         """Start the bar."""
-        bar = Progress(TextColumn("measuring"), BarColumn(), TextColumn("{task.completed}/{task.total} cells"),
-                       TimeRemainingColumn(), console=self.console, transient=True)
+        bar = Progress(
+            TextColumn("measuring"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total} cells"),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+        )
         bar.add_task("", total=self.total, completed=self.done)
         bar.start()
         self.bar = bar

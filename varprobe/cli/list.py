@@ -17,8 +17,9 @@ def acts() -> tuple[str, list[tuple[str, str, str]]]:
 
     rows = []
     for name, entry in ACTIVATIONS.items():
-        parameters = ", ".join(f"{k}={str(v).lower() if isinstance(v, bool) else f'{v:g}'}"
-                               for k, v in entry.parameters.items())
+        parameters = ", ".join(
+            f"{k}={str(v).lower() if isinstance(v, bool) else f'{v:g}'}" for k, v in entry.parameters.items()
+        )
         rows.append((" / ".join([name, *entry.aliases]), parameters, entry.formula))
     return "activation", [*rows, ("FILE.py:NAME, PKG.MOD:NAME", "its own", "your elementwise function")]
 
@@ -27,8 +28,10 @@ def inits() -> tuple[str, list[tuple[str, str, str]]]:
     """(heading, rows) of initializers."""
     from varprobe.initializers import INITIALIZERS
 
-    rows = [(" / ".join([name, *entry.aliases]), ", ".join(entry.parameters), entry.meaning)
-            for name, entry in INITIALIZERS.items()]
+    rows = [
+        (" / ".join([name, *entry.aliases]), ", ".join(entry.parameters), entry.meaning)
+        for name, entry in INITIALIZERS.items()
+    ]
     return "initializer", [
         *rows,
         ("any of these", "gain, shift", "gain x the matrix + shift"),
@@ -40,8 +43,10 @@ def verdicts() -> tuple[str, list[tuple[str, str, str]]]:
     """(heading, rows) of verdicts and thresholds."""
     from varprobe.verdicts import VERDICTS
 
-    rows = [(name, f"{v.kind} {'' if v.threshold is None else f'{v.threshold:g}'}".strip(), v.meaning)
-            for name, v in VERDICTS.items()]
+    rows = [
+        (name, f"{v.kind} {'' if v.threshold is None else f'{v.threshold:g}'}".strip(), v.meaning)
+        for name, v in VERDICTS.items()
+    ]
     return "verdict", rows
 
 

@@ -40,8 +40,20 @@ REST: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (("--no-compile-cache",), {"is_flag": True, "help": "Do not keep compiled code in the user's cache folder."}),
     (("--quiet",), {"is_flag": True, "help": "Nothing on stderr but errors."}),
 ]
-MANY = frozenset({"--depth", "--width", "--act", "--init", "--bias", "--batch", "--init-first", "--init-last",
-                  "--sigma-w2", "--sigma-b2"})
+MANY = frozenset(
+    {
+        "--depth",
+        "--width",
+        "--act",
+        "--init",
+        "--bias",
+        "--batch",
+        "--init-first",
+        "--init-last",
+        "--sigma-w2",
+        "--sigma-b2",
+    }
+)
 
 
 class EssentialHelp(click.Command):
@@ -74,8 +86,14 @@ def show_everything(ctx: click.Context, param: click.Parameter, value: bool) -> 
 
 def stack_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of a stack; what was not given is not passed on."""
-    all_help = click.option("--help-all", is_flag=True, expose_value=False, is_eager=True, callback=show_everything,
-                            help="Show every option and exit.")
+    all_help = click.option(
+        "--help-all",
+        is_flag=True,
+        expose_value=False,
+        is_eager=True,
+        callback=show_everything,
+        help="Show every option and exit.",
+    )
     function = all_help(function)
     for flags, attributes in reversed([*ESSENTIAL, *REST]):
         function = click.option(*flags, **attributes, multiple=flags[0] in MANY)(function)
@@ -90,7 +108,9 @@ def given(options: dict[str, Any]) -> dict[str, Any]:
 
 def label_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """--label NAME=TEXT, as often as needed."""
-    return click.option("--label", "label", multiple=True, metavar="NAME=TEXT", help="Text for a curve's name.")(function)
+    return click.option("--label", "label", multiple=True, metavar="NAME=TEXT", help="Text for a curve's name.")(
+        function
+    )
 
 
 def labels_of(pairs: tuple[str, ...]) -> dict[str, str]:

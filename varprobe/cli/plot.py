@@ -46,15 +46,26 @@ def selection_of(pairs: tuple[str, ...]) -> dict[str, Any]:
 
 @click.command(context_settings={"max_content_width": 80})
 @click.argument("run")
-@click.option("--quantity", multiple=True, metavar="NAME",
-              help="activation, preactivation, gradient, weight_gradient; a list gives columns.  [activation,gradient]")
+@click.option(
+    "--quantity",
+    multiple=True,
+    metavar="NAME",
+    help="activation, preactivation, gradient, weight_gradient; a list gives columns.  [activation,gradient]",
+)
 @click.option("--select", multiple=True, metavar="NAME=VALUE", help="Only these, e.g. init=he_normal,orthogonal.")
 @click.option("--save", metavar="FILE", help="fig.pdf, fig.svg or fig.png.  [RUN/variance.pdf]")
 @click.option("--size", metavar="WxH", help="e.g. 3.25x2.4in, 8.5x6cm.")
 @click.option("--full-range", is_flag=True, help="Show every curve to its end.")
 @label_option
-def command(run: str, quantity: tuple[str, ...], select: tuple[str, ...], save: str | None, size: str | None,
-            full_range: bool, label: tuple[str, ...]) -> None:
+def command(
+    run: str,
+    quantity: tuple[str, ...],
+    select: tuple[str, ...],
+    save: str | None,
+    size: str | None,
+    full_range: bool,
+    label: tuple[str, ...],
+) -> None:
     """Draw the variance-against-depth figure of a run folder.
 
     \b

@@ -36,9 +36,9 @@ def command(**options: Any) -> None:
     labels = labels_of(shown["label"])
     began = time.monotonic()
     from varprobe.cli.device import device_name, keep_compiled_code
+    from varprobe.configs import read_request
     from varprobe.diagnosis import diagnose
     from varprobe.runs import default_folder
-    from varprobe.configs import read_request
     from varprobe.sweep import run
 
     if not shown["no_compile_cache"]:
@@ -52,7 +52,9 @@ def command(**options: Any) -> None:
         progress.stop()
         if not shown["quiet"]:
             again = shlex.join(["varprobe", *sys.argv[1:]])
-            console_for(sys.stderr).print(f"interrupted; what has finished is kept. Resume with\n  {again}", soft_wrap=True)
+            console_for(sys.stderr).print(
+                f"interrupted; what has finished is kept. Resume with\n  {again}", soft_wrap=True
+            )
         raise
     finally:
         progress.stop()
@@ -61,7 +63,9 @@ def command(**options: Any) -> None:
         from varprobe.cli.report_json import print_json
 
         print_json(diagnosis, folder)
-    figures = draw(ds, folder, labels, shown["full_range"], remake=progress.total > 0 or bool(labels) or shown["full_range"])
+    figures = draw(
+        ds, folder, labels, shown["full_range"], remake=progress.total > 0 or bool(labels) or shown["full_range"]
+    )
     if not shown["json"]:
         from varprobe.screen import print_diagnosis
 
