@@ -44,7 +44,7 @@ def main(act: str, batches: str, seeds: int) -> None:
             seconds, forward, backward = measure(a, int(b), seeds)
             print(
                 f"{a:6s} batch {b:>4s}: {seconds * 1e3:7.1f} ms a seed; error of log10 factor forward {forward:.5f}, "
-                f"backward {backward:.5f}; after one second {forward * seconds**0.5:.6f}, {backward * seconds**0.5:.6f}",
+                f"backward {backward:.5f}; after one second {forward * seconds**0.5:.6f} {backward * seconds**0.5:.6f}",
                 flush=True,
             )
 

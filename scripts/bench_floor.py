@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from varprobe.bases import Draw, Orthogonal
-from varprobe.cells import arguments, compiled, workers
+from varprobe.cells import Worker, arguments, workers
 from varprobe.configs import read_request
 from varprobe.draws import layer_keys
 from varprobe.engine import chunks_of
@@ -71,13 +71,21 @@ def compare(act: str, batch: int, width: int, depth: int, seeds: int, repeats: i
     device = jax.devices()[0]
     inputs = [jax.device_put(arguments(chunk, request.setting, seed), device) for seed in range(seeds)]
     start = time.perf_counter()
-    cell = compiled(chunk.program, inputs[0], device)
+    free = [Worker(device) for device in workers()]
+    free[0].run(chunk.program, inputs[0])
     compile_s = time.perf_counter() - start
     bare = jax.jit(lambda key: floor(chunk.program, key)).lower(inputs[0][0]).compile(compiler_options=OPTIONS)
     pool = ThreadPoolExecutor(len(workers()))
-    runs = {"cell": lambda s: cell(*inputs[s]), "floor": lambda s: bare(inputs[s][0])}
+
+    def cell(seed: int) -> object:
+        worker = free.pop()
+        statistics = worker.run(chunk.program, inputs[seed])
+        free.append(worker)
+        return statistics
+
+    runs = {"cell": cell, "floor": lambda s: bare(inputs[s][0])}
     for call in runs.values():
-        timed(call, 2, pool)
+        timed(call, seeds, pool)
     times = {name: [] for name in runs}
     for _ in range(repeats):
         for name, call in runs.items():

@@ -1,7 +1,7 @@
 """Time per net against PyTorch hooks, on the default grid: 11 initializers, 8 seeds, depth 50, width 512.
 
 PyTorch: one `nn.Sequential` per net with a forward hook and a full backward hook on every module, which record mean and
-variance of every activation and gradient, and mean and variance of every weight gradient; initialized with the same law.
+variance of every activation and gradient, and mean and variance of every weight gradient; initialized alike.
 Its time is told with and without building and initializing the net; varprobe's includes its draws, and leaves out
 compilation, which is told apart. Both run in one process, in turn, on all cores; medians are printed.
 
@@ -87,8 +87,9 @@ def compare(act: str, batch: int, depth: int, width: int, seeds: int, repeats: i
     ratio = median(t / o for t, o in zip(whole, ours, strict=True))
     ratio_bare = median(t / o for t, o in zip(bare, ours, strict=True))
     print(
-        f"{act:6s} batch {batch:4d}: varprobe {median(ours) * 1e3:6.2f} ms a net (compile {first - median(ours) * nets:.1f} s), "
-        f"PyTorch hooks {median(whole) * 1e3:6.1f} ms ({median(bare) * 1e3:.1f} without building the net): "
+        f"{act:6s} batch {batch:4d}: varprobe {median(ours) * 1e3:6.2f} ms a net "
+        f"(compile {first - median(ours) * nets:.1f} s), PyTorch hooks {median(whole) * 1e3:6.1f} ms "
+        f"({median(bare) * 1e3:.1f} without building the net): "
         f"{ratio:.1f} times less ({ratio_bare:.1f})",
         flush=True,
     )

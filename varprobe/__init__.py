@@ -24,7 +24,16 @@ HOMES = {
     "sweep": "varprobe.sweep",
 }
 
-__all__ = list(HOMES)
+__all__ = [
+    "MachineError",
+    "RequestError",
+    "build",
+    "diagnose",
+    "open_run",
+    "plot_variance",
+    "select",
+    "sweep",
+]
 
 if TYPE_CHECKING:
     from varprobe.build import build

@@ -1,50 +1,79 @@
 """`varprobe` and `python -m varprobe`: one line on stderr and an exit code for everything that can go wrong."""
 
+import contextlib
 import os
 import sys
+import traceback
+from pathlib import Path
+from typing import NoReturn
 
 __all__ = ["main"]
 
 DONE, WRONG, FAILED, INTERRUPTED = 0, 2, 3, 130
 
 
-def complain(message: str) -> None:
-    """One line on stderr."""
-    print(f"varprobe: {' '.join(message.split())}", file=sys.stderr)
-
-
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command and exit: 0 done, 2 the request was wrong, 3 the machine failed, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError):  # None, or not a text file
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    sys.exit(outcome(sys.argv[1:] if arguments is None else arguments))
+
+
+def outcome(arguments: list[str]) -> int:
+    """The exit code of a command line, after the line on stderr that explains it."""
     import click
 
     from varprobe.cli import command
+    from varprobe.cli.complaints import complaint
     from varprobe.errors import MachineError, RequestError
 
     try:
-        code = command.main(args=arguments, prog_name="varprobe", standalone_mode=False)
+        with command.make_context("varprobe", list(arguments), obj=list(arguments)) as context:
+            command.invoke(context)
         sys.stdout.flush()
-        sys.exit(code or DONE)
-    except RequestError as error:
-        option = f"--{error.option.replace('_', '-')}: " if error.option else ""
-        complain(f"{'RUN: ' if error.option == 'run' else option}{error.message}")
-        sys.exit(WRONG)
-    except click.exceptions.Abort:
-        sys.exit(INTERRUPTED)
-    except click.ClickException as error:
-        complain(error.format_message())
-        sys.exit(WRONG)
+        return DONE
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except (RequestError, click.ClickException) as error:
+        complain(complaint(error))
+        return WRONG
     except (MachineError, MemoryError) as error:
         complain(str(error) or "out of memory")
-        sys.exit(FAILED)
-    except KeyboardInterrupt:
+        return FAILED
+    except (KeyboardInterrupt, click.exceptions.Abort):
         sys.stderr.flush()
         os._exit(INTERRUPTED)  # compiled code in worker threads cannot be interrupted, and need not be waited for
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(DONE)
+    except SystemExit as stop:
+        complain(f"a function that it called ended the program: {type(stop).__name__}({stop.code!r})")
+        return WRONG
+    except BrokenPipeError:  # whoever read our output has seen enough
+        discard_output()
+        return DONE
     except OSError as error:
-        complain(f"{error.filename or 'the system'}: {error.strerror or error}")
-        sys.exit(FAILED)
+        discard_output()
+        complain(f"{error.filename or 'cannot write the output'}: {error.strerror or error}")
+        return FAILED
+    except Exception as error:
+        if os.environ.get("VARPROBE_TRACEBACK"):
+            raise
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(place.filename).name}, line {place.lineno}"
+        complain(f"failed: {type(error).__name__}: {error} ({where}; VARPROBE_TRACEBACK=1 shows the rest)")
+        return FAILED
+
+
+def complain(message: str) -> None:
+    """One line on stderr."""
+    from varprobe.cli.complaints import one_line
+
+    print(f"varprobe: {one_line(message)}", file=sys.stderr)
+
+
+def discard_output() -> None:
+    """Let nothing more be written to a stdout that cannot be written to."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -250,7 +250,7 @@ class Orthogonal(Base):
 
 
 def inverse_of_t(gram: Float[Array, "blocks b b"]) -> Float[Array, "blocks b b"]:
-    """T = (I/2 + strict upper triangle of V^T V)^-1, by doubling blocks: no LAPACK call, which two threads at once hang.
+    """T = (I/2 + strict upper triangle of V^T V)^-1, by doubling blocks: no LAPACK, which hangs in two threads.
 
     The inverse of [[A, B], [0, C]] is [[A', -A' B C'], [0, C']]; with T block diagonal up to size s, T - T B T is the
     step to size 2s, where B is the part of the triangle between the two halves of each block.

@@ -27,7 +27,7 @@ class Net(NamedTuple):
     """One net of a sweep.
 
     Attributes:
-        params: a tuple of {"w": (fan_in, fan_out), "b": (fan_out,)}, one a layer; with a loss, the read-out is the last.
+        params: a tuple of {"w": (fan_in, fan_out), "b": (fan_out,)}, one a layer; a loss adds its read-out.
         apply: apply(params, x) -> h_L, or the read-out's output (batch, outputs) where the loss has one.
         x: the batch, (batch, input width).
         cotangent: dLoss/d apply(params, x). The gradient of sum(cotangent * apply(params, x)) is that of the loss.

@@ -1,7 +1,7 @@
 """Run cells: one chunk of nets, one seed, one call of compiled code. A cell's numbers never depend on other cells.
 
 Cells run on worker threads: on CPU one a core, each running single-threaded code, which is the faster use of small
-matrix products and makes a product's rounding independent of the machine's number of cores; on accelerators one a device.
+matrix products and makes a product's rounding independent of the number of cores; on accelerators one a device.
 """
 
 import os
@@ -29,8 +29,10 @@ __all__ = ["batch_of", "compiled", "run_cells", "statistics_of", "target_of"]
 LOG10_2 = np.log10(2.0)
 CellTable = dict[str, np.ndarray]
 
+Executable = Callable[..., tuple[CellStatistics, Any]]
+
 compile_lock = threading.Lock()
-programs: dict[tuple[Program, int], Callable[..., CellStatistics]] = {}
+programs: dict[tuple[Program, int], tuple[Executable, Any]] = {}
 
 
 def batch_of(source: Source, key: Array, batch: int, width: int) -> tuple[np.ndarray, np.ndarray | None]:
@@ -76,21 +78,43 @@ def arguments(chunk: Chunk, setting: Setting, seed: int) -> tuple[Any, ...]:
     return keys["weights"], keys["biases"], x.astype(wide), target, chunk.numbers()
 
 
-def compiled(program: Program, arguments: tuple[Any, ...], device: Any) -> Callable[..., CellStatistics]:
-    """The executable of a program on a device; compiled once, whoever asks first."""
+def compiled(program: Program, arguments: tuple[Any, ...], device: Any) -> tuple[Executable, Any]:
+    """(executable, shapes of its workspace) of a program on a device; compiled once, whoever asks first."""
     with compile_lock:
         if (program, device.id) not in programs:
             options = {"xla_cpu_multi_thread_eigen": False} if device.platform == "cpu" else None
-            lowered = jax.jit(run_cell, static_argnums=0).lower(program, *arguments)
-            programs[program, device.id] = lowered.compile(compiler_options=options)
+            _, space = jax.eval_shape(lambda *a: run_cell(program, None, *a), *arguments)
+            jitted = jax.jit(run_cell, static_argnums=0, donate_argnums=1)
+            programs[program, device.id] = (
+                jitted.lower(program, space, *arguments).compile(compiler_options=options),
+                space,
+            )
         return programs[program, device.id]
 
 
-def run_cell_on(chunk: Chunk, setting: Setting, seed: int, device: Any) -> CellTable:
+class Worker:
+    """A device with the memory that its cells use one after the other."""
+
+    def __init__(self, device: Any) -> None:
+        self.device = device
+        self.program: Program | None = None
+        self.space: Any = None
+
+    def run(self, program: Program, arguments: tuple[Any, ...]) -> CellStatistics:
+        """Statistics of a cell, on the host."""
+        arguments = jax.device_put(arguments, self.device)
+        executable, shapes = compiled(program, arguments, self.device)
+        if self.program != program:
+            self.space = None  # before the new one is made
+            self.program, self.space = program, jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+        statistics, self.space = executable(self.space, *arguments)
+        return jax.device_get(statistics)
+
+
+def run_cell_on(worker: Worker, chunk: Chunk, setting: Setting, seed: int) -> CellTable:
     """One cell, from arguments to a table of float64."""
-    with jax.enable_x64(setting.dtype == "float64"), jax.default_device(device):
-        inputs = jax.device_put(arguments(chunk, setting, seed), device)
-        statistics = jax.device_get(compiled(chunk.program, inputs, device)(*inputs))
+    with jax.enable_x64(setting.dtype == "float64"), jax.default_device(worker.device):
+        statistics = worker.run(chunk.program, arguments(chunk, setting, seed))
     return statistics_of(chunk, statistics)
 
 
@@ -110,17 +134,14 @@ def run_cells(cells: list[tuple[Chunk, int]], setting: Setting) -> Iterator[tupl
         MachineError: the device or its memory failed.
     """
     devices = workers()
-    free = list(devices)
-    lock = threading.Lock()
+    free = [Worker(device) for device in devices]
 
     def work(chunk: Chunk, seed: int) -> CellTable:
-        with lock:
-            device = free.pop()
+        worker = free.pop()
         try:
-            return run_cell_on(chunk, setting, seed, device)
+            return run_cell_on(worker, chunk, setting, seed)
         finally:
-            with lock:
-                free.append(device)
+            free.append(worker)
 
     pool = ThreadPoolExecutor(len(devices), thread_name_prefix="varprobe")
     waiting = iter(cells)

@@ -1,20 +1,24 @@
 """What was asked for, checked: the grid of configurations and the setting that they share."""
 
 import itertools
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
 
 from varprobe.activations import Activation, resolve_activation
-from varprobe.callform import Call, parse_calls, parse_numbers, split_items
+from varprobe.arguments import listed, named, numbers, resolved, single, word, yes_or_no
+from varprobe.callform import Call
 from varprobe.data import Source, load_source
 from varprobe.errors import RequestError
+from varprobe.expressions import Expression, number_text
 from varprobe.initializers import STANDARD, Initializer, Place, resolve_initializer
-from varprobe.names import did_you_mean
 from varprobe.program import LossName
+from varprobe.shapes import read_stacks
+from varprobe.sizes import check_count, check_shapes
+from varprobe.trial import is_custom, try_initializer
 
 __all__ = ["DEFAULT_BATCH", "Config", "Request", "Setting", "read_request"]
 
@@ -53,8 +57,7 @@ class Config:
 
     def place(self, layer: int, outputs: int = 0) -> Place:
         """What an initializer's expressions may refer to at a layer (depth + 1: the read-out, with `outputs` units)."""
-        fan_out = self.widths[layer] if layer <= self.depth else outputs
-        return Place(self.widths[layer - 1], fan_out, max(self.widths[1:]), self.depth, layer)
+        return place_of(self.widths, layer, outputs)
 
 
 @dataclass(frozen=True)
@@ -116,54 +119,68 @@ def read_request(
     word("loss", loss, LOSSES)
     word("dtype", dtype, DTYPES)
     word("range", range, RANGES)
+    yes_or_no("standardize", standardize)
+    yes_or_no("forward_only", forward_only)
     if sigma_w2 is not None and init is not None:
-        raise RequestError("sigma_w2 sets the initializer; give one of --init and --sigma-w2, not both", "sigma_w2")
+        raise RequestError(f"{sigma_w2!r} sets the initializer, as --init does; give one of the two", "sigma_w2")
     if sigma_b2 is not None and bias != "zeros":
-        raise RequestError("sigma_b2 sets the bias; give one of --bias and --sigma-b2, not both", "sigma_b2")
+        raise RequestError(f"{sigma_b2!r} sets the bias, as --bias does; give one of the two", "sigma_b2")
+    weights = {"init": list(STANDARD) if init is None else init}
     if sigma_w2 is not None:
-        init = [
-            Call("variance_scaling", parse_calls(f"v(scale={number_text(v)},mode=fan_in,distribution=normal)")[0].args)
-            for v in parse_numbers(sigma_w2, "sigma_w2", integer=False, low=0)
-        ]
+        fixed = (("mode", Expression("fan_in")), ("distribution", "normal"))
+        scales = numbers("sigma_w2", sigma_w2, 0, integer=False)
+        weights = {"sigma_w2": [Call("variance_scaling", (("scale", constant(v)), *fixed)) for v in scales]}
+    biased = {"bias": bias}
     if sigma_b2 is not None:
-        bias = [
-            parse_calls(f"normal(var={number_text(v)})")[0]
-            for v in parse_numbers(sigma_b2, "sigma_b2", integer=False, low=0)
-        ]
-    acts = resolved("act", act, resolve_activation)
-    inits = resolved("init", list(STANDARD) if init is None else init, resolve_initializer)
-    firsts = resolved("init_first", init_first, resolve_initializer) or [None]
-    lasts = resolved("init_last", init_last, resolve_initializer) or [None]
-    biases = resolved("bias", bias, resolve_initializer)
+        variances = numbers("sigma_b2", sigma_b2, 0, integer=False)
+        biased = {"sigma_b2": [Call("normal", (("var", constant(v)),)) for v in variances]}
+    wanted = {name: listed(name, v) for name, v in ({"act": act} | weights | biased).items()}
+    edges = {"init_first": init_first, "init_last": init_last}
+    wanted |= {name: listed(name, value) for name, value in edges.items() if value is not None}
+    stacks = read_stacks(depth, width)
+    batches = numbers("batch", batch, 1)
+    seeds = single("seeds", seeds, 1)
+    root_seed = single("root_seed", root_seed, 0, 2**32 - 1)
+    given = single("input_width", input_width, 1) if input_width is not None else None
+    check_count({name: len(v) for name, v in wanted.items()} | {"batch": len(batches)}, stacks, seeds)
+
+    source = named("data", lambda: load_source(data, labels=labels, standardize=standardize))
+    if labels is not None and loss == "cotangent":
+        raise RequestError("labels are for the losses mse and cross_entropy; the cotangent takes none", "labels")
+    if source.width is not None and given is not None and given != source.width:
+        raise RequestError(
+            f"{given} does not fit {source.description}, whose samples have {source.width} values", "input_width"
+        )
+    if source.rows is not None and max(batches) > len(source.rows):
+        raise RequestError(
+            f"{max(batches)} samples asked for, {source.description} has {len(source.rows)} rows", "batch"
+        )
+    outputs = outputs_of(source, loss)
+    shapes = stacks.expanded()
+    check_shapes(shapes, source.width or given, outputs, batches, dtype)
+    (weight_option, bias_option), kinds = (*weights, *biased), {"act": resolve_activation}
+    found = {name: resolved(name, v, kinds.get(name, resolve_initializer)) for name, v in wanted.items()}
+    acts, inits, biases = found["act"], found[weight_option], found[bias_option]
+    firsts, lasts = found.get("init_first", [None]), found.get("init_last", [None])
     for b in biases:
         if not b.for_bias:
             raise RequestError(
                 f"{b.name} has no meaning for a bias vector "
                 "(allowed: zeros, ones, constant, normal, truncated_normal, uniform, torch_default, keras_*)",
-                "bias",
+                bias_option,
             )
-    batches = parse_numbers(batch, "batch", integer=True, low=1)
-    seeds = single("seeds", seeds, 1)
-    root_seed = single("root_seed", root_seed, 0, 2**32 - 1)
-    source = named("data", lambda: load_source(data, labels=labels, standardize=standardize))
-    if source.width is not None and input_width is not None and single("input_width", input_width, 1) != source.width:
-        raise RequestError(
-            f"{input_width} does not fit {source.description}, whose samples have {source.width} values", "input_width"
-        )
-    outputs = outputs_of(source, loss)
-    if source.rows is not None and max(batches) > len(source.rows):
-        raise RequestError(
-            f"{max(batches)} samples asked for, {source.description} has {len(source.rows)} rows", "batch"
-        )
-    shapes = stack_shapes(depth, width)
-    given = single("input_width", input_width, 1) if input_width is not None else None
+    stacked = [(w, (source.width or given or profile[0], *profile)) for w, profile in shapes]
     configs = tuple(
-        Config(a, i, f, last, b, w, (source.width or given or profile[0], *profile), n)
-        for a, (w, profile), f, last, b, n, i in itertools.product(acts, shapes, firsts, lasts, biases, batches, inits)
+        Config(a, i, f, last, b, w, widths, n)
+        for a, (w, widths), f, last, b, n, i in itertools.product(acts, stacked, firsts, lasts, biases, batches, inits)
     )
-    check_size(configs, seeds, dtype)
+    check_places(
+        {weight_option: inits, bias_option: biases, "init_first": firsts, "init_last": lasts},
+        (weight_option, bias_option),
+        [widths for _, widths in stacked],
+        outputs,
+    )
     setting = Setting(seeds, root_seed, source, loss, outputs, dtype, range == "dtype", bool(forward_only))  # type: ignore[arg-type]
-    named("init", lambda: check_numbers(configs, outputs))
     digests = [o.digest for o in (*acts, *inits, *firsts, *lasts, *biases) if o is not None and o.digest != ""]
     spec = {
         "act": [a.name for a in acts],
@@ -180,6 +197,7 @@ def read_request(
         "seeds": seeds,
         "root_seed": root_seed,
         "data": source.name,
+        "labels": labels if isinstance(labels, str) else None,
         "data_digest": source.digest,
         "standardize": bool(standardize),
         "loss": loss,
@@ -191,93 +209,15 @@ def read_request(
     return Request(configs, setting, spec, all(d is not None for d in digests))
 
 
-def number_text(value: float) -> str:
-    """A number as the call form writes it."""
-    from varprobe.expressions import number_text as text
-
-    return text(float(value))
-
-
-def word(option: str, value: Any, allowed: Sequence[str]) -> None:
-    """Refuse a value that is not one of a few words."""
-    if value not in allowed:
-        raise RequestError(f"unknown value {value!r}{did_you_mean(str(value), allowed)}", option)
+def place_of(widths: tuple[int, ...], layer: int, outputs: int = 0) -> Place:
+    """What an initializer's expressions may refer to at a layer of a stack with these widths, input first."""
+    depth = len(widths) - 1
+    return Place(widths[layer - 1], widths[layer] if layer <= depth else outputs, max(widths[1:]), depth, layer)
 
 
-def single(option: str, value: Any, low: int, high: int = 10**9) -> int:
-    """One whole number within bounds."""
-    numbers = parse_numbers(value, option, integer=True, low=low, high=high)
-    if len(numbers) != 1:
-        raise RequestError(f"takes one number, got {value!r}", option)
-    return numbers[0]
-
-
-def named(option: str, read: Callable[[], Any]) -> Any:
-    """The result of `read`, its errors naming the option."""
-    try:
-        return read()
-    except RequestError as error:
-        raise error.at(option) from error
-
-
-def resolved(option: str, value: Any, resolve: Callable[..., Any]) -> list[Any]:
-    """Activations or initializers from a comma list, call forms, callables, a {label: callable}, or a list of these."""
-    if value is None:
-        return []
-
-    def read() -> list[Any]:
-        found: dict[Any, None] = {}
-        for item in items(value):
-            if isinstance(item, tuple):
-                found[resolve(item[1], label=item[0])] = None
-            else:
-                found[resolve(item)] = None
-        if not found:
-            raise RequestError("the list is empty")
-        return list(found)
-
-    return named(option, read)
-
-
-def items(value: Any) -> Iterable[Any]:
-    """Calls, callables and (label, callable) pairs."""
-    if isinstance(value, str):
-        for text in split_items(value):
-            yield from parse_calls(text)
-    elif isinstance(value, Mapping):
-        for label, item in value.items():
-            if callable(item):
-                yield str(label), item
-            else:
-                raise RequestError(f"{label!r} must map to a function, got {type(item).__name__}")
-    elif isinstance(value, Call) or callable(value):
-        yield value
-    elif isinstance(value, Iterable):
-        for item in value:
-            yield from items(item)
-    else:
-        raise RequestError(f"takes names or functions, got {value!r}")
-
-
-def stack_shapes(depth: Any, width: Any) -> list[tuple[int | str, tuple[int, ...]]]:
-    """(width as given, widths of layers 1..L) of every stack; a profile such as 784-512-256 fixes its own depth."""
-    parts = width if isinstance(width, list | tuple) else str(width).split(",") if isinstance(width, str) else [width]
-    profiles = [p for p in parts if isinstance(p, str) and "-" in p.strip().lstrip("-")]
-    plain = [p for p in parts if p not in profiles]
-    shapes: list[tuple[int | str, tuple[int, ...]]] = []
-    for text in profiles:
-        values = tuple(single("width", v, 1) for v in text.strip().split("-"))
-        if depth is not None and parse_numbers(depth, "depth", integer=True, low=1) != [len(values)]:
-            raise RequestError(f"the profile {text.strip()} has depth {len(values)}, not {depth}", "depth")
-        shapes.append(("-".join(map(str, values)), values))
-    depths = parse_numbers(50 if depth is None else depth, "depth", integer=True, low=1)
-    widths = parse_numbers(plain, "width", integer=True, low=1) if plain or not profiles else []
-    if max(depths) > 10**7:
-        raise RequestError(
-            f"{max(depths)} layers would need about {gib(max(depths) * 4096 * 8)}; at most 10^7", "depth"
-        )
-    shapes += [(w, (w,) * d) for d in depths for w in widths]
-    return shapes
+def constant(value: float) -> Expression:
+    """A number as a parameter of the call form."""
+    return Expression(number_text(value))
 
 
 def outputs_of(source: Source, loss: str) -> int:
@@ -294,47 +234,46 @@ def outputs_of(source: Source, loss: str) -> int:
     return max(2, int(labels.max()) + 1)
 
 
-def check_numbers(configs: Iterable[Config], outputs: int) -> None:
-    """Evaluate every initializer once at every kind of place, so that a bad value is met before anything runs."""
-    seen = set()
-    for c in configs:
-        key = (c.init, c.init_first, c.init_last, c.bias, c.widths)
-        if key not in seen:
-            seen.add(key)
-            for layer in {1, 2, c.depth} & set(range(1, c.depth + 1)):
-                c.weights_at(layer).at(c.place(layer))
-                c.bias.at(c.place(layer))
-            if outputs:
-                (c.init_last or c.init).at(c.place(c.depth + 1, outputs))
+def check_places(
+    roles: Mapping[str, Sequence[Initializer | None]],
+    common: tuple[str, str],
+    stacks: Sequence[tuple[int, ...]],
+    outputs: int,
+) -> None:
+    """Evaluate every initializer wherever it stands, so that a bad value is met before anything runs.
+
+    Args:
+        roles: option -> the initializers that it names, [None] where it is not given.
+        common: the options of the weights and of the biases.
+        stacks: widths, input first.
+        outputs: units of the read-out, 0 without one.
+    """
+    edges = {name for name in ("init_first", "init_last") if roles[name][0] is not None}
+    for widths in dict.fromkeys(stacks):
+        depth, owner = len(widths) - 1, dict.fromkeys(range(1, len(widths)), common[0])
+        owner |= {depth: "init_last"} if "init_last" in edges else {}
+        owner |= {1: "init_first"} if "init_first" in edges else {}
+        owner |= {depth + 1: "init_last" if "init_last" in edges else common[0]} if outputs else {}
+        places: dict[str, list[Place]] = {common[1]: [place_of(widths, layer) for layer in range(1, depth + 1)]}
+        for layer, option in owner.items():
+            places.setdefault(option, []).append(place_of(widths, layer, outputs))
+        for option, found in places.items():
+            distinct = list({(p.fan_in, p.fan_out): p for p in reversed(found)}.values())
+            for init in roles[option]:
+                assert init is not None
+                check_values(option, init, found if init.layerwise else distinct)
+                if is_custom(init):
+                    shapes = {p[1:2] if option == common[1] else p[:2]: p for p in reversed(distinct)}
+                    for i, (shape, place) in enumerate(shapes.items()):
+                        named(option, partial(try_initializer, init, shape, place, in_earnest=i == 0))
 
 
-def gib(count: float) -> str:
-    """Bytes for people."""
-    return f"{count / 2**30:.3g} GiB"
-
-
-def machine_bytes() -> float:
-    """Physical memory, or infinity where the system does not say."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return float("inf")
-
-
-def check_size(configs: Sequence[Config], seeds: int, dtype: str) -> None:
-    """Refuse what cannot fit this machine, saying what it would take and which option is to blame."""
-    have, itemsize = machine_bytes(), {"float64": 8}.get(dtype, 4)
-    for c in configs:
-        layer = max(a * b for a, b in itertools.pairwise(c.widths)) * itemsize * 4
-        kept = sum(c.widths) * c.batch * itemsize * 2
-        for option, need in (("width", layer), ("batch", kept)):
-            if need > have:
-                shape = f"width {c.width}, depth {c.depth}, batch {c.batch}"
-                raise RequestError(f"{shape} needs about {gib(need)} of memory; this machine has {gib(have)}", option)
-    results = sum(c.depth + 1 for c in configs) * seeds * 25 * 8 * 2
-    if results > have:
-        raise RequestError(
-            f"{len(configs)} configurations with {seeds} seeds make {gib(results)} of results; this machine "
-            f"has {gib(have)}",
-            "seeds",
-        )
+def check_values(option: str, init: Initializer, places: Iterable[Place]) -> None:
+    """Evaluate an initializer's parameters at these places."""
+    for place in places:
+        try:
+            init.at(place)
+        except RequestError as error:
+            raise error.at(option) from error
+        except (ArithmeticError, ValueError) as error:
+            raise RequestError(f"{init.name} is not a real number at layer {place.layer}", option) from error

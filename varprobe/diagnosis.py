@@ -1,28 +1,37 @@
 """`varprobe.diagnose`: a verdict on every configuration of a dataset, with the reason and a remedy."""
 
-import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from jaxtyping import Float
 
+from varprobe.flags import flags_of, notes_of
+from varprobe.nets import Measured, measured_nets
 from varprobe.rates import Rate, rate
+from varprobe.reasons import advice_of, reason_of
 from varprobe.results import COORDINATES
 from varprobe.verdicts import threshold
 
 __all__ = ["Diagnosis", "diagnose"]
 
-FLOAT16_SMALLEST = 6.103515625e-05
-
 
 class Diagnosis:
-    """Verdicts as a small table: `rows` are the rows of `varprobe sweep --json`; print it, or show it in a notebook."""
+    """Verdicts as a small table: `rows` are the rows of `varprobe sweep --json`; print it, or show it in a notebook.
 
-    def __init__(self, rows: list[dict[str, Any]], title: str = "") -> None:
+    Attributes:
+        rows: one dict a configuration.
+        title: what all of them have in common.
+        ends: what the wide table shows beside each row, all log10 or a cosine: RMS of the gradient at layers 1 and L,
+            the largest magnitudes forward and backward, the mean cosine between samples at layer L forward and 1 back.
+    """
+
+    def __init__(self, rows: list[dict[str, Any]], title: str = "", ends: Sequence[dict[str, float]] = ()) -> None:
         self.rows = rows
         self.title = title
+        self.ends = ends
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return iter(self.rows)
@@ -47,62 +56,55 @@ def diagnose(ds: xr.Dataset) -> Diagnosis:
     """Judge every configuration; the thresholds are those of `varprobe list verdicts`.
 
     Args:
-        ds: what `varprobe.sweep` returns, or a selection of it with dims (config, seed, layer).
+        ds: what `varprobe.sweep` returns, or a selection of it.
 
     Returns:
         One row a configuration, never merged. A factor is the mean square's per layer: 10^(least-squares slope of
         activation_log10_ms on layers 1..L), and 10^(-slope) of gradient_log10_ms, fitted per seed and averaged; its
         interval is Student's 95% over seeds. Values that are not finite are None.
+
+    Example:
+        for row in varprobe.diagnose(ds):
+            print(row["init"], row["activation_factor"], row["healthy"], row["reason"])
     """
     from varprobe.screen import title_of
 
-    return Diagnosis([row_of(ds.isel(config=i)) for i in range(ds.sizes["config"])], title_of(ds))
+    nets = list(measured_nets(ds))
+    rows = [row_of(net) for net in nets]
+    return Diagnosis(rows, title_of(rows, ds.attrs), [ends_of(net) for net in nets])
 
 
-def row_of(net: xr.Dataset) -> dict[str, Any]:
+def row_of(net: Measured) -> dict[str, Any]:
     """The verdict on one configuration."""
-    depth = int(net["depth"])
-    net = net.isel(layer=slice(0, depth + 1)).load()
-    activation = net["activation_log10_ms"].values[:, 1:]
-    gradient = net["gradient_log10_ms"].values[:, 1:][:, ::-1]
-    forward = rate(activation)
-    measured_back = not json.loads(net.attrs.get("spec", "{}")).get("forward_only", False)
-    backward = rate(gradient) if measured_back else None
-    flags, flag_reasons = flags_of(net, measured_back)
+    activation = net.values["activation_log10_ms"][:, 1:]
+    gradient = net.values["gradient_log10_ms"][:, :0:-1]
+    forward, backward = rate(activation), rate(gradient) if net.backward else None
     words = word(forward, activation), word(backward, gradient) if backward else None
+    flags, notes = flags_of(net), notes_of(net)
     healthy = not flags and not {"vanishing", "exploding"} & set(words)
-    row = {name: value_of(net[name]) for name in COORDINATES[:8]}
-    row |= {name: value_of(net[name]) for name in ("init_first", "init_last") if name in net.coords}
-    row["seeds"] = net.sizes["seed"]
-    row |= {name: value_of(net[name]) for name in COORDINATES[8:]}
+    row = {name: net.coordinates[name] for name in COORDINATES[:8]}
+    row |= {name: net.coordinates[name] for name in ("init_first", "init_last") if name in net.coordinates}
+    row |= {"seeds": net.seeds} | {name: net.coordinates[name] for name in COORDINATES[8:]}
     row["activation_factor"], row["activation_factor_ci95"] = factor_fields(forward)
-    row["gradient_factor"], row["gradient_factor_ci95"] = factor_fields(backward) if backward else (None, [None, None])
+    row["gradient_factor"], row["gradient_factor_ci95"] = factor_fields(backward)
     row["forward"], row["backward"] = words
-    row["certain"] = all(certain(r) for r in (forward, backward) if r is not None)
-    row["flags"], row["notes"] = flags, notes_of(net)
+    row["certain"] = certain(forward, activation) and (backward is None or certain(backward, gradient))
+    row["flags"], row["notes"] = list(flags), notes
     row["healthy"] = healthy
-    row["reason"] = " ".join(flag_reasons) or reason_of(forward, backward, words, depth, net)
-    row["advice"] = None if healthy else advice_of(flags, forward, backward, net)
+    row["reason"] = next(iter(flags.values()), None) or reason_of(forward, backward, words, net)
+    row["advice"] = None if healthy else advice_of(list(flags), notes, forward, backward, net)
     return row
 
 
-def value_of(coordinate: xr.DataArray) -> Any:
-    """A coordinate as a plain int or str."""
-    value = coordinate.values[()]
-    if isinstance(value, str | np.str_):
-        text = str(value)
-        return int(text) if coordinate.name == "width" and text.isdigit() else text
-    return int(value)
+def factor_fields(found: Rate | None) -> tuple[float | None, list[float | None]]:
+    """A factor and its interval; None where it is not finite, not above zero or not measured."""
+    if found is None or not (math.isfinite(found.factor) and found.factor > 0):
+        return None, [None, None]
+    return found.factor, [x if math.isfinite(x) else None for x in (found.low, found.high)]
 
 
-def factor_fields(found: Rate) -> tuple[float | None, list[float | None]]:
-    """A factor and its interval, None where not finite; a signal that is exactly zero has none."""
-    finite = [x if math.isfinite(x) else None for x in (found.factor, found.low, found.high)]
-    return finite[0], finite[1:]
-
-
-def word(found: Rate, log10_ms: np.ndarray) -> str:
-    """The word for the seed-mean RMS ratio between layers 1 and L of (seeds, layers) values."""
+def word(found: Rate, log10_ms: Float[np.ndarray, "seeds layers"]) -> str:
+    """The word for the seed-mean RMS ratio between layers 1 and L, near end first."""
     mild, severe = math.log10(threshold("stable")), math.log10(threshold("vanishing"))
     ratio = found.ratio
     if math.isnan(ratio):  # zero from end to end, or out of range
@@ -114,128 +116,29 @@ def word(found: Rate, log10_ms: np.ndarray) -> str:
     return "growing" if ratio <= severe else "exploding"
 
 
-def certain(found: Rate) -> bool:
-    """Whether the interval of the ratio lies on one side of every threshold."""
-    if math.isinf(found.ratio):
-        return True
-    mild, severe = math.log10(threshold("stable")), math.log10(threshold("vanishing"))
+def certain(found: Rate, log10_ms: Float[np.ndarray, "seeds layers"]) -> bool:
+    """Whether the interval of the ratio lies on one side of every threshold; of no finite ratio, whether seeds agree."""
+    if not math.isfinite(found.ratio):
+        return len({word(rate(seed[None]), seed[None]) for seed in log10_ms}) == 1
     if not (math.isfinite(found.ratio_low) and math.isfinite(found.ratio_high)):
         return False
+    mild, severe = math.log10(threshold("stable")), math.log10(threshold("vanishing"))
     return not any(found.ratio_low <= edge <= found.ratio_high for edge in (-severe, -mild, mild, severe))
 
 
-def seed_mean(net: xr.Dataset, name: str) -> np.ndarray:
-    """(layers,) mean over seeds."""
-    return net[name].mean("seed").values
+def ends_of(net: Measured) -> dict[str, float]:
+    """What `Diagnosis.ends` says of a configuration; NaN where it was not measured."""
 
+    def largest(names: Sequence[str]) -> float:
+        found = np.concatenate([net.mean(f"{name}_log10_absmax")[1:] for name in names])
+        return float(found.max()) if not np.isnan(found).any() else math.nan
 
-def first_layer(where: np.ndarray) -> int | None:
-    """The first layer at which a condition over (layers,) holds."""
-    found = np.flatnonzero(where)
-    return int(found[0]) if found.size else None
-
-
-def widths_of(net: xr.Dataset) -> list[int]:
-    """Units of layers 0 (unknown: 2) and 1..L."""
-    text = str(net["width"].values)
-    depth = int(net["depth"])
-    return [2, *(map(int, text.split("-")) if "-" in text else [int(text)] * depth)]
-
-
-def flags_of(net: xr.Dataset, measured_back: bool) -> tuple[list[str], list[str]]:
-    """(flags, a sentence for each)."""
-    flags, reasons = [], []
-    for name in ("preactivation", "activation", "gradient") if measured_back else ("preactivation", "activation"):
-        bad = ~(net[f"{name}_log10_absmax"].values[:, 1:] < np.inf) | np.isnan(net[f"{name}_log10_ms"].values[:, 1:])
-        layers = np.flatnonzero(bad.any(axis=0)) + 1
-        if layers.size:
-            layer = layers[-1] if name == "gradient" else layers[0]
-            flags.append("non_finite")
-            reasons.append(f"The {name} leaves the range of its float at layer {layer}.")
-            break
-    equal = seed_mean(net, "equal_unit_fraction") >= 1
-    alive = np.concatenate([[False], np.isfinite(seed_mean(net, "activation_log10_ms")[:-1])])
-    several = np.array(widths_of(net)) > 1
-    if (layer := first_layer(equal & alive & several)) is not None:
-        flags.append("symmetric")
-        zero = "zero" if np.isneginf(seed_mean(net, "preactivation_log10_ms")[layer]) else "the same value"
-        reasons.append(f"Every unit of layer {layer} computes {zero}, and would keep doing so in training.")
-    dead = seed_mean(net, "dead_unit_fraction")
-    if (layer := first_layer(dead > threshold("dead"))) is not None and "symmetric" not in flags:
-        flags.append("dead")
-        reasons.append(f"{dead[layer]:.0%} of the units of layer {layer} are zero on the whole batch.")
-    saturated = seed_mean(net, "saturated_nonzero_fraction")[1:]
-    if np.isfinite(saturated).any() and (share := float(np.nanmedian(saturated))) > threshold("saturated"):
-        flags.append("saturated")
-        reasons.append(f"Saturated: {share:.0%} of the units of the median layer have |phi'| < 0.01.")
-    return flags, reasons
-
-
-def notes_of(net: xr.Dataset) -> list[str]:
-    """What is worth knowing but no failure, each with the first layer where it holds."""
-    rms = seed_mean(net, "activation_log10_ms") / 2
-    z_rms = seed_mean(net, "preactivation_log10_ms") / 2
-    largest = np.fmax(
-        net["activation_log10_absmax"].max("seed").values, net["preactivation_log10_absmax"].max("seed").values
-    )
-    with np.errstate(invalid="ignore"):
-        found = {
-            "correlation_collapse": seed_mean(net, "activation_correlation") > threshold("correlation_collapse"),
-            "mean_dominated": np.abs(seed_mean(net, "preactivation_mean_over_rms")) > threshold("mean_dominated"),
-            "leaves_float16": (largest > math.log10(threshold("leaves_float16")))
-            | (np.fmin(rms, z_rms) < math.log10(FLOAT16_SMALLEST)),
-        }
-        if net.attrs.get("range") == "dtype":
-            found["overflows"] = ~(largest < np.inf)
-            found["underflows"] = np.isneginf(np.fmin(rms, z_rms))
-    return [f"{name}(layer={layer})" for name, where in found.items() if (layer := first_layer(where)) is not None]
-
-
-def size_of(found: Rate) -> str:
-    """The size of a change from end to end."""
-    size = abs(found.ratio)
-    return f"{10**size:.3g}x" if size < 5 else f"10^{size:.0f}"
-
-
-def reason_of(forward: Rate, backward: Rate | None, words: tuple[str, str | None], depth: int, net: xr.Dataset) -> str:
-    """One sentence."""
-    if depth == 1:
-        return "One layer has no rate."
-    changed = []
-    for quantity, found, verdict in (("activation", forward, words[0]), ("gradient", backward, words[1])):
-        if found is None or verdict == "stable":
-            continue
-        name = "signal" if quantity == "activation" else "gradient"
-        zero = np.flatnonzero(np.isneginf(seed_mean(net, f"{quantity}_log10_ms")[1:])) + 1
-        if zero.size:
-            where = f"from layer {zero[0]} on" if quantity == "activation" else f"at layer {zero[-1]} and below"
-            changed.append((name, f"is exactly zero {where}"))
-        elif not math.isfinite(found.ratio):
-            changed.append((name, "is not finite"))
-        else:
-            verb = "shrinks" if found.ratio < 0 else "grows"
-            toward = "to the last layer" if quantity == "activation" else "on its way to layer 1"
-            changed.append((name, f"{verb} by {size_of(found)} in RMS {toward}"))
-    if not changed:
-        return "Signal and gradient keep their scale." if backward else "The signal keeps its scale."
-    return f"The {' and the '.join(' '.join(c) for c in changed)}."
-
-
-def advice_of(flags: list[str], forward: Rate, backward: Rate | None, net: xr.Dataset) -> str | None:
-    """One sentence that says what to change, or None where a measurement alone does not tell."""
-    if "symmetric" in flags:
-        return "Draw the weights at random, for example he_normal or orthogonal."
-    if "non_finite" in flags:
-        return None
-    if any(note.startswith("mean_dominated") for note in notes_of(net)):
-        return "Give the weights mean zero."
-    factors = [r.factor for r in (forward, backward) if r is not None]
-    if not all(math.isfinite(f) and f > 0 for f in factors):
-        return None
-    worst = max(factors, key=lambda f: abs(math.log(f)))
-    together = all(abs(math.log(f / worst)) < 0.1 * abs(math.log(worst)) for f in factors)
-    if together:
-        return f"Multiply the weight std by {worst**-0.5:.3g}."
-    if "saturated" in flags or worst > 1:
-        return f"Reduce the weight std (by about {worst**0.5:.3g})." if worst > 1 else "Reduce the weight std."
-    return None
+    gradient = net.mean("gradient_log10_ms") / 2
+    return {
+        "gradient_rms_first": float(gradient[1]),
+        "gradient_rms_last": float(gradient[-1]),
+        "largest_signal": largest(["preactivation", "activation"]),
+        "largest_gradient": largest(["gradient"]),
+        "activation_correlation": float(net.mean("activation_correlation")[-1]),
+        "gradient_correlation": float(net.mean("gradient_correlation")[1]),
+    }

@@ -1,8 +1,8 @@
 """From configurations to compiled programs: who can share a draw, a product, or the whole computation.
 
-Nets that differ in scale and mean only are columns of one block. Where the activation is homogeneous of degree 1, biases
-are zero and the loss is the cotangent, multiplying W_l by s_l multiplies z_l and h_l by s_1 ... s_l and delta_l by
-s_{l+1} ... s_L, so nets that differ in scales alone are one net, and each configuration a shift of its logarithms.
+Nets that differ in scale and mean only are columns of one block. Where the activation is homogeneous of degree 1,
+biases are zero and the loss is the cotangent, multiplying W_l by s_l multiplies z_l and h_l by s_1 ... s_l and delta_l
+by s_{l+1} ... s_L, so nets that differ in scales alone are one net, and each configuration a shift of its logarithms.
 """
 
 import math

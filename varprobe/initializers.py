@@ -1,4 +1,4 @@
-"""The initializers that can be named: each is a base, and the mean and scale that W = mean + scale * base has in a layer.
+"""The initializers that can be named: a base, and the mean and scale that W = mean + scale * base has in a layer.
 
 Names, defaults and laws are those of jax.nn.initializers where it has them. A bare `sigma` is not a parameter of any:
 texts disagree whether N(0, s) means a standard deviation or a variance, so it is std= (or stddev=) or var= here.
@@ -22,7 +22,7 @@ TRUNCATED_STD = 0.87962566103423978
 
 
 class Place(NamedTuple):
-    """Where a matrix stands: what an expression may refer to. `layer` runs from 1 to depth (depth + 1: the read-out)."""
+    """Where a matrix stands: what an expression may refer to. `layer`: 1 to depth (depth + 1: the read-out)."""
 
     fan_in: int
     fan_out: int
@@ -206,8 +206,8 @@ COMMON = {"gain": 1.0, "shift": 0.0}
 class Initializer:
     """An initializer with its parameters.
 
-    `name` is the canonical call form, `law` the kind of base with what it depends on (see `sweep`'s `base_of`), `digest`
-    identifies the user's source (None where it cannot be told; "" for registered ones).
+    `name` is the canonical call form, `law` the kind of base with what it depends on (see `bases.base_of`),
+    `digest` identifies the user's source (None where it cannot be told; "" for registered ones).
     """
 
     name: str

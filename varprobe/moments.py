@@ -45,14 +45,14 @@ def measure(signal: Signal) -> tuple[Signal, Moments]:
 
 
 class Factor(NamedTuple):
-    """One side of a weight gradient h^T delta: the Gram matrix of its samples, or the array itself; and its row sums."""
+    """One side of a weight gradient h^T delta: the Gram matrix of its samples or the array itself, and row sums."""
 
     gram_or_m: Float[Array, "nets batch batch_or_units"]
     sums: Float[Array, "nets batch"]
 
 
 def gram_is_cheaper(batch: int, fan_in: int, fan_out: int) -> bool:
-    """|h^T delta|_F^2 = sum((h h^T) * (delta delta^T)) costs batch^2 (fan_in + fan_out), h^T delta fan_in fan_out batch."""
+    """|h^T delta|_F^2 = sum((h h^T) * (delta delta^T)) costs batch^2 (fan_in + fan_out), not batch fan_in fan_out."""
     return batch * (fan_in + fan_out) < fan_in * fan_out
 
 

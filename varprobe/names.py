@@ -6,24 +6,34 @@ from typing import TypeVar
 
 from varprobe.errors import RequestError
 
-__all__ = ["did_you_mean", "lookup"]
+__all__ = ["did_you_mean", "lookup", "printable"]
 
 T = TypeVar("T")
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A clause to append to an error: the nearest known name, or all of them where they are few."""
+def did_you_mean(name: str, known: Iterable[str], see: str = "") -> str:
+    """A clause to append to an error: the nearest known name, or all of them where they are few, else where they are.
+
+    Args:
+        name: what was typed.
+        known: what may be typed.
+        see: the command that lists all.
+    """
     known = list(known)
     near = get_close_matches(name.lower(), known, n=1, cutoff=0.6)
     clause = f"; did you mean {near[0]!r}?" if near else ""
     if len(known) <= 12:
-        clause += f" (allowed: {', '.join(known)})"
-    return clause
+        return f"{clause} (allowed: {', '.join(known)})"
+    return f"{clause} (`{see}` shows all)" if see else clause
 
 
 def lookup(registry: Mapping[str, T], name: str, what: str, see: str = "") -> T:
     """`registry[name]`, or a RequestError that says what was meant and where all names are listed."""
     if name in registry:
         return registry[name]
-    hint = f"; `{see}` shows all" if see and len(registry) > 12 else ""
-    raise RequestError(f"unknown {what} {name!r}{did_you_mean(name, registry)}{hint}")
+    raise RequestError(f"unknown {what} {name!r}{did_you_mean(name, registry, see)}")
+
+
+def printable(text: str) -> str:
+    """The text with everything escaped that could move a terminal's cursor, change its colors or deceive the eye."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

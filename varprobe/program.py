@@ -1,7 +1,7 @@
 """What a compiled cell is specialized to, and the numbers that it takes at run time.
 
-A `Program` is hashable and holds shapes and functions only: nets that differ in scales, means or an activation's numeric
-parameter run through the same compiled code. `Numbers` are those differences, one column a net.
+A `Program` is hashable and holds shapes and functions only: nets that differ in scales, means or a numeric parameter
+of the activation run through the same compiled code. `Numbers` are those differences, one column a net.
 """
 
 from collections.abc import Callable

@@ -1,14 +1,18 @@
 """From cells' tables to the dataset: the one module that knows about dims and coordinates."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterable
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
-from varprobe.configs import Config, Request
+
+if TYPE_CHECKING:
+    from varprobe.configs import Config, Request
 
 __all__ = ["COORDINATES", "dataset", "select", "variable_names"]
 

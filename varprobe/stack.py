@@ -2,16 +2,14 @@
 
     z_l = h_{l-1} W_l + b_l,  h_l = phi(z_l),  delta_l = phi'(z_l) * dLoss/dh_l,  dLoss/dh_{l-1} = delta_l W_l^T
 
-The forward scan keeps phi'(z_l) and what the weight gradient needs of h_{l-1}; the backward scan needs nothing else, and
-only O(depth) numbers per net leave the function.
+The forward scan keeps phi'(z_l) and what the weight gradient needs of h_{l-1}; the backward scan needs nothing else,
+and only O(depth) numbers per net leave the function.
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Float, Int
 
 from varprobe import losses
@@ -22,6 +20,7 @@ from varprobe.extended import Signal
 from varprobe.moments import Factor, Moments, factor, gram_is_cheaper, measure, product_moments, wide
 from varprobe.nonlinearity import activate
 from varprobe.program import Block, Numbers, Program, Segment
+from varprobe.scans import scan_layers, scan_leaving
 
 __all__ = ["Backward", "CellStatistics", "Forward", "run_cell"]
 
@@ -138,26 +137,20 @@ def draw_layer(program: Program, segment: int, key: Array, layer: Array) -> tupl
     return tuple(base.draw(draw) for base in program.bases(segment))
 
 
-def scan_layers(step: Callable[..., Any], carry: Any, xs: Any, count: int, reverse: bool = False) -> tuple[Any, Any]:
-    """lax.scan, but a single layer may change the carry's shape."""
-    if count > 1:
-        return lax.scan(step, carry, xs, reverse=reverse)
-    carry, ys = step(carry, jax.tree.map(lambda a: a[0], xs))
-    return carry, jax.tree.map(lambda a: a[None], ys)
-
-
 def run_cell(
     program: Program,
+    workspace: Any,
     weight_key: Array,
     bias_key: Array,
     x: Float[Array, "batch input"],
     target: Array,
     numbers: list[Numbers],
-) -> CellStatistics:
-    """Statistics of every net of the program for one seed.
+) -> tuple[CellStatistics, Any]:
+    """Statistics of every net of the program for one seed, and the workspace.
 
     Args:
         program: what the code is compiled for.
+        workspace: memory for what the forward pass leaves to the backward pass, from an earlier call; or None.
         weight_key: the seed's stream of weights; layer l uses fold_in(weight_key, l).
         bias_key: the same for biases.
         x: the batch.
@@ -172,13 +165,13 @@ def run_cell(
     carries = [
         jax.tree.map(lambda a, n=block.nets: jnp.broadcast_to(a, (n, *a.shape[1:])), start) for block in program.blocks
     ]
-    statistics, kept, materials, base_moments = [], [], [], []
+    statistics, base_moments, left = [], [], []
     for i in range(len(program.segments)):
-        carries, outputs = forward_segment(program, i, carries, weight_key, bias_key, numbers)
+        space = None if workspace is None else workspace[i]
+        carries, outputs, space = forward_segment(program, i, carries, weight_key, bias_key, numbers, space)
         statistics.append(outputs[0])
-        kept.append(outputs[1])
-        materials.append(outputs[2])
-        base_moments.append(outputs[3])
+        base_moments.append(outputs[1])
+        left.append(space)
     forward = [concatenate([s[b] for s in statistics]) for b in range(len(program.blocks))]
     backward = None
     if not program.forward_only:
@@ -188,10 +181,10 @@ def run_cell(
         ]
         parts = []
         for i in reversed(range(len(program.segments))):
-            gs, part = backward_segment(program, i, gs, kept[i], materials[i], weight_key, numbers)
+            gs, part = backward_segment(program, i, gs, left[i], weight_key, numbers)
             parts.insert(0, part)
         backward = [concatenate([p[b] for p in parts]) for b in range(len(program.blocks))]
-    return CellStatistics(input_moments, input_correlation, forward, backward, base_moments)
+    return CellStatistics(input_moments, input_correlation, forward, backward, base_moments), left
 
 
 def concatenate(parts: list[Any]) -> Any:
@@ -207,15 +200,21 @@ def scanned(segment: Segment, weight_key: Array) -> tuple[Array, Array]:
 
 
 def forward_segment(
-    program: Program, i: int, carries: list[Carry], weight_key: Array, bias_key: Array, numbers: list[Numbers]
-) -> tuple[list[Carry], Any]:
-    """Run the layers of segment i; returns the carries and, stacked over layers, all that they leave behind."""
+    program: Program,
+    i: int,
+    carries: list[Carry],
+    weight_key: Array,
+    bias_key: Array,
+    numbers: list[Numbers],
+    space: Any,
+) -> tuple[list[Carry], Any, Any]:
+    """Run the layers of segment i; returns the carries, (statistics, moments of the bases) and what is left behind."""
     segment = program.segments[i]
     following = program.segments[min(i + 1, len(program.segments) - 1)]
     inner = gram_is_cheaper(program.batch, segment.fan_in, segment.fan_out)
     outer = gram_is_cheaper(program.batch, following.fan_in, following.fan_out)
 
-    def step(carries: list[Carry], x: Any) -> tuple[list[Carry], Any]:
+    def step(carries: list[Carry], x: Any) -> tuple[list[Carry], Any, Any]:
         key, bias_key, layer, weights, biases = x
         held = draw_layer(program, i, key, layer)
         drawn = dict(zip(program.bases(i), held, strict=True))
@@ -225,20 +224,21 @@ def forward_segment(
             c, s, k = forward_layer(program, i, block, carry, n, (drawn, bias, w, b), inner)
             new.append(c)
             statistics.append(s)
-            kept.append(None if program.forward_only else k)
+            kept.append(k)
         shape = (segment.fan_in, segment.fan_out)
         with_mean = {block.weights[i] for block in program.blocks if block.has_mean[i]}
         moments = [base.moments(d, shape, base in with_mean) for base, d in drawn.items()]
-        keep = program.keep_weights and not program.forward_only
-        return new, (statistics, kept, held if keep else None, moments)
+        if program.forward_only:
+            return new, (statistics, moments), None
+        return new, (statistics, moments), (kept, held if program.keep_weights else None)
 
     keys, layers = scanned(segment, weight_key)
     bias_keys = layer_keys(bias_key, segment.first, segment.count)
     xs = (keys, bias_keys, layers, [n.weights[i] for n in numbers], [n.biases[i] for n in numbers])
-    carries, outputs = scan_layers(step, carries, xs, segment.count)
+    carries, outputs, space = scan_leaving(step, carries, xs, segment.count, space)
     if outer != inner:
         carries = [Carry(c.h, factor(wide(c.h.m), outer)[0]) for c in carries]
-    return carries, outputs
+    return carries, outputs, space
 
 
 def draw_bias(program: Program, i: int, block: Block, key: Array, layer: Array) -> Array | None:
@@ -251,14 +251,14 @@ def draw_bias(program: Program, i: int, block: Block, key: Array, layer: Array) 
 
 
 def backward_segment(
-    program: Program, i: int, gs: list[Signal], kept: Any, materials: Any, weight_key: Array, numbers: list[Numbers]
+    program: Program, i: int, gs: list[Signal], left: Any, weight_key: Array, numbers: list[Numbers]
 ) -> tuple[list[Signal], Any]:
     """Run the layers of segment i from the last to the first."""
     segment = program.segments[i]
     by_gram = gram_is_cheaper(program.batch, segment.fan_in, segment.fan_out)
 
     def step(gs: list[Signal], x: Any) -> tuple[list[Signal], list[Backward]]:
-        key, layer, kept, held, weights = x
+        key, layer, weights, (kept, held) = x
         drawn = dict(zip(program.bases(i), draw_layer(program, i, key, layer) if held is None else held, strict=True))
         new, statistics = [], []
         for block, g, k, w in zip(program.blocks, gs, kept, weights, strict=True):
@@ -268,5 +268,5 @@ def backward_segment(
         return new, statistics
 
     keys, layers = scanned(segment, weight_key)
-    xs = (keys, layers, kept, materials, [n.weights[i] for n in numbers])
+    xs = (keys, layers, [n.weights[i] for n in numbers], left)
     return scan_layers(step, gs, xs, segment.count, reverse=True)

@@ -23,11 +23,15 @@ VERDICTS: dict[str, Verdict] = {
     "symmetric": Verdict("flag", 1e-5, "all units of a layer equal (to 1e-5 of the largest): unhealthy"),
     "dead": Verdict("flag", 0.9, "above 90% of a layer's units are zero on the whole batch: unhealthy"),
     "saturated": Verdict(
-        "flag", 0.5, "phi bounded, above 50% with |phi'| < 0.01 and phi != 0 in the median layer: unhealthy"
+        "flag", 0.5, "phi bounded; in the median layer above 50% have |phi'| < 0.01 and phi != 0: unhealthy"
     ),
     "correlation_collapse": Verdict("note", 0.999, "mean cosine between samples above 0.999"),
     "mean_dominated": Verdict("note", 0.9, "|mean| of the preactivations above 0.9 of their RMS"),
     "leaves_float16": Verdict("note", 65504, "a magnitude above 65504, or an RMS below 6.1e-5"),
+    "overflows": Verdict("note", None, "--range dtype: the signal is infinite from this layer on"),
+    "underflows": Verdict("note", None, "--range dtype: the signal is rounded to zero at this layer"),
+    "gradient_overflows": Verdict("note", None, "the same for the gradient, on its way to layer 1"),
+    "gradient_underflows": Verdict("note", None, "the same for the gradient, on its way to layer 1"),
 }
 
 

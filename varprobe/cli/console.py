@@ -1,25 +1,36 @@
-"""Terminal output: 80 columns when piped, the terminal's own width (at least 80) otherwise; progress after two seconds."""
+"""Terminal output: 80 columns when piped, the terminal's own width otherwise; progress after two seconds."""
 
 import sys
 import threading
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from varprobe.names import printable
+
 __all__ = ["TerminalProgress", "console_for"]
 
 PATIENCE = 2.0
+PIPED, LEAST, WIDE = 80, 60, 160
+
+
+class PlainConsole(Console):
+    """A console that takes text as it is, without markup, emoji or highlighting; a broken pipe is an error."""
+
+    def __init__(self, file: TextIO, **settings: Any) -> None:
+        super().__init__(file=file, highlight=False, emoji=False, markup=False, **settings)
+
+    def on_broken_pipe(self) -> None:
+        """Leave it to `main`; rich would exit with 1, which here means an unhealthy network."""
+        raise BrokenPipeError
 
 
 def console_for(stream: TextIO, wide: bool = False) -> Console:
-    """A console on a stream that never wraps file names or numbers into markup."""
-    console = Console(file=stream, highlight=False, emoji=False, markup=False)
-    if wide:
-        return Console(file=stream, highlight=False, emoji=False, markup=False, width=max(console.width, 160))
-    if not console.is_terminal:
-        console = Console(file=stream, highlight=False, emoji=False, markup=False, width=80)
-    return console
+    """A console on a stream, at least 60 columns wide, `wide` at least 160."""
+    found = PlainConsole(stream)
+    width = max(found.width if found.is_terminal else PIPED, LEAST)
+    return PlainConsole(stream, width=max(width, WIDE) if wide else width)
 
 
 class TerminalProgress:
@@ -30,6 +41,8 @@ class TerminalProgress:
         self.console = console_for(sys.stderr)
         self.bar: Progress | None = None
         self.timer: threading.Timer | None = None
+        self.lock = threading.Lock()
+        self.stopped = False
         self.total = self.done = self.cached = 0
 
     def start(self, total: int, cached: int) -> None:
@@ -42,17 +55,20 @@ class TerminalProgress:
 
     def show(self) -> None:
         """Start the bar."""
-        bar = Progress(
-            TextColumn("measuring"),
-            BarColumn(),
-            TextColumn("{task.completed}/{task.total} cells"),
-            TimeRemainingColumn(),
-            console=self.console,
-            transient=True,
-        )
-        bar.add_task("", total=self.total, completed=self.done)
-        bar.start()
-        self.bar = bar
+        with self.lock:
+            if self.stopped:
+                return
+            bar = Progress(
+                TextColumn("measuring"),
+                BarColumn(),
+                TextColumn("{task.completed}/{task.total} cells"),
+                TimeRemainingColumn(),
+                console=self.console,
+                transient=True,
+            )
+            bar.add_task("", total=self.total, completed=self.done)
+            bar.start()
+            self.bar = bar
 
     def advance(self, cells: int = 1) -> None:
         """So many more cells are done."""
@@ -63,12 +79,14 @@ class TerminalProgress:
     def note(self, text: str) -> None:
         """A line that the user should see."""
         if not self.quiet:
-            self.console.print(text, soft_wrap=True)
+            self.console.print(printable(" ".join(text.split())), soft_wrap=True)
 
     def stop(self) -> None:
-        """Take the bar away."""
-        if self.timer is not None:
-            self.timer.cancel()
-        if self.bar is not None:
-            self.bar.stop()
-            self.bar = None
+        """Take the bar away, or let it never appear."""
+        with self.lock:
+            self.stopped = True
+            if self.timer is not None:
+                self.timer.cancel()
+            if self.bar is not None:
+                self.bar.stop()
+                self.bar = None

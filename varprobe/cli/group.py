@@ -5,6 +5,7 @@ from importlib.metadata import version
 
 import click
 
+from varprobe.cli.help import WithExamples
 from varprobe.names import did_you_mean
 
 __all__ = ["COMMANDS", "command"]
@@ -19,7 +20,7 @@ COMMANDS: dict[str, dict[str, str]] = {
 """Group -> command -> one line. `varprobe.cli.NAME` holds the command, as `command`."""
 
 
-class LazyGroup(click.Group):
+class LazyGroup(WithExamples, click.Group):
     """A group whose commands are modules, listed under headings."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -47,12 +48,16 @@ class LazyGroup(click.Group):
                 formatter.write_dl(list(commands.items()))
 
 
-@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
+@click.command(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
+    examples=["varprobe sweep --depth 50 --act relu"],
+    epilog="varprobe COMMAND --help explains a command.",
+)
 @click.version_option(version("varprobe"), prog_name="varprobe")
-def command() -> None:
-    """Can a signal get through this network, forward and back, before anyone trains it?
-
-    \b
-    Example:
-      varprobe sweep --depth 50 --act relu
-    """
+@click.pass_context
+def command(ctx: click.Context) -> None:
+    """Can a signal get through this network, forward and back, before anyone trains it?"""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())

@@ -7,6 +7,9 @@ from rich.table import Table
 from rich.text import Text
 
 from varprobe.cli.console import console_for
+from varprobe.cli.help import Command
+from varprobe.errors import RequestError
+from varprobe.names import lookup
 
 __all__ = ["command"]
 
@@ -53,16 +56,14 @@ def verdicts() -> tuple[str, list[tuple[str, str, str]]]:
 KINDS = {"acts": acts, "inits": inits, "verdicts": verdicts}
 
 
-@click.command(context_settings={"max_content_width": 80})
-@click.argument("kind", type=click.Choice(list(KINDS)))
+@click.command(cls=Command, examples=["varprobe list inits", "varprobe list acts", "varprobe list verdicts"])
+@click.argument("kind", metavar="{acts|inits|verdicts}")
 def command(kind: str) -> None:
-    """List activations, initializers or verdicts, with parameters and formulas.
-
-    \b
-    Example:
-      varprobe list inits
-    """
-    heading, rows = KINDS[kind]()
+    """List activations, initializers or verdicts, with parameters and formulas."""
+    try:
+        heading, rows = lookup(KINDS, kind, "list")()
+    except RequestError as error:
+        raise error.at("kind") from error
     console = console_for(sys.stdout)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for title in (heading, "threshold" if kind == "verdicts" else "parameters", "meaning"):

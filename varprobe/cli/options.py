@@ -1,13 +1,17 @@
 """The options of whatever runs a stack: ten essential ones in --help, the rest in --help-all."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
 
-__all__ = ["EssentialHelp", "label_option", "labels_of", "stack_options"]
+from varprobe.cli.help import help_all
+from varprobe.errors import RequestError
+from varprobe.names import did_you_mean
 
-ESSENTIAL: list[tuple[tuple[str, ...], dict[str, Any]]] = [
+__all__ = ["ESSENTIAL", "canonical", "given", "label_option", "labels_of", "pairs_of", "stack_options"]
+
+ESSENTIAL_OPTIONS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (("--depth",), {"metavar": "N", "help": "Weight layers; a list 10,50 or a range 10:100:10.  [50]"}),
     (("--width",), {"metavar": "N", "help": "Units per layer, or a profile 784-512-256.  [512]"}),
     (("--act",), {"metavar": "NAMES", "help": "Activations, e.g. relu,elu(alpha=0.5),mine.py:f.  [relu]"}),
@@ -19,7 +23,7 @@ ESSENTIAL: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (("--out",), {"metavar": "FOLDER", "help": "Run folder.  [runs/ACT-dDEPTH-wWIDTH-HASH]"}),
     (("--json",), {"is_flag": True, "help": "Print one JSON object to stdout and nothing else."}),
 ]
-REST: list[tuple[tuple[str, ...], dict[str, Any]]] = [
+OTHER_OPTIONS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (("--init-first",), {"metavar": "NAMES", "help": "Initializer of layer 1."}),
     (("--init-last",), {"metavar": "NAMES", "help": "Initializer of layer L and of the read-out."}),
     (("--sigma-w2",), {"metavar": "R", "help": "fan_in Var W of normal weights, e.g. 1:4:32 (instead of --init)."}),
@@ -41,84 +45,74 @@ REST: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (("--quiet",), {"is_flag": True, "help": "Nothing on stderr but errors."}),
 ]
 MANY = frozenset(
-    {
-        "--depth",
-        "--width",
-        "--act",
-        "--init",
-        "--bias",
-        "--batch",
-        "--init-first",
-        "--init-last",
-        "--sigma-w2",
-        "--sigma-b2",
-    }
+    f"--{name}" for name in "depth width act init bias batch init-first init-last sigma-w2 sigma-b2".split()
 )
+"""Options that may be repeated: each is an axis of the grid."""
 
-
-class EssentialHelp(click.Command):
-    """A command whose --help shows the essential options and whose --help-all shows every one."""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The options' section."""
-        everything = ctx.meta.get("varprobe.all", False)
-        rows, rest = [], []
-        names = {flags[-1] for flags, _ in ESSENTIAL}
-        for param in self.get_params(ctx):
-            record = param.get_help_record(ctx)
-            if record is not None:
-                essential = param.opts[-1] in names or param.opts[0] in ("--help-all", "-h")
-                (rows if essential else rest).append(record)
-        with formatter.section("Options"):
-            formatter.write_dl(rows)
-        if everything:
-            with formatter.section("More options"):
-                formatter.write_dl(rest)
-
-
-def show_everything(ctx: click.Context, param: click.Parameter, value: bool) -> None:
-    """--help-all."""
-    if value and not ctx.resilient_parsing:
-        ctx.meta["varprobe.all"] = True
-        click.echo(ctx.get_help())
-        ctx.exit()
+ESSENTIAL = tuple(flags[0] for flags, _ in ESSENTIAL_OPTIONS)
 
 
 def stack_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of a stack; what was not given is not passed on."""
-    all_help = click.option(
-        "--help-all",
-        is_flag=True,
-        expose_value=False,
-        is_eager=True,
-        callback=show_everything,
-        help="Show every option and exit.",
-    )
-    function = all_help(function)
-    for flags, attributes in reversed([*ESSENTIAL, *REST]):
+    function = help_all(function)
+    for flags, attributes in reversed([*ESSENTIAL_OPTIONS, *OTHER_OPTIONS]):
         function = click.option(*flags, **attributes, multiple=flags[0] in MANY)(function)
     return function
 
 
 def given(options: dict[str, Any]) -> dict[str, Any]:
     """The options that the user gave, lists of one unwrapped; the library knows the defaults."""
-    chosen = {k: (v[0] if len(v) == 1 else list(v)) if isinstance(v, tuple) else v for k, v in options.items() if v}
-    return {k: v for k, v in chosen.items() if v is not None}
+    chosen = {k: v for k, v in options.items() if v is not None and v is not False and v != ()}
+    for weights, short in (("init", "sigma_w2"), ("bias", "sigma_b2")):
+        if weights in chosen and short in chosen:
+            raise RequestError(f"{chosen[short][0]!r} is short for a --{weights}; give one of the two", short)
+    return {k: (v[0] if len(v) == 1 else list(v)) if isinstance(v, tuple) else v for k, v in chosen.items()}
 
 
 def label_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """--label NAME=TEXT, as often as needed."""
-    return click.option("--label", "label", multiple=True, metavar="NAME=TEXT", help="Text for a curve's name.")(
-        function
-    )
+    return click.option(
+        "--label", multiple=True, metavar="NAME=TEXT", help="What the figure says instead of a name, e.g. he_normal=He."
+    )(function)
 
 
-def labels_of(pairs: tuple[str, ...]) -> dict[str, str]:
-    """{"he_normal": "He"} from ("he_normal=He",); the name may itself hold `=` inside parentheses."""
-    labels = {}
-    for pair in pairs:
-        name, sep, text = pair.rpartition("=")
-        if not sep or not name.strip() or not text.strip():
-            raise click.BadParameter(f"{pair!r} is not NAME=TEXT, for example he_normal=He", param_hint="--label")
-        labels[name.strip()] = text.strip()
+def pairs_of(option: str, texts: Iterable[str], example: str, last: bool = False) -> list[tuple[str, str]]:
+    """(NAME, TEXT) of each NAME=TEXT, cut at the first `=`, or at the last one (a name may hold some in parentheses)."""
+    pairs = []
+    for text in texts:
+        name, _, value = text.rpartition("=") if last else text.partition("=")
+        if not name.strip() or not value.strip():
+            raise RequestError(f"{text!r} is not of the form {example}", option)
+        pairs.append((name.strip(), value.strip()))
+    return pairs
+
+
+def labels_of(texts: Iterable[str], known: Iterable[str]) -> dict[str, str]:
+    """{"he_normal": "He"} from ("he_normal=He",), each name one of `known` however it was written."""
+    labels, names = {}, list(dict.fromkeys(known))
+    for name, text in pairs_of("label", texts, "NAME=TEXT, such as he_normal=He", last=True):
+        match = next((n for n in (name, *canonical(name)) if n in names), None)
+        if match is None:
+            raise RequestError(f"nothing in this run is called {name!r}{did_you_mean(name, names)}", "label")
+        labels[match] = text
     return labels
+
+
+def canonical(text: str) -> list[str]:
+    """What a run may call the activation or the initializer that a text names: he_normal for kaiming_normal."""
+    from varprobe.activations import resolve_activation
+    from varprobe.callform import parse_calls
+    from varprobe.initializers import resolve_initializer
+    from varprobe.user_code import is_reference
+
+    try:
+        calls = parse_calls(text)
+    except RequestError:
+        return []
+    found = [str(call) for call in calls]
+    for resolve in (resolve_initializer, resolve_activation):
+        try:
+            found += [resolve(call).name for call in calls if not is_reference(call.name)]
+        except RequestError:
+            continue
+    return list(dict.fromkeys(found))

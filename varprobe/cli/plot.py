@@ -66,7 +66,7 @@ def command(
     full_range: bool,
     label: tuple[str, ...],
 ) -> None:
-    """Draw the variance-against-depth figure of a run folder.
+    r"""Draw the variance-against-depth figure of a run folder.
 
     \b
     Examples:

@@ -1,21 +1,15 @@
 """The one JSON object that --json prints."""
 
 import json
-import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import varprobe
 
 __all__ = ["print_json"]
 
 
-def print_json(diagnosis: Any, run: Path | None) -> None:
-    """{"version", "run", "rows"} on stdout; every number in it is finite or null."""
-    json.dump(
-        {"version": varprobe.__version__, "run": str(run) if run else None, "rows": diagnosis.rows},
-        sys.stdout,
-        allow_nan=False,
-        indent=1,
-    )
-    sys.stdout.write("\n")
+def print_json(diagnosis: Any, run: Path | None, stream: TextIO) -> None:
+    """{"version", "run", "rows"} in ASCII; every number in it is finite or null."""
+    answer = {"version": varprobe.__version__, "run": str(run) if run else None, "rows": diagnosis.rows}
+    stream.write(json.dumps(answer, allow_nan=False, indent=1) + "\n")

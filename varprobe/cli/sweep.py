@@ -1,80 +1,110 @@
 """`varprobe sweep`: the main job."""
 
+import contextlib
 import shlex
+import subprocess
 import sys
 import time
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
 from varprobe.cli.console import TerminalProgress, console_for
-from varprobe.cli.options import EssentialHelp, given, label_option, labels_of, stack_options
+from varprobe.cli.help import Command
+from varprobe.cli.options import ESSENTIAL, given, label_option, labels_of, stack_options
+from varprobe.names import printable
 
 __all__ = ["command"]
 
 PRESENTATION = ("json", "quiet", "wide", "fresh", "out", "label", "full_range", "no_compile_cache")
+NAMED = ("act", "init", "bias", "init_first", "init_last", "depth", "width", "batch")
+"""Parts of a spec whose values --label may rename."""
 
 
-@click.command(cls=EssentialHelp, context_settings={"max_content_width": 80})
+@click.command(
+    cls=Command,
+    essential=ESSENTIAL,
+    examples=[
+        "varprobe sweep --depth 50 --act relu",
+        'varprobe sweep --act tanh,gelu --init "he_normal,normal(std=0.02)"',
+        "varprobe sweep --act tanh --sigma-w2 1:4:32 --sigma-b2 0:1:32 --width 256",
+        "varprobe sweep --act mine.py:swishy --data images.npy --json",
+    ],
+)
 @stack_options
 @label_option
-def command(**options: Any) -> None:
+@click.pass_obj
+def command(arguments: list[str], **options: Any) -> None:
     """Measure how variance and gradients change with depth, for every combination.
 
-    \b
-    Examples:
-      varprobe sweep --depth 50 --act relu
-      varprobe sweep --act tanh,gelu --init "he_normal,normal(std=0.02)"
-      varprobe sweep --act tanh --sigma-w2 1:4:32 --sigma-b2 0:1:32 --width 256
-      varprobe sweep --act mine.py:swishy --data images.npy --json
-
-    Prints a table with a verdict per initializer and writes a run folder with
-    the figure (variance.pdf, .png), caption.tex, results.nc and results.csv.
+    Prints a table with a verdict per initializer and writes a run folder with the figure (variance.pdf, .png),
+    caption.tex, results.nc and results.csv. A list (relu,tanh), a repeated option or a range (LO:HI:N) is an axis of
+    the grid.
     """
     shown = {k: options.pop(k) for k in PRESENTATION}
-    labels = labels_of(shown["label"])
+    progress = TerminalProgress(quiet=shown["quiet"])
+    try:
+        with aside(progress) as stdout:
+            sweep(options, shown, progress, stdout)
+    except KeyboardInterrupt:
+        progress.stop()
+        again = subprocess.list2cmdline(arguments) if sys.platform == "win32" else shlex.join(arguments)
+        line = f"interrupted; what has finished is kept. Resume with\n  varprobe {again}"
+        print("\n".join(map(printable, line.splitlines())), file=sys.stderr)
+        raise
+    finally:
+        progress.stop()
+
+
+@contextlib.contextmanager
+def aside(progress: TerminalProgress) -> Iterator[TextIO]:
+    """Send warnings, and whatever the user's own functions print, to stderr; yields stdout, which is for the answer."""
+    stdout = sys.stdout
+    with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
+        warnings.showwarning = lambda message, *_, **__: progress.note(str(message))
+        yield stdout
+
+
+def sweep(options: dict[str, Any], shown: dict[str, Any], progress: TerminalProgress, stdout: TextIO) -> None:
+    """Check the request, measure, judge, draw and say so."""
     began = time.monotonic()
     from varprobe.cli.device import device_name, keep_compiled_code
     from varprobe.configs import read_request
     from varprobe.diagnosis import diagnose
-    from varprobe.runs import default_folder
+    from varprobe.runs import default_folder, folder_of
     from varprobe.sweep import run
 
     if not shown["no_compile_cache"]:
         keep_compiled_code()
+    device = device_name()
     request = read_request(**given(options))
-    folder = Path(shown["out"]) if shown["out"] else default_folder(request)
-    progress = TerminalProgress(quiet=shown["quiet"] or shown["json"])
-    try:
-        ds = run(request, out=folder, fresh=shown["fresh"], progress=progress)
-    except KeyboardInterrupt:
-        progress.stop()
-        if not shown["quiet"]:
-            again = shlex.join(["varprobe", *sys.argv[1:]])
-            console_for(sys.stderr).print(
-                f"interrupted; what has finished is kept. Resume with\n  {again}", soft_wrap=True
-            )
-        raise
-    finally:
-        progress.stop()
-    diagnosis = diagnose(ds)
+    labels = labels_of(shown["label"], (str(v) for name in NAMED for v in request.spec[name]))
+    out = default_folder(request) if shown["out"] is None else shown["out"]
+    ds = run(request, out=out, fresh=shown["fresh"], progress=progress)
+    progress.stop()
+    diagnosis, folder = diagnose(ds), folder_of(out, "out")
     if shown["json"]:
         from varprobe.cli.report_json import print_json
 
-        print_json(diagnosis, folder)
-    figures = draw(
-        ds, folder, labels, shown["full_range"], remake=progress.total > 0 or bool(labels) or shown["full_range"]
-    )
+        print_json(diagnosis, folder, stdout)
+    remake = progress.total > 0 or bool(labels) or shown["full_range"]
+    figure = draw(ds, folder, labels, shown["full_range"], remake)
     if not shown["json"]:
         from varprobe.screen import print_diagnosis
 
-        console = console_for(sys.stdout, shown["wide"])
-        spent = f"{device_name()}, {time.monotonic() - began:.0f} s"
+        right = f"{device}, {time.monotonic() - began:.0f} s"
         if progress.total == 0:
-            spent = "read from the run folder (--fresh computes again)"
-        print_diagnosis(console, diagnosis, shown["wide"], right=spent)
-        console.print(f"Figure  {figures}\nData    {folder / 'results.nc'}, results.csv", soft_wrap=True)
+            right = "found finished in the run folder; --fresh computes it again"
+        elif progress.cached:
+            right += f", {progress.cached} of {progress.cached + progress.total} cells were there"
+        console = console_for(stdout, shown["wide"])
+        print_diagnosis(console, diagnosis, shown["wide"], right)
+        data = folder / "results.nc"
+        for line in (f"Figure  {figure}", f"Data    {data}, results.csv"):
+            console.print(printable(line), soft_wrap=True)
 
 
 def draw(ds: Any, folder: Path, labels: dict[str, str], full_range: bool, remake: bool) -> str:

@@ -1,0 +1,42 @@
+"""Shared by all tests: one file a worker, no compilation cache on disk, a fixture for double precision."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # for what runs in a subprocess too
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+
+import jax
+import pytest
+
+jax.config.update("jax_enable_compilation_cache", False)
+jax.config.update("jax_legacy_prng_key", "error")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A file stays on one worker, in the order of the files: what its fixtures compiled serves all of its tests."""
+    from xdist.scheduler import LoadFileScheduling
+
+    config.option.loadscopereorder = False
+    return LoadFileScheduling(config, log)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forget_compiled_programs() -> Iterator[None]:
+    """Compiled programs of one file do not help the next, and would fill the memory."""
+    yield
+    cells = sys.modules.get("varprobe.cells")
+    if cells is not None:
+        cells.programs.clear()
+    jax.clear_caches()
+
+
+@pytest.fixture
+def x64() -> Iterator[None]:
+    """Double precision in plain jax."""
+    with jax.enable_x64(True):
+        yield

@@ -1,0 +1,106 @@
+"""What the engine measures equals brute force (plain jax.grad, float64, on `varprobe.build`'s nets) in every layer.
+
+Every activation with one initializer and with another that goes round the registry, every initializer with two
+activations; both ways to the weight gradient's moments, biases or none, all losses. All pairs are a script
+(scripts/check_all_pairs.py), whose brute force and tolerances are those used here.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import xarray as xr
+from check_all_pairs import EVERY_INIT, brute_force, differences
+
+import varprobe as vp
+from varprobe.activations import ACTIVATIONS
+from varprobe.configs import read_request
+from varprobe.initializers import INITIALIZERS
+from varprobe.sweep import run
+
+EVERY_ACT = [*ACTIVATIONS, "leaky_relu(0.3)", "elu(alpha=0.5)", "celu(alpha=2)", "gelu(approximate=false)"]
+EVERY_ACT += ["squareplus(b=1)", "sin(omega=2)"]
+OTHER_INITS = [i for i in EVERY_INIT if i not in ("zeros", "ones", "identity", "he_normal")]
+
+SQUARE = {"depth": 4, "width": 12}
+UNEQUAL = {"width": "12-12-16-9", "input_width": 10}
+SMALL, LARGE = 3, 12  # samples: the weight gradient's moments by Gram matrices, and by the matrix itself
+BIAS = "normal(mean=-0.1,std=0.3)"
+
+CASES: dict[str, tuple[list[tuple[str, str]], dict[str, Any]]] = {
+    "every activation": (
+        [(act, "he_normal") for act in EVERY_ACT],
+        {**SQUARE, "batch": SMALL},
+    ),
+    "every activation, another initializer, biases, weight gradients formed": (
+        [(act, OTHER_INITS[i % len(OTHER_INITS)]) for i, act in enumerate(EVERY_ACT)],
+        {**SQUARE, "batch": LARGE, "bias": BIAS},
+    ),
+    "every initializer, unequal widths, mse": (
+        [("softplus", init) for init in EVERY_INIT],
+        {**UNEQUAL, "batch": SMALL, "loss": "mse"},
+    ),
+    "every initializer, homogeneous": (
+        [("leaky_relu(0.3)", init) for init in EVERY_INIT],
+        {**SQUARE, "batch": LARGE},
+    ),
+    "every initializer, biases, cross entropy, weight gradients formed": (
+        [("tanh", init) for init in EVERY_INIT],
+        {**SQUARE, "batch": LARGE, "bias": "uniform(limit=0.5)", "loss": "cross_entropy"},
+    ),
+}
+
+
+def measured(pairs: list[tuple[str, str]], arguments: dict[str, Any]) -> xr.Dataset:
+    """The pairs and nothing else, in one sweep."""
+    requests = [
+        read_request(act=act, init=init, seeds=2, root_seed=5, dtype="float64", **arguments) for act, init in pairs
+    ]
+    return run(dataclasses.replace(requests[0], configs=tuple(r.configs[0] for r in requests)))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_equals_brute_force(case: str) -> None:
+    pairs, arguments = CASES[case]
+    ds = measured(pairs, arguments)
+    wrong = []
+    for i, (act, init) in enumerate(pairs):
+        row = ds.isel(config=i, seed=1)
+        wanted = brute_force({"act": act, "init": init, "seeds": 2, "root_seed": 5, **arguments}, seed=1)
+        assert set(wanted) == set(ds.data_vars)
+        wrong += [f"{act} {init}: {text}" for text in differences(row, wanted)]
+    assert not wrong, "\n".join([f"{len(wrong)} differences", *wrong[:20]])
+    # The other seed is another net, which the comparison must notice; its small differences would be 0.01 at most.
+    act, init = pairs[1]
+    other = brute_force({"act": act, "init": init, "seeds": 2, "root_seed": 5, **arguments}, seed=0)
+    texts = differences(ds.isel(config=1, seed=1), other)
+    for name in ("preactivation", "activation", "gradient", "weight_gradient"):
+        assert any(text.startswith(f"{name}_log10_ms[2]") for text in texts)
+
+
+def test_cases_cover_the_registries() -> None:
+    acts = {act.partition("(")[0] for act, _ in CASES["every activation"][0]}
+    assert acts == set(ACTIVATIONS)
+    assert {init.partition("(")[0] for init in EVERY_INIT} == set(INITIALIZERS)
+    with_others = CASES["every activation, another initializer, biases, weight gradients formed"][0]
+    assert len({init for _, init in with_others}) == len(OTHER_INITS)
+
+
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+def test_cotangent_is_the_gradient_of_the_loss(loss: str, x64: None) -> None:
+    """`build`'s cotangent is dLoss/d(output), against the formula: to the rounding of float64."""
+    config = {"act": "tanh", "init": "he_normal", "depth": 2, "width": 6, "batch": 5, "loss": loss, "dtype": "float64"}
+    net = vp.build(config)
+    output = net.apply(net.params, net.x)
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(0, impl="threefry2x32"), 0), 3)
+    if loss == "mse":
+        wanted = jax.random.normal(key, (5, 1), jnp.float32)
+        expected = 2 * (output - wanted) / 5
+    else:
+        labels = jax.random.randint(key, (5,), 0, 10, dtype=jnp.int32)
+        expected = (jax.nn.softmax(output) - jax.nn.one_hot(labels, 10)) / 5
+    np.testing.assert_allclose(net.cotangent, expected, rtol=1e-12, atol=1e-15)
+    assert np.abs(net.cotangent + expected).max() > 1e-3  # the wrong sign would be seen

@@ -1,0 +1,94 @@
+"""Why a net is judged as it is, and what to change: a sentence each."""
+
+import math
+
+import numpy as np
+
+from varprobe.nets import Measured
+from varprobe.rates import Rate
+
+__all__ = ["advice_of", "reason_of", "rounded"]
+
+ALIKE = 0.1
+"""Rates are one where their logarithms differ by less than this share."""
+
+
+def rounded(value: float) -> str:
+    """Three digits without an exponent between 0.001 and a million: 0.498, 85.3, 4370."""
+    return f"{float(f'{value:.3g}'):g}" if value < 1e6 else f"{value:.2g}"
+
+
+def times(ratio: float) -> str:
+    """How many times larger or smaller, from its log10."""
+    return f"{rounded(10 ** abs(ratio))}x" if abs(ratio) < 5 else f"10^{abs(ratio):.0f}"
+
+
+def finite(found: Rate) -> bool:
+    """Whether it can be told as a factor per layer."""
+    return all(math.isfinite(x) for x in (found.factor, found.ratio)) and found.factor > 0
+
+
+def together(rates: list[Rate]) -> bool:
+    """Whether signal and gradient change alike."""
+    logs = [math.log(r.factor) for r in rates]
+    return max(logs) - min(logs) < ALIKE * max(map(abs, logs))
+
+
+def reason_of(forward: Rate, backward: Rate | None, words: tuple[str, str | None], net: Measured) -> str:
+    """What the signal and the gradient do from end to end."""
+    if net.depth == 1:
+        return "One layer has no rate."
+    rates = {"signal": forward} | ({"gradient": backward} if backward else {})
+    changed = {name: r for (name, r), word in zip(rates.items(), words, strict=False) if word != "stable"}
+    if not changed:
+        return (
+            f"{' and '.join(rates).capitalize()} keep{'' if backward else 's'} {'their' if backward else 'its'} scale."
+        )
+    span = f"over {net.depth} layers"
+    if len(changed) == 2 and all(map(finite, rates.values())) and together(list(rates.values())):
+        factor = math.sqrt(forward.factor * rates["gradient"].factor)
+        verb = "falls" if factor < 1 else "grows"
+        return (
+            f"Each layer multiplies the mean square of signal and gradient by {rounded(factor)}: {span} the RMS of both "
+            f"{verb} by {times(forward.ratio)}."
+        )
+    parts = [clause(name, found, net) for name, found in changed.items()]
+    return f"{' and '.join(parts)} {span}.".replace("the", "The", 1)
+
+
+def clause(name: str, found: Rate, net: Measured) -> str:
+    """`the gradient's RMS falls by 4370x (its mean square by 0.212 per layer)`."""
+    toward = "toward layer 1 " if name == "gradient" else ""
+    zero = np.isneginf(net.mean(f"{'activation' if name == 'signal' else name}_log10_ms")[1:])
+    if zero.any():
+        layers = np.flatnonzero(zero) + 1
+        return f"the {name} is exactly zero {f'from layer {layers[0]} on' if name == 'signal' else f'at layer {layers[-1]}'}"
+    if not math.isfinite(found.ratio):
+        return f"the {name} is not finite"
+    change = f"the {name}'s RMS {'falls' if found.ratio < 0 else 'grows'} {toward}by {times(found.ratio)}"
+    return f"{change} (each layer multiplies its mean square by {rounded(found.factor)})" if finite(found) else change
+
+
+def advice_of(flags: list[str], notes: list[str], forward: Rate, backward: Rate | None, net: Measured) -> str | None:
+    """What to change, or None where a measurement alone does not tell."""
+    if "symmetric" in flags:
+        return "Draw the weights at random, for example he_normal or orthogonal."
+    noted = {note.partition("(")[0] for note in notes}
+    if noted & {"overflows", "underflows", "gradient_overflows", "gradient_underflows"}:
+        small = net.coordinates["dtype"] == "float16"
+        return f"Rescale the weights so that each layer keeps its scale{', or use bfloat16' if small else ''}."
+    if "non_finite" in flags:
+        return None
+    if "mean_dominated" in noted:
+        return "Give the weights mean zero."
+    rates = [r for r in (forward, backward) if r is not None]
+    if not all(map(finite, rates)):
+        return None
+    worst = max((r.factor for r in rates), key=lambda f: abs(math.log(f)))
+    if abs(math.log(worst)) < 0.01:
+        return "Reduce the weight std." if "saturated" in flags else None
+    if together(rates):
+        return f"Multiply the weight std by {rounded(worst**-0.5)}."
+    if "saturated" in flags or worst > 1:
+        return f"Reduce the weight std{f', about {rounded(worst**0.5)} times' if worst > 1 else ''}."
+    return None

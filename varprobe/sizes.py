@@ -1,0 +1,121 @@
+"""What a request would take of the machine, before anything of that size is made."""
+
+import itertools
+import math
+import os
+from collections.abc import Mapping, Sequence
+
+from varprobe.errors import RequestError
+from varprobe.shapes import Stacks
+
+__all__ = ["check_count", "check_shapes"]
+
+ITEMSIZE = {"float64": 8}
+VARIABLES = 25
+"""Numbers that a layer of one net and seed leaves behind."""
+
+PLANNED = 500
+"""Bytes that the plan of a sweep keeps for a layer of a configuration."""
+
+
+def memory_text(count: float) -> str:
+    """Bytes for people."""
+    if not count < 2.0**70:
+        return f"10^{math.log10(count):.0f} bytes" if math.isfinite(count) else "more than 10^308 bytes"
+    power = max(2, int(math.log2(max(count, 1)) // 10))
+    return f"{count / 2 ** (10 * power):.3g} {('MiB', 'GiB', 'TiB', 'PiB', 'EiB')[power - 2]}"
+
+
+def machine_bytes() -> float:
+    """Physical memory, or infinity where the system does not say."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    except (AttributeError, ValueError, OSError):
+        return float("inf")
+
+
+def product(numbers: Sequence[int]) -> float:
+    """The product as a float, infinite where it is beyond float64."""
+    return math.prod(map(float, numbers))
+
+
+def check_count(counts: Mapping[str, int], stacks: Stacks, seeds: int) -> None:
+    """Refuse a grid whose results this machine cannot hold, before it is multiplied out.
+
+    Args:
+        counts: option -> how many values it names, without --depth and --width.
+        stacks: the values of these two.
+        seeds: how many of each.
+
+    Raises:
+        RequestError: says how many configurations there would be, and names the option with the most values.
+    """
+    each = seeds * float(VARIABLES * 8 * 2) + PLANNED
+    need, have = product([*counts.values(), stacks.layers]) * each, machine_bytes()
+    if need <= have:
+        return
+    everything = {
+        **counts,
+        "depth": len(stacks.depths) or 1,
+        "width": len(stacks.widths) + len(stacks.profiles),
+    }
+    configs = product([*counts.values(), stacks.count])
+    several = [f"{n} of --{name.replace('_', '-')}" for name, n in everything.items() if n > 1]
+    text = f"{configs:.6g} configuration{'' if configs == 1 else 's'}"
+    if len(several) > 1:
+        text += f" ({' x '.join(several)})"
+    sizes = {**everything, "seeds": seeds}
+    deepest = max(stacks.depths, default=0)
+    if max(sizes.values()) < deepest:
+        option, text = "depth", f"{text} of up to {deepest} layers"
+    else:
+        option = max(sizes, key=lambda name: sizes[name])
+    raise RequestError(
+        f"{text} with {seeds} seed{'s' if seeds > 1 else ''} make{'s' if configs == 1 else ''} {memory_text(need)} of "
+        f"results; this machine has {memory_text(have)}",
+        option,
+    )
+
+
+def check_shapes(
+    shapes: Sequence[tuple[int | str, tuple[int, ...]]],
+    inputs: int | None,
+    outputs: int,
+    batches: Sequence[int],
+    dtype: str,
+) -> None:
+    """Refuse a net that cannot fit this machine, saying what it would take and which option is to blame.
+
+    Args:
+        shapes: (width as given, widths of layers 1..L).
+        inputs: width of the data; None where that is layer 1's.
+        outputs: units of the read-out, 0 without one.
+        batches: the batch sizes.
+        dtype: of weights and signals.
+
+    Raises:
+        RequestError: names --width, --depth, --batch, --input-width or --labels, whichever is farthest from ordinary.
+    """
+    have, itemsize = machine_bytes(), ITEMSIZE.get(dtype, 4)
+    batch = max(batches)
+    for width, widths in shapes:
+        first = inputs or widths[0]
+        matrices = {"input_width": (first, widths[0]), "labels": (widths[-1], outputs)}
+        widest = max(itertools.pairwise(widths), key=lambda pair: float(pair[0]) * pair[1], default=(1, 1))
+        for option, (fan_in, fan_out) in {**matrices, "width": widest}.items():
+            need = float(fan_in) * fan_out * itemsize * 4
+            if need > have:
+                blame = "width" if max(widths) >= max(first, outputs) else option
+                raise RequestError(
+                    f"a {fan_in} x {fan_out} weight matrix needs about {memory_text(need)} of memory to work with; "
+                    f"this machine has {memory_text(have)}",
+                    blame,
+                )
+        need = float(first + sum(widths)) * batch * itemsize * 2
+        if need > have:
+            usual = {"batch": batch / 32, "depth": len(widths) / 50, "width": max(widths) / 512}
+            raise RequestError(
+                f"width {width}, depth {len(widths)}, batch {batch} needs about {memory_text(need)} of memory; this "
+                f"machine has {memory_text(have)}",
+                max(usual, key=lambda name: usual[name]),
+            )

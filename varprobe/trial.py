@@ -1,0 +1,75 @@
+"""The user's own initializer, called once before anything runs, so that what is wrong with it is told in one line."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from varprobe.draws import keys_of
+from varprobe.errors import RequestError
+from varprobe.initializers import Initializer, Place
+
+__all__ = ["is_custom", "try_initializer"]
+
+LARGEST = 2**22
+"""Entries up to which it is called in earnest; above, only its shape is worked out."""
+
+
+def is_custom(init: Initializer) -> bool:
+    """Whether an initializer is the user's own function."""
+    return init.law[0] == "custom"
+
+
+def try_initializer(init: Initializer, shape: tuple[int, ...], place: Place, in_earnest: bool) -> None:
+    """Refuse a function (key, shape, dtype) that the engine cannot use for a matrix of this shape.
+
+    Args:
+        init: one with `is_custom`.
+        shape: (fan_in, fan_out), of a bias (fan_out,).
+        place: where the matrix stands.
+        in_earnest: call it twice with one key, rather than only work out the shape of what it returns.
+
+    Raises:
+        RequestError: it raises, cannot be traced by jax, returns another shape, no floating-point numbers or some that
+            are not finite, or other numbers when called again.
+    """
+    _, function, keywords, positions = init.law
+    name = (
+        f"{init.name} for a matrix of shape {shape}" if len(shape) > 1 else f"{init.name} for a bias of shape {shape}"
+    )
+    key = jax.random.fold_in(keys_of(0, 0)["weights"], place.layer)
+
+    def call(key: Any, layer: Any) -> Any:
+        known = {"layer": layer, "depth": place.depth}
+        return function(key, shape, jnp.float32, **dict(keywords), **{k: known[k] for k in positions})
+
+    try:
+        traced = jax.eval_shape(call, key, jnp.int32(place.layer))
+    except (
+        Exception,
+        SystemExit,
+    ) as error:  # the user's code may raise anything; its own words are the most useful ones
+        raise RequestError(f"{name} fails under jax.jit (is it written with jax.numpy?): {brief(error)}") from error
+    if not isinstance(traced, jax.ShapeDtypeStruct):
+        raise RequestError(f"{name} returns {type(traced).__name__}, not an array")
+    if traced.shape != shape:
+        raise RequestError(f"{name} returns shape {traced.shape}")
+    if not jnp.issubdtype(traced.dtype, jnp.floating):
+        raise RequestError(f"{name} returns {traced.dtype}, not the dtype that it was given (float32)")
+    if not in_earnest or np.prod(shape, dtype=float) > LARGEST:
+        return
+    try:
+        first, second = (np.asarray(call(key, np.int32(place.layer)), np.float64) for _ in range(2))
+    except (Exception, SystemExit) as error:
+        raise RequestError(f"{name} fails: {brief(error)}") from error
+    if not np.isfinite(first).all():
+        raise RequestError(f"{name} returns {first[~np.isfinite(first)][0]:g} somewhere")
+    if not np.array_equal(first, second):
+        raise RequestError(f"{name} returns other numbers for the same key; draw with jax.random from the key alone")
+
+
+def brief(error: BaseException) -> str:
+    """The kind of an error and the first line of what it says."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

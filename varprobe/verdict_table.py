@@ -1,0 +1,359 @@
+"""What the table of verdicts says, cell by cell: rows that are alike stand for each other, the worst are explained."""
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from varprobe.names import printable
+
+__all__ = ["Line", "Sheet", "sheet_of", "title_of"]
+
+Row = dict[str, Any]
+
+SHOWN = ("act", "init", "init_first", "init_last", "bias", "depth", "width", "batch")
+"""Coordinates that may tell rows apart, in the order in which they are said."""
+
+PREFIX = {k: f"{k} " for k in ("bias", "depth", "width", "batch")} | {
+    "init_first": "first layer ",
+    "init_last": "last layer ",
+}
+VERBS = {
+    "vanishing": "vanishes",
+    "exploding": "explodes",
+    "shrinking": "shrinks",
+    "growing": "grows",
+    "stable": "stable",
+}
+LEFT_RANGE = {
+    "overflows": "overflows",
+    "underflows": "underflows",
+    "gradient_overflows": "gradient overflows",
+    "gradient_underflows": "gradient underflows",
+}
+ALIKE = 0.02
+"""Factors are alike where their logarithms differ by less."""
+
+MOST_LINES = 40
+"""A longer table is told by one line a verdict."""
+
+EXPLAINED = 3
+UNCERTAIN = "? The 95% interval over seeds crosses a threshold of the verdict; more seeds may settle it."
+
+
+class Line(NamedTuple):
+    """One row of the table; `grade` is stable, mild or severe, or heading for a line that names what follows."""
+
+    cells: tuple[str, ...]
+    grade: str
+
+
+class Sheet(NamedTuple):
+    """A table of verdicts with what stands below it."""
+
+    headings: tuple[str, ...]
+    lines: list[Line]
+    notes: list[str]
+
+
+def title_of(rows: Sequence[Row], attrs: dict[str, Any]) -> str:
+    """What all rows have in common: `relu, depth 50, width 512, 8 seeds, batch 32 of N(0,1)`."""
+    if not rows:
+        return "no configurations"
+
+    def same(name: str) -> Any:
+        return rows[0].get(name) if len({str(r.get(name)) for r in rows}) == 1 else None
+
+    edges = [PREFIX[name] + same(name) for name in ("init_first", "init_last") if same(name)]
+    inputs = attrs.get("data_description", "data")
+    seeds = rows[0]["seeds"]
+    parts = [
+        same("act"),
+        same("init") if len(rows) > 1 else None,
+        *edges,
+        *(f"{name} {same(name)}" for name in ("depth", "width") if same(name)),
+        f"{seeds} seed{'s' if seeds != 1 else ''}",
+        f"batch {same('batch')} of {inputs}" if same("batch") else f"data {inputs}",
+        f"bias {same('bias')}" if same("bias") not in (None, "zeros") else None,
+        same("loss") if same("loss") != "cotangent" else None,
+        "range of float16" if False else None,
+    ]
+    dtype, real = same("dtype"), attrs.get("range") == "dtype"
+    parts.append(f"{dtype}{' with its own range' if real else ''}" if real or dtype != "float32" else None)
+    return printable(", ".join(p for p in parts if p))
+
+
+def sheet_of(rows: Sequence[Row], ends: Sequence[dict[str, float]] = (), wide: bool = False) -> Sheet:
+    """The table: every row where `wide`, else rows in groups, or verdicts with their counts where these are many."""
+    rows = list(rows)
+    if not rows:
+        return Sheet(("",), [], [])
+    if wide:
+        return wide_sheet(rows, ends)
+    names, backward = varying(rows), any(r["backward"] for r in rows)
+    blocks = blocks_of(rows, names)
+    headings = ("mean square per layer", "forward", *(["backward"] if backward else []), "verdict")
+    lines, several = [], []
+    if sum(map(len, blocks.values())) > MOST_LINES:
+        lines = [summary_line(g, names, backward) for g in by_verdict(rows)]
+        several = [f"{len(rows)} configurations; --wide shows each, results.csv has every number."]
+    else:
+        inner = "init" if "init" in names else names[-1] if len(names) == 1 else None
+        for heading, groups in blocks.items():
+            if heading:
+                lines.append(Line((heading, *[""] * (len(headings) - 1)), "heading"))
+            for group in groups:
+                label = named(group[0], [inner] if inner else names, rows)
+                label += f" (+{len(group) - 1} alike)" if len(group) > 1 else ""
+                lines.append(line_of(("  " if heading else "") + label, group[0], backward))
+                if len(group) > 1:
+                    several.append(f"{label}: {', '.join(named(r, ['init'], rows) for r in group[1:])}")
+        lines, several = spelled_out(lines, several)
+    uncertain = [UNCERTAIN] if any(line.cells[-1].endswith("?") for line in lines) else []
+    return Sheet(headings, lines, [*several, *uncertain, *why(rows, names)])
+
+
+def varying(rows: Sequence[Row]) -> list[str]:
+    """The coordinates that tell rows apart; the initializer where there is nothing else."""
+    return [k for k in SHOWN if len({str(r.get(k)) for r in rows}) > 1] or ["init"]
+
+
+def named(row: Row, names: Sequence[str], rows: Sequence[Row]) -> str:
+    """A row by these coordinates: `tanh, depth 50`."""
+    return printable(", ".join(PREFIX.get(k, "") + short(k, str(row.get(k)), rows) for k in names))
+
+
+def short(name: str, value: str, rows: Sequence[Row]) -> str:
+    """A call form without the parameters that it shares with all others of the same name."""
+    sigma = re.fullmatch(r"variance_scaling\(scale=([^,()]+),mode=fan_in,distribution=normal\)", value)
+    if sigma:
+        return f"sigma_w2={sigma[1]}"
+    if name == "bias" and (sigma := re.fullmatch(r"normal\(var=([^,()]+)\)", value)):
+        return f"sigma_b2={sigma[1]}"
+    forms = {re.fullmatch(r"(\w+)\(([^()]+)\)", str(r.get(name))) for r in rows}
+    texts = {str(r.get(name)) for r in rows}
+    parts = [m[2].split(",") for m in forms if m]
+    if len(texts) < 2 or None in forms or len({m[1] for m in forms if m}) > 1 or len(set(map(len, parts))) > 1:
+        return value
+    common = [len({p[i] for p in parts}) == 1 for i in range(len(parts[0]))]
+    if not any(common):
+        return value
+    call, _, own = value[:-1].partition("(")
+    kept = [p for p, same in zip(own.split(","), common, strict=True) if not same]
+    return f"{call}({','.join(kept)},...)"
+
+
+def blocks_of(rows: Sequence[Row], names: Sequence[str]) -> dict[str, list[list[Row]]]:
+    """Heading -> groups of rows that are alike; one heading for each value of all that varies but the initializer."""
+    if len(names) == 1 or "init" not in names:
+        return {"": grouped(rows) if names == ["init"] else [[r] for r in rows]}
+    others = [k for k in names if k != "init"]
+    blocks: dict[str, list[Row]] = {}
+    for row in rows:
+        blocks.setdefault(named(row, others, rows), []).append(row)
+    return {heading: grouped(members) for heading, members in blocks.items()}
+
+
+def grouped(rows: Sequence[Row]) -> list[list[Row]]:
+    """Rows that differ in the initializer, those alike together, from stable to worst; an axis of numbers stays one."""
+    if len(rows) > 2 and len({str(r["init"]).partition("(")[0] for r in rows}) == 1:
+        return [[r] for r in rows]
+    groups: list[list[Row]] = []
+    for row in rows:
+        home = next((g for g in groups if alike(g[0], row)), None)
+        if home:
+            home.append(row)
+        else:
+            groups.append([row])
+    return sorted(groups, key=lambda g: severity(g[0]))
+
+
+def alike(a: Row, b: Row) -> bool:
+    """Whether two rows say the same."""
+    if any(a[k] != b[k] for k in ("forward", "backward", "flags")):
+        return False
+    for key in ("activation_factor", "gradient_factor"):
+        x, y = a[key], b[key]
+        if (x is None) != (y is None) or (x and y and abs(math.log(x / y)) > ALIKE):
+            return False
+        if x is None and a["reason"] != b["reason"]:
+            return False
+    return True
+
+
+def severity(row: Row) -> float:
+    """0 for a stable row, larger the farther its factors are from 1; flags weigh most."""
+    factors = [row["activation_factor"], row["gradient_factor"]]
+    distance = max((abs(math.log10(f)) for f in factors if f), default=9.0)
+    return (0 if row["healthy"] else 10) + distance + 20 * len(row["flags"])
+
+
+def spelled_out(lines: list[Line], several: list[str]) -> tuple[list[Line], list[str]]:
+    """Where a group is two rows with short names, both stand in the line: `he_normal (+ he_uniform)`."""
+    for note in list(several):
+        label, _, others = note.partition(": ")
+        name = label.partition(" (+")[0]
+        both = f"{name} (+ {others})"
+        if label.endswith("(+1 alike)") and len(both) <= 28:
+            several.remove(note)
+            lines = [
+                Line((line.cells[0].replace(label, both), *line.cells[1:]), line.grade)
+                if line.cells[0].strip() == label
+                else line
+                for line in lines
+            ]
+    return lines, [f"Alike: {note.replace(' alike)', ')')}" for note in several]
+
+
+def line_of(label: str, row: Row, backward: bool) -> Line:
+    """A row of the first screen."""
+    cells = [label, factor_cell(row, "activation_factor", "forward")]
+    cells += [factor_cell(row, "gradient_factor", "backward")] if backward else []
+    return Line((*cells, verdict(row)), grade(row))
+
+
+def grade(row: Row) -> str:
+    """How a verdict is colored."""
+    return (
+        "severe" if not row["healthy"] else "mild" if {row["forward"], row["backward"]} - {"stable", None} else "stable"
+    )
+
+
+def number(value: float) -> str:
+    """A factor to three digits."""
+    return f"{value:#.3g}".rstrip(".") if 0.001 <= value < 999.5 else f"{value:.3g}" if value < 1e4 else f"{value:.1e}"
+
+
+def factor_cell(row: Row, name: str, word: str) -> str:
+    """`0.498 ± .003`, or the ends of an interval that is wide."""
+    value, (low, high) = row[name], row[f"{name}_ci95"]
+    if value is None:
+        if row[word] is None or row["depth"] == 1:
+            return "-"
+        return "not finite" if "non_finite" in row["flags"] else "zero" if row[word] == "vanishing" else "-"
+    if low is None or high is None:
+        return number(value)
+    half = (high - low) / 2
+    if half > value / 2:
+        return f"{number(value)} [{low:.2g}, {high:.2g}]"
+    digits = 3 if value < 1 else 2 if value < 10 else 1 if value < 100 else 0
+    if not 0.001 <= value < 1000 or half < 0.5 * 10**-digits:
+        spread = re.sub(r"e([-+])0", r"e\1", f"{half:.0e}").replace("e+", "e")
+    else:
+        spread = f"{half:.{digits}f}".removeprefix("0")
+    return f"{number(value)} ± {spread}"
+
+
+def verdict(row: Row, uncertain: bool = True) -> str:
+    """The verdict in a few words: what is wrong with the net, then what signal and gradient do."""
+    left = [f"{LEFT_RANGE[n]} at layer {layer}" for n, layer in noted(row) if n in LEFT_RANGE]
+    forward, backward = row["forward"], row["backward"]
+    words = []
+    if "non_finite" in row["flags"]:
+        words = [] if left else ["not finite"]
+    elif not left or {forward, backward} <= {"stable", None}:
+        if backward is None or forward == backward:
+            words = [VERBS[forward] + (" both ways" if backward and forward != "stable" else "")]
+        else:
+            sides = (("forward", forward), ("gradient", backward))
+            words = [f"{side} {VERBS[w]}" for side, w in sides if w != "stable"]
+    if words == ["stable"] and (left or row["flags"]):
+        words = []
+    flags = [
+        f for f in row["flags"] if f != "non_finite" and not (f == "dead" and (left or "symmetric" in row["flags"]))
+    ]
+    text = ", ".join([*left, *flags, *words])
+    return text + (" ?" if uncertain and not row["certain"] and row["seeds"] > 1 and words else "")
+
+
+def noted(row: Row) -> list[tuple[str, str]]:
+    """(name, layer) of each note."""
+    return [(m[1], m[2]) for note in row["notes"] if (m := re.fullmatch(r"(\w+)\(layer=(\d+)\)", note))]
+
+
+def by_verdict(rows: Sequence[Row]) -> list[list[Row]]:
+    """Rows with the same verdict, from stable to worst."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(re.sub(r" at layer \d+", "", verdict(row, uncertain=False)), []).append(row)
+    return sorted(groups.values(), key=lambda g: severity(g[0]))
+
+
+def summary_line(group: list[Row], names: Sequence[str], backward: bool) -> Line:
+    """How many rows have a verdict, the first of them, and the range of their factors."""
+    label = named(group[0], names, group[:1])
+    text = label if len(group) == 1 else f"{len(group)} configurations, e.g. {label}"
+
+    def span(name: str) -> str:
+        values = [r[name] for r in group if r[name] is not None]
+        ends = list(dict.fromkeys(number(v) for v in (min(values), max(values)))) if values else ["-"]
+        return " to ".join(ends)
+
+    cells = [text, span("activation_factor"), *([span("gradient_factor")] if backward else [])]
+    words = re.sub(r" at layer \d+", "", verdict(group[0], uncertain=False)) if len(group) > 1 else verdict(group[0])
+    return Line((*cells, words), grade(group[0]))
+
+
+def why(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
+    """The worst rows explained, at most three and first of different kinds."""
+    bad = sorted((g[0] for g in merged(rows, names) if not g[0]["healthy"]), key=severity, reverse=True)
+    kinds: dict[str, Row] = {}
+    for row in bad:
+        kinds.setdefault(verdict(row, uncertain=False), row)
+    first = list(kinds.values())[:EXPLAINED]
+    chosen = [*first, *(r for r in bad if not any(r is f for f in first))][:EXPLAINED]
+    lines = [
+        printable(f"Why {named(r, names, rows)}: {r['reason']}" + (f" {r['advice']}" if r["advice"] else ""))
+        for r in chosen
+    ]
+    if len(bad) > EXPLAINED:
+        lines.append(f"{len(bad) - EXPLAINED} more are unhealthy; --json and vp.diagnose give the reason of each.")
+    return lines
+
+
+def merged(rows: Sequence[Row], names: Sequence[str]) -> list[list[Row]]:
+    """All groups of rows that are alike."""
+    return [group for groups in blocks_of(rows, names).values() for group in groups]
+
+
+WIDE: dict[str, Callable[[Row, dict[str, float]], str]] = {
+    "gradient RMS 1": lambda row, ends: scientific(ends.get("gradient_rms_first")),
+    "gradient RMS L": lambda row, ends: scientific(ends.get("gradient_rms_last")),
+    "max signal": lambda row, ends: scientific(ends.get("largest_signal")),
+    "max gradient": lambda row, ends: scientific(ends.get("largest_gradient")),
+    "cosine L": lambda row, ends: cosine(ends.get("activation_correlation")),
+    "gradient cosine 1": lambda row, ends: cosine(ends.get("gradient_correlation")),
+    "certain": lambda row, ends: "yes" if row["certain"] else "no",
+    "notes": lambda row, ends: ", ".join(row["notes"]),
+}
+"""The further columns of the wide table."""
+
+
+def wide_sheet(rows: Sequence[Row], ends: Sequence[dict[str, float]]) -> Sheet:
+    """Every configuration on its own line, in the order of the grid, with more columns."""
+    names, backward = varying(rows), any(r["backward"] for r in rows)
+    headings = ("mean square per layer", "forward", *(["backward"] if backward else []), "verdict", *WIDE)
+    lines = []
+    for i, row in enumerate(rows):
+        line, beside = line_of(named(row, names, rows[:1]), row, backward), ends[i] if i < len(ends) else {}
+        lines.append(Line((*line.cells, *(cell(row, beside) for cell in WIDE.values())), line.grade))
+    uncertain = [UNCERTAIN] if any("?" in cell for line in lines for cell in line.cells) else []
+    return Sheet(headings, lines, [*uncertain, *why(rows, names)])
+
+
+def scientific(log10: float | None) -> str:
+    """A number from its log10, which may be far outside float64: `3.2e-80`."""
+    if log10 is None or math.isnan(log10):
+        return "-"
+    if math.isinf(log10):
+        return "0" if log10 < 0 else "inf"
+    if -3 <= log10 < 4:
+        return f"{10**log10:.3g}"
+    exponent = math.floor(log10)
+    mantissa = f"{10 ** (log10 - exponent):.1f}"
+    return f"1.0e{exponent + 1}" if mantissa == "10.0" else f"{mantissa}e{exponent}"
+
+
+def cosine(value: float | None) -> str:
+    """A mean cosine to three decimals."""
+    return "-" if value is None or math.isnan(value) else f"{value:.3f}"
