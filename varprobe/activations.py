@@ -96,7 +96,7 @@ def resolve_activation(spec: Call | Callable[[jax.Array], jax.Array], label: str
     if not isinstance(spec, Call):
         from varprobe.user_code import digest_of
 
-        name = label or getattr(spec, "__name__", type(spec).__name__)
+        name = label or str(getattr(spec, "__name__", type(spec).__name__))
         return check_elementwise(Activation(name, spec, digest=digest_of(spec)))
     if is_reference(spec.name):
         code = load(spec.name)
@@ -165,7 +165,7 @@ def check_elementwise(act: Activation) -> Activation:
     x = np.linspace(-2.5, 2.0, 12, dtype=np.float32).reshape(3, 4)
     try:
         y = np.asarray(jax.jit(act)(x))
-        flipped = np.asarray(jax.jit(act)(x[::-1, ::-1]))
+        part = np.asarray(jax.jit(act)(x[1:, ::-2]))
         jax.jit(jax.grad(lambda x: act(x).sum()))(x)
     except Exception as error:  # the user's code may raise anything; its own words are the most useful ones
         first = str(error).strip().splitlines()[0] if str(error).strip() else ""
@@ -175,8 +175,8 @@ def check_elementwise(act: Activation) -> Activation:
         ) from error
     if y.shape != x.shape:
         raise RequestError(f"{act.name} is not elementwise: it maps shape (3, 4) to {y.shape}")
-    if not np.allclose(flipped, y[::-1, ::-1], rtol=1e-4, atol=1e-6, equal_nan=True):
-        raise RequestError(f"{act.name} is not elementwise: its values depend on where in the array they stand")
+    if not np.allclose(part, y[1:, ::-2], rtol=1e-4, atol=1e-6, equal_nan=True):
+        raise RequestError(f"{act.name} is not elementwise: a value depends on the others, or on where it stands")
     if not np.isfinite(y).all():
         where = x[~np.isfinite(y)][0]
         raise RequestError(f"{act.name} is not finite at x = {where:g}")

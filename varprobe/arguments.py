@@ -1,6 +1,7 @@
 """One argument of a sweep at a time: what the user gave, as the values that it stands for."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from varprobe.callform import Call, parse_calls, parse_numbers, split_items
 from varprobe.errors import RequestError
 from varprobe.expressions import number_text
 from varprobe.names import did_you_mean
+from varprobe.user_code import is_reference
 
 __all__ = ["listed", "named", "numbers", "resolved", "single", "word", "yes_or_no"]
 
@@ -88,6 +90,11 @@ def items(value: Any) -> Iterator[Any]:
         raise RequestError(f"takes names or functions, got {value!r}")
 
 
+def looks_like_code(name: str) -> bool:
+    """Whether a name was meant for the user's own function, and is not written as one."""
+    return (":" in name or "/" in name or name.endswith(".py")) and not is_reference(name)
+
+
 def resolved(option: str, wanted: list[Any], resolve: Callable[..., Any]) -> list[Any]:
     """The activations or initializers that the items of a list mean, each once.
 
@@ -96,7 +103,10 @@ def resolved(option: str, wanted: list[Any], resolve: Callable[..., Any]) -> lis
     """
     found: dict[str, Any] = {}
     for item in wanted:
-        one = named(option, lambda i=item: resolve(i[1], label=i[0]) if isinstance(i, tuple) else resolve(i))
+        if isinstance(item, Call) and looks_like_code(item.name):
+            raise RequestError(f"{item.name!r} is not of the form FILE.py:NAME or PKG.MOD:NAME", option)
+        label, item = item if isinstance(item, tuple) else (None, item)
+        one = named(option, partial(resolve, item, label=label))
         other = found.setdefault(one.name, one)
         if other != one and (one.digest is None or one.digest != other.digest):
             raise RequestError(f'two different functions are called {one.name!r}; label them, as {{"Ours": f}}', option)

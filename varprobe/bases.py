@@ -5,6 +5,7 @@ layer is one matrix product. A base is a frozen dataclass (a static argument of 
 it needs for one layer, multiply rows by it (`forward`) or by its transpose (`backward`), and say its two moments.
 """
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +13,6 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
@@ -21,7 +21,7 @@ from varprobe import draws
 __all__ = ["Base", "Custom", "Dense", "Draw", "Eye", "Nothing", "Orthogonal", "Sparse", "base_of", "rows_times"]
 
 MIN_ROWS = 64
-REFLECTOR_BLOCK = 32
+REFLECTOR_BLOCK = 64
 
 
 class Draw:
@@ -77,7 +77,7 @@ class Base:
         first = wide.sum(0).sum() / wide.size if mean else jnp.zeros((), wide.dtype)
         return first, (wide * wide).sum(0).sum() / wide.size
 
-    def matrix(self, drawn: Any, shape: tuple[int, int]) -> Float[Array, "fan_in fan_out"]:
+    def matrix(self, drawn: Any, shape: tuple[int, ...]) -> Float[Array, "fan_in fan_out"]:
         """The base as a matrix."""
         return drawn
 
@@ -133,7 +133,7 @@ class Custom(Base):
 class Nothing(Base):
     """The zero matrix: what is left of a constant initializer once its mean is taken out."""
 
-    def draw(self, draw: Draw) -> tuple[()]:
+    def draw(self, draw: Draw) -> Any:
         """Nothing to draw."""
         return ()
 
@@ -147,7 +147,7 @@ class Nothing(Base):
         """Both zero."""
         return jnp.zeros(()), jnp.zeros(())
 
-    def matrix(self, drawn: Any, shape: tuple[int, int]) -> Array:
+    def matrix(self, drawn: Any, shape: tuple[int, ...]) -> Array:
         """Zeros."""
         return jnp.zeros(shape)
 
@@ -177,9 +177,9 @@ class Eye(Nothing):
         share = jnp.asarray(1 / max(shape))
         return share, share
 
-    def matrix(self, drawn: Array, shape: tuple[int, int]) -> Array:
+    def matrix(self, drawn: Array, shape: tuple[int, ...]) -> Array:
         """jnp.eye."""
-        return jnp.eye(*shape)
+        return jnp.eye(shape[0], shape[1])
 
 
 def fit(rows: Float[Array, "rows k"], width: int) -> Float[Array, "rows width"]:
@@ -192,12 +192,12 @@ class Orthogonal(Base):
     """Haar-distributed orthonormal rows or columns, applied without ever forming the matrix.
 
     Q = H_1 H_2 ... H_m diag(+-1) with Householder reflections of Gaussian vectors of falling dimension (Stewart 1980)
-    is exactly Haar. Reflections are applied 32 at a time as I - V T V^T (compact WY; Schreiber & Van Loan 1989): at
+    is exactly Haar. Reflections are applied 64 at a time as I - V T V^T (compact WY; Schreiber & Van Loan 1989): at
     width 512 a tenth of the cost of a QR decomposition, forward and transposed alike.
     """
 
     def draw(self, draw: Draw) -> tuple[Array, Array, Array]:
-        """(V, T, signs) of the tall factor: V (blocks, n, 32), T (blocks, 32, 32), signs (m,)."""
+        """(V, T, signs) of the tall factor: V (blocks, n, 64), T (blocks, 64, 64), signs (m,)."""
         n, m = max(draw.shape), min(draw.shape)
         v = jnp.tril(draw.normal.astype(jnp.promote_types(draw.dtype, jnp.float32)).reshape(n, m))
         pivot = jnp.diagonal(v)
@@ -208,7 +208,7 @@ class Orthogonal(Base):
         v = (v + jnp.eye(n, m, dtype=v.dtype) * (sign * length)) * unit
         block = min(REFLECTOR_BLOCK, m)
         v = jnp.pad(v, ((0, 0), (0, -m % block)))
-        v = v.reshape(n, -1, block).transpose(1, 0, 2)
+        v = v.reshape(n, -1, block).swapaxes(0, 1)
         gram = jnp.einsum("knb,knc->kbc", v, v, precision=lax.Precision.HIGHEST)
         return v.astype(draw.dtype), inverse_of_t(gram).astype(draw.dtype), -sign.astype(draw.dtype)
 
@@ -227,12 +227,12 @@ class Orthogonal(Base):
     def tall(self, drawn: tuple[Array, Array, Array], rows: Float[Array, "rows n"]) -> Float[Array, "rows m"]:
         """rows @ Q, Q of shape (n, m)."""
         v, t, signs = drawn
-        return reflect(rows, v, t)[:, : signs.shape[0]] * signs
+        return reflect(rows, v, t, transpose=False)[:, : signs.shape[0]] * signs
 
     def wide(self, drawn: tuple[Array, Array, Array], rows: Float[Array, "rows m"]) -> Float[Array, "rows n"]:
         """rows @ diag(signs) @ Q.T up to the signs, which the caller has applied."""
         v, t, _ = drawn
-        return reflect(fit(rows, v.shape[1]), v[::-1], t[::-1].transpose(0, 2, 1))
+        return reflect(fit(rows, v.shape[1]), v, t, transpose=True)
 
     def moments(self, drawn: tuple[Array, Array, Array], shape: tuple[int, int], mean: bool) -> tuple[Array, Array]:
         """The mean is that of ones @ Q; the mean square is 1 / max(shape) exactly."""
@@ -244,38 +244,53 @@ class Orthogonal(Base):
             )
         return first, jnp.asarray(1 / max(shape), wide)
 
-    def matrix(self, drawn: tuple[Array, Array, Array], shape: tuple[int, int]) -> Array:
+    def matrix(self, drawn: tuple[Array, Array, Array], shape: tuple[int, ...]) -> Array:
         """Q, by applying it to the identity."""
         return self.forward(drawn, jnp.eye(shape[0], dtype=drawn[0].dtype))
 
 
 def inverse_of_t(gram: Float[Array, "blocks b b"]) -> Float[Array, "blocks b b"]:
-    """T = (I/2 + strict upper triangle of V^T V)^-1, by doubling blocks: no LAPACK, which hangs in two threads.
+    """T = (I/2 + strict upper triangle of V^T V)^-1, by halves; LAPACK's solver hangs when two threads call it at once.
 
-    The inverse of [[A, B], [0, C]] is [[A', -A' B C'], [0, C']]; with T block diagonal up to size s, T - T B T is the
-    step to size 2s, where B is the part of the triangle between the two halves of each block.
+    The inverse of [[A, B], [0, C]] is [[A', -A' B C'], [0, C']].
     """
     size = gram.shape[-1]
-    i, j = np.indices((size, size))
-    t = jnp.broadcast_to(2 * jnp.eye(size, dtype=gram.dtype), gram.shape)
-    s = 1
-    while s < size:
-        between = (i // (2 * s) == j // (2 * s)) & (i // s < j // s)
-        b = jnp.where(between, gram, 0)
-        product = lambda a, b: jnp.einsum("kab,kbc->kac", a, b, precision=lax.Precision.HIGHEST)  # noqa: E731
-        t = t - (2 * b * 2 if s == 1 else product(product(t, b), t))
-        s *= 2
-    return t
+    if size == 1:
+        return jnp.full_like(gram, 2)
+    half = size // 2
+    if size % 2:
+        upper, lower = inverse_of_t(gram[:, :half, :half]), inverse_of_t(gram[:, half:, half:])
+    else:
+        both = inverse_of_t(jnp.concatenate([gram[:, :half, :half], gram[:, half:, half:]]))
+        upper, lower = jnp.split(both, 2)
+    product = lambda a, b: jnp.einsum("kab,kbc->kac", a, b, precision=lax.Precision.HIGHEST)  # noqa: E731
+    corner = -product(product(upper, gram[:, :half, half:]), lower)
+    return jnp.block([[upper, corner], [jnp.zeros_like(corner).swapaxes(1, 2), lower]])
 
 
-def reflect(rows: Array, v: Float[Array, "blocks n b"], t: Float[Array, "blocks b b"]) -> Float[Array, "rows n"]:
-    """rows (I - V_1 T_1 V_1^T) (I - V_2 T_2 V_2^T) ..."""
+def reflect(
+    rows: Float[Array, "rows n"], v: Float[Array, "blocks n b"], t: Float[Array, "blocks b b"], transpose: bool
+) -> Float[Array, "rows n"]:
+    """rows (I - V_1 T_1 V_1^T) (I - V_2 T_2 V_2^T) ..., or times the transpose.
+
+    Block k is zero above row k b: blocks are taken in at most eight bands, each without the rows that it leaves alone.
+    """
+    blocks, _, size = v.shape
+    bands = -(-blocks // -(-blocks // 8))
+    starts = [round(i * blocks / bands) for i in range(bands + 1)]
+    pairs = list(itertools.pairwise(starts))
 
     def step(rows: Array, block: tuple[Array, Array]) -> tuple[Array, None]:
         v, t = block
         return rows - rows_times(rows_times(rows_times(rows, v), t), v.T), None
 
-    return lax.scan(step, rows, (v, t))[0]
+    for first, last in reversed(pairs) if transpose else pairs:
+        skip = first * size
+        band_v, band_t = v[first:last, skip:], t[first:last]
+        band_t = band_t.swapaxes(1, 2) if transpose else band_t
+        tail, _ = lax.scan(step, rows[:, skip:], (band_v, band_t), reverse=transpose)
+        rows = jnp.concatenate([rows[:, :skip], tail], axis=1)
+    return rows
 
 
 def base_of(law: tuple[Any, ...]) -> Base:

@@ -88,8 +88,8 @@ def net_of(request: Request, config: Config, seed: int) -> Net:
         if not readout:
             b = entries(config.bias, jax.random.fold_in(keys["biases"], layer), shape[1:], place, dtype)
         params.append({"w": w, "b": b})
-    x, rows = batch_of(setting.source, keys["data"], config.batch, config.widths[0])
-    x = jnp.asarray(x.astype(dtype))
+    drawn, rows = batch_of(setting.source, keys["data"], config.batch, config.widths[0])
+    x = jnp.asarray(drawn.astype(dtype))
     target = target_of(setting, keys["loss"], rows, config.batch, config.widths[-1])
 
     def apply(params: Any, x: Array) -> Array:

@@ -82,7 +82,9 @@ def compiled(program: Program, arguments: tuple[Any, ...], device: Any) -> tuple
     """(executable, shapes of its workspace) of a program on a device; compiled once, whoever asks first."""
     with compile_lock:
         if (program, device.id) not in programs:
-            options = {"xla_cpu_multi_thread_eigen": False} if device.platform == "cpu" else None
+            options: dict[str, str | bool] | None = (
+                {"xla_cpu_multi_thread_eigen": False} if device.platform == "cpu" else None
+            )
             _, space = jax.eval_shape(lambda *a: run_cell(program, None, *a), *arguments)
             jitted = jax.jit(run_cell, static_argnums=0, donate_argnums=1)
             programs[program, device.id] = (
@@ -162,7 +164,7 @@ def run_cells(cells: list[tuple[Chunk, int]], setting: Setting) -> Iterator[tupl
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def log10(values: np.ndarray) -> np.ndarray:
+def log10(values: Array | np.ndarray) -> np.ndarray:
     """log10 in float64; exactly zero is -inf."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.log10(np.asarray(values, np.float64))

@@ -8,13 +8,14 @@ from rich.text import Text
 __all__ = ["GAP", "fold", "side_by_side"]
 
 GAP = 2
-PIECE = re.compile(r"[^\s,/|]*[,/|]*\s*")
+PIECE = re.compile(r"[^\s,/|(]*[,/|(]*\s*")
 """Where a line may end: at a blank, or after a mark inside a call form."""
 
 
 def fold(text: str, width: int, indent: int = 0) -> list[str]:
-    """The text in lines of at most `width`, those after the first indented; cut anywhere only where nothing else fits."""
-    lines, line = [], ""
+    """The text in lines of at most `width`, those after the first indented; cut inside a word only where it must be."""
+    lines: list[str] = []
+    line = ""
     for piece in filter(None, PIECE.findall(text)):
         while piece:
             room = width - (indent if lines else 0)
@@ -30,9 +31,9 @@ def fold(text: str, width: int, indent: int = 0) -> list[str]:
     return [lines[0], *(" " * indent + line for line in lines[1:])]
 
 
-def side_by_side(cells: Sequence[str], widths: Sequence[int], styles: Sequence[str]) -> list[Text]:
+def side_by_side(cells: Sequence[str], widths: Sequence[int], styles: Sequence[str], indent: int = 2) -> list[Text]:
     """The lines of one row of a table."""
-    columns = [fold(cell, width, indent=min(2, width // 4)) for cell, width in zip(cells, widths, strict=True)]
+    columns = [fold(cell, width, indent) for cell, width in zip(cells, widths, strict=True)]
     lines = []
     for i in range(max(map(len, columns))):
         line = Text()

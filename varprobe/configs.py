@@ -155,6 +155,7 @@ def read_request(
         raise RequestError(
             f"{max(batches)} samples asked for, {source.description} has {len(source.rows)} rows", "batch"
         )
+    check_range(source, dtype)
     outputs = outputs_of(source, loss)
     shapes = stacks.expanded()
     check_shapes(shapes, source.width or given, outputs, batches, dtype)
@@ -218,6 +219,14 @@ def place_of(widths: tuple[int, ...], layer: int, outputs: int = 0) -> Place:
 def constant(value: float) -> Expression:
     """A number as a parameter of the call form."""
     return Expression(number_text(value))
+
+
+def check_range(source: Source, dtype: str) -> None:
+    """Refuse values that would be infinite in float32, in which data are measured unless the dtype is float64."""
+    limit = float(np.finfo(np.float64 if dtype == "float64" else np.float32).max)
+    for option, values in (("data", source.rows), ("labels", source.labels)):
+        if values is not None and (largest := float(np.abs(values).max())) > limit:
+            raise RequestError(f"{largest:.3g} is beyond float32; use --dtype float64, or scale it", option)
 
 
 def outputs_of(source: Source, loss: str) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from varprobe.flags import flags_of, notes_of
+from varprobe.flags import flags_of, notes_of, range_reason
 from varprobe.nets import Measured, measured_nets
 from varprobe.rates import Rate, rate
 from varprobe.reasons import advice_of, reason_of
@@ -91,9 +91,16 @@ def row_of(net: Measured) -> dict[str, Any]:
     row["certain"] = certain(forward, activation) and (backward is None or certain(backward, gradient))
     row["flags"], row["notes"] = list(flags), notes
     row["healthy"] = healthy
-    row["reason"] = next(iter(flags.values()), None) or reason_of(forward, backward, words, net)
+    row["reason"] = sentence(flags, notes) or reason_of(forward, backward, words, net)
     row["advice"] = None if healthy else advice_of(list(flags), notes, forward, backward, net)
     return row
+
+
+def sentence(flags: dict[str, str], notes: list[str]) -> str | None:
+    """The gravest flag's sentence; that units are dead is no reason where their signal was rounded to zero."""
+    if not flags or next(iter(flags)) == "dead":
+        return range_reason(notes) or next(iter(flags.values()), None)
+    return next(iter(flags.values()))
 
 
 def factor_fields(found: Rate | None) -> tuple[float | None, list[float | None]]:
@@ -117,7 +124,7 @@ def word(found: Rate, log10_ms: Float[np.ndarray, "seeds layers"]) -> str:
 
 
 def certain(found: Rate, log10_ms: Float[np.ndarray, "seeds layers"]) -> bool:
-    """Whether the interval of the ratio lies on one side of every threshold; of no finite ratio, whether seeds agree."""
+    """Whether the ratio's interval lies on one side of every threshold; where it is not finite, whether seeds agree."""
     if not math.isfinite(found.ratio):
         return len({word(rate(seed[None]), seed[None]) for seed in log10_ms}) == 1
     if not (math.isfinite(found.ratio_low) and math.isfinite(found.ratio_high)):

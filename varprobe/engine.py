@@ -73,7 +73,7 @@ class Chunk:
 
 def chunks_of(configs: list[Config], setting: Setting) -> list[Chunk]:
     """Programs that compute every configuration once."""
-    groups: dict[Hashable, dict[Hashable, dict[Hashable, Net]]] = {}
+    groups: dict[tuple[tuple[Segment, ...], int], dict[Block, dict[Hashable, Net]]] = {}
     behaviors = {act: behavior(act) for act in dict.fromkeys(c.act for c in configs)}
     cuts = frozenset(cut for c in configs for cut in ([2] if c.init_first else []) + ([c.depth] if c.init_last else []))
     for index, config in enumerate(configs):

@@ -7,7 +7,7 @@ import numpy as np
 from varprobe.nets import Measured, first_layer
 from varprobe.verdicts import threshold
 
-__all__ = ["flags_of", "notes_of"]
+__all__ = ["flags_of", "notes_of", "range_reason"]
 
 SMALLEST_NORMAL = 6.103515625e-05
 """Of float16."""
@@ -29,14 +29,16 @@ def flags_of(net: Measured) -> dict[str, str]:
 
 def non_finite(net: Measured) -> str | None:
     """The first quantity that is infinite or NaN, and where: the gradient comes from the last layer."""
-    for name in ("preactivation", "activation", *(["gradient"] if net.backward else [])):
+    found: list[tuple[int, int, str]] = []
+    for order, name in enumerate(["preactivation", "activation", *(["gradient"] if net.backward else [])]):
         largest, ms = net.values[f"{name}_log10_absmax"][:, 1:], net.values[f"{name}_log10_ms"][:, 1:]
         infinite = np.isposinf(largest) | np.isposinf(ms)
-        wrong = (infinite | np.isnan(largest) | np.isnan(ms)).any(axis=0)
-        if wrong.any():
-            at = np.flatnonzero(wrong)[-1 if name == "gradient" else 0]
-            return f"The {name} {'overflows' if infinite[:, at].any() else 'is not a number'} at layer {at + 1}."
-    return None
+        wrong = np.flatnonzero((infinite | np.isnan(largest) | np.isnan(ms)).any(axis=0))
+        if wrong.size and not (found and name == "gradient"):
+            at = int(wrong[-1 if name == "gradient" else 0])
+            what = "overflows" if infinite[:, at].any() else "is not a number"
+            found.append((at, order, f"The {name} {what} at layer {at + 1}."))
+    return min(found)[2] if found else None
 
 
 def symmetric(net: Measured) -> str | None:
@@ -66,6 +68,18 @@ def saturated(net: Measured) -> str | None:
     if not share.size or np.median(share) <= threshold("saturated"):
         return None
     return f"In the median layer {np.median(share):.0%} of the units are saturated (|phi'| < 0.01)."
+
+
+LEFT = {
+    "underflows": "The signal is rounded to zero at layer {}.",
+    "gradient_underflows": "The gradient is rounded to zero at layer {} on its way to layer 1.",
+}
+
+
+def range_reason(notes: list[str]) -> str | None:
+    """A sentence about a signal that became smaller than its dtype can hold."""
+    parts = [note.rstrip(")").split("(layer=") for note in notes]
+    return next((LEFT[name].format(layer) for name, layer in parts if name in LEFT), None)
 
 
 def notes_of(net: Measured) -> list[str]:

@@ -80,6 +80,8 @@ def fan(mode: str, place: Place) -> float:
 
 def scaled(variance: float, distribution: str) -> float:
     """The scale of a base with that law, for a variance of W."""
+    if variance < 0:
+        raise RequestError("scale must not be negative")
     per_std = {"normal": 1.0, "truncated_normal": 1 / TRUNCATED_STD, "uniform": math.sqrt(3)}
     return math.sqrt(variance) * per_std[distribution]
 
@@ -229,7 +231,10 @@ class Initializer:
             if name in POSITIVE and values[name] < 0:
                 raise RequestError(f"{self.name}: {name} must not be negative, got {values[name]:g}")
         gain, shift = values.pop("gain", 1.0), values.pop("shift", 0.0)
-        mean, scale = self.numbers(values, place)
+        try:
+            mean, scale = self.numbers(values, place)
+        except RequestError as error:
+            raise RequestError(f"{self.name}: {error.message}") from None
         mean, scale = gain * mean + shift, gain * scale
         if not (math.isfinite(mean) and math.isfinite(scale)):
             raise RequestError(f"{self.name} is not finite at layer {place.layer}")
@@ -250,7 +255,7 @@ def resolve_initializer(spec: Call | Callable[..., Any], label: str | None = Non
     from varprobe.user_code import digest_of, is_reference, load
 
     if not isinstance(spec, Call):
-        name = label or getattr(spec, "__name__", type(spec).__name__)
+        name = label or str(getattr(spec, "__name__", type(spec).__name__))
         return custom(name, spec, (), digest_of(spec))
     if is_reference(spec.name):
         code = load(spec.name)

@@ -19,7 +19,7 @@ def did_you_mean(name: str, known: Iterable[str], see: str = "") -> str:
         known: what may be typed.
         see: the command that lists all.
     """
-    known = list(known)
+    known = list(map(str, known))
     near = get_close_matches(name.lower(), known, n=1, cutoff=0.6)
     clause = f"; did you mean {near[0]!r}?" if near else ""
     if len(known) <= 12:

@@ -14,6 +14,7 @@ from varprobe.bases import Base
 
 __all__ = ["Block", "LayerNumbers", "Numbers", "Phi", "Program", "Segment", "segments_of"]
 
+HostOrDevice = Any  # numpy where it is made, traced where it is used
 LossName = Literal["cotangent", "mse", "cross_entropy"]
 
 
@@ -94,9 +95,9 @@ class Program:
 class LayerNumbers(NamedTuple):
     """W = (mean + scale * base) * 2^e of each layer and net, mean and scale of magnitude below 1."""
 
-    scale: Float[Array, "layers nets"]
-    mean: Float[Array, "layers nets"]
-    e: Int[Array, "layers nets"]
+    scale: Float[HostOrDevice, "layers nets"]
+    mean: Float[HostOrDevice, "layers nets"]
+    e: Int[HostOrDevice, "layers nets"]
 
 
 class Numbers(NamedTuple):
@@ -105,6 +106,6 @@ class Numbers(NamedTuple):
     weights: tuple[LayerNumbers, ...]
     biases: tuple[LayerNumbers, ...]
     readout: LayerNumbers | None
-    parameters: dict[str, Float[Array, " nets"]]
-    near: Float[Array, "nets 2"]
-    far: Float[Array, "nets 2"]
+    parameters: dict[str, Float[HostOrDevice, " nets"]]
+    near: Float[HostOrDevice, "nets 2"]
+    far: Float[HostOrDevice, "nets 2"]

@@ -1,6 +1,7 @@
 """Why a net is judged as it is, and what to change: a sentence each."""
 
 import math
+import re
 
 import numpy as np
 
@@ -14,8 +15,10 @@ ALIKE = 0.1
 
 
 def rounded(value: float) -> str:
-    """Three digits without an exponent between 0.001 and a million: 0.498, 85.3, 4370."""
-    return f"{float(f'{value:.3g}'):g}" if value < 1e6 else f"{value:.2g}"
+    """Three digits, with an exponent below 0.001 and from a million on: 0.498, 85.3, 4370, 2.43e-4."""
+    if 0.001 <= value < 1e6:
+        return f"{float(f'{value:.3g}'):.6g}"
+    return re.sub(r"e([-+])0*(\d)", r"e\1\2", f"{value:.2e}").replace("e+", "e")
 
 
 def times(ratio: float) -> str:
@@ -44,29 +47,38 @@ def reason_of(forward: Rate, backward: Rate | None, words: tuple[str, str | None
         return (
             f"{' and '.join(rates).capitalize()} keep{'' if backward else 's'} {'their' if backward else 'its'} scale."
         )
+    if not all(map(finite, changed.values())):
+        parts = [lost(name, r, net) for name, r in changed.items()]
+        return f"{' and '.join(parts)}.".replace("the", "The", 1)
     span = f"over {net.depth} layers"
-    if len(changed) == 2 and all(map(finite, rates.values())) and together(list(rates.values())):
-        factor = math.sqrt(forward.factor * rates["gradient"].factor)
-        verb = "falls" if factor < 1 else "grows"
+    if len(changed) == 1:
+        ((name, found),) = changed.items()
         return (
-            f"Each layer multiplies the mean square of signal and gradient by {rounded(factor)}: {span} the RMS of both "
-            f"{verb} by {times(forward.ratio)}."
+            f"Each layer multiplies the {name}'s mean square by {rounded(found.factor)}: {span} its RMS {moved(found)}."
         )
-    parts = [clause(name, found, net) for name, found in changed.items()]
-    return f"{' and '.join(parts)} {span}.".replace("the", "The", 1)
+    assert backward is not None
+    if together([forward, backward]):
+        both = f"the mean square of signal and gradient by {rounded(forward.factor)}"
+        return f"Each layer multiplies {both}: {span} their RMS {moved(forward)}."
+    return (
+        f"Each layer multiplies the mean square of the signal by {rounded(forward.factor)}, of the gradient by "
+        f"{rounded(backward.factor)}: {span} the RMS {moved(forward)} and {moved(backward)}."
+    )
 
 
-def clause(name: str, found: Rate, net: Measured) -> str:
-    """`the gradient's RMS falls by 4370x (its mean square by 0.212 per layer)`."""
-    toward = "toward layer 1 " if name == "gradient" else ""
+def moved(found: Rate) -> str:
+    """`falls by 4370x`."""
+    return f"{'falls' if found.ratio < 0 else 'grows'} by {times(found.ratio)}"
+
+
+def lost(name: str, found: Rate, net: Measured) -> str:
+    """What became of a signal or gradient, at least one of which has no finite rate."""
     zero = np.isneginf(net.mean(f"{'activation' if name == 'signal' else name}_log10_ms")[1:])
     if zero.any():
         layers = np.flatnonzero(zero) + 1
-        return f"the {name} is exactly zero {f'from layer {layers[0]} on' if name == 'signal' else f'at layer {layers[-1]}'}"
-    if not math.isfinite(found.ratio):
-        return f"the {name} is not finite"
-    change = f"the {name}'s RMS {'falls' if found.ratio < 0 else 'grows'} {toward}by {times(found.ratio)}"
-    return f"{change} (each layer multiplies its mean square by {rounded(found.factor)})" if finite(found) else change
+        where = f"from layer {layers[0]} on" if name == "signal" else f"at layer {layers[-1]}"
+        return f"the {name} is exactly zero {where}"
+    return f"the {name}'s RMS {moved(found)}" if math.isfinite(found.ratio) else f"the {name} is not finite"
 
 
 def advice_of(flags: list[str], notes: list[str], forward: Rate, backward: Rate | None, net: Measured) -> str | None:
@@ -90,5 +102,5 @@ def advice_of(flags: list[str], notes: list[str], forward: Rate, backward: Rate 
     if together(rates):
         return f"Multiply the weight std by {rounded(worst**-0.5)}."
     if "saturated" in flags or worst > 1:
-        return f"Reduce the weight std{f', about {rounded(worst**0.5)} times' if worst > 1 else ''}."
+        return f"Divide the weight std by about {rounded(worst**0.5)}." if worst > 1 else "Reduce the weight std."
     return None

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-
 if TYPE_CHECKING:
     from varprobe.configs import Config, Request
 
@@ -80,10 +79,10 @@ def dataset(request: Request, tables: Iterable[tuple[list[int], int, dict[str, n
     names_of_coordinates = list(COORDINATES) + [k for k in ("init_first", "init_last") if request.spec[k]]
     coords: dict[str, Any] = {"seed": np.arange(seeds), "layer": np.arange(layers)}
     for name in names_of_coordinates:
-        values = [coordinate(c, request, name) for c in configs]
-        if any(isinstance(v, str) for v in values):
-            values = [str(v) for v in values]
-        coords[name] = ("config", np.array(values))
+        column = [coordinate(c, request, name) for c in configs]
+        if any(isinstance(v, str) for v in column):
+            column = [str(v) for v in column]
+        coords[name] = ("config", np.array(column))
     data = {k: (("config", "seed", "layer"), arrays[k], {"long_name": text}) for k, text in names.items()}
     return xr.Dataset(data, coords, attributes(request))
 
@@ -124,7 +123,7 @@ def select(ds: xr.Dataset, **where: Any) -> xr.Dataset:
         if name not in known:
             raise RequestError(f"unknown coordinate {name!r}{did_you_mean(name, map(str, known))}")
         values = ds[name].values
-        choices = wanted if isinstance(wanted, list | tuple | set) else [wanted]
+        choices = list(wanted) if isinstance(wanted, list | tuple | set) else [wanted]
         chosen = np.isin(values.astype(str), [str(c) for c in choices])
         if not chosen.any():
             there = sorted(set(values.astype(str)))

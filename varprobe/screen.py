@@ -16,7 +16,7 @@ __all__ = ["html_of", "print_diagnosis", "text_of", "title_of"]
 WIDTH = 80
 STYLES = {"stable": "bright_blue", "mild": "yellow", "severe": "bold bright_red", "heading": ""}
 COLORS = {"stable": "#0072b2", "mild": "#8a6d00", "severe": "#c00000", "heading": "inherit"}
-LEAST = 12
+LEAST = 18
 """Columns that the names of rows always have."""
 
 VERDICT = "verdict"
@@ -56,14 +56,12 @@ def print_diagnosis(console: Console, diagnosis: Any, wide: bool = False, right:
     if not sheet.lines:
         return
     widths = widths_of(sheet, console.width)
-    show(console, side_by_side(sheet.headings, widths, ["bold"] * len(widths)))
+    show(console, side_by_side(sheet.headings, widths, ["bold"] * len(widths), indent=0))
     for line in sheet.lines:
         if line.grade == "heading":
             show(console, [Text(text, "bold") for text in fold(line.cells[0], console.width, indent=2)])
         else:
             styles = [STYLES[line.grade] if h == VERDICT else "" for h in sheet.headings]
-            indent = " " * (len(line.cells[0]) - len(line.cells[0].lstrip()))
-            del indent
             show(console, side_by_side(line.cells, widths, styles))
     for note in sheet.notes:
         show(console, [Text(text) for text in fold(note, console.width, indent=2)])

@@ -18,7 +18,7 @@ class Stacks(NamedTuple):
     widths: Sequence[int]
 
     @property
-    def count(self) -> int:
+    def total(self) -> int:
         """How many there are."""
         return len(self.profiles) + len(self.depths) * len(self.widths)
 

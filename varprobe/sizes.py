@@ -59,7 +59,7 @@ def check_count(counts: Mapping[str, int], stacks: Stacks, seeds: int) -> None:
         "depth": len(stacks.depths) or 1,
         "width": len(stacks.widths) + len(stacks.profiles),
     }
-    configs = product([*counts.values(), stacks.count])
+    configs = product([*counts.values(), stacks.total])
     several = [f"{n} of --{name.replace('_', '-')}" for name, n in everything.items() if n > 1]
     text = f"{configs:.6g} configuration{'' if configs == 1 else 's'}"
     if len(several) > 1:
@@ -107,7 +107,7 @@ def check_shapes(
             if need > have:
                 blame = "width" if max(widths) >= max(first, outputs) else option
                 raise RequestError(
-                    f"a {fan_in} x {fan_out} weight matrix needs about {memory_text(need)} of memory to work with; "
+                    f"a weight matrix of {fan_in} x {fan_out} needs about {memory_text(need)} of memory to work with; "
                     f"this machine has {memory_text(have)}",
                     blame,
                 )

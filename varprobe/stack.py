@@ -179,7 +179,7 @@ def run_cell(
             losses.gradient(program, block, carry.h, target, n, jax.random.fold_in(weight_key, program.depth + 1))
             for block, carry, n in zip(program.blocks, carries, numbers, strict=True)
         ]
-        parts = []
+        parts: list[Any] = []
         for i in reversed(range(len(program.segments))):
             gs, part = backward_segment(program, i, gs, left[i], weight_key, numbers)
             parts.insert(0, part)

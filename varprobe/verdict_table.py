@@ -34,6 +34,9 @@ LEFT_RANGE = {
 ALIKE = 0.02
 """Factors are alike where their logarithms differ by less."""
 
+SHORT = 21
+"""Letters of two names that stand in one line, as in `he_normal (+ he_uniform)`."""
+
 MOST_LINES = 40
 """A longer table is told by one line a verdict."""
 
@@ -76,7 +79,6 @@ def title_of(rows: Sequence[Row], attrs: dict[str, Any]) -> str:
         f"batch {same('batch')} of {inputs}" if same("batch") else f"data {inputs}",
         f"bias {same('bias')}" if same("bias") not in (None, "zeros") else None,
         same("loss") if same("loss") != "cotangent" else None,
-        "range of float16" if False else None,
     ]
     dtype, real = same("dtype"), attrs.get("range") == "dtype"
     parts.append(f"{dtype}{' with its own range' if real else ''}" if real or dtype != "float32" else None)
@@ -93,24 +95,26 @@ def sheet_of(rows: Sequence[Row], ends: Sequence[dict[str, float]] = (), wide: b
     names, backward = varying(rows), any(r["backward"] for r in rows)
     blocks = blocks_of(rows, names)
     headings = ("mean square per layer", "forward", *(["backward"] if backward else []), "verdict")
-    lines, several = [], []
+    lines: list[Line] = []
+    notes: list[str] = []
     if sum(map(len, blocks.values())) > MOST_LINES:
         lines = [summary_line(g, names, backward) for g in by_verdict(rows)]
-        several = [f"{len(rows)} configurations; --wide shows each, results.csv has every number."]
+        notes = [f"{len(rows)} configurations; --wide shows each, results.csv has every number."]
     else:
-        inner = "init" if "init" in names else names[-1] if len(names) == 1 else None
+        inner = ["init"] if "init" in names else names
         for heading, groups in blocks.items():
             if heading:
                 lines.append(Line((heading, *[""] * (len(headings) - 1)), "heading"))
             for group in groups:
-                label = named(group[0], [inner] if inner else names, rows)
-                label += f" (+{len(group) - 1} alike)" if len(group) > 1 else ""
+                label, others = named(group[0], inner, rows), [named(r, inner, rows) for r in group[1:]]
+                if len(others) == 1 and len(label) + len(others[0]) <= SHORT:
+                    label += f" (+ {others[0]})"
+                elif others:
+                    notes.append(f"Alike{f' ({heading})' if heading else ''}: {', '.join([label, *others])}.")
+                    label += f" (+{len(others)} alike)"
                 lines.append(line_of(("  " if heading else "") + label, group[0], backward))
-                if len(group) > 1:
-                    several.append(f"{label}: {', '.join(named(r, ['init'], rows) for r in group[1:])}")
-        lines, several = spelled_out(lines, several)
-    uncertain = [UNCERTAIN] if any(line.cells[-1].endswith("?") for line in lines) else []
-    return Sheet(headings, lines, [*several, *uncertain, *why(rows, names)])
+    notes += [UNCERTAIN] if any(line.cells[-1].endswith("?") for line in lines) else []
+    return Sheet(headings, lines, [*notes, *why(rows, names)])
 
 
 def varying(rows: Sequence[Row]) -> list[str]:
@@ -120,16 +124,17 @@ def varying(rows: Sequence[Row]) -> list[str]:
 
 def named(row: Row, names: Sequence[str], rows: Sequence[Row]) -> str:
     """A row by these coordinates: `tanh, depth 50`."""
-    return printable(", ".join(PREFIX.get(k, "") + short(k, str(row.get(k)), rows) for k in names))
+    texts = {k: short(k, str(row.get(k)), rows) for k in names}
+    return printable(", ".join(("" if t.startswith("sigma_") else PREFIX.get(k, "")) + t for k, t in texts.items()))
 
 
 def short(name: str, value: str, rows: Sequence[Row]) -> str:
     """A call form without the parameters that it shares with all others of the same name."""
-    sigma = re.fullmatch(r"variance_scaling\(scale=([^,()]+),mode=fan_in,distribution=normal\)", value)
-    if sigma:
-        return f"sigma_w2={sigma[1]}"
-    if name == "bias" and (sigma := re.fullmatch(r"normal\(var=([^,()]+)\)", value)):
-        return f"sigma_b2={sigma[1]}"
+    sigma = re.fullmatch(r"variance_scaling\(scale=([-+.e\d]+),mode=fan_in,distribution=normal\)", value)
+    if sigma and name == "init":
+        return f"sigma_w2={float(sigma[1]):.4g}"
+    if name == "bias" and (sigma := re.fullmatch(r"normal\(var=([-+.e\d]+)\)", value)):
+        return f"sigma_b2={float(sigma[1]):.4g}"
     forms = {re.fullmatch(r"(\w+)\(([^()]+)\)", str(r.get(name))) for r in rows}
     texts = {str(r.get(name)) for r in rows}
     parts = [m[2].split(",") for m in forms if m]
@@ -188,23 +193,6 @@ def severity(row: Row) -> float:
     return (0 if row["healthy"] else 10) + distance + 20 * len(row["flags"])
 
 
-def spelled_out(lines: list[Line], several: list[str]) -> tuple[list[Line], list[str]]:
-    """Where a group is two rows with short names, both stand in the line: `he_normal (+ he_uniform)`."""
-    for note in list(several):
-        label, _, others = note.partition(": ")
-        name = label.partition(" (+")[0]
-        both = f"{name} (+ {others})"
-        if label.endswith("(+1 alike)") and len(both) <= 28:
-            several.remove(note)
-            lines = [
-                Line((line.cells[0].replace(label, both), *line.cells[1:]), line.grade)
-                if line.cells[0].strip() == label
-                else line
-                for line in lines
-            ]
-    return lines, [f"Alike: {note.replace(' alike)', ')')}" for note in several]
-
-
 def line_of(label: str, row: Row, backward: bool) -> Line:
     """A row of the first screen."""
     cells = [label, factor_cell(row, "activation_factor", "forward")]
@@ -220,8 +208,18 @@ def grade(row: Row) -> str:
 
 
 def number(value: float) -> str:
-    """A factor to three digits."""
-    return f"{value:#.3g}".rstrip(".") if 0.001 <= value < 999.5 else f"{value:.3g}" if value < 1e4 else f"{value:.1e}"
+    """A factor to three digits, or to two with an exponent."""
+    return f"{value:#.3g}".rstrip(".") if 0.001 <= value < 999.5 else powered(value, 1)
+
+
+def bound(value: float) -> str:
+    """An end of an interval, to two digits."""
+    return f"{float(f'{value:.2g}'):g}" if 0.001 <= value < 10000 else powered(value, 0)
+
+
+def powered(value: float, digits: int) -> str:
+    """`7.3e-4`."""
+    return re.sub(r"e([-+])0*(\d)", r"e\1\2", f"{value:.{digits}e}").replace("e+", "e")
 
 
 def factor_cell(row: Row, name: str, word: str) -> str:
@@ -235,35 +233,32 @@ def factor_cell(row: Row, name: str, word: str) -> str:
         return number(value)
     half = (high - low) / 2
     if half > value / 2:
-        return f"{number(value)} [{low:.2g}, {high:.2g}]"
-    digits = 3 if value < 1 else 2 if value < 10 else 1 if value < 100 else 0
-    if not 0.001 <= value < 1000 or half < 0.5 * 10**-digits:
-        spread = re.sub(r"e([-+])0", r"e\1", f"{half:.0e}").replace("e+", "e")
-    else:
-        spread = f"{half:.{digits}f}".removeprefix("0")
-    return f"{number(value)} ± {spread}"
+        return f"{number(value)} [{bound(low)}, {bound(high)}]"
+    digits = len(number(value).partition(".")[2])
+    if not 0.001 <= value < 999.5 or half < 0.5 * 10**-digits:
+        return f"{number(value)} ± {powered(half, 0)}"
+    return f"{number(value)} ± {f'{half:.{digits}f}'.removeprefix('0')}"
 
 
 def verdict(row: Row, uncertain: bool = True) -> str:
     """The verdict in a few words: what is wrong with the net, then what signal and gradient do."""
     left = [f"{LEFT_RANGE[n]} at layer {layer}" for n, layer in noted(row) if n in LEFT_RANGE]
     forward, backward = row["forward"], row["backward"]
-    words = []
-    if "non_finite" in row["flags"]:
-        words = [] if left else ["not finite"]
-    elif not left or {forward, backward} <= {"stable", None}:
+    words: list[str] = []
+    if not left and "non_finite" not in row["flags"]:
         if backward is None or forward == backward:
             words = [VERBS[forward] + (" both ways" if backward and forward != "stable" else "")]
         else:
             sides = (("forward", forward), ("gradient", backward))
             words = [f"{side} {VERBS[w]}" for side, w in sides if w != "stable"]
-    if words == ["stable"] and (left or row["flags"]):
+    flags = [f.replace("non_finite", "not finite") for f in row["flags"]]
+    implied = {"dead"} if left or "symmetric" in flags else set()
+    implied |= {"not finite"} if left else set()
+    flags = [f for f in flags if f not in implied]
+    if words == ["stable"] and flags:
         words = []
-    flags = [
-        f for f in row["flags"] if f != "non_finite" and not (f == "dead" and (left or "symmetric" in row["flags"]))
-    ]
-    text = ", ".join([*left, *flags, *words])
-    return text + (" ?" if uncertain and not row["certain"] and row["seeds"] > 1 and words else "")
+    doubt = " ?" if uncertain and words and not row["certain"] and row["seeds"] > 1 else ""
+    return ", ".join([*left, *flags, *words]) + doubt
 
 
 def noted(row: Row) -> list[tuple[str, str]]:
@@ -296,10 +291,11 @@ def summary_line(group: list[Row], names: Sequence[str], backward: bool) -> Line
 
 def why(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
     """The worst rows explained, at most three and first of different kinds."""
-    bad = sorted((g[0] for g in merged(rows, names) if not g[0]["healthy"]), key=severity, reverse=True)
+    firsts = [group[0] for groups in blocks_of(rows, names).values() for group in groups]
+    bad = sorted((r for r in firsts if not r["healthy"]), key=severity, reverse=True)
     kinds: dict[str, Row] = {}
     for row in bad:
-        kinds.setdefault(verdict(row, uncertain=False), row)
+        kinds.setdefault(row["flags"][0] if row["flags"] else verdict(row, uncertain=False), row)
     first = list(kinds.values())[:EXPLAINED]
     chosen = [*first, *(r for r in bad if not any(r is f for f in first))][:EXPLAINED]
     lines = [
@@ -307,22 +303,18 @@ def why(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
         for r in chosen
     ]
     if len(bad) > EXPLAINED:
-        lines.append(f"{len(bad) - EXPLAINED} more are unhealthy; --json and vp.diagnose give the reason of each.")
+        count = sum(not r["healthy"] for r in rows)
+        lines.append(f"{count} of {len(rows)} are unhealthy; --json and vp.diagnose give the reason for each.")
     return lines
 
 
-def merged(rows: Sequence[Row], names: Sequence[str]) -> list[list[Row]]:
-    """All groups of rows that are alike."""
-    return [group for groups in blocks_of(rows, names).values() for group in groups]
-
-
 WIDE: dict[str, Callable[[Row, dict[str, float]], str]] = {
-    "gradient RMS 1": lambda row, ends: scientific(ends.get("gradient_rms_first")),
-    "gradient RMS L": lambda row, ends: scientific(ends.get("gradient_rms_last")),
-    "max signal": lambda row, ends: scientific(ends.get("largest_signal")),
-    "max gradient": lambda row, ends: scientific(ends.get("largest_gradient")),
-    "cosine L": lambda row, ends: cosine(ends.get("activation_correlation")),
-    "gradient cosine 1": lambda row, ends: cosine(ends.get("gradient_correlation")),
+    "gradient RMS layer 1": lambda row, ends: scientific(ends.get("gradient_rms_first")),
+    "gradient RMS layer L": lambda row, ends: scientific(ends.get("gradient_rms_last")),
+    "largest signal": lambda row, ends: scientific(ends.get("largest_signal")),
+    "largest gradient": lambda row, ends: scientific(ends.get("largest_gradient")),
+    "cosine layer L": lambda row, ends: cosine(ends.get("activation_correlation")),
+    "gradient cosine layer 1": lambda row, ends: cosine(ends.get("gradient_correlation")),
     "certain": lambda row, ends: "yes" if row["certain"] else "no",
     "notes": lambda row, ends: ", ".join(row["notes"]),
 }

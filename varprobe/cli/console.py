@@ -12,7 +12,7 @@ from varprobe.names import printable
 __all__ = ["TerminalProgress", "console_for"]
 
 PATIENCE = 2.0
-PIPED, LEAST, WIDE = 80, 60, 160
+PIPED, LEAST, WIDE = 80, 60, 180
 
 
 class PlainConsole(Console):
@@ -27,7 +27,7 @@ class PlainConsole(Console):
 
 
 def console_for(stream: TextIO, wide: bool = False) -> Console:
-    """A console on a stream, at least 60 columns wide, `wide` at least 160."""
+    """A console on a stream, at least 60 columns wide, `wide` at least 180."""
     found = PlainConsole(stream)
     width = max(found.width if found.is_terminal else PIPED, LEAST)
     return PlainConsole(stream, width=max(width, WIDE) if wide else width)

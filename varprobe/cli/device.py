@@ -1,5 +1,7 @@
 """What the command, and never the library, decides for the whole process: where compiled code is kept."""
 
+import os
+
 from varprobe.errors import MachineError
 
 __all__ = ["device_name", "keep_compiled_code"]
@@ -7,6 +9,7 @@ __all__ = ["device_name", "keep_compiled_code"]
 
 def keep_compiled_code() -> None:
     """Keep compiled programs in the user's cache folder, so that the next run of the same shapes does not compile."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # XLA's own log, of slow compilation; errors come as exceptions
     import jax
     from platformdirs import user_cache_path
 

@@ -31,7 +31,7 @@ class WithExamples(click.Command):
 
 
 class Command(WithExamples):
-    """A command that takes every option once, unless it is made for more, and shows the rare ones in --help-all only."""
+    """A command that takes an option once, unless it is made for more, and shows rare ones in --help-all only."""
 
     def __init__(self, *args: Any, essential: Sequence[str] = (), **attributes: Any) -> None:
         super().__init__(*args, **attributes)
@@ -46,6 +46,9 @@ class Command(WithExamples):
             if not name.startswith("--"):  # of `-depth`, click tells the `-d`
                 name = next((a for a in args if a.startswith(name)), name)
             raise click.NoSuchOption(name.partition("=")[0], ctx=ctx) from error
+        except click.BadOptionUsage as error:
+            error.ctx = ctx
+            raise
         for param, times in Counter(order).items():
             if times > 1 and not param.multiple and not getattr(param, "is_flag", False) and param.nargs == 1:
                 raise RequestError(f"given {times} times; it takes one value", param.name)
@@ -57,7 +60,8 @@ class Command(WithExamples):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The essential options, and in the full help the others."""
-        essential, rest = [], []
+        essential: list[tuple[str, str]] = []
+        rest: list[tuple[str, str]] = []
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
             if record is not None:

@@ -1,59 +1,69 @@
 """`varprobe list`: what can be named, each with a line of meaning."""
 
 import sys
+from collections.abc import Callable, Iterable
 
 import click
-from rich.table import Table
-from rich.text import Text
 
 from varprobe.cli.console import console_for
 from varprobe.cli.help import Command
+from varprobe.columns import GAP, side_by_side
 from varprobe.errors import RequestError
 from varprobe.names import lookup
 
 __all__ = ["command"]
 
+Rows = list[tuple[str, str, str]]
+OWN = "FILE.py:NAME"
+WIDEST_PARAMETERS = 19
 
-def acts() -> tuple[str, list[tuple[str, str, str]]]:
-    """(heading, rows) of activations."""
+
+def meaning(text: str, aliases: Iterable[str]) -> str:
+    """What a name means, and its other names."""
+    return text + "".join(f"; also {alias}" for alias in aliases)
+
+
+def acts() -> Rows:
+    """Activations."""
     from varprobe.activations import ACTIVATIONS
 
     rows = []
     for name, entry in ACTIVATIONS.items():
-        parameters = ", ".join(
-            f"{k}={str(v).lower() if isinstance(v, bool) else f'{v:g}'}" for k, v in entry.parameters.items()
-        )
-        rows.append((" / ".join([name, *entry.aliases]), parameters, entry.formula))
-    return "activation", [*rows, ("FILE.py:NAME, PKG.MOD:NAME", "its own", "your elementwise function")]
+        defaults = [f"{k}={str(v).lower() if isinstance(v, bool) else f'{v:g}'}" for k, v in entry.parameters.items()]
+        rows.append((name, ", ".join(defaults), meaning(entry.formula, entry.aliases)))
+    return [*rows, (OWN, "its own", "your elementwise function; also PKG.MOD:NAME")]
 
 
-def inits() -> tuple[str, list[tuple[str, str, str]]]:
-    """(heading, rows) of initializers."""
+def inits() -> Rows:
+    """Initializers."""
     from varprobe.initializers import INITIALIZERS
 
     rows = [
-        (" / ".join([name, *entry.aliases]), ", ".join(entry.parameters), entry.meaning)
+        (name, ", ".join(entry.parameters), meaning(entry.meaning, entry.aliases))
         for name, entry in INITIALIZERS.items()
     ]
-    return "initializer", [
+    return [
         *rows,
         ("any of these", "gain, shift", "gain x the matrix + shift"),
-        ("FILE.py:NAME, PKG.MOD:NAME", "its own", "your (key, shape, dtype), perhaps keyword-only layer, depth"),
+        (OWN, "its own", "your (key, shape, dtype), perhaps keyword-only layer, depth; also PKG.MOD:NAME"),
     ]
 
 
-def verdicts() -> tuple[str, list[tuple[str, str, str]]]:
-    """(heading, rows) of verdicts and thresholds."""
+def verdicts() -> Rows:
+    """Verdicts and thresholds."""
     from varprobe.verdicts import VERDICTS
 
-    rows = [
+    return [
         (name, f"{v.kind} {'' if v.threshold is None else f'{v.threshold:g}'}".strip(), v.meaning)
         for name, v in VERDICTS.items()
     ]
-    return "verdict", rows
 
 
-KINDS = {"acts": acts, "inits": inits, "verdicts": verdicts}
+KINDS: dict[str, tuple[str, str, Callable[[], Rows]]] = {
+    "acts": ("activation", "parameters", acts),
+    "inits": ("initializer", "parameters", inits),
+    "verdicts": ("verdict", "threshold", verdicts),
+}
 
 
 @click.command(cls=Command, examples=["varprobe list inits", "varprobe list acts", "varprobe list verdicts"])
@@ -61,13 +71,13 @@ KINDS = {"acts": acts, "inits": inits, "verdicts": verdicts}
 def command(kind: str) -> None:
     """List activations, initializers or verdicts, with parameters and formulas."""
     try:
-        heading, rows = lookup(KINDS, kind, "list")()
+        first, second, read = lookup(KINDS, kind, "list")
     except RequestError as error:
         raise error.at("kind") from error
-    console = console_for(sys.stdout)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for title in (heading, "threshold" if kind == "verdicts" else "parameters", "meaning"):
-        table.add_column(title, overflow="fold", max_width={"meaning": 44}.get(title, 24))
-    for row in rows:
-        table.add_row(*map(Text, row))
-    console.print(table)
+    console, rows = console_for(sys.stdout), [(first, second, "meaning"), *read()]
+    names, parameters = (max(len(row[i]) for row in rows) for i in (0, 1))
+    parameters = min(parameters, WIDEST_PARAMETERS)
+    widths = [names, parameters, console.width - names - parameters - 2 * GAP]
+    for i, row in enumerate(rows):
+        for line in side_by_side(row, widths, [""] * 3 if i else ["bold"] * 3):
+            console.print(line, soft_wrap=True)

@@ -33,7 +33,7 @@ OTHER_OPTIONS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (("--standardize",), {"is_flag": True, "help": "Scale each feature of the data to mean 0, variance 1."}),
     (("--loss",), {"metavar": "NAME", "help": "cotangent, mse or cross_entropy.  [cotangent]"}),
     (("--dtype",), {"metavar": "NAME", "help": "float32, float64, bfloat16 or float16.  [float32]"}),
-    (("--range",), {"metavar": "NAME", "help": "unbounded exponents, or the range of the dtype.  [unbounded]"}),
+    (("--range",), {"metavar": "NAME", "help": "unbounded: exponents of any size; dtype: its own range.  [unbounded]"}),
     (("--forward-only",), {"is_flag": True, "help": "No backward pass."}),
     (("--root-seed",), {"metavar": "N", "help": "Everything random follows from it.  [0]"}),
     (("--arch",), {"metavar": "NAME", "help": "plain.  [plain]"}),
@@ -77,7 +77,7 @@ def label_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def pairs_of(option: str, texts: Iterable[str], example: str, last: bool = False) -> list[tuple[str, str]]:
-    """(NAME, TEXT) of each NAME=TEXT, cut at the first `=`, or at the last one (a name may hold some in parentheses)."""
+    """(NAME, TEXT) of each NAME=TEXT, cut at the first `=`, or at the last (a name may hold some in parentheses)."""
     pairs = []
     for text in texts:
         name, _, value = text.rpartition("=") if last else text.partition("=")
@@ -93,7 +93,8 @@ def labels_of(texts: Iterable[str], known: Iterable[str]) -> dict[str, str]:
     for name, text in pairs_of("label", texts, "NAME=TEXT, such as he_normal=He", last=True):
         match = next((n for n in (name, *canonical(name)) if n in names), None)
         if match is None:
-            raise RequestError(f"nothing in this run is called {name!r}{did_you_mean(name, names)}", "label")
+            words = [n for n in names if not n.isdecimal()]
+            raise RequestError(f"nothing in this run is called {name!r}{did_you_mean(name, words)}", "label")
         labels[match] = text
     return labels
 

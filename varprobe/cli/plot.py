@@ -1,17 +1,26 @@
 """`varprobe plot`: the figure of a run, remade."""
 
+import contextlib
 import re
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from varprobe.cli.options import label_option, labels_of
+from varprobe.cli.console import TerminalProgress
+from varprobe.cli.help import Command
+from varprobe.cli.options import canonical, label_option, labels_of, pairs_of
+from varprobe.errors import RequestError
+from varprobe.names import did_you_mean, printable
 
 __all__ = ["command"]
 
-SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*x\s*(\d+(?:\.\d+)?)\s*(in|cm|mm)?", re.IGNORECASE)
+SIZE = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*x\s*(\d+(?:\.\d+)?|\.\d+)\s*(in|cm|mm)?", re.IGNORECASE | re.ASCII)
 INCHES = {"in": 1.0, "cm": 1 / 2.54, "mm": 1 / 25.4}
+QUANTITIES = ("activation", "preactivation", "gradient", "weight_gradient")
+ENDINGS = (".pdf", ".svg", ".png")
 
 
 def size_of(text: str | None) -> tuple[float, float] | None:
@@ -20,41 +29,82 @@ def size_of(text: str | None) -> tuple[float, float] | None:
         return None
     match = SIZE.fullmatch(text.strip())
     if not match:
-        raise click.BadParameter(f"{text!r} is not a size such as 3.25x2.4in (units: in, cm, mm)", param_hint="--size")
+        raise RequestError(f"{text!r} is not a size such as 3.25x2.4in (units: in, cm, mm)", "size")
     unit = INCHES[(match[3] or "in").lower()]
     width, height = float(match[1]) * unit, float(match[2]) * unit
     if not (1 <= width <= 50 and 1 <= height <= 50):
-        raise click.BadParameter(f"{text!r} is outside 1 to 50 inches", param_hint="--size")
+        raise RequestError(f"{text!r} is outside 1 to 50 inches", "size")
     return width, height
 
 
-def selection_of(pairs: tuple[str, ...]) -> dict[str, Any]:
-    """{"init": ["he_normal", "orthogonal"]} from `init=he_normal,orthogonal`."""
-    from varprobe.callform import parse_calls, split_items
+def quantities_of(texts: Sequence[str]) -> tuple[str, ...]:
+    """The quantities of `activation,gradient`, each once."""
+    names = [name.strip() for text in texts for name in text.split(",")] or ["activation", "gradient"]
+    for name in names:
+        if name not in QUANTITIES:
+            raise RequestError(f"unknown quantity {name!r}{did_you_mean(name, QUANTITIES)}", "quantity")
+    return tuple(dict.fromkeys(names))
+
+
+def file_of(save: str | None, run: str) -> Path:
+    """Where the figure goes."""
+    if save is None:
+        return Path(run).expanduser() / "variance.pdf"
+    path = Path(save).expanduser()
+    if path.suffix.lower() not in ENDINGS:
+        raise RequestError(f"{save!r} must end in one of {', '.join(ENDINGS)}", "save")
+    if path.is_dir():
+        raise RequestError(f"{save!r} is a folder, not a file", "save")
+    if not path.parent.is_dir():
+        raise RequestError(f"there is no folder {str(path.parent)!r} for {path.name!r}", "save")
+    return path
+
+
+def selected(ds: Any, texts: Sequence[str]) -> Any:
+    """The configurations that `init=he_normal,orthogonal` keeps; another way to write a name is as good."""
+    from varprobe.callform import split_items
+    from varprobe.results import select
 
     chosen: dict[str, list[str]] = {}
-    for pair in pairs:
-        name, sep, text = pair.partition("=")
-        if not sep or not text.strip():
-            raise click.BadParameter(f"{pair!r} is not NAME=VALUE, for example init=he_normal", param_hint="--select")
+    for name, text in pairs_of("select", texts, "NAME=VALUE, such as init=he_normal,orthogonal"):
+        key = name.replace("-", "_")
+        there = set(ds[key].values.astype(str)) if key in ds.coords else set()
         for item in split_items(text):
-            whole = item.strip()
-            canonical = [whole] if whole[:1].isdigit() or not whole else [str(c) for c in parse_calls(whole)]
-            chosen.setdefault(name.strip().replace("-", "_"), []).extend(canonical)
-    return chosen
+            known = [c for c in ([] if item in there else canonical(item)) if c in there]
+            chosen.setdefault(key, []).extend(known or [item])
+    for key, wanted in chosen.items():
+        for value in wanted:
+            select(ds, **{key: value})  # each must be there
+    return select(ds, **chosen)
 
 
-@click.command(context_settings={"max_content_width": 80})
+@contextlib.contextmanager
+def naming(option: str) -> Iterator[None]:
+    """Let errors name this option."""
+    try:
+        yield
+    except RequestError as error:
+        raise RequestError(error.message, option) from error
+
+
+@click.command(
+    cls=Command,
+    examples=[
+        "varprobe plot runs/relu-d50-w512-3f9a1c --select init=he_normal,glorot_normal",
+        "varprobe plot RUN --quantity gradient --size 3.25x2.4in --save fig.pdf",
+        "varprobe plot RUN --label he_normal=He --label glorot_normal=Glorot",
+    ],
+)
 @click.argument("run")
 @click.option(
     "--quantity",
     multiple=True,
-    metavar="NAME",
+    metavar="NAMES",
     help="activation, preactivation, gradient, weight_gradient; a list gives columns.  [activation,gradient]",
 )
-@click.option("--select", multiple=True, metavar="NAME=VALUE", help="Only these, e.g. init=he_normal,orthogonal.")
+@click.option("--select", multiple=True, metavar="NAME=VALUES", help="Only these, e.g. init=he_normal,orthogonal.")
 @click.option("--save", metavar="FILE", help="fig.pdf, fig.svg or fig.png.  [RUN/variance.pdf]")
-@click.option("--size", metavar="WxH", help="e.g. 3.25x2.4in, 8.5x6cm.")
+@click.option("--size", metavar="WxH", help="Width and height, e.g. 3.25x2.4in, 8.5x6cm.  [text width]")
 @click.option("--full-range", is_flag=True, help="Show every curve to its end.")
 @label_option
 def command(
@@ -66,27 +116,18 @@ def command(
     full_range: bool,
     label: tuple[str, ...],
 ) -> None:
-    r"""Draw the variance-against-depth figure of a run folder.
-
-    \b
-    Examples:
-      varprobe plot runs/relu-d50-w512-3f9a --select init=he_normal,glorot_normal
-      varprobe plot RUN --quantity gradient --size 3.25x2.4in --save fig.pdf
-      varprobe plot RUN --label he_normal=He --label glorot_normal=Glorot
-    """
-    wanted, inches, labels = selection_of(select), size_of(size), labels_of(label)
-    quantities = tuple(q.strip() for item in quantity for q in item.split(",")) or ("activation", "gradient")
-    from varprobe.errors import RequestError
-    from varprobe.plots import save_figure, variance_figure
-    from varprobe.results import select as select_configs
+    """Draw the variance-against-depth figure of a run folder, and print where it is."""
+    inches, quantities = size_of(size), quantities_of(quantity)
     from varprobe.runs import open_run
 
-    path = Path(save) if save else Path(run) / "variance.pdf"
-    ds = open_run(run)
-    try:
-        ds = select_configs(ds, **wanted)
-    except RequestError as error:
-        raise error.at("select") from error
-    figure = variance_figure(ds, quantities=quantities, size=inches, labels=labels, full_range=full_range)
+    ds = open_run(run, note=TerminalProgress(quiet=False).note)
+    path = file_of(save, run)
+    with naming("select"):
+        ds = selected(ds, select)
+    labels = labels_of(label, (str(v) for c in ds.coords.values() if c.dims == ("config",) for v in c.values))
+    from varprobe.plots import save_figure, variance_figure
+
+    with naming("quantity" if quantity else "select"):
+        figure = variance_figure(ds, quantities=quantities, size=inches, labels=labels, full_range=full_range)
     save_figure(figure, path)
-    click.echo(path)
+    print(printable(str(path)), file=sys.stdout)
