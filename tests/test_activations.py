@@ -98,7 +98,14 @@ def test_is_the_function_of_jax_nn(name: str) -> None:
 
 def test_every_elementwise_function_of_jax_nn_is_there() -> None:
     """And under its own name. Those missing map arrays to arrays of another shape or kind; log1mexp is NaN below 0."""
-    others = {"dot_product_attention", "get_scaled_dot_general_config", "glu", "initializers", "log1mexp", "log_softmax"}
+    others = {
+        "dot_product_attention",
+        "get_scaled_dot_general_config",
+        "glu",
+        "initializers",
+        "log1mexp",
+        "log_softmax",
+    }
     others |= {"logmeanexp", "logsumexp", "one_hot", "scaled_dot_general", "scaled_matmul", "softmax", "standardize"}
     public = {name for name in dir(jax.nn) if not name.startswith("_")}
     assert public - others <= ACTIVATIONS.keys() | ALIASES.keys()

@@ -152,7 +152,9 @@ def test_canonical_names(text: str, canonical: str) -> None:
     assert named(canonical).name == canonical
 
 
-@pytest.mark.parametrize("name", ["normal", "truncated_normal", "torch_default", "keras_random_uniform", "zeros", "ones"])
+@pytest.mark.parametrize(
+    "name", ["normal", "truncated_normal", "torch_default", "keras_random_uniform", "zeros", "ones"]
+)
 def test_biases(name: str) -> None:
     """A bias of shape (fan_out,) has the fans of its layer's weights: torch's is U(+-1/sqrt(fan_in))."""
     assert named(name).for_bias

@@ -299,7 +299,8 @@ USER = dict(depth=2, width=4, batch=2, seeds=2, init="he_normal")
 
 
 def test_an_edited_function_or_data_file_computes_anew_and_an_undone_edit_finds_the_old_cells(
-        tmp_path, monkeypatch, computed):
+    tmp_path, monkeypatch, computed
+):
     monkeypatch.chdir(tmp_path)
     source, data, out = Path("mine.py"), Path("rows.npy"), tmp_path / "run"
     original = "import jax.numpy as jnp\ndef wave(x):\n    return jnp.sin(x)\n"
@@ -369,21 +370,39 @@ def test_cells_are_named_by_what_decides_their_numbers():
 
     base = names()
     assert base == names() and base < names(seeds=3)
-    other = [{"root_seed": 1}, {"loss": "mse"}, {"dtype": "float64"}, {"range": "dtype"}, {"bias": "ones"},
-             {"batch": 3}, {"width": 5}, {"depth": 3}, {"input_width": 3}, {"init_first": "zeros"},
-             {"init_last": "zeros"}, {"data": "uniform"}, {"data": np.eye(4)}, {"data": np.eye(4)[::-1]},
-             {"forward_only": True},
-             {"act": "leaky_relu(0.2)"}, {"init": "he_uniform"}, {"init": "he_normal,he_uniform"}]
+    other = [
+        {"root_seed": 1},
+        {"loss": "mse"},
+        {"dtype": "float64"},
+        {"range": "dtype"},
+        {"bias": "ones"},
+        {"batch": 3},
+        {"width": 5},
+        {"depth": 3},
+        {"input_width": 3},
+        {"init_first": "zeros"},
+        {"init_last": "zeros"},
+        {"data": "uniform"},
+        {"data": np.eye(4)},
+        {"data": np.eye(4)[::-1]},
+        {"forward_only": True},
+        {"act": "leaky_relu(0.2)"},
+        {"init": "he_uniform"},
+        {"init": "he_normal,he_uniform"},
+    ]
     every = [base, *(names(**change) for change in other)]
     assert len(set().union(*every)) == sum(map(len, every)) == 2 * len(every)
 
 
-@pytest.mark.parametrize("change, words", [
-    ({"depth": 6}, "depth is 5 there and 6 here"),
-    ({"act": "tanh,relu"}, "act is relu there and tanh, relu here"),
-    ({"root_seed": 1}, "root_seed is 0 there and 1 here"),
-    ({"forward_only": True}, "forward_only is False there and True here"),
-])
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"depth": 6}, "depth is 5 there and 6 here"),
+        ({"act": "tanh,relu"}, "act is relu there and tanh, relu here"),
+        ({"root_seed": 1}, "root_seed is 0 there and 1 here"),
+        ({"forward_only": True}, "forward_only is False there and True here"),
+    ],
+)
 def test_a_folder_of_another_run_is_refused(folder, change, words):
     before = files_of(folder)
     with pytest.raises(RequestError, match=words) as caught:
@@ -399,9 +418,16 @@ def test_what_is_not_a_run_folder_is_refused_and_left_alone(tmp_path):
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "spec.json").write_text('{"openapi": "3.1"}')
     before = files_of(tmp_path)
-    for out, words in [(file, "is a file"), (file / "run", "is a file"), (tmp_path / "busy", "holds files and no run"),
-                       (tmp_path / "foreign", "not a run that varprobe wrote"), ("", "cannot be used"),
-                       ("a\0b", "cannot be used"), (3, "cannot be used"), (tmp_path / ("x" * 300), "cannot be used")]:
+    for out, words in [
+        (file, "is a file"),
+        (file / "run", "is a file"),
+        (tmp_path / "busy", "holds files and no run"),
+        (tmp_path / "foreign", "not a run that varprobe wrote"),
+        ("", "cannot be used"),
+        ("a\0b", "cannot be used"),
+        (3, "cannot be used"),
+        (tmp_path / ("x" * 300), "cannot be used"),
+    ]:
         with pytest.raises(RequestError, match=words) as caught:
             sweep(**TINY, out=out)
         assert caught.value.option == "out" and "\n" not in str(caught.value)
@@ -427,6 +453,7 @@ def test_a_request_that_proves_wrong_while_it_runs_leaves_nothing(tmp_path, monk
 
 def failing(monkeypatch, number, when=lambda path: True):
     """Let every write to a path that `when` accepts fail with an errno."""
+
     def fail(path, fill):
         if when(path):
             raise OSError(number, os.strerror(number), str(path))
@@ -436,8 +463,9 @@ def failing(monkeypatch, number, when=lambda path: True):
         monkeypatch.setattr(importlib.import_module(f"varprobe.{name}"), "put", fail)
 
 
-@pytest.mark.parametrize("number, error", [(errno.EROFS, RequestError), (errno.EACCES, RequestError),
-                                           (errno.ENOSPC, MachineError)])
+@pytest.mark.parametrize(
+    "number, error", [(errno.EROFS, RequestError), (errno.EACCES, RequestError), (errno.ENOSPC, MachineError)]
+)
 def test_an_unwritable_folder_is_met_before_anything_is_computed(tmp_path, monkeypatch, computed, number, error):
     failing(monkeypatch, number)
     with pytest.raises(error, match=f"cannot write to .*: {os.strerror(number)}"):
@@ -448,7 +476,8 @@ def test_an_unwritable_folder_is_met_before_anything_is_computed(tmp_path, monke
 @pytest.mark.parametrize("name", ["results.nc", "results.csv", ".npz"])
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
 def test_a_disk_that_fails_later_is_named_in_one_line_and_finished_cells_are_kept(
-        tmp_path, monkeypatch, computed, name, number):
+    tmp_path, monkeypatch, computed, name, number
+):
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
         failing(patch, number, lambda path: path.name.endswith(name) and (name != ".npz" or len(computed) == 3))
@@ -531,9 +560,13 @@ def test_open_run_says_what_it_was_given_instead_of_a_run(tmp_path, monkeypatch,
     monkeypatch.chdir(tmp_path)
     sweep(**TINY, out="runs/relu-first")
     Path("runs/empty").mkdir()
-    for path, words in [("runs/relu-frist", "there is no run 'runs/relu-frist'; did you mean 'runs/relu-first'"),
-                        ("runs/empty", "no spec.json in 'runs/empty'"), ("nowhere/at/all", "there is no run"),
-                        ("runs/relu-first/results.nc", "did you mean its folder 'runs/relu-first'"), ("", "cannot be")]:
+    for path, words in [
+        ("runs/relu-frist", "there is no run 'runs/relu-frist'; did you mean 'runs/relu-first'"),
+        ("runs/empty", "no spec.json in 'runs/empty'"),
+        ("nowhere/at/all", "there is no run"),
+        ("runs/relu-first/results.nc", "did you mean its folder 'runs/relu-first'"),
+        ("", "cannot be"),
+    ]:
         with pytest.raises(RequestError, match=words) as caught:
             open_run(path)
         assert caught.value.option == "run"
@@ -604,13 +637,15 @@ SAFE = set(string.ascii_letters + string.digits + "-_.")
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.text(), st.lists(st.integers(1, 10**9), min_size=1, max_size=3), st.lists(st.integers(1, 10**7), min_size=1),
-       st.text("0123456789-", min_size=1))
+@given(
+    st.text(),
+    st.lists(st.integers(1, 10**9), min_size=1, max_size=3),
+    st.lists(st.integers(1, 10**7), min_size=1),
+    st.text("0123456789-", min_size=1),
+)
 def test_any_label_gives_a_safe_folder(label, widths, depths, profile):
     for values in (widths, [profile], [*widths, profile]):
         path = default_folder(Asked(act=[label], width=values, depth=depths))
         runs, name = path.parts
         assert runs == "runs" and set(name) <= SAFE and name[0] not in "-." and len(str(path)) <= 70
         assert PureWindowsPath(path).name == name
-
-

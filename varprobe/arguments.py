@@ -106,7 +106,10 @@ def resolved(option: str, wanted: list[Any], resolve: Callable[..., Any]) -> lis
         if isinstance(item, Call) and looks_like_code(item.name):
             raise RequestError(f"{item.name!r} is not of the form FILE.py:NAME or PKG.MOD:NAME", option)
         label, item = item if isinstance(item, tuple) else (None, item)
-        one = named(option, partial(resolve, item, label=label))
+        try:
+            one = named(option, partial(resolve, item, label=label))
+        except SystemExit as error:
+            raise RequestError(f"{item} ends the program when it is called (SystemExit)", option) from error
         other = found.setdefault(one.name, one)
         if other != one and (one.digest is None or one.digest != other.digest):
             raise RequestError(f'two different functions are called {one.name!r}; label them, as {{"Ours": f}}', option)

@@ -151,11 +151,11 @@ def read_request(
         raise RequestError(
             f"{given} does not fit {source.description}, whose samples have {source.width} values", "input_width"
         )
+    check_range(source, dtype)
     if source.rows is not None and max(batches) > len(source.rows):
         raise RequestError(
-            f"{max(batches)} samples asked for, {source.description} has {len(source.rows)} rows", "batch"
+            f"{max(batches)} samples are more than the {len(source.rows)} rows of {source.description}", "batch"
         )
-    check_range(source, dtype)
     outputs = outputs_of(source, loss)
     shapes = stacks.expanded()
     check_shapes(shapes, source.width or given, outputs, batches, dtype)

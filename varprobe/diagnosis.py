@@ -112,10 +112,14 @@ def factor_fields(found: Rate | None) -> tuple[float | None, list[float | None]]
 
 def word(found: Rate, log10_ms: Float[np.ndarray, "seeds layers"]) -> str:
     """The word for the seed-mean RMS ratio between layers 1 and L, near end first."""
-    mild, severe = math.log10(threshold("stable")), math.log10(threshold("vanishing"))
-    ratio = found.ratio
-    if math.isnan(ratio):  # zero from end to end, or out of range
+    if math.isnan(found.ratio):  # zero from end to end, or out of range
         return "vanishing" if np.isneginf(log10_ms).any() and not np.isnan(log10_ms).any() else "exploding"
+    return word_of_ratio(found.ratio)
+
+
+def word_of_ratio(ratio: float) -> str:
+    """The word for log10 of an RMS ratio."""
+    mild, severe = math.log10(threshold("stable")), math.log10(threshold("vanishing"))
     if abs(ratio) <= mild:
         return "stable"
     if ratio < 0:
@@ -124,13 +128,12 @@ def word(found: Rate, log10_ms: Float[np.ndarray, "seeds layers"]) -> str:
 
 
 def certain(found: Rate, log10_ms: Float[np.ndarray, "seeds layers"]) -> bool:
-    """Whether the ratio's interval lies on one side of every threshold; where it is not finite, whether seeds agree."""
+    """Whether both ends of the ratio's interval have one word; where it is not finite, whether all seeds have."""
     if not math.isfinite(found.ratio):
         return len({word(rate(seed[None]), seed[None]) for seed in log10_ms}) == 1
     if not (math.isfinite(found.ratio_low) and math.isfinite(found.ratio_high)):
         return False
-    mild, severe = math.log10(threshold("stable")), math.log10(threshold("vanishing"))
-    return not any(found.ratio_low <= edge <= found.ratio_high for edge in (-severe, -mild, mild, severe))
+    return word_of_ratio(found.ratio_low) == word_of_ratio(found.ratio_high)
 
 
 def ends_of(net: Measured) -> dict[str, float]:

@@ -1,24 +1,17 @@
 """Why a net is judged as it is, and what to change: a sentence each."""
 
 import math
-import re
 
 import numpy as np
 
 from varprobe.nets import Measured
+from varprobe.numerals import rounded
 from varprobe.rates import Rate
 
-__all__ = ["advice_of", "reason_of", "rounded"]
+__all__ = ["advice_of", "reason_of"]
 
 ALIKE = 0.1
 """Rates are one where their logarithms differ by less than this share."""
-
-
-def rounded(value: float) -> str:
-    """Three digits, with an exponent below 0.001 and from a million on: 0.498, 85.3, 4370, 2.43e-4."""
-    if 0.001 <= value < 1e6:
-        return f"{float(f'{value:.3g}'):.6g}"
-    return re.sub(r"e([-+])0*(\d)", r"e\1\2", f"{value:.2e}").replace("e+", "e")
 
 
 def times(ratio: float) -> str:
@@ -44,9 +37,7 @@ def reason_of(forward: Rate, backward: Rate | None, words: tuple[str, str | None
     rates = {"signal": forward} | ({"gradient": backward} if backward else {})
     changed = {name: r for (name, r), word in zip(rates.items(), words, strict=False) if word != "stable"}
     if not changed:
-        return (
-            f"{' and '.join(rates).capitalize()} keep{'' if backward else 's'} {'their' if backward else 'its'} scale."
-        )
+        return "Signal and gradient keep their scale." if backward else "The signal keeps its scale."
     if not all(map(finite, changed.values())):
         parts = [lost(name, r, net) for name, r in changed.items()]
         return f"{' and '.join(parts)}.".replace("the", "The", 1)
@@ -92,7 +83,7 @@ def advice_of(flags: list[str], notes: list[str], forward: Rate, backward: Rate 
     if "non_finite" in flags:
         return None
     if "mean_dominated" in noted:
-        return "Give the weights mean zero."
+        return f"Give the weights{'' if net.coordinates['bias'] == 'zeros' else ' and biases'} mean zero."
     rates = [r for r in (forward, backward) if r is not None]
     if not all(map(finite, rates)):
         return None

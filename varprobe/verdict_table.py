@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from varprobe.names import printable
+from varprobe.numerals import bound, cosine, number, powered, scientific
 
 __all__ = ["Line", "Sheet", "sheet_of", "title_of"]
 
@@ -207,21 +208,6 @@ def grade(row: Row) -> str:
     )
 
 
-def number(value: float) -> str:
-    """A factor to three digits, or to two with an exponent."""
-    return f"{value:#.3g}".rstrip(".") if 0.001 <= value < 999.5 else powered(value, 1)
-
-
-def bound(value: float) -> str:
-    """An end of an interval, to two digits."""
-    return f"{float(f'{value:.2g}'):g}" if 0.001 <= value < 10000 else powered(value, 0)
-
-
-def powered(value: float, digits: int) -> str:
-    """`7.3e-4`."""
-    return re.sub(r"e([-+])0*(\d)", r"e\1\2", f"{value:.{digits}e}").replace("e+", "e")
-
-
 def factor_cell(row: Row, name: str, word: str) -> str:
     """`0.498 ± .003`, or the ends of an interval that is wide."""
     value, (low, high) = row[name], row[f"{name}_ci95"]
@@ -331,21 +317,3 @@ def wide_sheet(rows: Sequence[Row], ends: Sequence[dict[str, float]]) -> Sheet:
         lines.append(Line((*line.cells, *(cell(row, beside) for cell in WIDE.values())), line.grade))
     uncertain = [UNCERTAIN] if any("?" in cell for line in lines for cell in line.cells) else []
     return Sheet(headings, lines, [*uncertain, *why(rows, names)])
-
-
-def scientific(log10: float | None) -> str:
-    """A number from its log10, which may be far outside float64: `3.2e-80`."""
-    if log10 is None or math.isnan(log10):
-        return "-"
-    if math.isinf(log10):
-        return "0" if log10 < 0 else "inf"
-    if -3 <= log10 < 4:
-        return f"{10**log10:.3g}"
-    exponent = math.floor(log10)
-    mantissa = f"{10 ** (log10 - exponent):.1f}"
-    return f"1.0e{exponent + 1}" if mantissa == "10.0" else f"{mantissa}e{exponent}"
-
-
-def cosine(value: float | None) -> str:
-    """A mean cosine to three decimals."""
-    return "-" if value is None or math.isnan(value) else f"{value:.3f}"

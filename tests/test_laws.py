@@ -1,0 +1,99 @@
+"""Known laws of signal propagation, with tolerances from the finite-width law."""
+
+import numpy as np
+import pytest
+
+import varprobe as vp
+from varprobe.diagnosis import diagnose
+
+RELU_LAW = {16: (-0.17639732440705033, 0.419593394106779), 256: (-0.009828659363802311, 0.019818708909798564)}
+"""Width -> drift and variance of ln ||h_l||^2/||h_{l-1}||^2 of a He ReLU layer for one input: exact moments of
+(2/n) chi^2_K, K ~ Binomial(n, 1/2) (Hanin & Nica 2020, arXiv 1812.05994)."""
+
+LINEAR_LAW = {16: (-0.06380006372422597, 0.13313701469403144), 256: (-0.003911336231977813, 0.007843097050014616)}
+"""The same of a linear layer with variance 1/n: chi^2_n / n, psi(n/2) + ln(2/n) and psi'(n/2)."""
+
+
+@pytest.mark.parametrize(
+    ("act", "scale", "law"), [("relu", 2, RELU_LAW), ("identity", 1, LINEAR_LAW)], ids=["relu", "identity"]
+)
+@pytest.mark.parametrize("width", [16, 256])
+def test_one_input_follows_the_exact_finite_width_law(act, scale, law, width):
+    seeds, depth = (400, 4) if width == 16 else (60, 20)
+    init = f"variance_scaling(scale={scale},mode=fan_in,distribution=normal)"
+    ds = vp.sweep(act=act, init=init, depth=depth, width=width, batch=1, seeds=seeds, forward_only=True)
+    steps = np.diff(ds["activation_log10_ms"].values[0], axis=1).ravel() * np.log(10)
+    drift, variance = law[width]
+    assert abs(steps.mean() - drift) < 4 * np.sqrt(variance / steps.size)
+    # the variance of a sample variance is (kurtosis - 1) s^4 / n, kurtosis below 6 for these skewed logs
+    assert abs(steps.var() / variance - 1) < 4 * np.sqrt(5 / steps.size)
+    if width == 16:  # narrow enough for a law without the drift to be seen as wrong
+        assert abs(steps.mean()) > 4 * np.sqrt(variance / steps.size)
+
+
+@pytest.mark.parametrize("depth", [10, 100])
+@pytest.mark.parametrize("batch", [16, 256])
+def test_he_relu_is_healthy(depth, batch):
+    row = diagnose(vp.sweep(init="he_normal", depth=depth, batch=batch, seeds=3)).rows[0]
+    assert row["healthy"] and row["forward"] == "stable" and row["backward"] == "stable"
+    # drift at most -5/(2n) a layer, sd of a slope's mean below sqrt(5/n / (depth * seeds)) (one input's variance)
+    limit = (5 / 1024 + 4 * np.sqrt(5 / 512 / (depth * 3))) / np.log(10)
+    assert abs(np.log10(row["activation_factor"])) < limit
+    assert abs(np.log10(row["gradient_factor"])) < limit
+
+
+@pytest.mark.parametrize(
+    ("init", "factor"),
+    [("glorot_normal", 1 / 2), ("normal(std=0.01)", 0.0256), ("uniform(limit=1)", 512 / 6), ("torch_default", 1 / 6)],
+)
+def test_relu_factors_of_common_initializers(init, factor):
+    ds = vp.sweep(init=init, seeds=3, batch=16, depth=50)
+    row = diagnose(ds).rows[0]
+    limit = (5 / 1024 + 4 * np.sqrt(5 / 512 / 150)) / np.log(10)
+    assert abs(np.log10(row["activation_factor"] / factor)) < limit
+    assert abs(np.log10(row["gradient_factor"] / factor)) < limit
+    end = float(ds["activation_log10_ms"].mean("seed")[0, 50])
+    assert abs(end - 50 * np.log10(factor)) < 50 * limit
+
+
+def test_orthogonal_linear_stacks_keep_every_value():
+    ds = vp.sweep(act="identity", init="orthogonal,lecun_normal", depth=40, width=100, batch=4, seeds=2)
+    log_ms = ds["activation_log10_ms"].values
+    np.testing.assert_allclose(log_ms[0], log_ms[0, :, :1] * np.ones(41), atol=1e-5)
+    gradient = ds["gradient_log10_ms"].values[0, :, 1:]
+    np.testing.assert_allclose(gradient, gradient[:, -1:] * np.ones(40), atol=1e-5)
+    assert np.abs(log_ms[1] - log_ms[1, :, :1]).max() > 1e-3  # Gaussian weights do not
+
+
+def test_torch_default_shrinks_linear_nets_by_a_third_per_layer():
+    row = diagnose(vp.sweep(act="identity", init="torch_default", depth=30, width=256, batch=16, seeds=4)).rows[0]
+    limit = (1 / 256 + 4 * np.sqrt(2 / 256 / 120)) / np.log(10)
+    assert abs(np.log10(row["activation_factor"] * 3)) < limit
+    assert abs(np.log10(row["gradient_factor"] * 3)) < limit
+
+
+GLOROT_TANH = {
+    "uniform(limit=1/sqrt(fan_in))": (
+        [0.2118752042557172, 0.062250556744001664, 0.0199361620655365, 0.006558688844409323, 0.0021767291600902445],
+        [0.22236937094830211, 0.295186995579772, 0.3204204075718993, 0.3290031572383028],
+    ),
+    "glorot_uniform": (
+        [0.39429449039784087, 0.23645041049929577, 0.16665635380193866, 0.12790473529941487, 0.10344060805238567],
+        [0.4644029024482692, 0.6365445624738777, 0.7267286831303131, 0.7818194467406929],
+    ),
+}
+"""Mean square of tanh activations at layers 1 to 5 and ratios of the gradient's mean square at successive layers, by
+mean-field theory, for the standard and the normalized initialization of Glorot & Bengio (2010)."""
+
+
+@pytest.mark.parametrize("init", GLOROT_TANH)
+def test_glorot_and_bengio_tanh_tables(init):
+    width, seeds = 512, 6
+    ds = vp.sweep(act="tanh", init=init, depth=5, width=width, batch=64, seeds=seeds)
+    squares, ratios = GLOROT_TANH[init]
+    measured = ds["activation_log10_ms"].values[0, :, 1:].mean(0)
+    # one input's variance 2/n a layer, added over layers, is more than a batch's
+    limit = 4 * np.sqrt(2 / width * np.arange(1, 6) / seeds) / np.log(10)
+    assert (np.abs(measured - np.log10(squares)) < limit).all()
+    gradient = ds["gradient_log10_ms"].values[0, :, 1:].mean(0)
+    assert (np.abs(gradient[:-1] - gradient[1:] - np.log10(ratios)) < limit[0] * 2).all()
