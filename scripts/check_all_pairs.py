@@ -74,8 +74,6 @@ def brute_force(config: Mapping[str, Any], seed: int = 0) -> Layers:
         zeros = [jnp.zeros((len(net.x), p["b"].shape[0])) for p in hidden]
         (gradient, weight_gradient), seen = jax.grad(value, (0, 1), has_aux=True)(zeros, [p["w"] for p in hidden])
         slope = [jax.vjp(act, z)[1](jnp.ones_like(z))[0] for z, _ in seen]
-        output = seen[-1][1] if loss == "cotangent" else net.apply(net.params, net.x)
-        np.testing.assert_allclose(net.apply(net.params, net.x), output, rtol=1e-12)
         x = np.asarray(net.x)
     h = [x, *(np.asarray(h) for _, h in seen)]
     z = [np.asarray(z) for z, _ in seen]

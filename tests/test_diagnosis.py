@@ -11,6 +11,7 @@ from scipy import stats
 import varprobe as vp
 from varprobe.rates import interval, rate, slopes
 from varprobe.results import variable_names
+from varprobe.sweep import sweep
 from varprobe.verdicts import VERDICTS, threshold
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -426,7 +427,7 @@ TINY = dict(depth=6, width=16, batch=8, seeds=2)
 
 @pytest.fixture(scope="module")
 def equal_weights():
-    return vp.diagnose(vp.sweep(**TINY, act="relu", init="zeros,ones,constant(0.1),he_normal"))
+    return vp.diagnose(sweep(**TINY, act="relu", init="zeros,ones,constant(0.1),he_normal"))
 
 
 def test_equal_weights_are_symmetric_and_not_merely_vanishing(equal_weights):
@@ -442,7 +443,7 @@ def test_equal_weights_are_symmetric_and_not_merely_vanishing(equal_weights):
 
 
 def test_large_weights_saturate():
-    rows = vp.diagnose(vp.sweep(**TINY, act="sigmoid,tanh", init="normal(std=30),glorot_normal", forward_only=True))
+    rows = vp.diagnose(sweep(**TINY, act="sigmoid,tanh", init="normal(std=30),glorot_normal", forward_only=True))
     assert [(r["act"], r["init"], r["flags"]) for r in rows] == [
         ("sigmoid", "normal(std=30)", ["saturated"]),
         ("sigmoid", "glorot_normal", []),
@@ -452,7 +453,7 @@ def test_large_weights_saturate():
 
 
 def test_relu_squared_leaves_every_range():
-    (row,) = vp.diagnose(vp.sweep(**TINY | {"depth": 12}, act="relu_squared", init="normal(std=10)"))
+    (row,) = vp.diagnose(sweep(**TINY | {"depth": 12}, act="relu_squared", init="normal(std=10)"))
     assert row["flags"] == ["non_finite"]
     assert row["reason"].split(" at layer ")[0] == "The activation overflows"
     assert not row["healthy"] and row["activation_factor"] is None
@@ -460,7 +461,7 @@ def test_relu_squared_leaves_every_range():
 
 def test_float16_with_its_own_range():
     inits = "normal(std=20),normal(std=0.001),zeros,he_normal"
-    rows = vp.diagnose(vp.sweep(**TINY, init=inits, dtype="float16", range="dtype"))
+    rows = vp.diagnose(sweep(**TINY, init=inits, dtype="float16", range="dtype"))
     up, down, zeros, he = rows
     assert up["flags"] == ["non_finite"] and [n.split("(")[0] for n in up["notes"]][-1] == "overflows"
     assert [n.split("(")[0] for n in down["notes"]][-1] == "underflows" and down["forward"] == "vanishing"

@@ -1,7 +1,7 @@
 """What was asked for, checked: the grid of configurations and the setting that they share."""
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -125,16 +125,15 @@ def read_request(
         raise RequestError(f"{sigma_w2!r} sets the initializer, as --init does; give one of the two", "sigma_w2")
     if sigma_b2 is not None and bias != "zeros":
         raise RequestError(f"{sigma_b2!r} sets the bias, as --bias does; give one of the two", "sigma_b2")
-    weights = {"init": list(STANDARD) if init is None else init}
+    wanted = {"act": listed("act", act)}
     if sigma_w2 is not None:
-        fixed = (("mode", Expression("fan_in")), ("distribution", "normal"))
-        scales = numbers("sigma_w2", sigma_w2, 0, integer=False)
-        weights = {"sigma_w2": [Call("variance_scaling", (("scale", constant(v)), *fixed)) for v in scales]}
-    biased = {"bias": bias}
+        wanted["sigma_w2"] = numbers("sigma_w2", sigma_w2, 0, integer=False)
+    else:
+        wanted["init"] = listed("init", list(STANDARD) if init is None else init)
     if sigma_b2 is not None:
-        variances = numbers("sigma_b2", sigma_b2, 0, integer=False)
-        biased = {"sigma_b2": [Call("normal", (("var", constant(v)),)) for v in variances]}
-    wanted = {name: listed(name, v) for name, v in ({"act": act} | weights | biased).items()}
+        wanted["sigma_b2"] = numbers("sigma_b2", sigma_b2, 0, integer=False)
+    else:
+        wanted["bias"] = listed("bias", bias)
     edges = {"init_first": init_first, "init_last": init_last}
     wanted |= {name: listed(name, value) for name, value in edges.items() if value is not None}
     stacks = read_stacks(depth, width)
@@ -159,7 +158,8 @@ def read_request(
     outputs = outputs_of(source, loss)
     shapes = stacks.expanded()
     check_shapes(shapes, source.width or given, outputs, batches, dtype)
-    (weight_option, bias_option), kinds = (*weights, *biased), {"act": resolve_activation}
+    _, weight_option, bias_option, *_ = wanted
+    kinds: dict[str, Callable[..., Any]] = {"act": resolve_activation, "sigma_w2": of_sigma_w2, "sigma_b2": of_sigma_b2}
     found = {name: resolved(name, v, kinds.get(name, resolve_initializer)) for name, v in wanted.items()}
     acts, inits, biases = found["act"], found[weight_option], found[bias_option]
     firsts, lasts = found.get("init_first", [None]), found.get("init_last", [None])
@@ -216,9 +216,15 @@ def place_of(widths: tuple[int, ...], layer: int, outputs: int = 0) -> Place:
     return Place(widths[layer - 1], widths[layer] if layer <= depth else outputs, max(widths[1:]), depth, layer)
 
 
-def constant(value: float) -> Expression:
-    """A number as a parameter of the call form."""
-    return Expression(number_text(value))
+def of_sigma_w2(value: float, label: None = None) -> Initializer:
+    """Normal weights with fan_in * Var W = value."""
+    fixed = (("mode", Expression("fan_in")), ("distribution", "normal"))
+    return resolve_initializer(Call("variance_scaling", (("scale", Expression(number_text(value))), *fixed)))
+
+
+def of_sigma_b2(value: float, label: None = None) -> Initializer:
+    """Normal biases with Var b = value."""
+    return resolve_initializer(Call("normal", (("var", Expression(number_text(value))),)))
 
 
 def check_range(source: Source, dtype: str) -> None:

@@ -19,23 +19,24 @@ COLORS = {"stable": "#0072b2", "mild": "#8a6d00", "severe": "#c00000", "heading"
 LEAST = 18
 """Columns that the names of rows always have."""
 
+SENTENCE = 16
+"""Columns that verdicts and notes always have."""
+
 VERDICT = "verdict"
 
 
 def widths_of(sheet: Sheet, total: int) -> list[int]:
-    """Width of each column: what its cells need, until the first and the verdict have to fold."""
+    """Width of each column: what its cells need, until headings fold, then the first column and those with sentences."""
     columns = list(zip(sheet.headings, *(line.cells for line in sheet.lines if line.grade != "heading"), strict=True))
     need = [max(map(len, column)) for column in columns]
-    at = sheet.headings.index(VERDICT)
-    flexible = {0: LEAST, at: 16, len(need) - 1: 16}
-    over = sum(need) + GAP * (len(need) - 1) - total
-    for i in sorted(flexible, key=lambda i: -need[i]):
-        cut = min(max(over, 0), max(need[i] - max(flexible[i], longest_word(columns[i]) if i else 0), 0))
-        need[i], over = need[i] - cut, over - cut
-    for i in sorted(range(len(need)), key=lambda i: -need[i]):  # headings of numbers fold as well
-        cells = max((len(cell) for cell in columns[i][1:]), default=0)
-        cut = min(max(over, 0), max(need[i] - max(cells, longest_word(columns[i][:1])), 0))
-        need[i], over = need[i] - cut, over - cut
+    headings = [max([longest_word(column[:1]), *map(len, column[1:])]) for column in columns]
+    verdict = sheet.headings.index(VERDICT)
+    folded = {0: LEAST} | {i: max(SENTENCE, longest_word(columns[i])) for i in (verdict, len(need) - 1)}
+    for least in (headings, [folded.get(i, width) for i, width in enumerate(headings)]):
+        over = sum(need) + GAP * (len(need) - 1) - total
+        for i in sorted(range(len(need)), key=lambda i: -need[i]):
+            cut = min(max(over, 0), max(need[i] - least[i], 0))
+            need[i], over = need[i] - cut, over - cut
     return need
 
 
