@@ -14,7 +14,7 @@ from varprobe.errors import RequestError
 
 pytestmark = pytest.mark.filterwarnings("error")
 
-sweep_module = importlib.import_module("varprobe.sweep")
+sweep_module = importlib.import_module("varprobe.sweeping")
 
 CODE = """
 import jax, jax.numpy as jnp, numpy as np

@@ -32,7 +32,7 @@ from varprobe.verdicts import VERDICTS
 
 pytestmark = pytest.mark.filterwarnings("error")
 
-sweep_module = importlib.import_module("varprobe.sweep")
+sweep_module = importlib.import_module("varprobe.sweeping")
 cells_module = importlib.import_module("varprobe.cells")
 NAMES = [name for commands in COMMANDS.values() for name in commands]
 TINY = "sweep --depth 4 --width 16 --seeds 2 --batch 4 --init he_normal,normal(std=0.01) --no-compile-cache".split()

@@ -11,7 +11,7 @@ from scipy import stats
 import varprobe as vp
 from varprobe.rates import interval, rate, slopes
 from varprobe.results import variable_names
-from varprobe.sweep import sweep
+from varprobe.sweeping import sweep
 from varprobe.verdicts import VERDICTS, threshold
 
 pytestmark = pytest.mark.filterwarnings("error")

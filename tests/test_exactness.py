@@ -23,7 +23,7 @@ import varprobe as vp
 from varprobe import cells, engine, sweep
 from varprobe.activations import Activation, Behavior, behavior
 from varprobe.configs import Request, read_request
-from varprobe.sweep import run
+from varprobe.sweeping import run
 
 SCALES = [f"normal(std={s})" for s in (0.3, 0.05, 0.1, 0.15, 0.2, 0.25, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8)]
 COMPANY = {
@@ -171,7 +171,7 @@ def test_homogeneity_as_full_computation(
     for name in short.data_vars:
         np.testing.assert_allclose(short[name], full[name], rtol=0, atol=tolerance, err_msg=str(name))
     slope = short.activation_log10_ms.isel(layer=12) - short.activation_log10_ms.isel(layer=1)
-    assert slope.max() - slope.min() > 5  # the nets that share a computation are not alike
+    assert slope.max() - slope.min() > 3  # the nets that share a computation are not alike
 
 
 # Exponents without end, against NumPy in float64 with exponents that are Python integers

@@ -19,7 +19,7 @@ import varprobe as vp
 from varprobe.activations import ACTIVATIONS
 from varprobe.configs import read_request
 from varprobe.initializers import INITIALIZERS
-from varprobe.sweep import run
+from varprobe.sweeping import run
 
 EVERY_ACT = list(ACTIVATIONS)
 WITH_PARAMETERS = {

@@ -26,7 +26,7 @@ from varprobe.results import dataset, variable_names
 from varprobe.runs import default_folder, open_run
 from varprobe.storage import put
 
-module = importlib.import_module("varprobe.sweep")  # the package's attribute of this name is the function
+module = importlib.import_module("varprobe.sweeping")  # the package's attribute of this name is the function
 sweep = module.sweep
 
 TINY = dict(depth=5, width=16, batch=8, seeds=4, act="relu", init="he_normal,glorot_normal")

@@ -16,12 +16,12 @@ __version__ = version("varprobe")
 HOMES = {
     "MachineError": "varprobe.errors",
     "RequestError": "varprobe.errors",
-    "build": "varprobe.build",
+    "build": "varprobe.building",
     "diagnose": "varprobe.diagnosis",
     "open_run": "varprobe.runs",
     "plot_variance": "varprobe.plots",
     "select": "varprobe.results",
-    "sweep": "varprobe.sweep",
+    "sweep": "varprobe.sweeping",
 }
 
 __all__ = [
@@ -36,20 +36,20 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from varprobe.build import build
+    from varprobe.building import build
     from varprobe.diagnosis import diagnose
     from varprobe.errors import MachineError, RequestError
     from varprobe.plots import plot_variance
     from varprobe.results import select
     from varprobe.runs import open_run
-    from varprobe.sweep import sweep
+    from varprobe.sweeping import sweep
 
 
 def __getattr__(name: str) -> Any:
     if name not in HOMES:
         raise AttributeError(f"module 'varprobe' has no attribute {name!r}")
     value = getattr(import_module(HOMES[name]), name)
-    globals()[name] = value  # also in place of the submodule of the same name (build, sweep)
+    globals()[name] = value
     return value
 
 

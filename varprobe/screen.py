@@ -26,7 +26,7 @@ VERDICT = "verdict"
 
 
 def widths_of(sheet: Sheet, total: int) -> list[int]:
-    """Width of each column: what its cells need, until headings fold, then the first column and those with sentences."""
+    """Width of each column: what its cells need, until headings fold, then the first column and those with words."""
     columns = list(zip(sheet.headings, *(line.cells for line in sheet.lines if line.grade != "heading"), strict=True))
     need = [max(map(len, column)) for column in columns]
     headings = [max([longest_word(column[:1]), *map(len, column[1:])]) for column in columns]

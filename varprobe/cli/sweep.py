@@ -75,7 +75,7 @@ def sweep(options: dict[str, Any], shown: dict[str, Any], progress: TerminalProg
     from varprobe.configs import read_request
     from varprobe.diagnosis import diagnose
     from varprobe.runs import default_folder, folder_of
-    from varprobe.sweep import run
+    from varprobe.sweeping import run
 
     if not shown["no_compile_cache"]:
         keep_compiled_code()
