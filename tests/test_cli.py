@@ -1,5 +1,6 @@
 """The command line: help, what goes to stdout and stderr, JSON, exit codes, interrupts, failures of the machine."""
 
+import contextlib
 import importlib
 import inspect
 import io
@@ -8,6 +9,7 @@ import os
 import resource
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import warnings
@@ -425,6 +427,33 @@ def test_an_interrupt_keeps_what_is_finished_and_says_how_to_go_on(here, run, mo
     code, out, err = run(*line)
     assert code == 0 and "1 of 2 cells were there" in out
     assert vp.open_run("a b").equals(vp.open_run("done"))
+
+
+class Left(BaseException):
+    """In place of os._exit."""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="raise_signal ends the process there")
+def test_a_signal_ends_the_command_at_once(here, monkeypatch, capfd):
+    """Not by an exception, which a callback of the garbage collector or a bare except would swallow."""
+
+    def leave(code):
+        raise Left(code)
+
+    def interrupted(cells, setting):
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        yield
+
+    monkeypatch.setattr(os, "_exit", leave)
+    monkeypatch.setattr(sweep_module, "run_cells", interrupted)
+    monkeypatch.setattr(signal, "getsignal", lambda _: signal.default_int_handler)
+    with pytest.raises(Left, match="130"):
+        main([*TINY, "--out", "new"])
+    words = capfd.readouterr().err
+    assert words.startswith("interrupted; what has finished is kept. Resume with\n  varprobe sweep --depth 4")
+    assert words.endswith("--out new\n") and "\x1b" not in words
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_reader_that_leaves_is_no_error(monkeypatch):

@@ -138,7 +138,7 @@ def test_profiles() -> None:
     assert shapes(width="5-3", input_width=7) == [(7, 5), (5, 3)]
     assert shapes(width=4, depth=2, input_width=7) == [(7, 4), (4, 4)]
     assert shapes(width="5-3", depth=2) == [(5, 5), (5, 3)]
-    with pytest.raises(RequestError, match="depth: the profile 5-3 has depth 2, not 3"):
+    with pytest.raises(RequestError, match="^depth: 3 does not fit the profile 5-3"):
         shapes(width="5-3", depth=3)
     with pytest.raises(RequestError, match="width"):
         shapes(width="5-0")
@@ -201,7 +201,9 @@ def test_digits() -> None:
     """Rows of scikit-learn's digits, none twice, other ones for another seed; the first layer takes their width."""
     rows = load_source("digits").rows
     assert rows is not None
-    ds = vp.sweep(act="relu", init="he_normal", depth=2, width=8, batch=20, seeds=2, data="digits", loss="cross_entropy")
+    ds = vp.sweep(
+        act="relu", init="he_normal", depth=2, width=8, batch=20, seeds=2, data="digits", loss="cross_entropy"
+    )
     drawn = []
     for seed in (0, 1):
         net = vp.build(ds.isel(config=0), seed)
@@ -232,9 +234,9 @@ def test_file_with_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     output = np.asarray(targets.apply(targets.params, targets.x))[:, 0]
     wanted = output - np.asarray(targets.cotangent)[:, 0] * 6 / 2
     np.testing.assert_allclose(targets.x[:, 0] * 5, wanted, atol=1e-5)  # x = 0.2 y
-    with pytest.raises(RequestError, match="batch: 7 samples asked for"):
+    with pytest.raises(RequestError, match="^batch: 7 samples"):
         vp.build({**config, "batch": 7})
-    with pytest.raises(RequestError, match="input_width: 3 does not fit"):
+    with pytest.raises(RequestError, match="^input_width: 3 does not fit"):
         vp.build({**config, "input_width": 3})
 
 
@@ -248,25 +250,31 @@ def test_random_data(data: str, ms: float) -> None:
 # Losses and directions
 
 
-def test_forward_only() -> None:
-    arguments: dict[str, Any] = {"act": "tanh", "init": "he_normal", "depth": 3, "width": 8, "batch": 3, "seeds": 2}
-    both, forward = vp.sweep(**arguments), vp.sweep(forward_only=True, **arguments)
-    for name in both.data_vars:
+TANH: dict[str, Any] = {"act": "tanh", "init": "he_normal", "depth": 2, "width": 8, "batch": 6, "seeds": 2}
+
+
+@pytest.fixture(scope="module")
+def both_ways() -> xr.Dataset:
+    return vp.sweep(**TANH)
+
+
+def test_forward_only(both_ways: xr.Dataset) -> None:
+    """Without gradients the rest is the same: float32, 1e-6."""
+    forward = vp.sweep(forward_only=True, **TANH)
+    for name in both_ways.data_vars:
         if name in BACKWARD:
             assert np.isnan(forward[name]).all()
         else:
-            np.testing.assert_allclose(forward[name], both[name], rtol=0, atol=1e-6, err_msg=str(name))
-    assert np.isfinite(both.gradient_log10_ms.isel(layer=slice(1, None))).all()
+            np.testing.assert_allclose(forward[name], both_ways[name], rtol=0, atol=1e-6, err_msg=str(name))
+    assert np.isfinite(both_ways.gradient_log10_ms.isel(layer=slice(1, None))).all()
 
 
-def test_losses_differ_in_the_gradient_only() -> None:
-    """Same weights, same forward pass; a mean over the batch has gradients that shrink with it, a sum has not."""
-    arguments: dict[str, Any] = {"act": "tanh", "init": "he_normal", "depth": 2, "width": 8, "seeds": 1, "batch": 6}
-    found = {loss: vp.sweep(loss=loss, **arguments) for loss in ("cotangent", "mse", "cross_entropy")}
-    assert {loss: ds.loss.values.tolist() for loss, ds in found.items()} == {loss: [loss] for loss in found}
-    for loss in ("mse", "cross_entropy"):
-        difference = found[loss] - found["cotangent"]
-        assert float(np.abs(difference.activation_log10_ms).max()) < 1e-6
-        assert float(np.abs(difference.gradient_log10_ms).max()) > 0.1
-    outputs = {loss: vp.build({**arguments, "loss": loss}).cotangent.shape for loss in found}
+def test_losses_differ_in_the_gradient_only(both_ways: xr.Dataset) -> None:
+    """Same weights, same forward pass. A mean over 6 samples of gradients below 1 is far below a sum of N(0, 1)."""
+    ds = vp.sweep(loss="cross_entropy", **TANH)
+    assert (both_ways.loss.values.tolist(), ds.loss.values.tolist()) == (["cotangent"], ["cross_entropy"])
+    difference = ds - both_ways
+    assert float(np.abs(difference.activation_log10_ms).max()) < 1e-6
+    assert float(difference.gradient_log10_ms.max()) < np.log10(1 / 36)
+    outputs = {loss: vp.build({**TANH, "loss": loss}).cotangent.shape for loss in ("cotangent", "mse", "cross_entropy")}
     assert outputs == {"cotangent": (6, 8), "mse": (6, 1), "cross_entropy": (6, 10)}

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 __all__ = ["main"]
 
-DONE, WRONG, FAILED, INTERRUPTED = 0, 2, 3, 130
+DONE, WRONG, FAILED = 0, 2, 3
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -26,6 +26,7 @@ def outcome(arguments: list[str]) -> int:
 
     from varprobe.cli import command
     from varprobe.cli.complaints import complaint
+    from varprobe.cli.interrupts import INTERRUPTED
     from varprobe.errors import MachineError, RequestError
 
     try:

@@ -14,6 +14,7 @@ import click
 
 from varprobe.cli.console import TerminalProgress, console_for
 from varprobe.cli.help import Command
+from varprobe.cli.interrupts import last_words
 from varprobe.cli.options import ESSENTIAL, given, label_option, labels_of, stack_options
 from varprobe.names import printable
 
@@ -46,14 +47,14 @@ def command(arguments: list[str], **options: Any) -> None:
     """
     shown = {k: options.pop(k) for k in PRESENTATION}
     progress = TerminalProgress(quiet=shown["quiet"])
+    again = subprocess.list2cmdline(arguments) if sys.platform == "win32" else shlex.join(arguments)
+    words = f"interrupted; what has finished is kept. Resume with\n  {printable(f'varprobe {again}')}\n"
     try:
-        with aside(progress) as stdout:
+        with last_words(words), aside(progress) as stdout:
             sweep(options, shown, progress, stdout)
     except KeyboardInterrupt:
         progress.stop()
-        again = subprocess.list2cmdline(arguments) if sys.platform == "win32" else shlex.join(arguments)
-        line = f"interrupted; what has finished is kept. Resume with\n  varprobe {again}"
-        print("\n".join(map(printable, line.splitlines())), file=sys.stderr)
+        sys.stderr.write(words)
         raise
     finally:
         progress.stop()
