@@ -14,9 +14,11 @@ DONE, WRONG, FAILED = 0, 2, 3
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command and exit: 0 done, 2 the request was wrong, 3 the machine failed, 130 interrupted."""
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError):  # None, or not a text file
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever started us
+            setattr(sys, name, open(os.devnull, "w"))
+        with contextlib.suppress(AttributeError):  # a notebook's own stream
+            getattr(sys, name).reconfigure(errors="backslashreplace")
     sys.exit(outcome(sys.argv[1:] if arguments is None else arguments))
 
 

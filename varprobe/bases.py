@@ -21,18 +21,35 @@ from varprobe import draws
 __all__ = ["Base", "Custom", "Dense", "Draw", "Eye", "Nothing", "Orthogonal", "Sparse", "base_of", "rows_times"]
 
 MIN_ROWS = 64
+MIN_SIDE = 8
 REFLECTOR_BLOCK = 64
 
 
 class Draw:
     """The randomness of one layer: one set of bits, shared by every base that asks for it."""
 
-    def __init__(self, key: Array, shape: tuple[int, ...], layer: Array | int, depth: int, dtype: jnp.dtype) -> None:
-        self.key, self.shape, self.layer, self.depth, self.dtype = key, shape, layer, depth, dtype
+    def __init__(
+        self,
+        key: Array,
+        shape: tuple[int, ...],
+        layer: Array | int,
+        depth: int,
+        dtype: jnp.dtype,
+        running: Array | bool = True,
+    ) -> None:
+        """`running` is true but not known to the compiler, see `draws.materialized`."""
+        self.key, self.shape, self.layer, self.depth, self.dtype, self.running = (
+            key,
+            shape,
+            layer,
+            depth,
+            dtype,
+            running,
+        )
 
     def once(self, make: Callable[[Any], Any], x: Any) -> Any:
         """make(x), computed once however many bases use it."""
-        return draws.materialized(make, x, jnp.asarray(self.layer) > 0)
+        return draws.materialized(make, x, jnp.asarray(self.running))
 
     @cached_property
     def bits(self) -> Array:
@@ -48,12 +65,19 @@ class Draw:
 def rows_times(rows: Float[Array, "rows k"], matrix: Float[Array, "k n"]) -> Float[Array, "rows n"]:
     """rows @ matrix, with the same bits for a row whatever other rows are there.
 
-    Below 64 rows the CPU's product takes another path, which rounds differently; zero rows are appended up to there.
+    The CPU's product takes other paths for few rows, few columns and short sums, which round differently; zeros are
+    appended up to where they end.
     """
-    count = rows.shape[0]
-    if count < MIN_ROWS:
-        rows = jnp.pad(rows, ((0, MIN_ROWS - count), (0, 0)))
-    return jnp.matmul(rows, matrix, precision=lax.Precision.HIGHEST)[:count]
+    count, n = rows.shape[0], matrix.shape[1]
+    rows = padded(rows, (MIN_ROWS, MIN_SIDE))
+    matrix = padded(matrix, (MIN_SIDE, MIN_SIDE))
+    return jnp.matmul(rows, matrix, precision=lax.Precision.HIGHEST)[:count, :n]
+
+
+def padded(x: Float[Array, "a b"], least: tuple[int, int]) -> Float[Array, "c d"]:
+    """x with zeros appended until no side is shorter than its least."""
+    missing = [max(0, to - side) for side, to in zip(x.shape, least, strict=True)]
+    return jnp.pad(x, [(0, n) for n in missing]) if any(missing) else x
 
 
 class Base:

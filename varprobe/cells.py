@@ -75,7 +75,7 @@ def arguments(chunk: Chunk, setting: Setting, seed: int) -> tuple[Any, ...]:
     target = target_of(setting, keys["loss"], rows, program.batch, program.segments[-1].fan_out)
     wide = np.float64 if setting.dtype == "float64" else np.float32
     target = target if target.dtype == np.int32 else target.astype(wide)
-    return keys["weights"], keys["biases"], x.astype(wide), target, chunk.numbers()
+    return np.True_, keys["weights"], keys["biases"], x.astype(wide), target, chunk.numbers()
 
 
 def compiled(program: Program, arguments: tuple[Any, ...], device: Any) -> tuple[Executable, Any]:

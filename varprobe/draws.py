@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, UInt32
+from jaxtyping import Array, Bool, Float, UInt32
 
 __all__ = [
     "keys_of",
@@ -69,18 +69,18 @@ def unrolled_bits(key: Array, shape: tuple[int, ...]) -> UInt32[Array, "..."]:
     return (x0 ^ x1).reshape(shape)
 
 
-def materialized(make: Callable[[Array], Any], x: Any, always: Array) -> Any:
+def materialized(make: Callable[[Array], Any], x: Any, running: Bool[Array, ""]) -> Any:
     """make(x), computed once and kept in memory, whatever uses it.
 
     XLA's CPU compiler drops optimization barriers before it fuses, and would compute the bits anew in every loop that
-    reads them (eight times a layer), at a third of the speed. It never fuses through a conditional. `always` is true
+    reads them (eight times a layer), at a third of the speed. It never fuses through a conditional. `running` is true
     when the program runs, and must not be known when it is compiled. Other compilers keep the barrier, and a
     conditional would make them wait for the host.
     """
 
     def conditional(x: Any) -> Any:
         shapes = jax.eval_shape(make, x)
-        return lax.cond(always, make, lambda _: jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes), x)
+        return lax.cond(running, make, lambda _: jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes), x)
 
     return lax.platform_dependent(x, cpu=conditional, default=lambda x: lax.optimization_barrier(make(x)))
 

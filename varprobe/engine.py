@@ -16,7 +16,7 @@ from varprobe.activations import Behavior, behavior
 from varprobe.bases import base_of
 from varprobe.configs import Config, Setting
 from varprobe.initializers import Initializer
-from varprobe.program import Block, LayerNumbers, Numbers, Phi, Program, Segment, segments_of
+from varprobe.program import Block, LayerNumbers, Numbers, Phi, PhiNumbers, Program, Segment, segments_of
 
 __all__ = ["Chunk", "Member", "Net", "chunks_of", "weight_bytes"]
 
@@ -224,7 +224,9 @@ def block_numbers(program: Program, block: Block, nets: tuple[Net, ...]) -> Numb
         weights=tuple(layer_numbers(weights[r], program.dtype) for r in rows),
         biases=tuple(layer_numbers(biases[r], program.dtype) for r in rows),
         readout=readout,
-        parameters={name: np.array([dict(net.parameters)[name] for net in nets], wide) for name in block.phi.numeric},
-        near=np.array([net.behavior.near or none for net in nets], wide),
-        far=np.array([net.behavior.far or none for net in nets], wide),
+        phi=PhiNumbers(
+            {name: np.array([dict(net.parameters)[name] for net in nets], wide) for name in block.phi.numeric},
+            near=np.array([net.behavior.near or none for net in nets], wide),
+            far=np.array([net.behavior.far or none for net in nets], wide),
+        ),
     )

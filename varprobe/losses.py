@@ -5,34 +5,34 @@ mse             mean over batch and outputs of (h_L W_out - t)^2
 cross_entropy   mean over the batch of -log softmax(h_L W_out)[label]
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from varprobe.bases import Draw
-from varprobe.dense import fill, linear
+from varprobe.dense import linear
 from varprobe.extended import Signal, add, normalize, scale
 from varprobe.moments import wide
-from varprobe.program import Block, Numbers, Program
+from varprobe.program import Block, LayerNumbers, Program
 
 __all__ = ["gradient", "output_gradient"]
 
 SOFTMAX_EDGE = 30
 
 
-def gradient(program: Program, block: Block, h: Signal, target: Array, numbers: Numbers, key: Array) -> Signal:
-    """dLoss/dh_L of every net of a block, in the program's dtype."""
+def gradient(
+    program: Program, block: Block, h: Signal, target: Array, numbers: LayerNumbers | None, drawn: Any
+) -> Signal:
+    """dLoss/dh_L of nets of a block, in the program's dtype; `drawn` is the read-out's base, `numbers` its own."""
     dtype = jnp.dtype(program.dtype)
-    if program.loss == "cotangent":
+    if block.readout is None or numbers is None:
         g = Signal(jnp.broadcast_to(target.astype(dtype), h.m.shape), jnp.zeros_like(h.e))
         return g if program.real_range else normalize(g)
-    assert block.readout is not None and numbers.readout is not None
-    shape = (h.m.shape[2], program.outputs)
-    drawn = block.readout.draw(Draw(key, shape, program.depth + 1, program.depth, dtype))
-    output = fill(linear(block.readout, True, drawn, h, numbers.readout), program.outputs)
+    output = linear(block.readout, drawn, h, numbers, program.outputs)
     g = normalize(output_gradient(program.loss, output, target))
     g = Signal(g.m.astype(dtype), g.e)
-    back = normalize(fill(linear(block.readout, True, drawn, g, numbers.readout, transpose=True), shape[0]))
+    back = normalize(linear(block.readout, drawn, g, numbers, h.m.shape[2], transpose=True))
     if program.real_range:
         return Signal(scale(back.m, back.e).astype(dtype), jnp.zeros_like(back.e))
     return Signal(back.m.astype(dtype), back.e)

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from varprobe.extended import Signal, scale
 from varprobe.moments import wide
-from varprobe.program import Numbers, Phi, Program
+from varprobe.program import Phi, PhiNumbers, Program
 
 __all__ = ["activate"]
 
@@ -34,7 +34,7 @@ def lines(m: Float[Array, "nets batch units"], slopes: Float[Array, "nets 2"]) -
 
 
 def activate(
-    program: Program, phi: Phi, numbers: Numbers, z: Signal
+    program: Program, phi: Phi, numbers: PhiNumbers, z: Signal
 ) -> tuple[Signal, Float[Array, "nets batch units"]]:
     """(phi(z), phi'(z)); z has its largest magnitude in [1, 2) unless ranges are real."""
     if program.real_range:

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from varprobe.bases import Base
 
-__all__ = ["Block", "LayerNumbers", "Numbers", "Phi", "Program", "Segment", "segments_of"]
+__all__ = ["Block", "LayerNumbers", "Numbers", "Phi", "PhiNumbers", "Program", "Segment", "segments_of"]
 
 HostOrDevice = Any  # numpy where it is made, traced where it is used
 LossName = Literal["cotangent", "mse", "cross_entropy"]
@@ -100,12 +100,18 @@ class LayerNumbers(NamedTuple):
     e: Int[HostOrDevice, "layers nets"]
 
 
+class PhiNumbers(NamedTuple):
+    """An activation's numeric parameters, and its slopes (left, right) near zero and far out."""
+
+    parameters: dict[str, Float[HostOrDevice, " nets"]]
+    near: Float[HostOrDevice, "nets 2"]
+    far: Float[HostOrDevice, "nets 2"]
+
+
 class Numbers(NamedTuple):
     """All that tells the nets of a block apart."""
 
     weights: tuple[LayerNumbers, ...]
     biases: tuple[LayerNumbers, ...]
     readout: LayerNumbers | None
-    parameters: dict[str, Float[HostOrDevice, " nets"]]
-    near: Float[HostOrDevice, "nets 2"]
-    far: Float[HostOrDevice, "nets 2"]
+    phi: PhiNumbers

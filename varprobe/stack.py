@@ -6,21 +6,24 @@ The forward scan keeps phi'(z_l) and what the weight gradient needs of h_{l-1}; 
 and only O(depth) numbers per net leave the function.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
 
 from varprobe import losses
 from varprobe.bases import Draw
-from varprobe.dense import affine, transposed
+from varprobe.dense import biased, products, weighted
 from varprobe.draws import layer_keys
 from varprobe.extended import Signal
 from varprobe.moments import Factor, Moments, factor, gram_is_cheaper, measure, product_moments, wide
 from varprobe.nonlinearity import activate
 from varprobe.program import Block, Numbers, Program, Segment
 from varprobe.scans import scan_layers, scan_leaving
+from varprobe.turns import net_by_net
 
 __all__ = ["Backward", "CellStatistics", "Forward", "run_cell"]
 
@@ -81,18 +84,23 @@ def rounded(program: Program, measured: Signal, raw: Float[Array, "..."]) -> Sig
     return Signal(measured.m.astype(program.dtype), measured.e)
 
 
-def forward_layer(
-    program: Program, segment: int, block: Block, carry: Carry, numbers: Numbers, layer: Any, by_gram: bool
-) -> tuple[Carry, Forward, Kept]:
-    """One layer of one block. `layer` holds what the scan hands out: drawn bases and this layer's numbers."""
-    drawn, bias, weight_numbers, bias_numbers = layer
-    z = affine(program, segment, block, drawn, bias, carry.h, weight_numbers, bias_numbers)
+def forward_net(
+    program: Program, block: Block, width: int, has_mean: bool, bias: Array | None, by_gram: bool, x: Any
+) -> tuple[Carry, Forward, Float[Array, "nets batch units"]]:
+    """(h_l with its factor, statistics, phi'(z_l)) of nets of a block.
+
+    `x` holds their rows of `products`, h_{l-1}, and their numbers: of the weights, the biases and the activation.
+    """
+    rows, h, weights, biases, phi = x
+    if program.real_range:
+        z = Signal(rows, h.e)
+    else:
+        z = weighted(rows, wide(h.m).sum(2) if has_mean else None, h.e, weights, width)
+    z = biased(program, z, bias, biases)
     z_measured, z_moments = measure(z)
-    z_rounded = rounded(program, z_measured, z.m)
-    y, slope = activate(program, block.phi, numbers, z_rounded)
+    y, slope = activate(program, block.phi, phi, rounded(program, z_measured, z.m))
     y_measured, y_moments = measure(y)
-    h = rounded(program, y_measured, y.m)
-    next_factor, cosine = factor(wide(y_measured.m), by_gram)
+    side, cosine = factor(wide(y_measured.m), by_gram)
     zero = y.m == 0
     flat = jnp.abs(slope) < SATURATED_BELOW
     statistics = Forward(
@@ -105,41 +113,39 @@ def forward_layer(
         equal_unit_fraction=share(jnp.abs(z_measured.m - z_measured.m[:, :, :1]) <= EQUAL_WITHIN),
         activation_correlation=cosine,
     )
-    return Carry(h, next_factor), statistics, Kept(slope, carry.factor, carry.h.e)
+    return Carry(rounded(program, y_measured, y.m), side), statistics, slope
 
 
 def share(mask: Array) -> Float[Array, " nets"]:
     """Fraction of true entries, over batch and units."""
-    return mask.astype(jnp.float32).sum(1).sum(1) / (mask.shape[1] * mask.shape[2])
+    return mask.sum((1, 2), dtype=jnp.int32) / np.float32(mask.shape[1] * mask.shape[2])
 
 
-def backward_layer(
-    program: Program, segment: int, block: Block, g: Signal, kept: Kept, layer: Any, by_gram: bool
-) -> tuple[Signal, Backward]:
-    """From dLoss/dh_l to dLoss/dh_{l-1}."""
-    drawn, weight_numbers = layer
-    shape = program.segments[segment]
+def backward_net(
+    program: Program, segment: Segment, by_gram: bool, x: tuple[Signal, Kept]
+) -> tuple[Signal, Float[Array, "nets batch"], Backward]:
+    """(delta_l, the sums of its rows, statistics) from dLoss/dh_l and what the forward pass kept."""
+    g, kept = x
     delta = Signal(kept.slope.astype(g.m.dtype) * g.m, g.e)
     measured, moments = measure(delta)
-    delta_factor, cosine = factor(measured.m, by_gram)
-    weight_gradient = product_moments(
-        kept.h, delta_factor, by_gram, shape.fan_in * shape.fan_out, kept.h_e + measured.e
-    )
+    side, cosine = factor(measured.m, by_gram)
+    count = segment.fan_in * segment.fan_out
+    weight_gradient = product_moments(kept.h, side, by_gram, count, kept.h_e + measured.e)
     out = rounded(program, measured, delta.m)
-    g = transposed(program, segment, block, drawn, out, weight_numbers)
-    return rounded(program, g, g.m), Backward(moments, cosine, weight_gradient)
+    return out, wide(out.m).sum(2), Backward(moments, cosine, weight_gradient)
 
 
-def draw_layer(program: Program, segment: int, key: Array, layer: Array) -> tuple[Any, ...]:
+def draw_layer(program: Program, segment: int, key: Array, layer: Array, running: Array) -> tuple[Any, ...]:
     """The distinct bases of one layer, from one set of bits."""
     s = program.segments[segment]
-    draw = Draw(key, (s.fan_in, s.fan_out), layer, program.depth, jnp.dtype(program.dtype))
+    draw = Draw(key, (s.fan_in, s.fan_out), layer, program.depth, jnp.dtype(program.dtype), running)
     return tuple(base.draw(draw) for base in program.bases(segment))
 
 
 def run_cell(
     program: Program,
     workspace: Any,
+    running: Bool[Array, ""],
     weight_key: Array,
     bias_key: Array,
     x: Float[Array, "batch input"],
@@ -151,6 +157,7 @@ def run_cell(
     Args:
         program: what the code is compiled for.
         workspace: memory for what the forward pass leaves to the backward pass, from an earlier call; or None.
+        running: True, as a run-time argument: what the compiler must not know, see `turns` and `draws.materialized`.
         weight_key: the seed's stream of weights; layer l uses fold_in(weight_key, l).
         bias_key: the same for biases.
         x: the batch.
@@ -168,23 +175,37 @@ def run_cell(
     statistics, base_moments, left = [], [], []
     for i in range(len(program.segments)):
         space = None if workspace is None else workspace[i]
-        carries, outputs, space = forward_segment(program, i, carries, weight_key, bias_key, numbers, space)
+        carries, outputs, space = forward_segment(program, i, carries, running, weight_key, bias_key, numbers, space)
         statistics.append(outputs[0])
         base_moments.append(outputs[1])
         left.append(space)
     forward = [concatenate([s[b] for s in statistics]) for b in range(len(program.blocks))]
     backward = None
     if not program.forward_only:
+        key = jax.random.fold_in(weight_key, program.depth + 1)
         gs = [
-            losses.gradient(program, block, carry.h, target, n, jax.random.fold_in(weight_key, program.depth + 1))
+            start_back(program, block, carry.h, n, target, key, running)
             for block, carry, n in zip(program.blocks, carries, numbers, strict=True)
         ]
         parts: list[Any] = []
         for i in reversed(range(len(program.segments))):
-            gs, part = backward_segment(program, i, gs, left[i], weight_key, numbers)
+            gs, part = backward_segment(program, i, gs, left[i], running, weight_key, numbers)
             parts.insert(0, part)
         backward = [concatenate([p[b] for p in parts]) for b in range(len(program.blocks))]
     return CellStatistics(input_moments, input_correlation, forward, backward, base_moments), left
+
+
+def start_back(
+    program: Program, block: Block, h: Signal, numbers: Numbers, target: Array, key: Array, running: Array
+) -> Signal:
+    """dLoss/dh_L of the nets of a block."""
+    drawn = None
+    if block.readout is not None:
+        shape = (program.segments[-1].fan_out, program.outputs)
+        layer = program.depth + 1
+        drawn = block.readout.draw(Draw(key, shape, layer, program.depth, jnp.dtype(program.dtype), running))
+    net = lambda x: losses.gradient(program, block, x[0], target, x[1], drawn)  # noqa: E731
+    return net_by_net(net, (h, numbers.readout), running)
 
 
 def concatenate(parts: list[Any]) -> Any:
@@ -203,6 +224,7 @@ def forward_segment(
     program: Program,
     i: int,
     carries: list[Carry],
+    running: Array,
     weight_key: Array,
     bias_key: Array,
     numbers: list[Numbers],
@@ -213,19 +235,22 @@ def forward_segment(
     following = program.segments[min(i + 1, len(program.segments) - 1)]
     inner = gram_is_cheaper(program.batch, segment.fan_in, segment.fan_out)
     outer = gram_is_cheaper(program.batch, following.fan_in, following.fan_out)
+    shape = (segment.fan_in, segment.fan_out)
 
     def step(carries: list[Carry], x: Any) -> tuple[list[Carry], Any, Any]:
         key, bias_key, layer, weights, biases = x
-        held = draw_layer(program, i, key, layer)
+        held = draw_layer(program, i, key, layer, running)
         drawn = dict(zip(program.bases(i), held, strict=True))
+        rows = products(program, i, drawn, [c.h.m for c in carries], weights)
         new, statistics, kept = [], [], []
-        for block, carry, n, w, b in zip(program.blocks, carries, numbers, weights, biases, strict=True):
-            bias = draw_bias(program, i, block, bias_key, layer)
-            c, s, k = forward_layer(program, i, block, carry, n, (drawn, bias, w, b), inner)
-            new.append(c)
+        for b, block in enumerate(program.blocks):
+            bias = draw_bias(program, i, block, bias_key, layer, running)
+            net = partial(forward_net, program, block, shape[1], block.has_mean[i], bias, inner)
+            x = (rows[b], carries[b].h, weights[b], biases[b], numbers[b].phi)
+            carry, s, slope = net_by_net(net, x, running)
+            new.append(carry)
             statistics.append(s)
-            kept.append(k)
-        shape = (segment.fan_in, segment.fan_out)
+            kept.append(Kept(slope, carries[b].factor, carries[b].h.e))
         with_mean = {block.weights[i] for block in program.blocks if block.has_mean[i]}
         moments = [base.moments(d, shape, base in with_mean) for base, d in drawn.items()]
         if program.forward_only:
@@ -237,21 +262,27 @@ def forward_segment(
     xs = (keys, bias_keys, layers, [n.weights[i] for n in numbers], [n.biases[i] for n in numbers])
     carries, outputs, space = scan_leaving(step, carries, xs, segment.count, space)
     if outer != inner:
-        carries = [Carry(c.h, factor(wide(c.h.m), outer)[0]) for c in carries]
+        again = partial(refactored, outer)
+        carries = [net_by_net(again, c, running) for c in carries]
     return carries, outputs, space
 
 
-def draw_bias(program: Program, i: int, block: Block, key: Array, layer: Array) -> Array | None:
+def refactored(by_gram: bool, carry: Carry) -> Carry:
+    """The same h, with what a weight gradient of another shape needs of it."""
+    return Carry(carry.h, factor(wide(carry.h.m), by_gram)[0])
+
+
+def draw_bias(program: Program, i: int, block: Block, key: Array, layer: Array, running: Array) -> Array | None:
     """The bias base of one layer and block, shape (fan_out,)."""
     base = block.biases[i]
     if base is None:
         return None
     shape = (program.segments[i].fan_out,)
-    return base.matrix(base.draw(Draw(key, shape, layer, program.depth, jnp.dtype(program.dtype))), shape)
+    return base.matrix(base.draw(Draw(key, shape, layer, program.depth, jnp.dtype(program.dtype), running)), shape)
 
 
 def backward_segment(
-    program: Program, i: int, gs: list[Signal], left: Any, weight_key: Array, numbers: list[Numbers]
+    program: Program, i: int, gs: list[Signal], left: Any, running: Array, weight_key: Array, numbers: list[Numbers]
 ) -> tuple[list[Signal], Any]:
     """Run the layers of segment i from the last to the first."""
     segment = program.segments[i]
@@ -259,14 +290,21 @@ def backward_segment(
 
     def step(gs: list[Signal], x: Any) -> tuple[list[Signal], list[Backward]]:
         key, layer, weights, (kept, held) = x
-        drawn = dict(zip(program.bases(i), draw_layer(program, i, key, layer) if held is None else held, strict=True))
-        new, statistics = [], []
-        for block, g, k, w in zip(program.blocks, gs, kept, weights, strict=True):
-            g, s = backward_layer(program, i, block, g, k, (drawn, w), by_gram)
-            new.append(g)
-            statistics.append(s)
+        held = draw_layer(program, i, key, layer, running) if held is None else held
+        drawn = dict(zip(program.bases(i), held, strict=True))
+        net = partial(backward_net, program, segment, by_gram)
+        done = [net_by_net(net, x, running) for x in zip(gs, kept, strict=True)]
+        deltas, sums, statistics = ([d[k] for d in done] for k in range(3))
+        rows = products(program, i, drawn, [d.m for d in deltas], weights, transpose=True)
+        new = [
+            Signal(r, d.e)
+            if program.real_range
+            else weighted(r, s if block.has_mean[i] else None, d.e, w, segment.fan_in)
+            for block, r, s, d, w in zip(program.blocks, rows, sums, deltas, weights, strict=True)
+        ]
         return new, statistics
 
     keys, layers = scanned(segment, weight_key)
     xs = (keys, layers, [n.weights[i] for n in numbers], left)
+    gs = [Signal(wide(g.m), g.e) for g in gs] if not program.real_range else gs
     return scan_layers(step, gs, xs, segment.count, reverse=True)
