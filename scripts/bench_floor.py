@@ -10,6 +10,7 @@ worker threads in the same process, in turn; the median ratio is printed.
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from statistics import median
 
 import click
@@ -27,14 +28,14 @@ from varprobe.program import Program
 OPTIONS = {"xla_cpu_multi_thread_eigen": False}
 
 
-def floor(program: Program, key: jax.Array) -> jax.Array:
+def floor(program: Program, running: jax.Array, key: jax.Array) -> jax.Array:
     """Products and draws of one cell, and nothing else."""
     (segment,) = program.segments
     width, batch = segment.fan_out, program.batch
     bases = program.bases(0)
 
     def draw(key: jax.Array) -> list[jax.Array]:
-        source = Draw(key, (width, width), 1, program.depth, jnp.dtype("float32"))
+        source = Draw(key, (width, width), 1, program.depth, jnp.dtype("float32"), running)
         drawn = [source.normal if isinstance(b, Orthogonal) else b.draw(source) for b in bases]
         return drawn
 
@@ -74,7 +75,7 @@ def compare(act: str, batch: int, width: int, depth: int, seeds: int, repeats: i
     free = [Worker(device) for device in workers()]
     free[0].run(chunk.program, inputs[0])
     compile_s = time.perf_counter() - start
-    bare = jax.jit(lambda key: floor(chunk.program, key)).lower(inputs[0][0]).compile(compiler_options=OPTIONS)
+    bare = jax.jit(partial(floor, chunk.program)).lower(*inputs[0][:2]).compile(compiler_options=OPTIONS)
     pool = ThreadPoolExecutor(len(workers()))
 
     def cell(seed: int) -> object:
@@ -83,7 +84,7 @@ def compare(act: str, batch: int, width: int, depth: int, seeds: int, repeats: i
         free.append(worker)
         return statistics
 
-    runs = {"cell": cell, "floor": lambda s: bare(inputs[s][0])}
+    runs = {"cell": cell, "floor": lambda s: bare(*inputs[s][:2])}
     for call in runs.values():
         timed(call, seeds, pool)
     times = {name: [] for name in runs}

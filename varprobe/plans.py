@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ENGINE_VERSION", "NAME", "Record", "asked", "changes", "fill", "hashed", "plan"]
 
-ENGINE_VERSION = 1
+ENGINE_VERSION = 2
 """Raised with every change to the engine that changes a number."""
 
 CONTENT = ("code", "data_digest")

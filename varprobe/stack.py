@@ -11,45 +11,20 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
 from varprobe import losses
 from varprobe.bases import Draw
-from varprobe.dense import biased, products, weighted
+from varprobe.dense import products, weighted
 from varprobe.draws import layer_keys
 from varprobe.extended import Signal
-from varprobe.moments import Factor, Moments, factor, gram_is_cheaper, measure, product_moments, wide
-from varprobe.nonlinearity import activate
+from varprobe.layers import Backward, Carry, Forward, Kept, backward_net, forward_net, rounded, with_factor
+from varprobe.moments import Moments, factor, gram_is_cheaper, measure, wide
 from varprobe.program import Block, Numbers, Program, Segment
 from varprobe.scans import scan_layers, scan_leaving
 from varprobe.turns import net_by_net
 
-__all__ = ["Backward", "CellStatistics", "Forward", "run_cell"]
-
-SATURATED_BELOW = 0.01
-EQUAL_WITHIN = 1e-5
-
-
-class Forward(NamedTuple):
-    """Forward statistics of one layer, all of shape (nets,)."""
-
-    preactivation: Moments
-    activation: Moments
-    activation_zero_fraction: Array
-    dead_unit_fraction: Array
-    saturated_fraction: Array
-    saturated_nonzero_fraction: Array
-    equal_unit_fraction: Array
-    activation_correlation: Array
-
-
-class Backward(NamedTuple):
-    """Backward statistics of one layer, all of shape (nets,)."""
-
-    gradient: Moments
-    gradient_correlation: Array
-    weight_gradient: Moments
+__all__ = ["CellStatistics", "run_cell"]
 
 
 class CellStatistics(NamedTuple):
@@ -60,79 +35,6 @@ class CellStatistics(NamedTuple):
     forward: list[Forward]
     backward: list[Backward] | None
     bases: list[list[tuple[Array, Array]]]
-
-
-class Kept(NamedTuple):
-    """What the forward pass keeps of one layer and block for the backward pass."""
-
-    slope: Float[Array, "nets batch fan_out"]
-    h: Factor
-    h_e: Int[Array, " nets"]
-
-
-class Carry(NamedTuple):
-    """h_l of one block on its way forward, with what the next weight gradient needs of it."""
-
-    h: Signal
-    factor: Factor
-
-
-def rounded(program: Program, measured: Signal, raw: Float[Array, "..."]) -> Signal:
-    """What goes on to the next layer: the measured signal in the program's dtype, or the raw one if ranges are real."""
-    if program.real_range:
-        return Signal(raw.astype(program.dtype), jnp.zeros_like(measured.e))
-    return Signal(measured.m.astype(program.dtype), measured.e)
-
-
-def forward_net(
-    program: Program, block: Block, width: int, has_mean: bool, bias: Array | None, by_gram: bool, x: Any
-) -> tuple[Carry, Forward, Float[Array, "nets batch units"]]:
-    """(h_l with its factor, statistics, phi'(z_l)) of nets of a block.
-
-    `x` holds their rows of `products`, h_{l-1}, and their numbers: of the weights, the biases and the activation.
-    """
-    rows, h, weights, biases, phi = x
-    if program.real_range:
-        z = Signal(rows, h.e)
-    else:
-        z = weighted(rows, wide(h.m).sum(2) if has_mean else None, h.e, weights, width)
-    z = biased(program, z, bias, biases)
-    z_measured, z_moments = measure(z)
-    y, slope = activate(program, block.phi, phi, rounded(program, z_measured, z.m))
-    y_measured, y_moments = measure(y)
-    side, cosine = factor(wide(y_measured.m), by_gram)
-    zero = y.m == 0
-    flat = jnp.abs(slope) < SATURATED_BELOW
-    statistics = Forward(
-        preactivation=z_moments,
-        activation=y_moments,
-        activation_zero_fraction=share(zero),
-        dead_unit_fraction=jnp.mean(jnp.all(zero, axis=1), axis=1, dtype=jnp.float32),
-        saturated_fraction=share(flat),
-        saturated_nonzero_fraction=share(flat & ~zero),
-        equal_unit_fraction=share(jnp.abs(z_measured.m - z_measured.m[:, :, :1]) <= EQUAL_WITHIN),
-        activation_correlation=cosine,
-    )
-    return Carry(rounded(program, y_measured, y.m), side), statistics, slope
-
-
-def share(mask: Array) -> Float[Array, " nets"]:
-    """Fraction of true entries, over batch and units."""
-    return mask.sum((1, 2), dtype=jnp.int32) / np.float32(mask.shape[1] * mask.shape[2])
-
-
-def backward_net(
-    program: Program, segment: Segment, by_gram: bool, x: tuple[Signal, Kept]
-) -> tuple[Signal, Float[Array, "nets batch"], Backward]:
-    """(delta_l, the sums of its rows, statistics) from dLoss/dh_l and what the forward pass kept."""
-    g, kept = x
-    delta = Signal(kept.slope.astype(g.m.dtype) * g.m, g.e)
-    measured, moments = measure(delta)
-    side, cosine = factor(measured.m, by_gram)
-    count = segment.fan_in * segment.fan_out
-    weight_gradient = product_moments(kept.h, side, by_gram, count, kept.h_e + measured.e)
-    out = rounded(program, measured, delta.m)
-    return out, wide(out.m).sum(2), Backward(moments, cosine, weight_gradient)
 
 
 def draw_layer(program: Program, segment: int, key: Array, layer: Array, running: Array) -> tuple[Any, ...]:
@@ -262,14 +164,9 @@ def forward_segment(
     xs = (keys, bias_keys, layers, [n.weights[i] for n in numbers], [n.biases[i] for n in numbers])
     carries, outputs, space = scan_leaving(step, carries, xs, segment.count, space)
     if outer != inner:
-        again = partial(refactored, outer)
+        again = partial(with_factor, outer)
         carries = [net_by_net(again, c, running) for c in carries]
     return carries, outputs, space
-
-
-def refactored(by_gram: bool, carry: Carry) -> Carry:
-    """The same h, with what a weight gradient of another shape needs of it."""
-    return Carry(carry.h, factor(wide(carry.h.m), by_gram)[0])
 
 
 def draw_bias(program: Program, i: int, block: Block, key: Array, layer: Array, running: Array) -> Array | None:
