@@ -56,14 +56,14 @@ def assert_differ(a: xr.Dataset, b: xr.Dataset) -> None:
 @pytest.mark.parametrize(
     "width, batch, alone, more",
     [
-        (7, 1, ("tanh", "softplus"), {}),
-        (10, 16, ("tanh", "gelu"), {}),
-        (33, 3, ("gelu", "relu"), {"dtype": "bfloat16"}),
-        (100, 32, ("tanh", "relu"), {}),
+        (7, 1, ("tanh",), {}),
+        (10, 16, ("gelu",), {}),
+        (33, 3, ("relu",), {"dtype": "bfloat16"}),
+        (100, 32, ("tanh",), {}),
         (33, 32, ("tanh",), {"loss": "mse"}),
-        (5, 2, ("tanh", "gelu"), {"loss": "cross_entropy"}),
-        ("20-50-3-64-1", 5, ("tanh", "relu"), {"depth": None}),
-        (9, 4, ("tanh", "relu"), {"dtype": "float16", "range": "dtype"}),
+        (5, 2, ("softplus",), {"loss": "cross_entropy"}),
+        ("3-20", 5, ("tanh",), {"depth": None, "input_width": 1}),
+        (9, 4, ("tanh",), {"dtype": "float16", "range": "dtype"}),
     ],
 )
 def test_alone_as_in_company(width: Any, batch: int, alone: tuple[str, ...], more: dict[str, Any]) -> None:
@@ -79,7 +79,7 @@ def test_alone_as_in_company(width: Any, batch: int, alone: tuple[str, ...], mor
 
 def test_alone_as_in_company_on_an_older_processor() -> None:
     """With vectors half as long, sums of the same shape run in another order; this once told one net from forty."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "test_alone_as_in_company["]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "company[7-1- or company[100-32-"]
     flags = {"XLA_FLAGS": "--xla_cpu_max_isa=AVX2"}
     done = subprocess.run([*command, __file__], env=os.environ | flags, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout
