@@ -42,19 +42,19 @@ def floor(program: Program, running: jax.Array, key: jax.Array) -> jax.Array:
     def step(hs: list[jax.Array], key: jax.Array) -> tuple[list[jax.Array], None]:
         matrices = draw(key)
         new = []
-        for block, h in zip(program.blocks, hs, strict=True):
-            w = matrices[bases.index(block.weights[0])]
+        for h, w in zip(hs, matrices, strict=True):
             up = h @ w
             down = up @ w.T
             grams = []
             for m in (h, up):
-                nets = m.reshape(block.nets, batch, width)
+                nets = m.reshape(-1, batch, width)
                 grams.append(jnp.einsum("nbu,ncu->nbc", nets, nets))
             grams, down = lax.optimization_barrier((grams, down))
             new.append(down + 1e-30 * sum(g[0, 0, 0] for g in grams))
         return new, None
 
-    hs = [jnp.full((b.nets * batch, width), 1e-3) for b in program.blocks]
+    nets = [base for block in program.blocks for base in block.weights[0]]
+    hs = [jnp.full((nets.count(base) * batch, width), 1e-3) for base in bases]
     return lax.scan(step, hs, layer_keys(key, 1, program.depth))[0]
 
 

@@ -516,4 +516,4 @@ def test_batches_of_a_file(here, run):
     np.save("rows.npy", np.random.default_rng(0).normal(size=(10, 5)))
     code, out, err = run("sweep", "--data", "rows.npy", "--out", "new")
     assert (code, out) == (2, "")
-    assert err == "varprobe: --batch: 32 samples are more than the 10 rows of rows.npy (10 x 5)\n"
+    assert err == "varprobe: --batch: 16 samples are more than the 10 rows of rows.npy (10 x 5)\n"

@@ -21,7 +21,7 @@ from varprobe.draws import keys_of
 from varprobe.engine import Chunk
 from varprobe.errors import MachineError
 from varprobe.moments import Moments
-from varprobe.program import Program
+from varprobe.program import Block, Program
 from varprobe.stack import CellStatistics, run_cell
 
 __all__ = ["batch_of", "compiled", "run_cells", "statistics_of", "target_of"]
@@ -185,7 +185,7 @@ def quantity(name: str, moments: Moments, log10_scale: np.ndarray) -> CellTable:
 
 
 def statistics_of(chunk: Chunk, statistics: CellStatistics) -> CellTable:
-    """Variables of design section 2, each (members, depth + 1), members in configuration order.
+    """Every variable of the results, each (members, depth + 1), members in configuration order.
 
     Layer 0 is the input and has an activation only. Homogeneous nets are shifted to each configuration's scales.
     """
@@ -202,7 +202,7 @@ def statistics_of(chunk: Chunk, statistics: CellStatistics) -> CellTable:
             row[name] = np.asarray(getattr(forward, name), np.float64)
         if not program.blocks[b].phi.bounded:
             row["saturated_nonzero_fraction"] = np.full(program.depth, np.nan)
-        row["weight_log10_ms"] = weight_log10_ms(np.array(member.weights), bases[b])
+        row["weight_log10_ms"] = weight_log10_ms(np.array(member.weights), bases[b][column])
         if statistics.backward is not None:
             backward = pick(statistics.backward[b])
             row |= quantity("gradient", backward.gradient, down)
@@ -214,16 +214,15 @@ def statistics_of(chunk: Chunk, statistics: CellStatistics) -> CellTable:
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
 
-def joined_base_moments(program: Program, statistics: CellStatistics) -> list[np.ndarray]:
-    """(layers, 2) array of each block's base's mean and mean square."""
-    found = []
-    for block in program.blocks:
-        parts = []
-        for i in range(len(program.segments)):
-            mean, ms = statistics.bases[i][program.bases(i).index(block.weights[i])]
-            parts.append(np.stack([mean, ms], axis=-1))
-        found.append(np.concatenate(parts).astype(np.float64))
-    return found
+def joined_base_moments(program: Program, statistics: CellStatistics) -> list[list[np.ndarray]]:
+    """(layers, 2) array of the mean and mean square of the bases of each block and net."""
+
+    def of_net(block: Block, net: int) -> np.ndarray:
+        places = [program.bases(i).index(bases[net]) for i, bases in enumerate(block.weights)]
+        parts = [np.stack(statistics.bases[i][place], axis=-1) for i, place in enumerate(places)]
+        return np.concatenate(parts).astype(np.float64)
+
+    return [[of_net(block, net) for net in range(block.nets)] for block in program.blocks]
 
 
 def weight_log10_ms(pairs: np.ndarray, base: np.ndarray) -> np.ndarray:

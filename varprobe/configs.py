@@ -22,7 +22,7 @@ from varprobe.trial import is_custom, try_initializer
 
 __all__ = ["DEFAULT_BATCH", "Config", "Request", "Setting", "read_request"]
 
-DEFAULT_BATCH = 32
+DEFAULT_BATCH = 16
 CLASSES = 10
 LOSSES = ("cotangent", "mse", "cross_entropy")
 DTYPES = ("float32", "float64", "bfloat16", "float16")

@@ -1,8 +1,11 @@
 """The linear part of a layer for all nets of a block: one product with the base, then each net's scale and mean."""
 
+import itertools
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -22,12 +25,12 @@ def column(values: Float[Array, " nets"], like: Array) -> Float[Array, "nets 1 1
 
 
 def product(
-    base: Base, drawn: Any, m: Float[Array, "nets batch units"], transpose: bool = False
+    base: Base, drawn: Any, m: Float[Array, "nets batch units"], width: int, transpose: bool = False
 ) -> Float[Array, "nets batch width"]:
-    """m base, or m base^T: one product for all nets. Width 1 stands for units that are all the same."""
+    """m base, or m base^T: one product for all nets."""
     nets, batch, units = m.shape
     rows = (base.backward if transpose else base.forward)(drawn, m.reshape(nets * batch, units))
-    return jnp.zeros((nets, batch, 1), rows.dtype) if rows.ndim == 0 else rows.reshape(nets, batch, -1)
+    return jnp.broadcast_to(rows, (nets * batch, width)).reshape(nets, batch, width)
 
 
 def products(
@@ -38,24 +41,44 @@ def products(
     numbers: Sequence[LayerNumbers],
     transpose: bool = False,
 ) -> list[Float[Array, "_ batch _"]]:
-    """What `weighted` takes, for every block: its m times its base. Blocks that share a base share the product.
+    """What `weighted` takes, for every block: each net's m times its base. Nets that share a base share the product.
 
     Where ranges are real it is m W with the very weights, net by net.
     """
-    bases = [block.weights[segment] for block in program.blocks]
+    width = program.segments[segment].fan_in if transpose else program.segments[segment].fan_out
     if program.real_range:
         return [
-            each_product(program, segment, base, drawn[base], m, n, transpose)
-            for base, m, n in zip(bases, ms, numbers, strict=True)
+            jnp.concatenate(
+                [
+                    each_product(
+                        program, segment, base, drawn[base], m[own], jax.tree.map(itemgetter(own), n), transpose
+                    )
+                    for base, own in runs(block.weights[segment])
+                ]
+            )
+            for block, m, n in zip(program.blocks, ms, numbers, strict=True)
         ]
-    rows: list[Any] = [None] * len(bases)
-    for base in dict.fromkeys(bases):
-        blocks = [i for i, b in enumerate(bases) if b == base]
-        together = product(base, drawn[base], jnp.concatenate([ms[i] for i in blocks]), transpose)
-        ends = np.cumsum([ms[i].shape[0] for i in blocks])
-        for i, part in zip(blocks, jnp.split(together, ends[:-1]), strict=True):
-            rows[i] = part
-    return rows
+    parts: dict[tuple[int, int], Array] = {}
+    for base in program.bases(segment):
+        users = [(b, r) for b, block in enumerate(program.blocks) for c, r in runs(block.weights[segment]) if c == base]
+        together = product(base, drawn[base], jnp.concatenate([ms[b][own] for b, own in users]), width, transpose)
+        ends = np.cumsum([own.stop - own.start for _, own in users])
+        for (b, own), part in zip(users, jnp.split(together, ends[:-1]), strict=True):
+            parts[b, own.start] = part
+    return [
+        jnp.concatenate([parts[b, own.start] for _, own in runs(block.weights[segment])])
+        for b, block in enumerate(program.blocks)
+    ]
+
+
+def runs(bases: Sequence[Base]) -> list[tuple[Base, slice]]:
+    """(base, slice) of every run of neighbors with one base."""
+    found, start = [], 0
+    for base, run in itertools.groupby(bases):
+        length = len(list(run))
+        found.append((base, slice(start, start + length)))
+        start += length
+    return found
 
 
 def each_product(
@@ -80,26 +103,27 @@ def each_product(
 
 
 def weighted(
+    program: Program,
     rows: Float[Array, "nets batch width"],
-    row_sums: Float[Array, "nets batch"] | None,
+    sums: Float[Array, "nets batch"],
     e: Int[Array, " nets"],
     numbers: LayerNumbers,
-    width: int,
 ) -> Signal:
-    """h W (or h W^T) with W = (mean + scale * base) 2^e, from h base and, unless all means are 0, the sums of h's rows.
+    """h W (or h W^T) with W = (mean + scale * base) 2^e_W: from `products`, the sums of h's rows, and h's exponent."""
+    return Signal(rows, e) if program.real_range else combined(rows, sums, e, numbers)
 
-    Both times 2^-e_h, with `e` as e_h.
-    """
-    m = column(numbers.scale, wide(rows)) * wide(rows)
-    if row_sums is not None:
-        m = m + column(numbers.mean, m) * row_sums[:, :, None]
-    return Signal(jnp.broadcast_to(m, (*m.shape[:2], width)), e + numbers.e)
+
+def combined(
+    rows: Float[Array, "nets batch width"], sums: Float[Array, "nets batch"], e: Int[Array, " nets"], n: LayerNumbers
+) -> Signal:
+    """scale * (h base) + mean * (sums of h's rows)."""
+    m = column(n.scale, wide(rows)) * wide(rows) + column(n.mean, wide(rows)) * sums[:, :, None]
+    return Signal(m, e + n.e)
 
 
 def linear(base: Base, drawn: Any, h: Signal, numbers: LayerNumbers, width: int, transpose: bool = False) -> Signal:
     """h W, or h W^T, to `width` units, with an unbounded exponent."""
-    rows = product(base, drawn, h.m, transpose)
-    return weighted(rows, wide(h.m).sum(2), h.e, numbers, width)
+    return combined(product(base, drawn, h.m, width, transpose), wide(h.m).sum(2), h.e, numbers)
 
 
 def biased(program: Program, z: Signal, bias: Array | None, numbers: LayerNumbers) -> Signal:

@@ -7,13 +7,13 @@ by s_{l+1} ... s_L, so nets that differ in scales alone are one net, and each co
 
 import math
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import jax.numpy as jnp
 import numpy as np
 
 from varprobe.activations import Behavior, behavior
-from varprobe.bases import base_of
+from varprobe.bases import Base, base_of
 from varprobe.configs import Config, Setting
 from varprobe.initializers import Initializer
 from varprobe.program import Block, LayerNumbers, Numbers, Phi, PhiNumbers, Program, Segment, segments_of
@@ -41,8 +41,9 @@ class Member:
 
 @dataclass
 class Net:
-    """A net to be computed: (mean, scale) of W and b of each layer, and of the read-out."""
+    """A net to be computed: the base of each segment; (mean, scale) of W and b of each layer, and of the read-out."""
 
+    bases: tuple[Base, ...]
     weights: tuple[tuple[float, float], ...]
     biases: tuple[tuple[float, float], ...]
     readout: tuple[float, float] | None
@@ -80,20 +81,28 @@ def chunks_of(configs: list[Config], setting: Setting) -> list[Chunk]:
         block, net = net_of(index, config, setting, behaviors[config.act], cuts)
         segments = segments_of(config.widths, cuts)
         nets = groups.setdefault((segments, config.batch), {}).setdefault(block, {})
-        key = (net.weights, net.biases, net.readout, net.parameters)
+        key = (net.bases, net.weights, net.biases, net.readout, net.parameters)
         if key in nets:
             nets[key].members.extend(net.members)
         else:
             nets[key] = net
     chunks = []
     for (segments, batch), blocks in groups.items():
-        for part in split(segments, batch, {b: list(n.values()) for b, n in blocks.items()}, setting):
+        for part in split(segments, batch, {b: by_base(n.values()) for b, n in blocks.items()}, setting):
             chunks.append(chunk_of(segments, batch, part, setting))
     return chunks
 
 
+def by_base(nets: Iterable[Net]) -> list[Net]:
+    """Nets of the same bases side by side, else in their order."""
+    groups: dict[tuple[Base, ...], list[Net]] = {}
+    for net in nets:
+        groups.setdefault(net.bases, []).append(net)
+    return [net for group in groups.values() for net in group]
+
+
 def net_of(index: int, config: Config, setting: Setting, found: Behavior, cuts: frozenset[int]) -> tuple[Block, Net]:
-    """The net that stands for a configuration, in a block of size 0."""
+    """The net that stands for a configuration, and its block without nets."""
     segments = segments_of(config.widths, cuts)
     weights = pairs_of(config, segments, config.weights_at)
     biases = pairs_of(config, segments, lambda layer: config.bias)
@@ -119,14 +128,13 @@ def net_of(index: int, config: Config, setting: Setting, found: Behavior, cuts: 
         found.homogeneous,
     )
     block = Block(
-        nets=0,
         phi=phi,
-        weights=tuple(base_of(config.weights_at(s.first).law) for s in segments),
-        has_mean=tuple(any(m != 0 for m, _ in weights_run[s.first - 1 : s.first - 1 + s.count]) for s in segments),
+        weights=((),) * len(segments),
         biases=tuple(None if no_bias else base_of(config.bias.law) for _ in segments),
         readout=base_of(readout_init.law) if outputs else None,
     )
-    net = Net(weights_run, biases, readout, numeric, found, [Member(index, logs, weights)])
+    bases = tuple(base_of(config.weights_at(s.first).law) for s in segments)
+    net = Net(bases, weights_run, biases, readout, numeric, found, [Member(index, logs, weights)])
     return block, net
 
 
@@ -155,7 +163,7 @@ def weight_bytes(segments: tuple[Segment, ...], blocks: Iterable[Block], itemsiz
     """Memory of the weights of all layers, each base once."""
     blocks = list(blocks)
     return sum(
-        s.count * sum(base.bytes(s.fan_in, s.fan_out, itemsize) for base in {b.weights[i] for b in blocks})
+        s.count * sum(base.bytes(s.fan_in, s.fan_out, itemsize) for base in {w for b in blocks for w in b.weights[i]})
         for i, s in enumerate(segments)
     )
 
@@ -175,17 +183,22 @@ def split(
         length = -(-len(nets) // pieces)
         for start in range(0, len(nets), length):
             piece = nets[start : start + length]
-            spare = [
-                Net(n.weights, n.biases, n.readout, n.parameters, n.behavior)
-                for n in [piece[-1]] * (length - len(piece))
-            ]
+            spare = [replace(piece[-1], members=[])] * (length - len(piece))
             yield {block: piece + spare}
 
 
 def chunk_of(segments: tuple[Segment, ...], batch: int, blocks: dict[Block, list[Net]], setting: Setting) -> Chunk:
     """The program that runs these nets."""
     itemsize = jnp.dtype(setting.dtype).itemsize
-    sized = tuple(Block(len(nets), b.phi, b.weights, b.has_mean, b.biases, b.readout) for b, nets in blocks.items())
+    sized = tuple(
+        replace(block, weights=tuple(tuple(net.bases[i] for net in nets) for i in range(len(segments))))
+        for block, nets in blocks.items()
+    )
+    nets = [net for block_nets in blocks.values() for net in block_nets]
+    with_mean = tuple(
+        frozenset(n.bases[i] for n in nets if any(m != 0 for m, _ in n.weights[s.first - 1 : s.first - 1 + s.count]))
+        for i, s in enumerate(segments)
+    )
     program = Program(
         segments=segments,
         batch=batch,
@@ -196,6 +209,7 @@ def chunk_of(segments: tuple[Segment, ...], batch: int, blocks: dict[Block, list
         real_range=setting.real_range,
         forward_only=setting.forward_only,
         keep_weights=weight_bytes(segments, sized, itemsize) <= WEIGHT_BYTES,
+        with_mean=with_mean,
     )
     return Chunk(program, tuple(tuple(nets) for nets in blocks.values()))
 

@@ -64,28 +64,31 @@ def rounded(program: Program, measured: Signal, raw: Float[Array, "..."]) -> Sig
     return Signal(measured.m.astype(program.dtype), measured.e)
 
 
-def with_factor(by_gram: bool, carry: Carry) -> Carry:
-    """The same h, with what a weight gradient of another shape needs of it."""
-    return Carry(carry.h, factor(wide(carry.h.m), by_gram)[0])
+def sent(program: Program, measured: Signal, out: Signal) -> Float[Array, "nets batch units"]:
+    """What `rounded` returned, in a range where its products are safe."""
+    return measured.m if program.real_range else wide(out.m)
+
+
+def with_factor(program: Program, by_gram: bool, h: Signal) -> Carry:
+    """h, with what a weight gradient needs of it."""
+    return Carry(h, factor(sent(program, measure(h)[0], h), by_gram)[0])
 
 
 def forward_net(
-    program: Program, block: Block, width: int, has_mean: bool, bias: Array | None, by_gram: bool, x: Any
+    program: Program, block: Block, bias: Array | None, by_gram: bool, x: Any
 ) -> tuple[Carry, Forward, Float[Array, "nets batch units"]]:
     """(h_l with its factor, statistics, phi'(z_l)) of nets of a block.
 
-    `x` holds their rows of `products`, h_{l-1}, and their numbers: of the weights, the biases and the activation.
+    `x` holds their rows of `products`, the sums of h_{l-1}'s rows and its exponent, and their numbers: of the weights,
+    the biases and the activation.
     """
-    rows, h, weights, biases, phi = x
-    if program.real_range:
-        z = Signal(rows, h.e)
-    else:
-        z = weighted(rows, wide(h.m).sum(2) if has_mean else None, h.e, weights, width)
-    z = biased(program, z, bias, biases)
+    rows, sums, e, weights, biases, phi = x
+    z = biased(program, weighted(program, rows, sums, e, weights), bias, biases)
     z_measured, z_moments = measure(z)
     y, slope = activate(program, block.phi, phi, rounded(program, z_measured, z.m))
     y_measured, y_moments = measure(y)
-    side, cosine = factor(wide(y_measured.m), by_gram)
+    h = rounded(program, y_measured, y.m)
+    side, cosine = factor(sent(program, y_measured, h), by_gram)
     zero = y.m == 0
     flat = jnp.abs(slope) < SATURATED_BELOW
     statistics = Forward(
@@ -98,7 +101,7 @@ def forward_net(
         equal_unit_fraction=share(jnp.abs(z_measured.m - z_measured.m[:, :, :1]) <= EQUAL_WITHIN),
         activation_correlation=cosine,
     )
-    return Carry(rounded(program, y_measured, y.m), side), statistics, slope
+    return Carry(h, side), statistics, slope
 
 
 def share(mask: Array) -> Float[Array, " nets"]:
@@ -113,8 +116,8 @@ def backward_net(
     g, kept = x
     delta = Signal(kept.slope.astype(g.m.dtype) * g.m, g.e)
     measured, moments = measure(delta)
-    side, cosine = factor(measured.m, by_gram)
+    out = rounded(program, measured, delta.m)
+    side, cosine = factor(sent(program, measured, out), by_gram)
     count = segment.fan_in * segment.fan_out
     weight_gradient = product_moments(kept.h, side, by_gram, count, kept.h_e + measured.e)
-    out = rounded(program, measured, delta.m)
-    return out, wide(out.m).sum(2), Backward(moments, cosine, weight_gradient)
+    return out, side.sums, Backward(moments, cosine, weight_gradient)

@@ -58,19 +58,28 @@ class Phi:
 
 @dataclass(frozen=True)
 class Block:
-    """Nets that differ in numbers only. The tuples have one entry a segment."""
+    """Nets that differ in numbers and bases only: after the product, one code serves them all.
 
-    nets: int
+    `weights` has the base of every segment and net, `biases` that of every segment.
+    """
+
     phi: Phi
-    weights: tuple[Base, ...]
-    has_mean: tuple[bool, ...]
+    weights: tuple[tuple[Base, ...], ...]
     biases: tuple[Base | None, ...]
     readout: Base | None = None
+
+    @property
+    def nets(self) -> int:
+        """How many there are."""
+        return len(self.weights[0])
 
 
 @dataclass(frozen=True)
 class Program:
-    """One compiled function: `nets` stacks of one shape, one seed."""
+    """One compiled function: stacks of one shape, one seed.
+
+    `with_mean` has, for every segment, the bases that some net uses with a mean that is not zero.
+    """
 
     segments: tuple[Segment, ...]
     batch: int
@@ -81,6 +90,7 @@ class Program:
     real_range: bool = False
     forward_only: bool = False
     keep_weights: bool = True
+    with_mean: tuple[frozenset[Base], ...] = ()
 
     @property
     def depth(self) -> int:
@@ -88,8 +98,8 @@ class Program:
         return sum(s.count for s in self.segments)
 
     def bases(self, segment: int) -> tuple[Base, ...]:
-        """The distinct bases of a segment, in the order of the blocks."""
-        return tuple(dict.fromkeys(block.weights[segment] for block in self.blocks))
+        """The distinct bases of a segment, in the order of the nets."""
+        return tuple(dict.fromkeys(base for block in self.blocks for base in block.weights[segment]))
 
 
 class LayerNumbers(NamedTuple):

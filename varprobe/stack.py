@@ -67,10 +67,10 @@ def run_cell(
         numbers: one entry a block.
     """
     inputs, input_moments = measure(Signal(x[None], jnp.zeros((1,), jnp.int32)))
-    first = rounded(program, inputs, x[None])
     segment = program.segments[0]
-    side, input_correlation = factor(inputs.m, gram_is_cheaper(program.batch, segment.fan_in, segment.fan_out))
-    start = Carry(first, side)
+    by_gram = gram_is_cheaper(program.batch, segment.fan_in, segment.fan_out)
+    start = with_factor(program, by_gram, rounded(program, inputs, x[None]))
+    input_correlation = factor(inputs.m, by_gram)[1]
     carries = [
         jax.tree.map(lambda a, n=block.nets: jnp.broadcast_to(a, (n, *a.shape[1:])), start) for block in program.blocks
     ]
@@ -147,14 +147,13 @@ def forward_segment(
         new, statistics, kept = [], [], []
         for b, block in enumerate(program.blocks):
             bias = draw_bias(program, i, block, bias_key, layer, running)
-            net = partial(forward_net, program, block, shape[1], block.has_mean[i], bias, inner)
-            x = (rows[b], carries[b].h, weights[b], biases[b], numbers[b].phi)
+            net = partial(forward_net, program, block, bias, inner)
+            x = (rows[b], carries[b].factor.sums, carries[b].h.e, weights[b], biases[b], numbers[b].phi)
             carry, s, slope = net_by_net(net, x, running)
             new.append(carry)
             statistics.append(s)
             kept.append(Kept(slope, carries[b].factor, carries[b].h.e))
-        with_mean = {block.weights[i] for block in program.blocks if block.has_mean[i]}
-        moments = [base.moments(d, shape, base in with_mean) for base, d in drawn.items()]
+        moments = [base.moments(d, shape, base in program.with_mean[i]) for base, d in drawn.items()]
         if program.forward_only:
             return new, (statistics, moments), None
         return new, (statistics, moments), (kept, held if program.keep_weights else None)
@@ -164,8 +163,7 @@ def forward_segment(
     xs = (keys, bias_keys, layers, [n.weights[i] for n in numbers], [n.biases[i] for n in numbers])
     carries, outputs, space = scan_leaving(step, carries, xs, segment.count, space)
     if outer != inner:
-        again = partial(with_factor, outer)
-        carries = [net_by_net(again, c, running) for c in carries]
+        carries = [net_by_net(partial(with_factor, program, outer), c.h, running) for c in carries]
     return carries, outputs, space
 
 
@@ -193,12 +191,7 @@ def backward_segment(
         done = [net_by_net(net, x, running) for x in zip(gs, kept, strict=True)]
         deltas, sums, statistics = ([d[k] for d in done] for k in range(3))
         rows = products(program, i, drawn, [d.m for d in deltas], weights, transpose=True)
-        new = [
-            Signal(r, d.e)
-            if program.real_range
-            else weighted(r, s if block.has_mean[i] else None, d.e, w, segment.fan_in)
-            for block, r, s, d, w in zip(program.blocks, rows, sums, deltas, weights, strict=True)
-        ]
+        new = [weighted(program, r, s, d.e, w) for r, s, d, w in zip(rows, sums, deltas, weights, strict=True)]
         return new, statistics
 
     keys, layers = scanned(segment, weight_key)

@@ -17,7 +17,7 @@ ESSENTIAL_OPTIONS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (("--act",), {"metavar": "NAMES", "help": "Activations, e.g. relu,elu(alpha=0.5),mine.py:f.  [relu]"}),
     (("--init",), {"metavar": "NAMES", "help": "Initializers, e.g. he_normal,normal(std=0.02).  [the standard set]"}),
     (("--bias",), {"metavar": "NAMES", "help": "Bias initializers, e.g. normal(var=0.05).  [zeros]"}),
-    (("--batch",), {"metavar": "N", "help": "Samples per batch.  [32]"}),
+    (("--batch",), {"metavar": "N", "help": "Samples per batch.  [16]"}),
     (("--seeds",), {"metavar": "N", "help": "Independent draws of every network.  [8]"}),
     (("--data",), {"metavar": "DATA", "help": "normal, uniform, sphere, digits, or FILE.npy/.npz/.csv.  [normal]"}),
     (("--out",), {"metavar": "FOLDER", "help": "Run folder.  [runs/ACT-dDEPTH-wWIDTH-HASH]"}),
