@@ -1,0 +1,146 @@
+"""Where an activation is smooth: panels on each of which phi and phi' are polynomials to rounding.
+
+Quadrature converges fast between the edges of these panels and nowhere else. They are found numerically: panels are
+halved until the Legendre series of phi and phi' end within the order used; where that goes on down to rounding there
+is a kink or a jump, whose place then becomes an edge itself.
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.polynomial import legendre
+
+from varprobe.activations import Activation
+from varprobe.errors import RequestError
+from varprobe.theory.elementwise import evaluate
+
+__all__ = ["NODES", "WEIGHTS", "Panels", "panels", "spread"]
+
+ORDER = 16
+NODES, WEIGHTS = legendre.leggauss(ORDER)
+TO_SERIES = legendre.legvander(NODES, ORDER - 1).T * WEIGHTS * (np.arange(ORDER)[:, None] + 0.5)
+"""From values at the nodes to Legendre coefficients."""
+TOLERANCE = 2e-12
+"""Largest relative size of the last three coefficients of a resolved panel."""
+NARROWEST = 2.0**-47
+"""Width of a panel relative to its place at which halving stops: there is a kink in it."""
+MOST_PANELS = 20_000
+
+
+class Panels(NamedTuple):
+    """edges: ascending, shape (panels + 1,); kinks: those of them at which phi or a derivative of it is not smooth."""
+
+    edges: np.ndarray
+    kinks: np.ndarray
+
+
+def spread(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Gauss-Legendre nodes and weights of panels; shapes (..., panels) to (..., panels, ORDER)."""
+    half = (right - left)[..., None] / 2
+    return left[..., None] + half * (1 + NODES), half * WEIGHTS
+
+
+@lru_cache(maxsize=512)
+def panels(act: Activation, exponent: int) -> Panels:
+    """The panels of `act` on [-2^exponent, 2^exponent]; what is not finite there is left as it is.
+
+    Raises:
+        RequestError: more than 20000 panels would be needed (it oscillates too fast).
+    """
+    dyadic = 2.0 ** np.arange(-8, exponent + 1)
+    even = np.arange(1, min(2.0**exponent, 16) * 4) / 4
+    right = np.union1d(dyadic, even)
+    start = np.concatenate([-right[::-1], [0.0], right])
+    edges, unresolved = halve(act, start)
+    if unresolved.size:
+        edges, _ = halve(act, np.union1d(start, unresolved))
+    return join(act, edges)
+
+
+def halve(act: Activation, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Halve panels until each is resolved; the edges, and the places at which that never happened."""
+    left, right = edges[:-1], edges[1:]
+    done, places = [edges], []
+    seen = np.zeros(0), np.zeros(0), np.zeros(0)
+    while left.size:
+        tail, phi_size, slope_size = series_tail(act, left, right)
+        reach = np.maximum(np.abs(left), np.abs(right))
+        seen = tuple(np.concatenate(pair) for pair in zip(seen, (reach, phi_size, slope_size), strict=True))
+        order = np.argsort(seen[0], kind="stable")
+        at = np.searchsorted(seen[0][order], reach, side="right") - 1
+        scales = [np.maximum.accumulate(sizes[order])[at] for sizes in seen[1:]]
+        rough = (tail[0] > TOLERANCE * scales[0]) | (tail[1] > TOLERANCE * scales[1])
+        narrow = right - left < np.maximum(NARROWEST * reach, 2.0**-70)
+        places.append((left[rough & narrow] + right[rough & narrow]) / 2)
+        left, right = left[rough & ~narrow], right[rough & ~narrow]
+        middle = (left + right) / 2
+        done.append(middle)
+        left, right = np.concatenate([left, middle]), np.concatenate([middle, right])
+        if sum(map(len, done)) > MOST_PANELS:
+            raise RequestError(
+                f"{act.name} needs more than {MOST_PANELS} panels for |x| up to {edges[-1]:.3g}: it oscillates too "
+                "fast to be integrated; lower q"
+            )
+    found = np.sort(np.concatenate(places))
+    apart = np.diff(found, prepend=-np.inf) > 8 * NARROWEST * np.maximum(np.abs(found), 2.0**-20)
+    return np.unique(np.concatenate(done)), found[apart]
+
+
+def series_tail(
+    act: Activation, left: np.ndarray, right: np.ndarray
+) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray, np.ndarray]:
+    """((last coefficients of phi, of phi'), largest |phi|, largest |phi'|) on panels; zeros where not finite."""
+    values = evaluate(act, spread(left, right)[0])
+    finite = np.isfinite(values[0]).all(-1) & np.isfinite(values[1]).all(-1)
+    phi, slope = (np.where(finite[:, None], v, 0.0) for v in values)
+    tails = tuple(np.abs(v @ TO_SERIES[-3:].T).max(-1) for v in (phi, slope))
+    return (tails[0], tails[1]), np.abs(phi).max(-1), np.abs(slope).max(-1)
+
+
+def join(act: Activation, edges: np.ndarray) -> Panels:
+    """Join neighbors that one polynomial serves, and tell which of the edges that are left are kinks."""
+    phi, slope = evaluate(act, spread(edges[:-1], edges[1:])[0])
+    x = spread(edges[:-1], edges[1:])[0]
+    reach = np.maximum(np.abs(edges[:-1]), np.abs(edges[1:]))
+    order = np.argsort(reach, kind="stable")
+    scale = np.empty((2, reach.size))
+    for row, values in zip(scale, (phi, slope), strict=True):
+        row[order] = np.maximum.accumulate(np.nan_to_num(np.abs(values).max(-1), posinf=0.0)[order])
+    kept, first = [edges[0]], 0
+    for last in range(1, reach.size):
+        if not one_polynomial(act, edges, (x, phi, slope), scale[:, first : last + 1], first, last):
+            kept.append(edges[last])
+            first = last
+    kept.append(edges[-1])
+    found = np.asarray(kept)
+    inner, gap = found[1:-1], np.minimum(np.diff(found)[:-1], np.diff(found)[1:]) / 64
+    if not inner.size:
+        return Panels(found, inner)
+    (phi_tail, slope_tail), _, _ = series_tail(act, inner - gap, inner + gap)
+    near = np.searchsorted(reach[order], np.abs(inner), side="left").clip(max=reach.size - 1)
+    sizes = scale[:, order][:, near]
+    return Panels(found, inner[(phi_tail > TOLERANCE * sizes[0]) | (slope_tail > TOLERANCE * sizes[1])])
+
+
+def one_polynomial(
+    act: Activation,
+    edges: np.ndarray,
+    values: tuple[np.ndarray, np.ndarray, np.ndarray],
+    scale: np.ndarray,
+    first: int,
+    last: int,
+) -> bool:
+    """Whether the panels `first` to `last` are one: its series gives back all of their values."""
+    left, right = edges[first], edges[last + 1]
+    samples = evaluate(act, spread(edges[first : first + 1], edges[last + 1 : last + 2])[0][0])
+    x = values[0][first : last + 1].ravel()
+    at = legendre.legvander((2 * x - left - right) / (right - left), ORDER - 1)
+    for sample, value, size in zip(samples, values[1:], scale, strict=True):
+        with np.errstate(invalid="ignore"):
+            series = TO_SERIES @ sample
+            error = np.abs(at @ series - value[first : last + 1].ravel()).max()
+        # written so that NaN is not one polynomial
+        if not (error <= TOLERANCE * size.max() and np.abs(series[-3:]).max() <= TOLERANCE * size.max()):
+            return False
+    return True
