@@ -11,6 +11,7 @@ call form (`leaky_relu(0.2)`, `mine.py:swishy`) or a callable. Wrong requests ra
 
 from varprobe.theory.critical_lines import CriticalLine, CriticalPoint, critical
 from varprobe.theory.expectations import Correlation, Gain, Moments, correlation_map, gain, moments
+from varprobe.theory.finite_widths import FiniteWidth, finite_width
 from varprobe.theory.fixed_points import FixedPoint, fixed_point
 from varprobe.theory.phase_grids import PhaseGrid, phase_grid
 from varprobe.theory.trajectories import Trajectory, trajectory
@@ -19,6 +20,7 @@ __all__ = [
     "Correlation",
     "CriticalLine",
     "CriticalPoint",
+    "FiniteWidth",
     "FixedPoint",
     "Gain",
     "Moments",
@@ -26,6 +28,7 @@ __all__ = [
     "Trajectory",
     "correlation_map",
     "critical",
+    "finite_width",
     "fixed_point",
     "gain",
     "moments",

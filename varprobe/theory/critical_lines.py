@@ -61,7 +61,9 @@ class CriticalLine:
     def points(self) -> list[CriticalPoint]:
         """The points one by one."""
         columns = zip(self.q, self.sigma_w2, self.sigma_b2, self.chi_q, self.stable, strict=True)
-        return [CriticalPoint(*map(float, row[:4]), bool(row[4])) for row in columns]  # type: ignore[call-arg,misc]
+        return [
+            CriticalPoint(float(q), float(w), float(b), float(chi), bool(stable)) for q, w, b, chi, stable in columns
+        ]
 
     @property
     def point(self) -> CriticalPoint | None:
@@ -116,8 +118,8 @@ def kept(act: Activation, q: np.ndarray, why: str = "") -> CriticalLine:
             f"chi_1 = 1 would need a negative sigma_b2 at {f'q = {q[0]:g}' if q.size == 1 else 'every q tried'}: "
             f"{act.name} keeps too little of the gradient for the size of its output"
         )
-    found = (values[exists] for values in (q, sigma_w2, sigma_b2, chi_q, chi_q <= 1 + CRITICAL))
-    return CriticalLine(act.name, *found, why)
+    q, sigma_w2, sigma_b2, chi_q = (values[exists] for values in (q, sigma_w2, sigma_b2, chi_q))
+    return CriticalLine(act.name, q, sigma_w2, sigma_b2, chi_q, chi_q <= 1 + CRITICAL, why)
 
 
 def at_bias(act: Activation, target: float) -> CriticalLine:
@@ -134,6 +136,7 @@ def at_bias(act: Activation, target: float) -> CriticalLine:
     low = np.flatnonzero((np.sign(offset[:-1]) * np.sign(offset[1:]) < 0) & np.isfinite(offset[:-1] + offset[1:]))
     roots = [brentq(gap, np.log(q[i]), np.log(q[i + 1]), xtol=1e-15, rtol=1e-14) for i in low]
     points = np.exp(np.array(roots))
+    points = points[target >= 1e-9 * points] if target else points  # further out its digits are lost in q
     if points.size:
         sigma_w2, sigma_b2, chi_q = on_line(act, points)
     else:
@@ -144,4 +147,6 @@ def at_bias(act: Activation, target: float) -> CriticalLine:
         points, sigma_w2 = np.append(0.0, points), np.append(end_w2, sigma_w2)
         sigma_b2, chi_q = np.append(0.0, sigma_b2), np.append(end_q, chi_q)
     why = "" if points.size else f"{act.name} has no critical point with sigma_b2 = {target:g}"
+    if at_end:
+        why = "q = 0 is the end of the line: the signal fades there, more slowly than exponentially"
     return CriticalLine(act.name, points, sigma_w2, sigma_b2, chi_q, chi_q <= 1 + CRITICAL, why)

@@ -185,9 +185,7 @@ def described(act: Activation, sigma_w2: float, sigma_b2: float, q: float, why: 
     )
 
 
-def correlation_root(
-    act: Activation, sigma_w2: float, sigma_b2: float, q: float, chi_1: float
-) -> tuple[float, float]:
+def correlation_root(act: Activation, sigma_w2: float, sigma_b2: float, q: float, chi_1: float) -> tuple[float, float]:
     """(c*, slope there). The map is convex on [0, 1] and fixes 1, so below 1 it has a root only where chi_1 > 1."""
     if chi_1 <= 1 + CRITICAL:
         return 1.0, chi_1

@@ -116,9 +116,13 @@ def reduce(phi: np.ndarray, slope: np.ndarray, z: np.ndarray, density: np.ndarra
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         features = np.stack([phi, phi**2, slope, slope**2, phi**4, slope**4, phi * slope], axis=-1)
         if np.isfinite(features).all():
-            mean, square, *others = np.moveaxis(density @ features[:, :6], -1, 0)
+            mean, square, *rest = np.moveaxis(density @ features[:, :6], -1, 0)
+            derivative, derivative_square, fourth, derivative_fourth = rest
             variance = np.einsum("...i,...i->...", density, np.square(phi - np.expand_dims(mean, -1)))
-            return Averages(mean, square, variance, *others, (density * z) @ features[:, 6])
+            z_phi_dphi = (density * z) @ features[:, 6]
+            return Averages(
+                mean, square, variance, derivative, derivative_square, fourth, derivative_fourth, z_phi_dphi
+            )
         root = np.sqrt(density)  # taken into phi before it is squared, which could overflow
         a, b = phi * root, slope * root
         mean = (a * root).sum(-1)

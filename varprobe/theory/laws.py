@@ -24,8 +24,9 @@ INNER_LOW, INNER_HIGH = LOG_LOW + 6, LOG_HIGH - 6
 class Law(NamedTuple):
     """At one Gaussian u of mean square q and mean ratio * sqrt(q).
 
-    log_ms: ln E phi^2. log_var: ln Var phi. mean_over_rms: E phi / sqrt(E phi^2). log_derivative_ms: ln E phi'^2. derivative_mean_over_rms:
-    the same of phi'. response: d ln E phi^2 / d ln q. fourth, derivative_fourth: E phi^4 / (E phi^2)^2, and of phi'.
+    log_ms: ln E phi^2. log_var: ln Var phi. mean_over_rms: E phi / sqrt(E phi^2). log_derivative_ms: ln E phi'^2.
+    derivative_mean_over_rms: E phi' / sqrt(E phi'^2). response: d ln E phi^2 / d ln q. fourth, derivative_fourth:
+    E phi^4 / (E phi^2)^2, and the same of phi'.
     """
 
     log_ms: float
@@ -72,7 +73,8 @@ def law(act: Activation, log_q: float, ratio: float = 0.0) -> Law:
         if np.isfinite(last) and abs((last + first) / 2 - half) > 1e-9 * max(1.0, abs(half)):
             raise RequestError(
                 f"{act.name} is no power of |x| {'below' if log_q < 0 else 'beyond'} q = {np.exp(end):.1e}, "
-                "where the signal leads", "act"
+                "where the signal leads",
+                "act",
             )
         steps = round(4 * slope) / 4
         line[field] = last + (steps if abs(slope - steps) < 1e-9 else slope) * (log_q - end)

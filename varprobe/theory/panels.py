@@ -62,11 +62,11 @@ def halve(act: Activation, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Halve panels until each is resolved; the edges, and the places at which that never happened."""
     left, right = edges[:-1], edges[1:]
     done, places = [edges], []
-    seen = np.zeros(0), np.zeros(0), np.zeros(0)
+    seen = [np.zeros(0)] * 3
     while left.size:
         tail, phi_size, slope_size = series_tail(act, left, right)
         reach = np.maximum(np.abs(left), np.abs(right))
-        seen = tuple(np.concatenate(pair) for pair in zip(seen, (reach, phi_size, slope_size), strict=True))
+        seen = [np.concatenate(both) for both in zip(seen, (reach, phi_size, slope_size), strict=True)]
         order = np.argsort(seen[0], kind="stable")
         at = np.searchsorted(seen[0][order], reach, side="right") - 1
         scales = [np.maximum.accumulate(sizes[order])[at] for sizes in seen[1:]]

@@ -14,16 +14,18 @@ from varprobe.activations import Activation
 from varprobe.theory.checks import numbers
 from varprobe.theory.elementwise import ActivationLike, activation, evaluate
 from varprobe.theory.fixed_points import CRITICAL, MARGIN, curve
-from varprobe.theory.gaussian import HIGH, LOW
-from varprobe.theory.laws import averages_of
-from varprobe.theory.panels import spread
+from varprobe.theory.gaussian import LOW
+from varprobe.theory.laws import averages_of, similarity
+from varprobe.theory.panels import panels, spread
 
 __all__ = ["PhaseGrid", "phase_grid"]
 
 Plane = Float[np.ndarray, "sigma_w2 sigma_b2"]
 ANGLES = 2048
+THETA = np.arange(ANGLES // 4 + 1) * (2 * np.pi / ANGLES)
 RADII = np.array([0, 0.5, 1, 2, 3, 4.5, 6.5, 9])
-INTERPOLATED = 24
+INTERPOLATED = 16
+"""Chebyshev nodes in ln q, and in theta where phi has kinks."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,8 +36,8 @@ class PhaseGrid:
         act: the activation's canonical form.
         sigma_w2, sigma_b2: the axes, shapes (n,) and (m,).
         q_star, chi_1, chi_q, c_star, xi_q, xi_c, xi_gradient: shape (n, m), as in `FixedPoint`. q_star is 0 where the
-            signal falls to 0 and infinite where it grows without bound. c_star and xi_c are interpolated: to about
-            1e-6 for a smooth phi, 1e-3 for one with kinks.
+            signal falls to 0 and infinite where it grows without bound. c_star and xi_c are interpolated: they
+            are right to about 1e-5 for a smooth phi, 1e-3 for one with kinks.
         phase: words of shape (n, m): "ordered", "critical", "chaotic", "grows without bound".
     """
 
@@ -112,7 +114,12 @@ def mean_square_roots(act: Activation, w: np.ndarray, b: np.ndarray) -> np.ndarr
     high = np.where(up, grid[first], grid[np.minimum(first + 1, grid.size - 1)])
     low = np.where(up, grid[np.maximum(first - 1, 0)], grid[first])
     exists = turned.any(1)
-    log_q = np.where(exists, (low + high) / 2, np.where(up, np.inf, -np.inf))
+    rows = np.arange(up.size)
+    ends = [gap[rows, np.searchsorted(grid, end - 1e-9).clip(max=grid.size - 1)] for end in (low, high)]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        start = low + (high - low) * ends[0] / (ends[0] - ends[1])
+    start = np.where((start > low) & (start < high), start, (low + high) / 2)
+    log_q = np.where(exists, start, np.where(up, np.inf, -np.inf))
     log_q[sign[:, one] == 0] = 0.0
     todo = np.flatnonzero(exists & (sign[:, one] != 0))
     low, high = low.copy(), high.copy()
@@ -128,22 +135,33 @@ def mean_square_roots(act: Activation, w: np.ndarray, b: np.ndarray) -> np.ndarr
         with np.errstate(divide="ignore", invalid="ignore"):
             step = at - off / slope
         inside = (step > low[todo]) & (step < high[todo])
-        log_q[todo] = np.where(inside, step, (low[todo] + high[todo]) / 2)
-        moved = np.abs(log_q[todo] - at)
-        todo = todo[(moved > 1e-13) & (np.abs(off) > 1e-15)]
+        halved = np.where(np.abs(off) < 1e-15, at, (low[todo] + high[todo]) / 2)
+        log_q[todo] = np.where(inside, step, halved)
+        todo = todo[np.abs(log_q[todo] - at) > 1e-8]  # the next step would be its square
     return log_q
+
+
+def chebyshev(low: float, high: float) -> np.ndarray:
+    """The Chebyshev nodes of an interval."""
+    return (low + high) / 2 - (high - low) / 2 * np.cos((np.arange(INTERPOLATED) + 0.5) * np.pi / INTERPOLATED)
 
 
 def all_correlations(act: Activation, q: float) -> tuple[np.ndarray, np.ndarray]:
     """(E phi phi, E phi' phi') over their values at c = 1, for theta = arccos c on a grid from 0 to pi / 2."""
+    if panels(act, 6).kinks.size:  # a sum over even angles converges slowly; the maps are smooth in theta all the same
+        nodes = chebyshev(0.0, np.pi / 2)
+        found = [similarity(act, float(np.log(q)), float(np.cos(node))) for node in nodes]
+        values = np.array([(pair.phi, pair.derivative) for pair in found])
+        smooth = BarycentricInterpolator(nodes, values)(THETA)
+        return smooth[:, 0], smooth[:, 1]
     r, weights = (part.ravel() for part in spread(RADII[:-1], RADII[1:]))
     turn = np.cos((np.arange(ANGLES) + 0.5) * (2 * np.pi / ANGLES))
-    values = evaluate(act, np.sqrt(q) * r[:, None] * turn)
+    sides = evaluate(act, np.sqrt(q) * r[:, None] * turn)
     maps = []
-    for value in values:
+    for value in sides:
         power = np.abs(np.fft.rfft(value, axis=1)) ** 2
         correlation = np.fft.irfft((weights * r * np.exp(-(r**2) / 2)) @ power, n=ANGLES)
-        maps.append(correlation[: ANGLES // 4 + 1] / correlation[0])
+        maps.append(correlation[: THETA.size] / correlation[0])
     return maps[0], maps[1]
 
 
@@ -152,11 +170,10 @@ def correlation_roots(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(c*, slope of the correlation map there) for points with chi_1 > 1."""
     low, high = log_q.min() - 1e-3, log_q.max() + 1e-3
-    nodes = (low + high) / 2 - (high - low) / 2 * np.cos((np.arange(INTERPOLATED) + 0.5) * np.pi / INTERPOLATED)
+    nodes = chebyshev(low, high)
     tables = np.array([all_correlations(act, float(np.exp(node))) for node in nodes])
     phi, slope = np.moveaxis(BarycentricInterpolator(nodes, tables)(log_q), 1, 0)
-    theta = np.arange(ANGLES // 4 + 1) * (2 * np.pi / ANGLES)
-    c = np.cos(theta)
+    theta, c = THETA, np.cos(THETA)
     mapped = ((w * mean_square)[:, None] * phi + b[:, None]) / np.exp(log_q)[:, None]
     gap, chi = mapped - c, chi_1[:, None] * slope
     gap[:, 0] = 0.0
