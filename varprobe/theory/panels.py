@@ -25,6 +25,8 @@ TOLERANCE = 2e-12
 """Largest relative size of the last three coefficients of a resolved panel."""
 NARROWEST = 2.0**-47
 """Width of a panel relative to its place at which halving stops: there is a kink in it."""
+SURROUNDINGS = 2.0
+"""Errors are relative to the largest value out to this many times as far: beside a kink phi may be rounding alone."""
 MOST_PANELS = 20_000
 
 
@@ -68,7 +70,7 @@ def halve(act: Activation, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         reach = np.maximum(np.abs(left), np.abs(right))
         seen = [np.concatenate(both) for both in zip(seen, (reach, phi_size, slope_size), strict=True)]
         order = np.argsort(seen[0], kind="stable")
-        at = np.searchsorted(seen[0][order], reach, side="right") - 1
+        at = np.searchsorted(seen[0][order], SURROUNDINGS * reach, side="right") - 1
         scales = [np.maximum.accumulate(sizes[order])[at] for sizes in seen[1:]]
         rough = (tail[0] > TOLERANCE * scales[0]) | (tail[1] > TOLERANCE * scales[1])
         narrow = right - left < np.maximum(NARROWEST * reach, 2.0**-70)
@@ -100,47 +102,49 @@ def series_tail(
 
 def join(act: Activation, edges: np.ndarray) -> Panels:
     """Join neighbors that one polynomial serves, and tell which of the edges that are left are kinks."""
-    phi, slope = evaluate(act, spread(edges[:-1], edges[1:])[0])
     x = spread(edges[:-1], edges[1:])[0]
+    values = np.stack(evaluate(act, x))
     reach = np.maximum(np.abs(edges[:-1]), np.abs(edges[1:]))
     order = np.argsort(reach, kind="stable")
-    scale = np.empty((2, reach.size))
-    for row, values in zip(scale, (phi, slope), strict=True):
-        row[order] = np.maximum.accumulate(np.nan_to_num(np.abs(values).max(-1), posinf=0.0)[order])
-    kept, first = [edges[0]], 0
-    for last in range(1, reach.size):
-        if not one_polynomial(act, edges, (x, phi, slope), scale[:, first : last + 1], first, last):
-            kept.append(edges[last])
-            first = last
-    kept.append(edges[-1])
-    found = np.asarray(kept)
-    inner, gap = found[1:-1], np.minimum(np.diff(found)[:-1], np.diff(found)[1:]) / 64
+    sizes = np.nan_to_num(np.abs(values).max(-1), nan=0.0, posinf=0.0)[:, order]
+    farther, largest = reach[order], np.maximum.accumulate(sizes, axis=1)
+
+    def scale(place: np.ndarray) -> np.ndarray:
+        """The largest |phi| and |phi'| around 0 as far out as that; shape (2, places)."""
+        at = np.searchsorted(farther, SURROUNDINGS * np.abs(place)).clip(max=farther.size - 1)
+        return largest[:, at]
+
+    parity, idle = 0, 0
+    while idle < 2 and edges.size > 2:  # pairs that start at even, then at odd panels, until neither joins any
+        first = np.arange(parity, edges.size - 2, 2)
+        reached = np.maximum(-edges[first], edges[first + 2])
+        joined, samples = one_polynomial(act, edges, values, first, scale(reached))
+        values[:, first[joined]] = samples[:, joined]
+        gone = first[joined] + 1
+        edges, values = np.delete(edges, gone), np.delete(values, gone, axis=1)
+        parity, idle = 1 - parity, 0 if gone.size else idle + 1
+    inner, gap = edges[1:-1], np.minimum(np.diff(edges)[:-1], np.diff(edges)[1:]) / 64
     if not inner.size:
-        return Panels(found, inner)
+        return Panels(edges, inner)
     (phi_tail, slope_tail), _, _ = series_tail(act, inner - gap, inner + gap)
-    near = np.searchsorted(reach[order], np.abs(inner), side="left").clip(max=reach.size - 1)
-    sizes = scale[:, order][:, near]
-    return Panels(found, inner[(phi_tail > TOLERANCE * sizes[0]) | (slope_tail > TOLERANCE * sizes[1])])
+    phi_size, slope_size = scale(inner)
+    return Panels(edges, inner[(phi_tail > TOLERANCE * phi_size) | (slope_tail > TOLERANCE * slope_size)])
 
 
 def one_polynomial(
-    act: Activation,
-    edges: np.ndarray,
-    values: tuple[np.ndarray, np.ndarray, np.ndarray],
-    scale: np.ndarray,
-    first: int,
-    last: int,
-) -> bool:
-    """Whether the panels `first` to `last` are one: its series gives back all of their values."""
-    left, right = edges[first], edges[last + 1]
-    samples = evaluate(act, spread(edges[first : first + 1], edges[last + 1 : last + 2])[0][0])
-    x = values[0][first : last + 1].ravel()
-    at = legendre.legvander((2 * x - left - right) / (right - left), ORDER - 1)
-    for sample, value, size in zip(samples, values[1:], scale, strict=True):
-        with np.errstate(invalid="ignore"):
-            series = TO_SERIES @ sample
-            error = np.abs(at @ series - value[first : last + 1].ravel()).max()
-        # written so that NaN is not one polynomial
-        if not (error <= TOLERANCE * size.max() and np.abs(series[-3:]).max() <= TOLERANCE * size.max()):
-            return False
-    return True
+    act: Activation, edges: np.ndarray, values: np.ndarray, first: np.ndarray, scale: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Whether the panels `first` and the next are one: its series ends in time and gives back the values of both.
+
+    Also phi and phi' at the nodes of the joined panels, shape (2, pairs, ORDER).
+    """
+    left, middle, right = (edges[first + step] for step in range(3))
+    samples = np.stack(evaluate(act, spread(left, right)[0]))
+    with np.errstate(invalid="ignore", over="ignore"):
+        series = samples @ TO_SERIES.T
+        worst = np.abs(series[..., -3:]).max(-1)
+        for part, (start, stop) in enumerate(((left, middle), (middle, right))):
+            at = (2 * spread(start, stop)[0] - (left + right)[:, None]) / (right - left)[:, None]
+            back = np.einsum("pno,fpo->fpn", legendre.legvander(at, ORDER - 1), series)
+            worst = np.maximum(worst, np.abs(back - values[:, first + part]).max(-1))
+        return (worst <= TOLERANCE * scale).all(0), samples  # NaN is not one polynomial

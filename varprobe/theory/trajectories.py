@@ -1,8 +1,9 @@
 """A signal and its gradient through an infinitely wide stack, layer by layer.
 
-Poole et al. (2016) and Schoenholz et al. (2017). Forward q_l = sigma_w2 E phi(z_{l-1})^2 + sigma_b2 and, for two inputs, the correlation of z; backward
-E delta_l^2 = sigma_w2 (fan_out / fan_in) E phi'(z_l)^2 E delta_{l+1}^2 from E delta_L^2 = E phi'(z_L)^2, the cotangent
-being N(0, 1). All are carried as natural logs and given as log10, so that no depth or variance is out of range.
+Poole et al. (2016) and Schoenholz et al. (2017): forward q_l = sigma_w2 E phi(z_{l-1})^2 + sigma_b2 and, for two
+inputs, the correlation of z; backward E delta_l^2 = sigma_w2 (fan_out / fan_in) E phi'(z_l)^2 E delta_{l+1}^2 from
+E delta_L^2 = E phi'(z_L)^2, the cotangent being N(0, 1). All are carried as natural logs and given as log10, so that
+no depth or variance is out of range.
 """
 
 from collections.abc import Sequence
