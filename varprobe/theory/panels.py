@@ -80,13 +80,23 @@ def halve(act: Activation, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         done.append(middle)
         left, right = np.concatenate([left, middle]), np.concatenate([middle, right])
         if sum(map(len, done)) > MOST_PANELS:
-            raise RequestError(
-                f"{act.name} needs more than {MOST_PANELS} panels for |x| up to {edges[-1]:.3g}: it oscillates too "
-                "fast to be integrated; lower q"
-            )
+            raise too_rough(act, edges)
     found = np.sort(np.concatenate(places))
     apart = np.diff(found, prepend=-np.inf) > 8 * NARROWEST * np.maximum(np.abs(found), 2.0**-20)
     return np.unique(np.concatenate(done)), found[apart]
+
+
+def too_rough(act: Activation, edges: np.ndarray) -> RequestError:
+    """The error for what no number of panels resolves: the end of where phi is defined, or oscillation."""
+    x = spread(edges[:-1], edges[1:])[0].ravel()
+    undefined = x[~np.isfinite(evaluate(act, x)[0])]
+    if undefined.size:
+        return RequestError(f"{act.name} is not finite at x = {undefined[np.abs(undefined).argmin()]:.4g}", "act")
+    return RequestError(
+        f"{act.name} needs more than {MOST_PANELS} panels for |x| up to {edges[-1]:.3g}: it oscillates too fast to be "
+        "integrated (lower q)",
+        "act",
+    )
 
 
 def series_tail(

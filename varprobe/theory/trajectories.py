@@ -86,9 +86,9 @@ def trajectory(
         depth: the number of weight layers.
         q0: mean square of an input's entries.
         c0: correlation (cosine) of two inputs, -1 to 1.
-        mean_w: mean of the weights, one number or one a layer; it needs `fan_in` or `widths`. It adds to all units of a
-            layer the one value mean_w sum(h), whose mean square, fan_in mean_w^2 (fan_in (E h)^2 + Var h), is taken
-            for the square of a common mean.
+        mean_w: mean of the weights, one number or one a layer; it needs `fan_in` or `widths`. It adds mean_w sum(h) to
+            every unit of a layer: the mean fan_in mean_w E h, and to Var z fan_in mean_w^2 Var h, which is common to
+            the units and differs between inputs.
         fan_in: width of every layer and of the input.
         widths: (n_0, ..., n_depth) where they differ; the gradient is multiplied by fan_out / fan_in.
 
@@ -141,15 +141,19 @@ def pass_forward(
     rows, laws = [], []
     mean_over_rms = 0.0
     for log_sw, log_sb, mu, n in zip(log_w, log_b, means, widths[:-1], strict=True):
-        log_v = float(np.logaddexp(log_sw + log_h, log_sb))
-        shared = np.log(mu**2 * n) + np.log(n * mean_over_rms**2 + (1 - mean_over_rms**2)) + log_h if mu else -np.inf
+        squared = mean_over_rms**2
+        summed = np.log(n * mu**2) + log_h  # ln of fan_in mean_w^2 E h^2
+        log_v = float(np.logaddexp(np.logaddexp(log_sw + log_h, summed + np.log1p(-squared)), log_sb))
+        shared = float(summed + np.log(n * squared))
         log_q = float(np.logaddexp(log_v, shared))
         sign = -1.0 if mu * mean_over_rms < 0 else 1.0
-        ratio = float(sign * np.exp((shared - log_q) / 2)) if mu and log_q > -np.inf else 0.0
+        ratio = float(sign * np.exp((shared - log_q) / 2)) if log_q > -np.inf else 0.0
         if log_v == -np.inf:
             c = 1.0
         else:
-            c = np.exp(log_sw + log_h - log_v) * np.nan_to_num(cosine, nan=1.0) + np.exp(log_sb - log_v)
+            aligned = np.nan_to_num(cosine, nan=1.0)
+            c = np.exp(log_sw + log_h - log_v) * aligned + np.exp(log_sb - log_v)
+            c += np.exp(summed - log_v) * (aligned - squared)
         c = float(np.clip(c, -1, 1))
         found = law(act, log_q, ratio)
         cosine = similarity(act, log_q, c, ratio).phi if found.log_ms > -np.inf else np.nan
