@@ -79,6 +79,8 @@ def test_known_facts_of_other_activations() -> None:
     assert vp.theory.fixed_point("softplus", 4.0).phase == "grows without bound"
     assert vp.theory.fixed_point("softplus", 1.0).phase == "ordered"
     assert vp.theory.fixed_point("gelu", 3.0).chi_1 == pytest.approx(1.5)
+    squared = vp.theory.fixed_point("relu_squared", 0.1)
+    assert (squared.q_star, squared.chi_1, squared.xi_c) == (0, 0, 0)
     assert vp.theory.fixed_point("tanh", 0.0, 0.3).q_star == pytest.approx(0.3)
 
 

@@ -159,7 +159,9 @@ def described(act: Activation, sigma_w2: float, sigma_b2: float, q: float, why: 
     """Everything else that a fixed point q has."""
     at = law(act, float(np.log(q)) if q > 1e-30 else -np.inf)
     chi_1 = float(sigma_w2 * np.exp(at.log_derivative_ms))
-    if q > 1e-30:
+    if chi_1 == 0:
+        chi_q = 0.0
+    elif q > 1e-30:
         chi_q = float(sigma_w2 * at.response * np.exp(at.log_ms - np.log(q)))
     else:
         near = law(act, -69.0)

@@ -111,7 +111,12 @@ def at_zero(act: Activation) -> Law:
     end = integrated(act, LOG_LOW, 0.0)
     before = integrated(act, INNER_LOW, 0.0)
     constant = abs(end.log_ms - before.log_ms) < 1e-9
-    return end._replace(log_var=-np.inf, **({} if constant else {"log_ms": -np.inf}))
+    fades = end.log_derivative_ms < before.log_derivative_ms - 1e-9
+    return end._replace(
+        log_var=-np.inf,
+        log_ms=end.log_ms if constant else -np.inf,
+        log_derivative_ms=-np.inf if fades else end.log_derivative_ms,
+    )
 
 
 @lru_cache(maxsize=4096)
