@@ -22,7 +22,9 @@ HOMES = {
     "plot_variance": "varprobe.plots",
     "select": "varprobe.results",
     "sweep": "varprobe.sweeping",
+    "theory": "varprobe.theory",
 }
+"""The module of each public name; a module that has the name itself is what the name means."""
 
 __all__ = [
     "MachineError",
@@ -33,9 +35,11 @@ __all__ = [
     "plot_variance",
     "select",
     "sweep",
+    "theory",
 ]
 
 if TYPE_CHECKING:
+    from varprobe import theory
     from varprobe.building import build
     from varprobe.diagnosis import diagnose
     from varprobe.errors import MachineError, RequestError
@@ -48,7 +52,8 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     if name not in HOMES:
         raise AttributeError(f"module 'varprobe' has no attribute {name!r}")
-    value = getattr(import_module(HOMES[name]), name)
+    home = import_module(HOMES[name])
+    value = home if home.__name__ == f"{__name__}.{name}" else getattr(home, name)
     globals()[name] = value
     return value
 
