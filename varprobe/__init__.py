@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = version("varprobe")
 
 HOMES = {
+    "assert_healthy": "varprobe.health",
     "MachineError": "varprobe.errors",
     "RequestError": "varprobe.errors",
     "build": "varprobe.building",
@@ -29,6 +30,7 @@ HOMES = {
 __all__ = [
     "MachineError",
     "RequestError",
+    "assert_healthy",
     "build",
     "diagnose",
     "open_run",
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from varprobe.building import build
     from varprobe.diagnosis import diagnose
     from varprobe.errors import MachineError, RequestError
+    from varprobe.health import assert_healthy
     from varprobe.plots import plot_variance
     from varprobe.results import select
     from varprobe.runs import open_run

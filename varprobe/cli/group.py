@@ -16,6 +16,10 @@ COMMANDS: dict[str, dict[str, str]] = {
         "plot": "Draw the variance-against-depth figure of a run.",
         "list": "List activations, initializers or verdicts, with their formulas.",
     },
+    "explain": {
+        "check": "Exit with 1 if a network is unhealthy, and say why: for CI.",
+        "theory": "Predict where signal and gradient settle, and how deep they reach.",
+    },
 }
 """Group -> command -> one line. `varprobe.cli.NAME` holds the command, as `command`."""
 

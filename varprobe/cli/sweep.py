@@ -18,7 +18,7 @@ from varprobe.cli.interrupts import last_words
 from varprobe.cli.options import ESSENTIAL, given, label_option, labels_of, stack_options
 from varprobe.names import printable
 
-__all__ = ["command"]
+__all__ = ["PRESENTATION", "command", "measured", "measuring"]
 
 PRESENTATION = ("json", "quiet", "wide", "fresh", "out", "label", "full_range", "no_compile_cache")
 NAMED = ("act", "init", "bias", "init_first", "init_last", "depth", "width", "batch")
@@ -46,12 +46,19 @@ def command(arguments: list[str], **options: Any) -> None:
     the grid.
     """
     shown = {k: options.pop(k) for k in PRESENTATION}
-    progress = TerminalProgress(quiet=shown["quiet"])
+    with measuring(arguments, shown["quiet"]) as (progress, stdout):
+        sweep(options, shown, progress, stdout)
+
+
+@contextlib.contextmanager
+def measuring(arguments: list[str], quiet: bool) -> Iterator[tuple[TerminalProgress, TextIO]]:
+    """(progress, stdout) for work that an interrupt may cut; what is done is kept, and the resuming command printed."""
+    progress = TerminalProgress(quiet=quiet)
     again = subprocess.list2cmdline(arguments) if sys.platform == "win32" else shlex.join(arguments)
     words = f"interrupted; what has finished is kept. Resume with\n  {printable(f'varprobe {again}')}\n"
     try:
         with last_words(words), aside(progress) as stdout:
-            sweep(options, shown, progress, stdout)
+            yield progress, stdout
     except KeyboardInterrupt:
         progress.stop()
         sys.stderr.write(words)
@@ -72,20 +79,12 @@ def aside(progress: TerminalProgress) -> Iterator[TextIO]:
 def sweep(options: dict[str, Any], shown: dict[str, Any], progress: TerminalProgress, stdout: TextIO) -> None:
     """Check the request, measure, judge, draw and say so."""
     began = time.monotonic()
-    from varprobe.cli.device import device_name, keep_compiled_code
-    from varprobe.configs import read_request
+    from varprobe.cli.device import device_name
     from varprobe.diagnosis import diagnose
-    from varprobe.runs import default_folder, folder_of
-    from varprobe.sweeping import run
+    from varprobe.runs import folder_of
 
-    if not shown["no_compile_cache"]:
-        keep_compiled_code()
+    ds, out, labels = measured(options, shown, progress)
     device = device_name()
-    request = read_request(**given(options))
-    labels = labels_of(shown["label"], (str(v) for name in NAMED for v in request.spec[name]))
-    out = default_folder(request) if shown["out"] is None else shown["out"]
-    ds = run(request, out=out, fresh=shown["fresh"], progress=progress)
-    progress.stop()
     diagnosis, folder = diagnose(ds), folder_of(out, "out")
     if shown["json"]:
         from varprobe.cli.report_json import print_json
@@ -106,6 +105,26 @@ def sweep(options: dict[str, Any], shown: dict[str, Any], progress: TerminalProg
         data = folder / "results.nc"
         for line in (f"Figure  {figure}", f"Data    {data}, results.csv"):
             console.print(printable(line), soft_wrap=True)
+
+
+def measured(
+    options: dict[str, Any], shown: dict[str, Any], progress: TerminalProgress
+) -> tuple[Any, str | Path, dict[str, str]]:
+    """(dataset, run folder, labels) of the stacks that the options describe."""
+    from varprobe.cli.device import device_name, keep_compiled_code
+    from varprobe.configs import read_request
+    from varprobe.runs import default_folder
+    from varprobe.sweeping import run
+
+    if not shown["no_compile_cache"]:
+        keep_compiled_code()
+    device_name()  # fails here where there is none
+    request = read_request(**given(options))
+    labels = labels_of(shown["label"], (str(v) for name in NAMED for v in request.spec[name]))
+    out = default_folder(request) if shown["out"] is None else shown["out"]
+    ds = run(request, out=out, fresh=shown["fresh"], progress=progress)
+    progress.stop()
+    return ds, out, labels
 
 
 def draw(ds: Any, folder: Path, labels: dict[str, str], full_range: bool, remake: bool) -> str:

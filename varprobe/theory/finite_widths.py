@@ -16,21 +16,20 @@ from jaxtyping import Float
 from scipy.special import gammaln, polygamma, psi
 
 from varprobe.activations import Activation, behavior
-from varprobe.callform import parse_calls
 from varprobe.errors import RequestError
-from varprobe.initializers import TRUNCATED_STD, Initializer, Place, resolve_initializer
+from varprobe.initializers import Initializer
 from varprobe.names import did_you_mean
 from varprobe.theory.checks import number, numbers, whole
 from varprobe.theory.elementwise import ActivationLike, activation
 from varprobe.theory.expectations import gain
 from varprobe.theory.laws import similarity
+from varprobe.theory.sigmas import given, variance_of
 from varprobe.theory.trajectories import Trajectory, trajectory
 
 __all__ = ["FiniteWidth", "chi2_log", "finite_width", "relu_log"]
 
 Layers = Float[np.ndarray, " depth"]
 LN10 = float(np.log(10))
-VARIANCES = {"normal": 1.0, "truncated_normal": TRUNCATED_STD**2, "uniform": 1 / 3, "orthogonal": np.nan}
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,28 +216,3 @@ def gradient_steps(act: Activation, path: Trajectory, batch: int, orthogonal: bo
         if orthogonal and at < top:
             found[at] -= 2 / batch
     return np.maximum(found, 0.0)
-
-
-def given(init: str | Initializer | None) -> Initializer | None:
-    """The initializer that a call form means."""
-    if init is None or isinstance(init, Initializer):
-        return init
-    try:
-        calls = parse_calls(init) if isinstance(init, str) else []
-        if len(calls) != 1:
-            raise RequestError(f"{init!r} is not the name of one initializer")
-        return resolve_initializer(calls[0])
-    except RequestError as error:
-        raise error.at("init") from None
-
-
-def variance_of(init: Initializer, widths: np.ndarray, layer: int) -> float:
-    """fan_in Var(W) of an initializer at a layer."""
-    fan_in, fan_out = int(widths[layer - 1]), int(widths[layer])
-    mean, scale = init.at(Place(fan_in, fan_out, int(widths[1]), widths.size - 1, layer))
-    if mean != 0:
-        raise RequestError(f"{init.name} has the mean {mean:g}; finite widths are known for mean 0 only", "init")
-    if init.law[0] not in VARIANCES or scale == 0:
-        raise RequestError(f"{init.name} has no law of finite widths (allowed: {', '.join(VARIANCES)})", "init")
-    entry = 1 / max(fan_in, fan_out) if init.law[0] == "orthogonal" else VARIANCES[init.law[0]]
-    return float(fan_in * scale**2 * entry)

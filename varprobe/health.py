@@ -1,0 +1,41 @@
+"""`varprobe.assert_healthy`: a test that fails where a signal cannot get through."""
+
+import xarray as xr
+
+from varprobe.diagnosis import Diagnosis, diagnose
+
+__all__ = ["assert_healthy", "notes_of", "unhealthy"]
+
+
+def unhealthy(diagnosis: Diagnosis, strict: bool = False) -> Diagnosis:
+    """The rows that vanish, explode or have a flag; those with a note too if `strict`."""
+    bad = [i for i, row in enumerate(diagnosis.rows) if not row["healthy"] or (strict and row["notes"])]
+    ends = [diagnosis.ends[i] for i in bad] if diagnosis.ends else ()
+    return Diagnosis([diagnosis.rows[i] for i in bad], diagnosis.title, ends)
+
+
+def notes_of(diagnosis: Diagnosis) -> list[str]:
+    """A line for every row that has notes, which the table does not show."""
+    return [f"Notes {row['act']}, {row['init']}: {'; '.join(row['notes'])}." for row in diagnosis if row["notes"]]
+
+
+def assert_healthy(ds: xr.Dataset, strict: bool = False) -> None:
+    """Raise AssertionError, with the table of what is wrong and what to change, unless every configuration is healthy.
+
+    Healthy is what neither vanishes nor explodes forward or backward (RMS within 1000x between layers 1 and L) and has
+    no flag; `varprobe list verdicts` has the thresholds.
+
+    Args:
+        ds: what `varprobe.sweep` returns, or a selection of it.
+        strict: count notes too, such as `correlation_collapse`.
+
+    Example:
+        def test_signal_gets_through():
+            vp.assert_healthy(vp.sweep(depth=30, act="gelu", init="he_normal", seeds=4))
+    """
+    __tracebackhide__ = True
+    diagnosis = diagnose(ds)
+    bad = unhealthy(diagnosis, strict)
+    if len(bad):
+        lines = [f"{len(bad)} of {len(diagnosis)} configurations are unhealthy", str(bad)]
+        raise AssertionError("\n".join(lines + (notes_of(bad) if strict else [])))
