@@ -356,7 +356,6 @@ TOGETHER = [
     ("--depth: 5 does not fit the profile 784-512-256 of --width, which has depth 3", "--width 784-512-256 --depth 5"),
     ("--batch: 21 samples are more than the 20 rows of ok.npy (20 x 6)", "--data ok.npy --batch 21"),
     ("--batch: 21 samples", "--data ok.npy --batch 4,21"),
-    ("--batch: 16 samples", "--data ok.npy"),
     ("--input-width: 7 does not fit ok.npy (20 x 6), whose samples have 6 values", "--data ok.npy --input-width 7"),
     ("--standardize: only rows can be standardized; 'normal' is a random law", "--standardize"),
     ("--standardize: every feature of constant.npy is constant", "--data constant.npy --standardize"),
