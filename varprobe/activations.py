@@ -164,9 +164,16 @@ def check_elementwise(act: Activation) -> Activation:
     """Refuse what is not an elementwise function of jax arrays, in one line that says what was found."""
     x = np.linspace(-2.5, 2.0, 12, dtype=np.float32).reshape(3, 4)
     try:
+        found = jax.eval_shape(act, x)
+        if not isinstance(found, jax.ShapeDtypeStruct):
+            raise RequestError(f"{act.name} returns {type(found).__name__}, not an array")
+        if found.dtype != x.dtype and found.shape == x.shape:
+            raise RequestError(f"{act.name} returns {found.dtype} for float32, not the dtype it was given")
         y = np.asarray(jax.jit(act)(x))
         part = np.asarray(jax.jit(act)(x[1:, ::-2]))
         jax.jit(jax.grad(lambda x: act(x).sum()))(x)
+    except RequestError:
+        raise
     except Exception as error:  # the user's code may raise anything; its own words are the most useful ones
         first = str(error).strip().splitlines()[0] if str(error).strip() else ""
         raise RequestError(

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float
 
+from varprobe.arguments import single
 from varprobe.bases import Base, Draw, base_of
 from varprobe.cells import batch_of, target_of
 from varprobe.configs import Config, Request, read_request
@@ -47,11 +48,16 @@ def build(config: Mapping[str, Any] | xr.Dataset, seed: int = 0) -> Net:
 
     Args:
         config: a dict of `varprobe.sweep`'s arguments with one value each, or `ds.isel(config=i)`.
-        seed: which of the sweep's seeds.
+        seed: which draw; a sweep's own are 0, 1, ..., seeds - 1, and any other is as good.
 
     Raises:
         RequestError: the arguments describe several configurations, or are wrong.
     """
+    seed = single("seed", seed, 0, 2**32 - 1)
+    if not isinstance(config, Mapping | xr.Dataset):
+        raise RequestError(
+            f"{config!r:.80} is neither a dict of arguments nor a dataset with one configuration", "config"
+        )
     arguments = arguments_of(config) if isinstance(config, xr.Dataset) else dict(config)
     request = read_request(**arguments)
     if len(request.configs) != 1:

@@ -124,6 +124,10 @@ def _check(node: ast.expr, text: str, level: int) -> None:
         case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
             if not math.isfinite(value):
                 raise RequestError(f"{text!r} holds a number beyond the range of float64")
+            if value == 0 and re.search(
+                "[1-9]", (ast.get_source_segment(text.strip(), node) or "").lower().split("e")[0]
+            ):
+                raise RequestError(f"{text!r} holds a number too small for float64")
         case ast.Name(id="sqrt"):
             raise RequestError(f"sqrt in {text!r} needs its argument in parentheses")
         case ast.Name(id=name):

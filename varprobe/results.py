@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -107,6 +108,41 @@ def attributes(request: Request) -> dict[str, Any]:
     }
 
 
+def require_dataset(ds: Any) -> None:
+    """Refuse what is not a dataset of `sweep`.
+
+    Raises:
+        RequestError: and what it is.
+    """
+    from varprobe.errors import RequestError
+
+    if not isinstance(ds, xr.Dataset):
+        hint = "; varprobe.open_run reads a run folder" if isinstance(ds, str | os.PathLike) else ""
+        raise RequestError(f"{ds!r:.80} is not a dataset of varprobe.sweep{hint}", "ds")
+
+
+def require_layers(ds: Any) -> None:
+    """Refuse a dataset without seeds, or without all layers of its networks.
+
+    Raises:
+        RequestError: and what is missing.
+    """
+    from varprobe.errors import RequestError
+
+    require_dataset(ds)
+    for name in ("seed", "layer"):
+        if name not in ds.dims:
+            raise RequestError(f"the dataset has no dimension {name!r}; isel({name}=[0]) keeps it", "ds")
+        if not ds.sizes[name]:
+            raise RequestError(f"the dataset has no {name} left", "ds")
+    missing = next((name for name in variable_names() if name not in ds.data_vars), None)
+    if missing is not None:
+        raise RequestError(f"the dataset has no variable {missing!r}", "ds")
+    depth = int(np.max(ds["depth"].values, initial=0))
+    if ds.sizes["layer"] <= depth:
+        raise RequestError(f"the dataset has {ds.sizes['layer']} of the layers 0 to {depth}; all are needed", "ds")
+
+
 def select(ds: xr.Dataset, **where: Any) -> xr.Dataset:
     """The configurations whose coordinates equal the values given, e.g. select(ds, init="he_normal", depth=50).
 
@@ -118,12 +154,15 @@ def select(ds: xr.Dataset, **where: Any) -> xr.Dataset:
     from varprobe.errors import RequestError
     from varprobe.names import did_you_mean
 
+    require_dataset(ds)
     for name, wanted in where.items():
         known = [c for c in ds.coords if ds[c].dims == ("config",)]
         if name not in known:
             raise RequestError(f"unknown coordinate {name!r}{did_you_mean(name, map(str, known))}")
         values = ds[name].values
         choices = list(wanted) if isinstance(wanted, list | tuple | set) else [wanted]
+        if not choices:
+            raise RequestError(f"{name}: the list is empty")
         chosen = np.isin(values.astype(str), [str(c) for c in choices])
         if not chosen.any():
             there = sorted(set(values.astype(str)))

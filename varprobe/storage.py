@@ -149,7 +149,7 @@ def load_cell(folder: Path, cell: Cell, variables: set[str]) -> dict[str, np.nda
             table = {name: archive[name] for name in archive.files}
         configs, seed = table.pop("config"), table.pop("seed")
     except Exception as error:  # a damaged archive fails in a dozen ways, from zlib's to the header parser's
-        raise DamagedError(f"is damaged ({error or type(error).__name__})") from error
+        raise DamagedError(f"is damaged ({type(error).__name__})") from error
     if configs.tolist() != list(cell.configs) or seed.tolist() != cell.seed:
         raise DamagedError("is another cell's")
     shape = (len(cell.configs), cell.depth + 1)
@@ -189,7 +189,7 @@ def load_dataset(path: Path, sha256: str) -> xr.Dataset:
     try:
         ds = xr.load_dataset(path, engine="h5netcdf").drop_encoding()
     except Exception as error:  # as above
-        raise DamagedError(f"is damaged ({error or type(error).__name__})") from error
+        raise DamagedError(f"is damaged ({type(error).__name__})") from error
     texts = {k: (v.dims, v.values.astype(str)) for k, v in ds.coords.items() if v.dtype.kind == "O"}
     ds.attrs = {k: v.item() if isinstance(v, np.generic) else v for k, v in ds.attrs.items()}
     return ds.assign_coords(texts)

@@ -95,6 +95,10 @@ def labels_of(texts: Iterable[str], known: Iterable[str]) -> dict[str, str]:
         if match is None:
             words = [n for n in names if not n.isdecimal()]
             raise RequestError(f"nothing in this run is called {name!r}{did_you_mean(name, words)}", "label")
+        if "$" in text:
+            from varprobe.plots.texts import check_text
+
+            check_text(text)
         labels[match] = text
     return labels
 

@@ -132,7 +132,7 @@ def draw(ds: Any, folder: Path, labels: dict[str, str], full_range: bool, remake
     from varprobe.errors import MachineError, RequestError
 
     path = folder / "variance.pdf"
-    if path.exists() and (folder / "variance.png").exists() and not remake:
+    if path.is_file() and (folder / "variance.png").is_file() and not remake:
         return str(path)
     from varprobe.plots import caption, save_figure, variance_figure
 

@@ -37,17 +37,21 @@ def allowed(low: float, high: float, above: bool) -> str:
 
 def whole(option: str, value: Any, low: int) -> int:
     """A whole number of at least `low`."""
-    found = number(option, value, low)
-    if found != int(found):
-        raise RequestError(f"{value!r} is not a whole number", option)
+    try:
+        found = number(option, value, low)
+    except RequestError:
+        found = math.nan
+    if math.isnan(found) or found != int(found):
+        raise RequestError(f"{value!r} is not a whole number of at least {low}", option)
     return int(found)
 
 
 def numbers(option: str, value: Any, low: float = -math.inf, above: bool = False) -> np.ndarray:
     """A one-dimensional float64 array of such numbers, from one number or a sequence; never empty."""
-    items = np.asarray(value).ravel().tolist() if np.ndim(value) else [value]
-    if not items or np.ndim(value) > 1:
-        raise RequestError(f"takes a number or a list of numbers, got shape {np.shape(value)}", option)
+    several = isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim == 1)
+    items = list(value) if several else [value]
+    if not items:
+        raise RequestError("the list is empty", option)
     return np.array([number(option, item, low, above=above) for item in items])
 
 

@@ -120,6 +120,7 @@ def finite_width(
     """
     phi = activation(act)
     depth, batch = whole("depth", depth, 1), whole("batch", batch, 1)
+    q0, c0 = number("q0", q0, 0.0), number("c0", c0, -1.0, 1.0)
     if quantity not in ("activation", "gradient"):
         known = ("activation", "gradient")
         raise RequestError(f"unknown quantity {quantity!r}{did_you_mean(str(quantity), known)}", "quantity")
