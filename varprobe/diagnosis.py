@@ -12,7 +12,7 @@ from varprobe.flags import flags_of, notes_of, range_reason
 from varprobe.nets import Measured, measured_nets
 from varprobe.rates import Rate, rate
 from varprobe.reasons import advice_of, reason_of
-from varprobe.results import COORDINATES, require_layers
+from varprobe.results import COORDINATES, require_whole
 from varprobe.verdicts import threshold
 
 __all__ = ["Diagnosis", "diagnose"]
@@ -69,7 +69,7 @@ def diagnose(ds: xr.Dataset) -> Diagnosis:
     """
     from varprobe.screen import title_of
 
-    require_layers(ds)
+    require_whole(ds)
     nets = list(measured_nets(ds))
     rows = [row_of(net) for net in nets]
     return Diagnosis(rows, title_of(rows, ds.attrs), [ends_of(net) for net in nets])

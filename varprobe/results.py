@@ -122,7 +122,7 @@ def require_dataset(ds: Any) -> None:
 
 
 def require_layers(ds: Any) -> None:
-    """Refuse a dataset without seeds, or without all layers of its networks.
+    """Refuse a dataset without seeds or layers.
 
     Raises:
         RequestError: and what is missing.
@@ -135,6 +135,17 @@ def require_layers(ds: Any) -> None:
             raise RequestError(f"the dataset has no dimension {name!r}; isel({name}=[0]) keeps it", "ds")
         if not ds.sizes[name]:
             raise RequestError(f"the dataset has no {name} left", "ds")
+
+
+def require_whole(ds: Any) -> None:
+    """Refuse a dataset without seeds, or without some variable or layer of its networks.
+
+    Raises:
+        RequestError: and what is missing.
+    """
+    from varprobe.errors import RequestError
+
+    require_layers(ds)
     missing = next((name for name in variable_names() if name not in ds.data_vars), None)
     if missing is not None:
         raise RequestError(f"the dataset has no variable {missing!r}", "ds")
