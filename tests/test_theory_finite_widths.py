@@ -125,7 +125,7 @@ def test_orthogonal_linear_nets_do_not_vary() -> None:
     ("arguments", "says"),
     [
         ({"init": "ones"}, "init: ones has the mean 1"),
-        ({"init": "sparse(density=0.1)"}, "has no law of finite widths (allowed: normal, truncated_normal, uniform"),
+        ({"init": "sparse(density=0.1)"}, "has no law that theory knows (allowed: normal, truncated_normal, uniform"),
         ({"init": "he_normall"}, "did you mean 'he_normal'?"),
         ({"init": "he_normal", "sigma_w2": 2}, "sigma_w2: give init or sigma_w2, not both"),
         ({"quantity": "gradients"}, "quantity: unknown quantity 'gradients'; did you mean 'gradient'?"),

@@ -66,11 +66,7 @@ def run_cell(
         target: the cotangent (batch, width of layer L), or the labels of the loss.
         numbers: one entry a block.
     """
-    inputs, input_moments = measure(Signal(x[None], jnp.zeros((1,), jnp.int32)))
-    segment = program.segments[0]
-    by_gram = gram_is_cheaper(program.batch, segment.fan_in, segment.fan_out)
-    start = with_factor(program, by_gram, rounded(program, inputs, x[None]))
-    input_correlation = factor(inputs.m, by_gram)[1]
+    start, input_moments, input_correlation = net_by_net(partial(start_net, program), x[None], running)
     carries = [
         jax.tree.map(lambda a, n=block.nets: jnp.broadcast_to(a, (n, *a.shape[1:])), start) for block in program.blocks
     ]
@@ -95,6 +91,15 @@ def run_cell(
             parts.insert(0, part)
         backward = [concatenate([p[b] for p in parts]) for b in range(len(program.blocks))]
     return CellStatistics(input_moments, input_correlation, forward, backward, base_moments), left
+
+
+def start_net(program: Program, x: Float[Array, "1 batch input"]) -> tuple[Carry, Moments, Array]:
+    """(h_0 with its factor, its moments, the mean cosine between samples) of the batch."""
+    segment = program.segments[0]
+    by_gram = gram_is_cheaper(program.batch, segment.fan_in, segment.fan_out)
+    inputs, moments = measure(Signal(x, jnp.zeros((1,), jnp.int32)))
+    start = with_factor(program, by_gram, rounded(program, inputs, x))
+    return start, moments, factor(inputs.m, by_gram)[1]
 
 
 def start_back(
