@@ -388,3 +388,12 @@ def test_the_range_of_float16(init: str) -> None:
     free = sweep(seeds=1, **arguments).isel(config=0, seed=0)
     assert np.isfinite(free.activation_log10_ms.values).all()
     np.testing.assert_allclose(free.activation_log10_ms.values[1:][before], ms[before], atol=0.01)
+
+
+def test_correlation_of_one_sample_left_is_not_a_number() -> None:
+    """With weights of one sign ReLU zeroes whole samples; where fewer than two are left there is no pair."""
+    ds = sweep(act="relu", init="ones,constant(value=0.1)", depth=5, width=6, batch=3, seeds=24)
+    for name in ("activation_correlation", "gradient_correlation"):
+        values = ds[name].values[..., 1:]
+        assert np.isnan(values).any() and not np.isinf(values).any()
+        assert (np.abs(values[~np.isnan(values)]) <= 1 + 1e-5).all()

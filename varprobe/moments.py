@@ -29,8 +29,7 @@ def wide(x: Float[Array, "..."]) -> Float[Array, "..."]:
 def measure(signal: Signal) -> tuple[Signal, Moments]:
     """The signal with its largest magnitude in [1, 2), in float32 at least, and its moments.
 
-    The variance is taken about the mean in a second pass, never as E[q^2] - E[q]^2. Sums run over the batch first: over
-    units they are vectorized.
+    The variance is taken about the mean in a second pass, never as E[q^2] - E[q]^2.
     """
     m = wide(signal.m)
     absmax = jnp.max(jnp.max(jnp.abs(m), 1), 1)
@@ -72,7 +71,8 @@ def factor(m: Float[Array, "nets batch units"], by_gram: bool) -> tuple[Factor, 
         unit_sum = (m * inverse_norm(square)[:, :, None]).sum(1)
         total = (unit_sum * unit_sum).sum(1)
     n = (square > 0).sum(1).astype(m.dtype)
-    return Factor(gram, m.sum(2)), (total - n) / (n * (n - 1))
+    pairs = n * (n - 1)
+    return Factor(gram, m.sum(2)), jnp.where(pairs > 0, (total - n) / jnp.maximum(pairs, 1), jnp.nan)
 
 
 def inverse_norm(square: Float[Array, "..."]) -> Float[Array, "..."]:
