@@ -47,9 +47,9 @@ def floats(value: Any, option: str) -> list[float]:
     return parse_numbers(value, option, integer=False)
 
 
-def single(option: str, value: Any, low: int, high: int | None = None) -> int:
-    """One whole number within bounds."""
-    found = numbers(option, value, low, high)
+def single(option: str, value: Any, low: int, high: int | None = None, integer: bool = True) -> Any:
+    """One number within bounds."""
+    found = numbers(option, value, low, high, integer)
     if len(found) != 1:
         raise RequestError(f"takes one number, got {value!r}", option)
     return found[0]

@@ -1,4 +1,4 @@
-"""The linear part of a layer for all nets of a block: one product with the base, then each net's scale and mean."""
+"""The linear part of a layer for all nets: one product with the base, then each net's scale and mean."""
 
 import itertools
 from collections.abc import Sequence

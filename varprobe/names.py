@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from varprobe.errors import RequestError
 
-__all__ = ["did_you_mean", "lookup", "printable"]
+__all__ = ["did_you_mean", "lookup", "printable", "require_name"]
 
 T = TypeVar("T")
 
@@ -32,6 +32,14 @@ def lookup(registry: Mapping[str, T], name: str, what: str, see: str = "") -> T:
     if name in registry:
         return registry[name]
     raise RequestError(f"unknown {what} {name!r}{did_you_mean(name, registry, see)}")
+
+
+def require_name(name: str, names: Iterable[str]) -> None:
+    """Refuse a label for what is nowhere in a run; numbers are not offered as what was meant."""
+    names = list(names)
+    if name not in names:
+        words = [n for n in names if not n.isdecimal()]
+        raise RequestError(f"nothing in this run is called {name!r}{did_you_mean(name, words)}", "label")
 
 
 def printable(text: str) -> str:

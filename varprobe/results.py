@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from varprobe.errors import RequestError
+from varprobe.names import did_you_mean
+
 if TYPE_CHECKING:
     from varprobe.configs import Config, Request
 
@@ -114,8 +117,6 @@ def require_dataset(ds: Any) -> None:
     Raises:
         RequestError: and what it is.
     """
-    from varprobe.errors import RequestError
-
     if not isinstance(ds, xr.Dataset):
         hint = "; varprobe.open_run reads a run folder" if isinstance(ds, str | os.PathLike) else ""
         raise RequestError(f"{ds!r:.80} is not a dataset of varprobe.sweep{hint}", "ds")
@@ -127,8 +128,6 @@ def require_layers(ds: Any) -> None:
     Raises:
         RequestError: and what is missing.
     """
-    from varprobe.errors import RequestError
-
     require_dataset(ds)
     for name in ("seed", "layer"):
         if name not in ds.dims:
@@ -143,8 +142,6 @@ def require_whole(ds: Any) -> None:
     Raises:
         RequestError: and what is missing.
     """
-    from varprobe.errors import RequestError
-
     require_layers(ds)
     missing = next((name for name in variable_names() if name not in ds.data_vars), None)
     if missing is not None:
@@ -152,6 +149,11 @@ def require_whole(ds: Any) -> None:
     depth = int(np.max(ds["depth"].values, initial=0))
     if ds.sizes["layer"] <= depth:
         raise RequestError(f"the dataset has {ds.sizes['layer']} of the layers 0 to {depth}; all are needed", "ds")
+
+
+def names_in(ds: xr.Dataset) -> list[str]:
+    """Every value that tells configurations apart, as text: what a label may stand for."""
+    return [str(v) for c in ds.coords.values() if c.dims == ("config",) for v in c.values]
 
 
 def select(ds: xr.Dataset, **where: Any) -> xr.Dataset:
@@ -162,9 +164,6 @@ def select(ds: xr.Dataset, **where: Any) -> xr.Dataset:
     Raises:
         RequestError: unknown coordinate, or no configuration with that value.
     """
-    from varprobe.errors import RequestError
-    from varprobe.names import did_you_mean
-
     require_dataset(ds)
     for name, wanted in where.items():
         known = [c for c in ds.coords if ds[c].dims == ("config",)]

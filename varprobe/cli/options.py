@@ -7,7 +7,7 @@ import click
 
 from varprobe.cli.help import help_all
 from varprobe.errors import RequestError
-from varprobe.names import did_you_mean
+from varprobe.names import require_name
 
 __all__ = ["ESSENTIAL", "canonical", "given", "label_option", "labels_of", "pairs_of", "stack_options"]
 
@@ -91,10 +91,8 @@ def labels_of(texts: Iterable[str], known: Iterable[str]) -> dict[str, str]:
     """{"he_normal": "He"} from ("he_normal=He",), each name one of `known` however it was written."""
     labels, names = {}, list(dict.fromkeys(known))
     for name, text in pairs_of("label", texts, "NAME=TEXT, such as he_normal=He", last=True):
-        match = next((n for n in (name, *canonical(name)) if n in names), None)
-        if match is None:
-            words = [n for n in names if not n.isdecimal()]
-            raise RequestError(f"nothing in this run is called {name!r}{did_you_mean(name, words)}", "label")
+        match = next((n for n in (name, *canonical(name)) if n in names), name)
+        require_name(match, names)
         if "$" in text:
             from varprobe.plots.texts import check_text
 

@@ -118,13 +118,14 @@ def command(
 ) -> None:
     """Draw the variance-against-depth figure of a run folder, and print where it is."""
     inches, quantities = size_of(size), quantities_of(quantity)
+    from varprobe.results import names_in
     from varprobe.runs import open_run
 
     ds = open_run(run, note=TerminalProgress(quiet=False).note)
     path = file_of(save, run)
     with naming("select"):
         ds = selected(ds, select)
-    labels = labels_of(label, (str(v) for c in ds.coords.values() if c.dims == ("config",) for v in c.values))
+    labels = labels_of(label, names_in(ds))
     from varprobe.plots import save_figure, variance_figure
 
     with naming("quantity" if quantity else "select"):

@@ -85,7 +85,7 @@ def settings(
     """(sigma_w2, sigma_b2, depth) from the options."""
     import numpy as np
 
-    from varprobe.arguments import numbers, single
+    from varprobe.arguments import single
     from varprobe.theory.sigmas import given, sigma_b2_of, variance_of
 
     for short, name, long in ((sigma_w2, "sigma_w2", init), (sigma_b2, "sigma_b2", bias)):
@@ -93,20 +93,15 @@ def settings(
             raise RequestError(f"{short!r} is what {long!r} has too; give one of the two", name)
     layers, units = single("depth", depth, 1, 1_000_000), single("width", width, 1)
     weights = given(init or "he_normal")
-    assert weights is not None
     found = [
-        variance_of(weights, np.full(layers + 1, units), 1) if sigma_w2 is None else one(sigma_w2, "sigma_w2", numbers),
-        sigma_b2_of(bias or "zeros", units, layers) if sigma_b2 is None else one(sigma_b2, "sigma_b2", numbers),
+        variance_of(weights, np.full(layers + 1, units), 1)
+        if sigma_w2 is None
+        else single("sigma_w2", sigma_w2, 0, integer=False),
+        sigma_b2_of(bias or "zeros", units, layers)
+        if sigma_b2 is None
+        else single("sigma_b2", sigma_b2, 0, integer=False),
     ]
     return found[0], found[1], layers
-
-
-def one(value: str, option: str, numbers: Any) -> float:
-    """One number of at least 0."""
-    found = numbers(option, value, 0, None, integer=False)
-    if len(found) != 1:
-        raise RequestError(f"takes one number, got {value!r}", option)
-    return float(found[0])
 
 
 def finite(value: float) -> float | None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from varprobe.errors import RequestError
-from varprobe.names import did_you_mean
+from varprobe.names import require_name
 
 __all__ = ["check_labels", "check_text"]
 
@@ -16,9 +16,7 @@ def check_labels(labels: Mapping[str, str], known: Iterable[str]) -> None:
     """
     names = list(dict.fromkeys(known))
     for name, text in labels.items():
-        if name not in names:
-            words = [n for n in names if not n.isdecimal()]
-            raise RequestError(f"nothing in this run is called {name!r}{did_you_mean(name, words)}", "label")
+        require_name(name, names)
         check_text(text)
 
 

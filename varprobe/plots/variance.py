@@ -20,7 +20,7 @@ from varprobe.plots.panel import Panel, draw_panel
 from varprobe.plots.quantities import QUANTITIES, measured
 from varprobe.plots.style import LINE_WIDTH, paper
 from varprobe.plots.texts import check_labels
-from varprobe.results import require_layers
+from varprobe.results import names_in, require_layers
 
 __all__ = ["plot_variance", "variance_figure"]
 
@@ -58,7 +58,7 @@ def plot_variance(
         RequestError: the quantity was not measured, or there are more curves than can be told apart.
     """
     require_layers(ds)
-    check_labels(labels or {}, (str(v) for c in ds.coords.values() if c.dims == ("config",) for v in c.values))
+    check_labels(labels or {}, names_in(ds))
     plan = one_panel(ds, labels)
     require_readable(ds, plan)
     if ax is not None:

@@ -131,7 +131,7 @@ def finite_width(
         raise RequestError(f"{widths.size} widths for depth {depth}; it takes one or n_0 to n_{depth}", "width")
     if (widths != np.round(widths)).any():
         raise RequestError(f"{width!r} is not whole", "width")
-    initializer = given(init)
+    initializer = None if init is None else given(init)
     if initializer and sigma_w2 is not None:
         raise RequestError(f"give init or sigma_w2, not both: {initializer.name} has its own", "sigma_w2")
     kind = initializer.law[0] if initializer else "normal"

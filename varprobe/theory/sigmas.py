@@ -11,9 +11,9 @@ __all__ = ["given", "sigma_b2_of", "variance_of"]
 VARIANCES = {"normal": 1.0, "truncated_normal": TRUNCATED_STD**2, "uniform": 1 / 3, "orthogonal": np.nan}
 
 
-def given(init: str | Initializer | None, option: str = "init") -> Initializer | None:
+def given(init: str | Initializer, option: str = "init") -> Initializer:
     """The initializer that a call form means."""
-    if init is None or isinstance(init, Initializer):
+    if isinstance(init, Initializer):
         return init
     try:
         calls = parse_calls(init) if isinstance(init, str) else []
@@ -47,7 +47,6 @@ def sigma_b2_of(bias: str | Initializer, width: int, depth: int) -> float:
         RequestError: its entries have no known variance.
     """
     init = given(bias, "bias")
-    assert init is not None
     mean, scale = init.at(Place(width, width, width, depth, 1))
     if scale == 0 or init.law[0] == "nothing":
         return float(mean**2)
