@@ -168,7 +168,7 @@ def test_grid_is_fast() -> None:
         (lambda: vp.theory.critical("tanh", q=1, sigma_b2=0.1), "q: give q or sigma_b2, not both"),
         (lambda: vp.theory.critical("tanh", q=[1, -1]), "q: -1 is not a finite number above 0"),
         (lambda: vp.theory.critical("tanh", sigma_b2="x"), "sigma_b2: 'x' is not"),
-        (lambda: vp.theory.phase_grid("tanh", [], [0]), "sigma_w2: takes a number or a list of numbers"),
+        (lambda: vp.theory.phase_grid("tanh", [], [0]), "sigma_w2: the list is empty"),
         (lambda: vp.theory.phase_grid("tanh", [0.0], [0]), "sigma_w2: 0.0 is not a finite number above 0"),
     ],
 )
