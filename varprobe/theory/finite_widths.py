@@ -22,13 +22,14 @@ from varprobe.names import did_you_mean
 from varprobe.theory.checks import number, numbers, whole
 from varprobe.theory.elementwise import ActivationLike, activation
 from varprobe.theory.expectations import gain
-from varprobe.theory.laws import similarity
 from varprobe.theory.sigmas import given, variance_of
-from varprobe.theory.trajectories import Trajectory, trajectory
+from varprobe.theory.sources import Exact
+from varprobe.theory.trajectories import Forward, pass_forward
 
-__all__ = ["FiniteWidth", "chi2_log", "finite_width", "relu_log"]
+__all__ = ["FiniteWidth", "chi2_log", "finite_width", "relu_log", "strayed"]
 
 Layers = Float[np.ndarray, " depth"]
+Nets = Float[np.ndarray, "nets depth"]
 LN10 = float(np.log(10))
 
 
@@ -139,19 +140,54 @@ def finite_width(
         weights = [variance_of(initializer, widths, layer) for layer in range(1, depth + 1)]
     else:
         weights = [gain(phi).sigma_w2 if sigma_w2 is None else number("sigma_w2", sigma_w2, 0.0, above=True)] * depth
-    exact = one_layer(phi) if kind == "normal" and batch == 1 and sigma_b2 == 0 else None
+    biases = np.full((1, depth), number("sigma_b2", sigma_b2, 0.0))
+    with np.errstate(divide="ignore"):
+        log_w, log_b = np.log(np.array([weights])), np.log(biases)
+    source, log_input = Exact(phi), np.log([number("q0", q0, 0.0, above=True)])
+    path = pass_forward(source, log_w, log_b, np.zeros_like(log_w), widths[None], log_input, np.array([c0]))
+    kind, drift, variance = strayed(
+        source,
+        path,
+        batch,
+        quantity,
+        widths[None],
+        log_w,
+        log_input,
+        biases,
+        initializer.law[0] if initializer else "normal",
+    )
+    return FiniteWidth(phi.name, quantity, kind, np.arange(1, depth + 1), drift[0], variance[0])
+
+
+def strayed(
+    source: Exact,
+    path: Forward,
+    batch: int,
+    quantity: str,
+    widths: np.ndarray,
+    log_w: Nets,
+    log_input: np.ndarray,
+    biases: Nets,
+    law: str,
+) -> tuple[str, Nets, Nets]:
+    """(kind, drift, variance) of ln(mean square) for the paths of several nets; `law` is that of all their weights.
+
+    widths is (nets, depth + 1), log_w and biases are (nets, depth), log_input (the input's ln mean square) is (nets,).
+    """
+    exact = one_layer(source.act) if law == "normal" and batch == 1 and not biases.any() else None
     if exact:
-        steps = np.array([exact(int(n)) for n in widths[1:]])
-        return summed(phi, quantity, "exact", steps[:, 0], steps[:, 1], np.ones(depth))
-    path = trajectory(phi, weights, sigma_b2, depth, q0, c0, widths=widths.tolist())
+        laws = {n: exact(int(n)) for n in np.unique(widths[:, 1:])}
+        steps = np.array([[laws[n] for n in profile] for profile in widths[:, 1:]])
+        return "exact", *summed(quantity, steps[..., 0], steps[..., 1], np.ones_like(log_w))
+    orthogonal = law == "orthogonal"
     if quantity == "gradient":
-        added = gradient_steps(phi, path, batch, kind == "orthogonal", widths) / widths[1:]
-        return summed(phi, quantity, "first order", -added / 2, added, np.ones(depth))
-    added = activation_steps(phi, path, batch, kind == "orthogonal") / widths[1:]
-    before = np.concatenate([[np.log10(q0)], path.activation_log10_ms[:-1]])
-    share = np.array(weights) * 10 ** (before - path.preactivation_log10_ms)
-    response = np.array([found.response for found in path.laws]) * share
-    return summed(phi, quantity, "first order", -added / 2, added, response)
+        added = gradient_steps(source, path, batch, orthogonal, widths) / widths[:, 1:]
+        return "first order", *summed(quantity, -added / 2, added, np.ones_like(log_w))
+    added = activation_steps(source, path, batch, orthogonal) / widths[:, 1:]
+    before = np.concatenate([log_input[:, None], path.laws.log_ms[:, :-1]], axis=1)
+    with np.errstate(invalid="ignore"):
+        response = path.laws.response * np.nan_to_num(np.exp(log_w + before - path.log_q))
+    return "first order", *summed(quantity, -added / 2, added, response)
 
 
 def one_layer(act: Activation) -> Callable[[int], tuple[float, float]] | None:
@@ -165,55 +201,51 @@ def one_layer(act: Activation) -> Callable[[int], tuple[float, float]] | None:
     return relu_log if min(left, right) == 0 else None
 
 
-def summed(
-    act: Activation, quantity: str, kind: str, drift: np.ndarray, variance: np.ndarray, response: np.ndarray
-) -> FiniteWidth:
+def summed(quantity: str, drift: Nets, variance: Nets, response: Nets) -> tuple[Nets, Nets]:
     """Sum over the layers that the signal has passed: from the input, for the gradient from the top."""
-    backward = quantity == "gradient"
-    totals = np.zeros((drift.size, 2))
-    mean = square = 0.0
-    for at in range(drift.size)[:: -1 if backward else 1]:
-        mean = response[at] * mean + drift[at]
-        square = response[at] ** 2 * square + variance[at]
-        totals[at] = mean, square
-    return FiniteWidth(act.name, quantity, kind, np.arange(1, drift.size + 1), totals[:, 0], totals[:, 1])
+    means, squares = np.zeros_like(drift), np.zeros_like(variance)
+    mean = square = np.zeros(len(drift))
+    for at in range(drift.shape[1])[:: -1 if quantity == "gradient" else 1]:
+        mean = response[:, at] * mean + drift[:, at]
+        square = response[:, at] ** 2 * square + variance[:, at]
+        means[:, at], squares[:, at] = mean, square
+    return means, squares
 
 
-def activation_steps(act: Activation, path: Trajectory, batch: int, orthogonal: bool) -> np.ndarray:
+def activation_steps(source: Exact, path: Forward, batch: int, orthogonal: bool) -> Nets:
     """n times the variance that each layer adds to ln(mean_b ms).
 
     Orthogonal weights keep every h_b . h_b', so that the part of phi^2 that is quadratic in z does not vary.
     """
-    found = np.empty(len(path.laws))
-    for at, (law, log10_q, c) in enumerate(
-        zip(path.laws, path.preactivation_log10_ms, path.preactivation_correlation, strict=True)
-    ):
-        two = similarity(act, log10_q * LN10, c).square * law.fourth - 1 if batch > 1 else 0.0
-        found[at] = (law.fourth - 1) / batch + (1 - 1 / batch) * two
-        if orthogonal:
-            found[at] -= 2 * law.response**2 * (1 / batch + (1 - 1 / batch) * c**2)
+    laws, c = path.laws, path.c
+    found = (laws.fourth - 1) / batch
+    if batch > 1:
+        for at in range(c.shape[1]):
+            two = source.similarity(path.log_q[:, at], c[:, at], np.zeros(len(c))).square * laws.fourth[:, at] - 1
+            found[:, at] += (1 - 1 / batch) * two
+    if orthogonal:
+        found -= 2 * laws.response**2 * (1 / batch + (1 - 1 / batch) * c**2)
     return np.maximum(found, 0.0)
 
 
-def gradient_steps(act: Activation, path: Trajectory, batch: int, orthogonal: bool, widths: np.ndarray) -> np.ndarray:
+def gradient_steps(source: Exact, path: Forward, batch: int, orthogonal: bool, widths: np.ndarray) -> Nets:
     """n times the variance that each layer adds to ln(mean_b E delta_b^2); cotangents independent between inputs.
 
     delta = phi'(z) g with g Gaussian. The cosine x of the gradients of two inputs has mean 0; its mean square, which
     starts at 1 / n and grows by about 1 / n a layer as the inputs align, is kept: it ties the inputs' g^2 together.
     The forward signal's own fluctuations, which move phi' where phi is not of degree 1, are left out.
     """
-    found = np.empty(len(path.laws))
-    top, x2 = len(path.laws) - 1, 1 / widths[-1]
+    fourths = path.laws.derivative_fourth
+    found = (3 * fourths - 1) / batch
+    top, x2 = fourths.shape[1] - 1, 1 / widths[:, -1]
     for at in range(top, -1, -1):
-        fourth = path.laws[at].derivative_fourth
-        found[at] = (3 * fourth - 1) / batch
         if batch > 1:
-            pair = similarity(act, path.preactivation_log10_ms[at] * LN10, path.preactivation_correlation[at])
-            both = pair.derivative_square * fourth
-            found[at] += (1 - 1 / batch) * (both * (1 + 2 * x2) - 1)
+            pair = source.similarity(path.log_q[:, at], path.c[:, at], np.zeros(len(x2)))
+            both = pair.derivative_square * fourths[:, at]
+            found[:, at] += (1 - 1 / batch) * (both * (1 + 2 * x2) - 1)
             if orthogonal and at < top:
-                found[at] -= 2 * (1 - 1 / batch) * x2
-            x2 = min(1.0, pair.derivative**2 * x2 + both / widths[at + 1])
+                found[:, at] -= 2 * (1 - 1 / batch) * x2
+            x2 = np.minimum(1.0, pair.derivative**2 * x2 + both / widths[:, at + 1])
         if orthogonal and at < top:
-            found[at] -= 2 / batch
+            found[:, at] -= 2 / batch
     return np.maximum(found, 0.0)

@@ -5,7 +5,7 @@ float64's precision, and so are its averages: their logs go on as straight lines
 """
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from varprobe.errors import RequestError
 from varprobe.theory.closed import closed_form
 from varprobe.theory.gaussian import HIGH, LOW, Averages, Pair, averages, pair, shifted
 
-__all__ = ["Law", "averages_of", "law", "pair_of", "similarity"]
+__all__ = ["Law", "as_law", "averages_of", "law", "pair_of", "similarity"]
 
 LOG_LOW, LOG_HIGH = float(np.log(LOW)), float(np.log(HIGH))
 INNER_LOW, INNER_HIGH = LOG_LOW + 6, LOG_HIGH - 6
@@ -22,21 +22,21 @@ INNER_LOW, INNER_HIGH = LOG_LOW + 6, LOG_HIGH - 6
 
 
 class Law(NamedTuple):
-    """At one Gaussian u of mean square q and mean ratio * sqrt(q).
+    """At one Gaussian u of mean square q and mean ratio * sqrt(q), or at several: then each is an array.
 
     log_ms: ln E phi^2. log_var: ln Var phi. mean_over_rms: E phi / sqrt(E phi^2). log_derivative_ms: ln E phi'^2.
     derivative_mean_over_rms: E phi' / sqrt(E phi'^2). response: d ln E phi^2 / d ln q. fourth, derivative_fourth:
     E phi^4 / (E phi^2)^2, and the same of phi'.
     """
 
-    log_ms: float
-    log_var: float
-    mean_over_rms: float
-    log_derivative_ms: float
-    derivative_mean_over_rms: float
-    response: float
-    fourth: float
-    derivative_fourth: float
+    log_ms: Any
+    log_var: Any
+    mean_over_rms: Any
+    log_derivative_ms: Any
+    derivative_mean_over_rms: Any
+    response: Any
+    fourth: Any
+    derivative_fourth: Any
 
 
 def averages_of(act: Activation, q: np.ndarray) -> Averages:
@@ -92,17 +92,22 @@ def integrated(act: Activation, log_q: float, ratio: float) -> Law:
         found = shifted(act, np.sign(ratio) * np.sqrt(q), 1e-30 * q)
     else:
         found = shifted(act, ratio * np.sqrt(q), spread)
-    ms, dms = float(found.mean_square), float(found.derivative_mean_square)
+    return Law(*(float(value) for value in as_law(found, q)))
+
+
+def as_law(found: Averages, q: Any) -> Law:
+    """The law of averages at q, numbers or arrays."""
+    ms, dms = found.mean_square, found.derivative_mean_square
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         return Law(
-            log_ms=float(np.log(ms)),
-            log_var=float(np.log(found.variance)),
-            mean_over_rms=float(np.clip(found.mean / np.sqrt(ms), -1, 1)) if ms else 0.0,
-            log_derivative_ms=float(np.log(dms)),
-            derivative_mean_over_rms=float(np.clip(found.derivative_mean / np.sqrt(dms), -1, 1)) if dms else 0.0,
-            response=float(np.sqrt(q) * found.z_phi_dphi / ms) if ms else 0.0,
-            fourth=float(np.divide(found.fourth, ms**2)) if ms else 1.0,
-            derivative_fourth=float(np.divide(found.derivative_fourth, dms**2)) if dms else 1.0,
+            log_ms=np.log(ms),
+            log_var=np.log(found.variance),
+            mean_over_rms=np.where(ms > 0, np.clip(found.mean / np.sqrt(ms), -1, 1), 0.0),
+            log_derivative_ms=np.log(dms),
+            derivative_mean_over_rms=np.where(dms > 0, np.clip(found.derivative_mean / np.sqrt(dms), -1, 1), 0.0),
+            response=np.where(ms > 0, np.sqrt(q) * found.z_phi_dphi / ms, 0.0),
+            fourth=np.where(ms > 0, found.fourth / ms**2, 1.0),
+            derivative_fourth=np.where(dms > 0, found.derivative_fourth / dms**2, 1.0),
         )
 
 

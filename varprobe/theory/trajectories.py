@@ -7,20 +7,22 @@ no depth or variance is out of range.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from varprobe.activations import Activation
 from varprobe.errors import RequestError
 from varprobe.theory.checks import number, numbers, per_layer, whole
 from varprobe.theory.elementwise import ActivationLike, activation
-from varprobe.theory.laws import Law, law, similarity
+from varprobe.theory.laws import Law
+from varprobe.theory.sources import Exact
 
-__all__ = ["Trajectory", "trajectory"]
+__all__ = ["Forward", "Trajectory", "pass_backward", "pass_forward", "trajectory"]
 
 Layers = Float[np.ndarray, " depth"]
+Nets = Float[np.ndarray, "nets depth"]
 LN10 = float(np.log(10))
 
 
@@ -41,7 +43,6 @@ class Trajectory:
         activation_correlation: cosine E[phi phi'] / E phi^2 between two inputs.
         gradient_log10_ms: log10 of E delta_l^2 for a N(0, 1) cotangent.
         weight_gradient_log10_ms: log10 of E (dLoss/dW_l)^2 for one input, E h_{l-1}^2 E delta_l^2.
-        laws: what was averaged at each layer.
     """
 
     act: str
@@ -56,7 +57,6 @@ class Trajectory:
     activation_correlation: Layers
     gradient_log10_ms: Layers
     weight_gradient_log10_ms: Layers
-    laws: tuple[Law, ...] = field(repr=False)
 
     def __repr__(self) -> str:
         ends = ", ".join(
@@ -108,72 +108,84 @@ def trajectory(
         if profile.size != depth + 1:
             raise RequestError(f"{profile.size} widths for depth {depth}; it takes n_0 to n_{depth}", "widths")
     with np.errstate(divide="ignore"):
-        forward = pass_forward(phi, np.log(weights), np.log(biases), means, profile, log_input, cosine)
-        gradient = pass_backward(forward["laws"], weights, means, profile)
-    log_h = np.array([found.log_ms for found in forward["laws"]])
+        log_w, log_b = np.log(weights), np.log(biases)
+    row = (np.asarray(values)[None] for values in (log_w, log_b, means, profile, log_input, cosine))
+    forward = pass_forward(Exact(phi), *row)
+    gradient = pass_backward(forward.laws, weights[None], means[None], profile[None])[0]
+    log_h = forward.laws.log_ms[0]
     return Trajectory(
         act=phi.name,
         layer=np.arange(1, depth + 1),
-        preactivation_log10_ms=forward["log_q"] / LN10,
-        preactivation_log10_var=forward["log_v"] / LN10,
-        preactivation_mean_over_rms=forward["ratio"],
-        preactivation_correlation=forward["c"],
+        preactivation_log10_ms=forward.log_q[0] / LN10,
+        preactivation_log10_var=forward.log_v[0] / LN10,
+        preactivation_mean_over_rms=forward.ratio[0],
+        preactivation_correlation=forward.c[0],
         activation_log10_ms=log_h / LN10,
-        activation_log10_var=np.array([found.log_var for found in forward["laws"]]) / LN10,
-        activation_mean_over_rms=np.array([found.mean_over_rms for found in forward["laws"]]),
-        activation_correlation=forward["cosine"],
+        activation_log10_var=forward.laws.log_var[0] / LN10,
+        activation_mean_over_rms=forward.laws.mean_over_rms[0],
+        activation_correlation=forward.cosine[0],
         gradient_log10_ms=gradient / LN10,
         weight_gradient_log10_ms=(np.concatenate([[log_input], log_h[:-1]]) + gradient) / LN10,
-        laws=forward["laws"],
     )
 
 
+class Forward(NamedTuple):
+    """What `pass_forward` finds, arrays of shape (nets, depth), natural logs; `cosine` is of activations."""
+
+    log_q: Nets
+    log_v: Nets
+    ratio: Nets
+    c: Nets
+    cosine: Nets
+    laws: Law
+
+
 def pass_forward(
-    act: Activation,
-    log_w: np.ndarray,
-    log_b: np.ndarray,
-    means: np.ndarray,
-    widths: np.ndarray,
-    log_h: float,
-    cosine: float,
-) -> dict:
-    """q, its variance and mean, the correlations and the laws, layer by layer; natural logs."""
-    rows, laws = [], []
-    mean_over_rms = 0.0
-    for log_sw, log_sb, mu, n in zip(log_w, log_b, means, widths[:-1], strict=True):
-        squared = mean_over_rms**2
-        summed = np.log(n * mu**2) + log_h  # ln of fan_in mean_w^2 E h^2
-        log_v = float(np.logaddexp(np.logaddexp(log_sw + log_h, summed + np.log1p(-squared)), log_sb))
-        shared = float(summed + np.log(n * squared))
-        log_q = float(np.logaddexp(log_v, shared))
-        sign = -1.0 if mu * mean_over_rms < 0 else 1.0
-        ratio = float(sign * np.exp((shared - log_q) / 2)) if log_q > -np.inf else 0.0
-        if log_v == -np.inf:
-            c = 1.0
-        else:
+    source: Exact, log_w: Nets, log_b: Nets, means: Nets, widths: np.ndarray, log_h: np.ndarray, cosine: np.ndarray
+) -> Forward:
+    """q, its variance and mean, the correlations and the laws, layer by layer, for all nets of an activation.
+
+    log_w, log_b (ln sigma_w2, ln sigma_b2) and means are (nets, depth), widths (nets, depth + 1); log_h and cosine, of
+    the input, are (nets,).
+    """
+    rows: list[tuple[np.ndarray, ...]] = []
+    laws: list[Law] = []
+    mean_over_rms = np.zeros_like(log_h)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for log_sw, log_sb, mu, n in zip(log_w.T, log_b.T, means.T, widths.T[:-1], strict=True):
+            squared = mean_over_rms**2
+            summed = np.log(n * mu**2) + log_h  # ln of fan_in mean_w^2 E h^2
+            log_v = np.logaddexp(np.logaddexp(log_sw + log_h, summed + np.log1p(-squared)), log_sb)
+            shared = summed + np.log(n * squared)
+            log_q = np.logaddexp(log_v, shared)
+            sign = np.where(mu * mean_over_rms < 0, -1.0, 1.0)
+            ratio = np.where(np.isfinite(shared) & np.isfinite(log_q), sign * np.exp((shared - log_q) / 2), 0.0)
             aligned = np.nan_to_num(cosine, nan=1.0)
             c = np.exp(log_sw + log_h - log_v) * aligned + np.exp(log_sb - log_v)
-            c += np.exp(summed - log_v) * (aligned - squared)
-        c = float(np.clip(c, -1, 1))
-        found = law(act, log_q, ratio)
-        cosine = similarity(act, log_q, c, ratio).phi if found.log_ms > -np.inf else np.nan
-        log_h, mean_over_rms = found.log_ms, found.mean_over_rms
-        rows.append((log_q, log_v, ratio, c, cosine))
-        laws.append(found)
-    names = ("log_q", "log_v", "ratio", "c", "cosine")
-    return {**dict(zip(names, np.array(rows).T, strict=True)), "laws": tuple(laws)}
+            c += np.where(mu != 0, np.exp(summed - log_v) * (aligned - squared), 0.0)
+            c = np.where(log_v == -np.inf, 1.0, np.clip(c, -1, 1))
+            found = source.law(log_q, ratio)
+            alive = found.log_ms > -np.inf
+            cosine = np.full_like(c, np.nan)
+            cosine[alive] = source.similarity(log_q[alive], c[alive], ratio[alive]).phi
+            log_h, mean_over_rms = found.log_ms, found.mean_over_rms
+            rows.append((log_q, log_v, ratio, c, cosine))
+            laws.append(found)
+    columns = (np.stack(column, axis=1) for column in zip(*rows, strict=True))
+    return Forward(*columns, Law(*(np.stack(field, axis=1) for field in zip(*laws, strict=True))))
 
 
-def pass_backward(laws: Sequence[Law], weights: np.ndarray, means: np.ndarray, widths: np.ndarray) -> np.ndarray:
+def pass_backward(laws: Law, weights: Nets, means: Nets, widths: np.ndarray) -> Nets:
     """ln E delta_l^2 for layers 1 to depth; `coherence` is E (sum_i delta_i)^2 / (n E delta^2), 1 at first."""
-    found = np.empty(len(laws))
-    log_arriving, shared = 0.0, 0.0
-    for at in range(len(laws) - 1, -1, -1):
-        found[at] = log_arriving + laws[at].log_derivative_ms
-        squared = laws[at].derivative_mean_over_rms ** 2
-        n, n_before = widths[at + 1], widths[at]
-        coherence = shared * (n * squared + 1 - squared) + 1 - shared
-        own, common = weights[at] * n / n_before, means[at] ** 2 * n * coherence
-        log_arriving = found[at] + np.log(own + common)
-        shared = common / (own + common) if own + common > 0 else 0.0
+    found = np.empty_like(weights)
+    log_arriving, shared = np.zeros(len(weights)), np.zeros(len(weights))
+    with np.errstate(divide="ignore"):
+        for at in reversed(range(weights.shape[1])):
+            found[:, at] = log_arriving + laws.log_derivative_ms[:, at]
+            squared = laws.derivative_mean_over_rms[:, at] ** 2
+            n, n_before = widths[:, at + 1], widths[:, at]
+            coherence = shared * (n * squared + 1 - squared) + 1 - shared
+            own, common = weights[:, at] * n / n_before, means[:, at] ** 2 * n * coherence
+            log_arriving = found[:, at] + np.log(own + common)
+            shared = np.divide(common, own + common, out=np.zeros_like(common), where=own + common > 0)
     return found
