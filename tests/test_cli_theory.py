@@ -30,7 +30,7 @@ def test_json_has_the_fixed_point(capsys: Any) -> None:
     "arguments, sigma_w2, sigma_b2",
     [
         ((), 2, 0),
-        (("--init", "glorot_uniform", "--bias", "constant(0.1)"), 1, 0.01),
+        (("--init", "glorot_uniform", "--bias", "normal(std=0.1)"), 1, 0.01),
         (("--init", "torch_default", "--bias", "uniform(limit=0.3)"), 1 / 3, 0.03),
         (("--init", "orthogonal", "--bias", "normal(var=0.2)"), 1, 0.2),
         (("--init", "normal(std=0.1)", "--width", "50"), 0.5, 0),

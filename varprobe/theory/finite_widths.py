@@ -24,12 +24,12 @@ from varprobe.theory.elementwise import ActivationLike, activation
 from varprobe.theory.expectations import gain
 from varprobe.theory.sigmas import given, variance_of
 from varprobe.theory.sources import Exact
-from varprobe.theory.trajectories import Forward, pass_forward
+from varprobe.theory.trajectories import Forward, Inputs, Nets, pass_forward
 
 __all__ = ["FiniteWidth", "chi2_log", "finite_width", "relu_log", "strayed"]
 
 Layers = Float[np.ndarray, " depth"]
-Nets = Float[np.ndarray, "nets depth"]
+Table = Float[np.ndarray, "nets depth"]
 LN10 = float(np.log(10))
 
 
@@ -140,53 +140,33 @@ def finite_width(
         weights = [variance_of(initializer, widths, layer) for layer in range(1, depth + 1)]
     else:
         weights = [gain(phi).sigma_w2 if sigma_w2 is None else number("sigma_w2", sigma_w2, 0.0, above=True)] * depth
-    biases = np.full((1, depth), number("sigma_b2", sigma_b2, 0.0))
-    with np.errstate(divide="ignore"):
-        log_w, log_b = np.log(np.array([weights])), np.log(biases)
-    source, log_input = Exact(phi), np.log([number("q0", q0, 0.0, above=True)])
-    path = pass_forward(source, log_w, log_b, np.zeros_like(log_w), widths[None], log_input, np.array([c0]))
-    kind, drift, variance = strayed(
-        source,
-        path,
-        batch,
-        quantity,
-        widths[None],
-        log_w,
-        log_input,
-        biases,
-        initializer.law[0] if initializer else "normal",
-    )
+    zeros = np.zeros((1, depth))
+    nets = Nets(np.array([weights]), zeros + number("sigma_b2", sigma_b2, 0.0), zeros, zeros)
+    inputs = Inputs(np.log([number("q0", q0, 0.0, above=True)]), np.array([c0]), np.zeros(1))
+    source = Exact(phi)
+    path = pass_forward(source, nets, widths[None], inputs)
+    law = initializer.law[0] if initializer else "normal"
+    kind, drift, variance = strayed(source, path, nets, widths[None], inputs, batch, quantity, law)
     return FiniteWidth(phi.name, quantity, kind, np.arange(1, depth + 1), drift[0], variance[0])
 
 
 def strayed(
-    source: Exact,
-    path: Forward,
-    batch: int,
-    quantity: str,
-    widths: np.ndarray,
-    log_w: Nets,
-    log_input: np.ndarray,
-    biases: Nets,
-    law: str,
-) -> tuple[str, Nets, Nets]:
-    """(kind, drift, variance) of ln(mean square) for the paths of several nets; `law` is that of all their weights.
-
-    widths is (nets, depth + 1), log_w and biases are (nets, depth), log_input (the input's ln mean square) is (nets,).
-    """
-    exact = one_layer(source.act) if law == "normal" and batch == 1 and not biases.any() else None
+    source: Exact, path: Forward, nets: Nets, widths: np.ndarray, inputs: Inputs, batch: int, quantity: str, law: str
+) -> tuple[str, Table, Table]:
+    """(kind, drift, variance) of ln(mean square) for the paths of several nets; `law` is that of all their weights."""
+    exact = one_layer(source.act) if law == "normal" and batch == 1 and not nets.sigma_b2.any() else None
     if exact:
         laws = {n: exact(int(n)) for n in np.unique(widths[:, 1:])}
         steps = np.array([[laws[n] for n in profile] for profile in widths[:, 1:]])
-        return "exact", *summed(quantity, steps[..., 0], steps[..., 1], np.ones_like(log_w))
+        return "exact", *summed(quantity, steps[..., 0], steps[..., 1], np.ones(nets.sigma_w2.shape))
     orthogonal = law == "orthogonal"
     if quantity == "gradient":
         added = gradient_steps(source, path, batch, orthogonal, widths) / widths[:, 1:]
-        return "first order", *summed(quantity, -added / 2, added, np.ones_like(log_w))
+        return "first order", *summed(quantity, -added / 2, added, np.ones(nets.sigma_w2.shape))
     added = activation_steps(source, path, batch, orthogonal) / widths[:, 1:]
-    before = np.concatenate([log_input[:, None], path.laws.log_ms[:, :-1]], axis=1)
+    before = np.concatenate([inputs.log_ms[:, None], path.laws.log_ms[:, :-1]], axis=1)
     with np.errstate(invalid="ignore"):
-        response = path.laws.response * np.nan_to_num(np.exp(log_w + before - path.log_q))
+        response = path.laws.response * nets.sigma_w2 * np.nan_to_num(np.exp(before - path.log_q))
     return "first order", *summed(quantity, -added / 2, added, response)
 
 
@@ -201,7 +181,7 @@ def one_layer(act: Activation) -> Callable[[int], tuple[float, float]] | None:
     return relu_log if min(left, right) == 0 else None
 
 
-def summed(quantity: str, drift: Nets, variance: Nets, response: Nets) -> tuple[Nets, Nets]:
+def summed(quantity: str, drift: Table, variance: Table, response: Table) -> tuple[Table, Table]:
     """Sum over the layers that the signal has passed: from the input, for the gradient from the top."""
     means, squares = np.zeros_like(drift), np.zeros_like(variance)
     mean = square = np.zeros(len(drift))
@@ -212,7 +192,7 @@ def summed(quantity: str, drift: Nets, variance: Nets, response: Nets) -> tuple[
     return means, squares
 
 
-def activation_steps(source: Exact, path: Forward, batch: int, orthogonal: bool) -> Nets:
+def activation_steps(source: Exact, path: Forward, batch: int, orthogonal: bool) -> Table:
     """n times the variance that each layer adds to ln(mean_b ms).
 
     Orthogonal weights keep every h_b . h_b', so that the part of phi^2 that is quadratic in z does not vary.
@@ -228,7 +208,7 @@ def activation_steps(source: Exact, path: Forward, batch: int, orthogonal: bool)
     return np.maximum(found, 0.0)
 
 
-def gradient_steps(source: Exact, path: Forward, batch: int, orthogonal: bool, widths: np.ndarray) -> Nets:
+def gradient_steps(source: Exact, path: Forward, batch: int, orthogonal: bool, widths: np.ndarray) -> Table:
     """n times the variance that each layer adds to ln(mean_b E delta_b^2); cotangents independent between inputs.
 
     delta = phi'(z) g with g Gaussian. The cosine x of the gradients of two inputs has mean 0; its mean square, which

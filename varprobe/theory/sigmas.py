@@ -41,15 +41,27 @@ def variance_of(init: Initializer, widths: np.ndarray, layer: int) -> float:
 
 
 def sigma_b2_of(bias: str | Initializer, width: int, depth: int) -> float:
-    """Var(b), which for a constant or any mean is E[b^2]: a bias is one number a unit, whatever its mean.
+    """Var(b) of biases of mean 0.
 
     Raises:
-        RequestError: its entries have no known variance.
+        RequestError: they have a mean, or entries of no known variance.
     """
     init = given(bias, "bias")
-    mean, scale = init.at(Place(width, width, width, depth, 1))
+    mean, variance = bias_numbers(init, Place(width, width, width, depth, 1))
+    if mean != 0:
+        raise RequestError(f"{init.name} has the mean {mean:g}; fixed points are for mean 0 only", "bias")
+    return variance
+
+
+def bias_numbers(init: Initializer, place: Place) -> tuple[float, float]:
+    """(mean, Var(b)) of the biases of a layer.
+
+    Raises:
+        RequestError: their entries have no known variance.
+    """
+    mean, scale = init.at(place)
     if scale == 0 or init.law[0] == "nothing":
-        return float(mean**2)
+        return mean, 0.0
     if init.law[0] not in VARIANCES or init.law[0] == "orthogonal":
         raise RequestError(f"{init.name} has no variance that theory knows", "bias")
-    return float(mean**2 + scale**2 * VARIANCES[init.law[0]])
+    return mean, scale**2 * VARIANCES[init.law[0]]

@@ -19,10 +19,10 @@ from varprobe.theory.elementwise import ActivationLike, activation
 from varprobe.theory.laws import Law
 from varprobe.theory.sources import Exact
 
-__all__ = ["Forward", "Trajectory", "pass_backward", "pass_forward", "trajectory"]
+__all__ = ["Forward", "Inputs", "Nets", "Trajectory", "pass_backward", "pass_forward", "trajectory"]
 
 Layers = Float[np.ndarray, " depth"]
-Nets = Float[np.ndarray, "nets depth"]
+Table = Float[np.ndarray, "nets depth"]
 LN10 = float(np.log(10))
 
 
@@ -107,11 +107,10 @@ def trajectory(
         profile = numbers("widths", widths, 1.0)
         if profile.size != depth + 1:
             raise RequestError(f"{profile.size} widths for depth {depth}; it takes n_0 to n_{depth}", "widths")
-    with np.errstate(divide="ignore"):
-        log_w, log_b = np.log(weights), np.log(biases)
-    row = (np.asarray(values)[None] for values in (log_w, log_b, means, profile, log_input, cosine))
-    forward = pass_forward(Exact(phi), *row)
-    gradient = pass_backward(forward.laws, weights[None], means[None], profile[None])[0]
+    nets = Nets(weights[None], biases[None], means[None], np.zeros((1, depth)))
+    inputs = Inputs(np.array([log_input]), np.array([cosine]), np.zeros(1))
+    forward = pass_forward(Exact(phi), nets, profile[None], inputs)
+    gradient = pass_backward(forward.laws, nets, profile[None])[0]
     log_h = forward.laws.log_ms[0]
     return Trajectory(
         act=phi.name,
@@ -129,37 +128,58 @@ def trajectory(
     )
 
 
+class Nets(NamedTuple):
+    """Variances and means of weights and biases, arrays of shape (nets, depth); sigma_w2 = fan_in Var(W)."""
+
+    sigma_w2: Table
+    sigma_b2: Table
+    mean_w: Table
+    mean_b: Table
+
+
+class Inputs(NamedTuple):
+    """Of the input, shape (nets,): ln of its mean square, the cosine between two samples, and mean over RMS."""
+
+    log_ms: np.ndarray
+    cosine: np.ndarray
+    mean_over_rms: np.ndarray
+
+
 class Forward(NamedTuple):
     """What `pass_forward` finds, arrays of shape (nets, depth), natural logs; `cosine` is of activations."""
 
-    log_q: Nets
-    log_v: Nets
-    ratio: Nets
-    c: Nets
-    cosine: Nets
+    log_q: Table
+    log_v: Table
+    ratio: Table
+    c: Table
+    cosine: Table
     laws: Law
 
 
-def pass_forward(
-    source: Exact, log_w: Nets, log_b: Nets, means: Nets, widths: np.ndarray, log_h: np.ndarray, cosine: np.ndarray
-) -> Forward:
+def pass_forward(source: Exact, nets: Nets, widths: np.ndarray, inputs: Inputs) -> Forward:
     """q, its variance and mean, the correlations and the laws, layer by layer, for all nets of an activation.
 
-    log_w, log_b (ln sigma_w2, ln sigma_b2) and means are (nets, depth), widths (nets, depth + 1); log_h and cosine, of
-    the input, are (nets,).
+    widths is (nets, depth + 1), the input's first.
     """
     rows: list[tuple[np.ndarray, ...]] = []
     laws: list[Law] = []
-    mean_over_rms = np.zeros_like(log_h)
+    log_h, cosine, mean_over_rms = inputs
     with np.errstate(divide="ignore", invalid="ignore"):
-        for log_sw, log_sb, mu, n in zip(log_w.T, log_b.T, means.T, widths.T[:-1], strict=True):
+        log_w, log_b = np.log(nets.sigma_w2), np.log(nets.sigma_b2)
+        for log_sw, log_sb, mu, offset, n in zip(
+            log_w.T, log_b.T, nets.mean_w.T, nets.mean_b.T, widths.T[:-1], strict=True
+        ):
             squared = mean_over_rms**2
             summed = np.log(n * mu**2) + log_h  # ln of fan_in mean_w^2 E h^2
             log_v = np.logaddexp(np.logaddexp(log_sw + log_h, summed + np.log1p(-squared)), log_sb)
             shared = summed + np.log(n * squared)
-            log_q = np.logaddexp(log_v, shared)
-            sign = np.where(mu * mean_over_rms < 0, -1.0, 1.0)
-            ratio = np.where(np.isfinite(shared) & np.isfinite(log_q), sign * np.exp((shared - log_q) / 2), 0.0)
+            log_offset = 2 * np.log(np.abs(offset))
+            largest = np.maximum(np.maximum(log_v, shared), log_offset)
+            largest = np.where(largest == -np.inf, 0.0, largest)
+            mean = np.sign(mu * mean_over_rms) * np.exp((shared - largest) / 2)
+            mean += np.sign(offset) * np.exp((log_offset - largest) / 2)
+            log_q = np.logaddexp(log_v, largest + 2 * np.log(np.abs(mean)))
+            ratio = np.where(log_q > -np.inf, mean * np.exp((largest - log_q) / 2), 0.0)
             aligned = np.nan_to_num(cosine, nan=1.0)
             c = np.exp(log_sw + log_h - log_v) * aligned + np.exp(log_sb - log_v)
             c += np.where(mu != 0, np.exp(summed - log_v) * (aligned - squared), 0.0)
@@ -171,13 +191,15 @@ def pass_forward(
             log_h, mean_over_rms = found.log_ms, found.mean_over_rms
             rows.append((log_q, log_v, ratio, c, cosine))
             laws.append(found)
-    columns = (np.stack(column, axis=1) for column in zip(*rows, strict=True))
-    return Forward(*columns, Law(*(np.stack(field, axis=1) for field in zip(*laws, strict=True))))
+    log_q, log_v, ratio, c, cosine = (np.stack(column, axis=1) for column in zip(*rows, strict=True))
+    met = Law(*(np.stack(field, axis=1) for field in zip(*laws, strict=True)))
+    return Forward(log_q, log_v, ratio, c, cosine, met)
 
 
-def pass_backward(laws: Law, weights: Nets, means: Nets, widths: np.ndarray) -> Nets:
+def pass_backward(laws: Law, nets: Nets, widths: np.ndarray) -> Table:
     """ln E delta_l^2 for layers 1 to depth; `coherence` is E (sum_i delta_i)^2 / (n E delta^2), 1 at first."""
-    found = np.empty_like(weights)
+    weights, means = nets.sigma_w2, nets.mean_w
+    found = np.empty(weights.shape)
     log_arriving, shared = np.zeros(len(weights)), np.zeros(len(weights))
     with np.errstate(divide="ignore"):
         for at in reversed(range(weights.shape[1])):
