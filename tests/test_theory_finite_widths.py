@@ -118,7 +118,7 @@ def test_against_drawn_nets(
 
 
 def test_orthogonal_linear_nets_do_not_vary() -> None:
-    assert (vp.theory.finite_width("identity", "orthogonal", 64, 20).variance == 0).all()
+    assert (vp.theory.finite_width("identity", "orthogonal", 64, 20).variance < 1e-12).all()
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from varprobe.cells import run_cells
 from varprobe.configs import DEFAULT_BATCH, Request, read_request
 from varprobe.engine import Chunk, chunks_of
 from varprobe.plans import fill, plan
+from varprobe.predictions import predicted
 from varprobe.results import dataset
 from varprobe.resume import find_run
 from varprobe.storage import Cell
@@ -178,7 +179,7 @@ def in_memory(request: Request, progress: Progress) -> xr.Dataset:
             progress.advance(1)
             yield configs_of(chunk), seed, table
 
-    return dataset(request, tables())
+    return predicted(request, dataset(request, tables()))
 
 
 def in_folder(request: Request, out: str | os.PathLike[str], fresh: bool, progress: Progress) -> xr.Dataset:
@@ -203,6 +204,7 @@ def in_folder(request: Request, out: str | os.PathLike[str], fresh: bool, progre
             held.save(cell, table)
             fill(frame, cell.configs, cell.seed, table)
             progress.advance(1)
+        frame = predicted(request, frame)
         held.finish(frame)
     return frame
 

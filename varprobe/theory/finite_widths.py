@@ -4,12 +4,12 @@ Given h_{l-1} the preactivations of a layer are independent Gaussians, so each l
 average over n units. For one input and a phi of degree 1 these factors are independent and their laws known: chi2_n / n
 for a linear layer and (2 / n) chi2_K, K ~ Binomial(n, 1/2) given K > 0, for relu, forward and backward (Hanin & Nica
 2020, arXiv 1812.05994). Else to first order in 1/n the factor's log has variance Var(mean_b phi_b^2) / (n ms^2) and
-mean minus half of that, and what came before is multiplied by the response d ln E phi^2 / d ln q.
+mean minus half of that, and what came before goes through the mean-square map and its curvature.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -23,7 +23,7 @@ from varprobe.theory.checks import number, numbers, whole
 from varprobe.theory.elementwise import ActivationLike, activation
 from varprobe.theory.expectations import gain
 from varprobe.theory.sigmas import given, variance_of
-from varprobe.theory.sources import Exact
+from varprobe.theory.sources import Source
 from varprobe.theory.trajectories import Forward, Inputs, Nets, pass_forward
 
 __all__ = ["FiniteWidth", "chi2_log", "finite_width", "relu_log", "strayed"]
@@ -31,6 +31,10 @@ __all__ = ["FiniteWidth", "chi2_log", "finite_width", "relu_log", "strayed"]
 Layers = Float[np.ndarray, " depth"]
 Table = Float[np.ndarray, "nets depth"]
 LN10 = float(np.log(10))
+STEP = 0.05
+"""In ln q, for derivatives of a law."""
+LARGEST_SHIFT = 0.02
+"""Of a mean in one layer by the second order of the mean-square map, for the first order in 1 / n to be trusted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +147,7 @@ def finite_width(
     zeros = np.zeros((1, depth))
     nets = Nets(np.array([weights]), zeros + number("sigma_b2", sigma_b2, 0.0), zeros, zeros)
     inputs = Inputs(np.log([number("q0", q0, 0.0, above=True)]), np.array([c0]), np.zeros(1))
-    source = Exact(phi)
+    source = Source(phi)
     path = pass_forward(source, nets, widths[None], inputs)
     law = initializer.law[0] if initializer else "normal"
     kind, drift, variance = strayed(source, path, nets, widths[None], inputs, batch, quantity, law)
@@ -151,23 +155,81 @@ def finite_width(
 
 
 def strayed(
-    source: Exact, path: Forward, nets: Nets, widths: np.ndarray, inputs: Inputs, batch: int, quantity: str, law: str
+    source: Source, path: Forward, nets: Nets, widths: np.ndarray, inputs: Inputs, batch: int, quantity: str, law: str
 ) -> tuple[str, Table, Table]:
     """(kind, drift, variance) of ln(mean square) for the paths of several nets; `law` is that of all their weights."""
     exact = one_layer(source.act) if law == "normal" and batch == 1 and not nets.sigma_b2.any() else None
     if exact:
         laws = {n: exact(int(n)) for n in np.unique(widths[:, 1:])}
         steps = np.array([[laws[n] for n in profile] for profile in widths[:, 1:]])
-        return "exact", *summed(quantity, steps[..., 0], steps[..., 1], np.ones(nets.sigma_w2.shape))
+        return "exact", *summed(quantity, steps[..., 0], steps[..., 1])
     orthogonal = law == "orthogonal"
-    if quantity == "gradient":
-        added = gradient_steps(source, path, batch, orthogonal, widths) / widths[:, 1:]
-        return "first order", *summed(quantity, -added / 2, added, np.ones(nets.sigma_w2.shape))
-    added = activation_steps(source, path, batch, orthogonal) / widths[:, 1:]
     before = np.concatenate([inputs.log_ms[:, None], path.laws.log_ms[:, :-1]], axis=1)
     with np.errstate(invalid="ignore"):
-        response = path.laws.response * nets.sigma_w2 * np.nan_to_num(np.exp(before - path.log_q))
-    return "first order", *summed(quantity, -added / 2, added, response)
+        share = nets.sigma_w2 * np.nan_to_num(np.exp(before - path.log_q))
+    fresh = activation_steps(source, path, share, inputs.cosine, batch, orthogonal, widths) / widths[:, 1:]
+    signal = carried(source, path, share, fresh)
+    if quantity == "activation":
+        return "first order", signal.mean, signal.variance
+    own = gradient_steps(source, path, batch, orthogonal, widths) / widths[:, 1:]
+    drift, variance = summed(quantity, -own / 2, own)
+    return "first order", drift + signal.slope_mean, variance + signal.slope_variance
+
+
+class Carried(NamedTuple):
+    """What the fluctuations of a signal come to, arrays of shape (nets, depth).
+
+    mean, variance: of ln(mean square of the activation). slope_mean, slope_variance: of the sum, from layer L down, of
+    what they add to ln E phi'^2.
+    """
+
+    mean: Table
+    variance: Table
+    slope_mean: Table
+    slope_variance: Table
+
+
+def carried(source: Source, path: Forward, share: Table, fresh: Table) -> Carried:
+    """Send fresh fluctuations of these variances through the mean-square map, to first order in 1 / n.
+
+    A fluctuation of ln q of variance v shifts the mean of ln E phi^2 by v / 2 times its second derivative. Where that
+    shift is large the expansion is worth nothing, and NaN from there on.
+    """
+    low, high = (source.law((path.log_q + h).ravel(), path.ratio.ravel()) for h in (-STEP, STEP))
+    shape = path.log_q.shape
+
+    def change(field: str, order: int) -> Table:
+        """A derivative of a field of the law in ln q."""
+        down, here, up = (
+            getattr(low, field).reshape(shape),
+            getattr(path.laws, field),
+            getattr(high, field).reshape(shape),
+        )
+        with np.errstate(invalid="ignore"):
+            found = (up - down) / (2 * STEP) if order == 1 else (up - 2 * here + down) / STEP**2
+        return np.where(np.isfinite(found), found, 0.0)
+
+    bend, slope, slope_bend = change("response", 1), change("log_derivative_ms", 1), change("log_derivative_ms", 2)
+    mean, variance, mean_q, variance_q = (np.zeros(shape) for _ in range(4))
+    m = v = np.zeros(len(fresh))
+    for at in range(shape[1]):
+        s, r = share[:, at], path.laws.response[:, at]
+        mean_q[:, at], variance_q[:, at] = s * m + s * (1 - s) * v / 2, s**2 * v
+        shift = bend[:, at] * variance_q[:, at] / 2
+        m = r * mean_q[:, at] + np.where(np.abs(shift) < LARGEST_SHIFT, shift, np.nan) - fresh[:, at] / 2
+        v = r**2 * variance_q[:, at] + fresh[:, at]
+        mean[:, at], variance[:, at] = m, np.where(np.isnan(m), np.nan, v)
+    slope_mean, slope_variance = np.zeros(shape), np.zeros(shape)
+    total = weight = passed = np.zeros(len(fresh))
+    for at in reversed(range(shape[1])):
+        if at + 1 < shape[1]:
+            passed = passed + (weight * share[:, at + 1]) ** 2 * fresh[:, at]
+            weight = slope[:, at] + share[:, at + 1] * path.laws.response[:, at] * weight
+        else:
+            weight = slope[:, at]
+        total = total + slope[:, at] * mean_q[:, at] + slope_bend[:, at] * variance_q[:, at] / 2
+        slope_mean[:, at], slope_variance[:, at] = total, passed + weight**2 * variance_q[:, at]
+    return Carried(mean, variance, slope_mean, slope_variance)
 
 
 def one_layer(act: Activation) -> Callable[[int], tuple[float, float]] | None:
@@ -181,39 +243,48 @@ def one_layer(act: Activation) -> Callable[[int], tuple[float, float]] | None:
     return relu_log if min(left, right) == 0 else None
 
 
-def summed(quantity: str, drift: Table, variance: Table, response: Table) -> tuple[Table, Table]:
+def summed(quantity: str, drift: Table, variance: Table) -> tuple[Table, Table]:
     """Sum over the layers that the signal has passed: from the input, for the gradient from the top."""
-    means, squares = np.zeros_like(drift), np.zeros_like(variance)
-    mean = square = np.zeros(len(drift))
-    for at in range(drift.shape[1])[:: -1 if quantity == "gradient" else 1]:
-        mean = response[:, at] * mean + drift[:, at]
-        square = response[:, at] ** 2 * square + variance[:, at]
-        means[:, at], squares[:, at] = mean, square
-    return means, squares
+    if quantity == "gradient":
+        return drift[:, ::-1].cumsum(axis=1)[:, ::-1], variance[:, ::-1].cumsum(axis=1)[:, ::-1]
+    return drift.cumsum(axis=1), variance.cumsum(axis=1)
 
 
-def activation_steps(source: Exact, path: Forward, batch: int, orthogonal: bool) -> Table:
-    """n times the variance that each layer adds to ln(mean_b ms).
+def activation_steps(
+    source: Source, path: Forward, share: Table, cosine: np.ndarray, batch: int, orthogonal: bool, widths: np.ndarray
+) -> Table:
+    """n times the variance that each layer adds to ln(mean_b ms); `cosine` is that of two inputs.
 
-    Orthogonal weights keep every h_b . h_b', so that the part of phi^2 that is quadratic in z does not vary.
+    The cosine of two samples strays from the infinite-width one: `spread`, the mean square of that, starts as that of
+    random inputs and grows by that of random vectors at every layer. Orthogonal weights keep every h_b . h_b', so that
+    the part of phi^2 that is quadratic in z does not vary.
     """
     laws, c = path.laws, path.c
     found = (laws.fourth - 1) / batch
     if batch > 1:
+        spread = (1 - cosine**2) ** 2 / widths[:, 0]
+        with np.errstate(over="ignore", invalid="ignore"):
+            steepness = np.nan_to_num(np.exp(laws.log_derivative_ms + path.log_q - laws.log_ms), posinf=0.0)
         for at in range(c.shape[1]):
-            two = source.similarity(path.log_q[:, at], c[:, at], np.zeros(len(c))).square * laws.fourth[:, at] - 1
-            found[:, at] += (1 - 1 / batch) * two
+            spread = share[:, at] ** 2 * spread
+            strayed = np.minimum(np.sqrt(c[:, at] ** 2 + spread), 1.0)
+            pair = source.similarity(path.log_q[:, at], strayed, np.zeros(len(c)))
+            found[:, at] += (1 - 1 / batch) * (pair.square * laws.fourth[:, at] - 1)
+            if orthogonal:
+                found[:, at] -= 2 * laws.response[:, at] ** 2 * (1 - 1 / batch) * strayed**2
+            added = 0.0 if orthogonal else (1 - np.nan_to_num(pair.phi) ** 2) ** 2 / widths[:, at + 1]
+            spread = np.minimum((steepness[:, at] * pair.derivative) ** 2 * spread + added, 1.0)
     if orthogonal:
-        found -= 2 * laws.response**2 * (1 / batch + (1 - 1 / batch) * c**2)
-    return np.maximum(found, 0.0)
+        found -= 2 * laws.response**2 / batch
+    return np.maximum(np.nan_to_num(found), 0.0)
 
 
-def gradient_steps(source: Exact, path: Forward, batch: int, orthogonal: bool, widths: np.ndarray) -> Table:
+def gradient_steps(source: Source, path: Forward, batch: int, orthogonal: bool, widths: np.ndarray) -> Table:
     """n times the variance that each layer adds to ln(mean_b E delta_b^2); cotangents independent between inputs.
 
     delta = phi'(z) g with g Gaussian. The cosine x of the gradients of two inputs has mean 0; its mean square, which
     starts at 1 / n and grows by about 1 / n a layer as the inputs align, is kept: it ties the inputs' g^2 together.
-    The forward signal's own fluctuations, which move phi' where phi is not of degree 1, are left out.
+    That phi and phi' of one unit depend on each other is left out.
     """
     fourths = path.laws.derivative_fourth
     found = (3 * fourths - 1) / batch

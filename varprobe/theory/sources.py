@@ -1,4 +1,4 @@
-"""Where predictions take the laws of an activation from, for many nets at a time: the integrals, or tables of them."""
+"""Where predictions take the laws of an activation from, for many nets at a time."""
 
 from functools import lru_cache
 
@@ -7,33 +7,43 @@ from jaxtyping import Float
 
 from varprobe.activations import Activation
 from varprobe.errors import RequestError
+from varprobe.theory.closed import closed_form
+from varprobe.theory.elementwise import evaluate
 from varprobe.theory.gaussian import Pair
 from varprobe.theory.laws import LOG_HIGH, LOG_LOW, Law, as_law, averages_of, law, similarity
 
-__all__ = ["MANY", "Exact", "Tabulated", "source_of"]
+__all__ = ["Fast", "Source"]
 
-MANY = 48
-"""From so many nets on, tables cost less than integrals."""
 DEGREE = 16
-"""Chebyshev nodes in an interval of ln q of length 1, and in the angle between two inputs."""
-STEP = 0.5
-"""Spacing in ln q of the tables of pairs, between which the law is a cubic."""
-WIDEST = 1.9
-"""The largest angle (in radians) that tables of pairs hold."""
+"""Chebyshev nodes in an interval of ln q of length 1."""
+ORDERS = 128
+"""Terms of a Hermite series."""
+Z = np.linspace(-12, 12, 801)
 
 Nets = Float[np.ndarray, " nets"]
 
 
-class Exact:
-    """Every law by closed form or quadrature."""
+class Source:
+    """Laws without a mean from tables in ln q, to about 1e-12; the others, and pairs, by closed form or quadrature."""
 
     def __init__(self, act: Activation) -> None:
         self.act = act
 
     def law(self, log_q: Nets, ratio: Nets) -> Law:
         """`laws.law` of every net."""
-        found = [law(self.act, float(q), float(r)) for q, r in zip(log_q, ratio, strict=True)]
-        return Law(*np.array(found).reshape(-1, len(Law._fields)).T)
+        found = np.empty((len(Law._fields), log_q.size))
+        cells = np.floor(np.nan_to_num(log_q, neginf=2 * LOG_LOW)).astype(int)
+        exact = ratio != 0
+        for cell in np.unique(cells[~exact]):
+            here = cells == cell
+            values = chebyshev_table(self.act, int(cell))
+            if values is None:
+                exact |= here
+            else:
+                found[:, here] = values @ weights(nodes(cell, cell + 1), log_q[here])
+        for i in np.flatnonzero(exact):
+            found[:, i] = law(self.act, float(log_q[i]), float(ratio[i]))
+        return Law(*found)
 
     def similarity(self, log_q: Nets, c: Nets, ratio: Nets) -> Pair:
         """`laws.similarity` of every net."""
@@ -41,48 +51,42 @@ class Exact:
         return Pair(*np.array(found).reshape(-1, len(Pair._fields)).T)
 
 
-class Tabulated(Exact):
-    """Laws without a mean from tables: to about 1e-10, of pairs to about 1e-3, as finite-width terms need them."""
+class Fast(Source):
+    """Pairs from Hermite series where they have no closed form: to 1e-3, or 5% where phi is a step beside the Gaussian.
 
-    def law(self, log_q: Nets, ratio: Nets) -> Law:
-        """As `Exact.law`."""
-        found = np.empty((len(Law._fields), log_q.size))
-        cells = np.floor(np.nan_to_num(log_q, neginf=LOG_LOW)).astype(int)
-        for cell in np.unique(cells):
-            here = cells == cell
-            values = chebyshev_table(self.act, int(cell))
-            if values is None:
-                found[:, here] = Exact.law(self, log_q[here], ratio[here])
-                continue
-            found[:, here] = values @ weights(nodes(cell, cell + 1), log_q[here])
-            odd = here & ((ratio != 0) | (log_q == -np.inf))
-            if odd.any():
-                found[:, odd] = Exact.law(self, log_q[odd], ratio[odd])
-        return Law(*found)
+    With Hermite coefficients a_k of phi(sqrt(q) z), E[phi phi] at correlation c is the sum of a_k^2 c^k (Mehler).
+    """
 
     def similarity(self, log_q: Nets, c: Nets, ratio: Nets) -> Pair:
-        """As `Exact.similarity`."""
-        angle = np.arccos(np.clip(c, -1, 1))
-        place = np.clip(np.nan_to_num(log_q, neginf=LOG_LOW), LOG_LOW, LOG_HIGH) / STEP
-        first = np.floor(place).astype(int) - 1
-        rows = [first + k for k in range(4)]
-        found = np.zeros((len(Pair._fields), log_q.size))
-        inside = (ratio == 0) & (angle <= WIDEST)
-        for k, row in enumerate(rows):
-            others = [j for j in range(4) if j != k]
-            share = np.prod([(place - rows[j]) / (k - j) for j in others], axis=0)
-            for at in np.unique(row[inside]):
-                here = inside & (row == at)
-                values = pair_table(self.act, int(at)) @ weights(nodes(0.0, WIDEST), angle[here])
-                found[:, here] += share[here] * values
-        if not inside.all():
-            found[:, ~inside] = Exact.similarity(self, log_q[~inside], c[~inside], ratio[~inside])
+        """As `Source.similarity`."""
+        form = closed_form(self.act)
+        plain = (ratio == 0) & (not (form and form.pair))
+        found = np.empty((len(Pair._fields), log_q.size))
+        scale = np.exp(np.clip(log_q[plain], LOG_LOW, LOG_HIGH) / 2)
+        values = np.stack(evaluate(self.act, scale[:, None] * Z))
+        functions = hermite_functions()
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = np.nan_to_num(np.concatenate([values, values**2]), nan=0.0, posinf=0.0, neginf=0.0) * functions[0]
+        values = values.reshape(len(Pair._fields), -1, Z.size)
+        sizes = np.square(values).sum(-1, keepdims=True)
+        power = np.square(values @ functions.T) * (Z[1] - Z[0])
+        power = np.divide(power, sizes, out=np.zeros_like(power), where=sizes > 0)
+        rest = np.maximum(1 - power.sum(-1), 0.0)
+        aligned = c[plain]
+        found[:, plain] = (power * aligned[:, None] ** np.arange(ORDERS)).sum(-1) + rest * aligned**ORDERS
+        if not plain.all():
+            found[:, ~plain] = super().similarity(log_q[~plain], c[~plain], ratio[~plain])
         return Pair(*np.clip(found, -1, 1))
 
 
-def source_of(act: Activation, nets: int) -> Exact:
-    """The cheaper of the two."""
-    return Tabulated(act) if nets >= MANY else Exact(act)
+@lru_cache(maxsize=1)
+def hermite_functions() -> Float[np.ndarray, "orders z"]:
+    """He_k(z) / sqrt(k!) times the square root of the Gaussian's density, on Z."""
+    found = [np.exp(-(Z**2) / 4) / (2 * np.pi) ** 0.25, np.zeros_like(Z)]
+    found[1] = Z * found[0]
+    for k in range(1, ORDERS - 1):
+        found.append((Z * found[k] - np.sqrt(k) * found[k - 1]) / np.sqrt(k + 1))
+    return np.array(found)
 
 
 def nodes(low: float, high: float) -> np.ndarray:
@@ -94,9 +98,9 @@ def weights(nodes: np.ndarray, x: np.ndarray) -> Float[np.ndarray, "nodes points
     """What turns values at Chebyshev nodes into values at x (Berrut & Trefethen 2004, eq. 4.2)."""
     barycentric = (-1.0) ** np.arange(DEGREE) * np.sin((np.arange(DEGREE) + 0.5) * np.pi / DEGREE)
     gap = x - nodes[:, None]
-    exact = gap == 0
-    shares = barycentric[:, None] / np.where(exact, 1.0, gap)
-    shares = np.where(exact.any(axis=0), exact, shares)
+    met = gap == 0
+    shares = barycentric[:, None] / np.where(met, 1.0, gap)
+    shares = np.where(met.any(axis=0), met, shares)
     return shares / shares.sum(axis=0)
 
 
@@ -111,10 +115,3 @@ def chebyshev_table(act: Activation, cell: int) -> np.ndarray | None:
     except RequestError:
         return None
     return found if np.isfinite(found).all() else None
-
-
-@lru_cache(maxsize=1024)
-def pair_table(act: Activation, row: int) -> np.ndarray:
-    """Similarities at ln q = row STEP for the nodes of the angle, shape (fields, nodes)."""
-    cosines = np.cos(nodes(0.0, WIDEST))
-    return np.array([similarity(act, row * STEP, float(c)) for c in cosines]).T

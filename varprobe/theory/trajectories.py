@@ -17,7 +17,7 @@ from varprobe.errors import RequestError
 from varprobe.theory.checks import number, numbers, per_layer, whole
 from varprobe.theory.elementwise import ActivationLike, activation
 from varprobe.theory.laws import Law
-from varprobe.theory.sources import Exact
+from varprobe.theory.sources import Source
 
 __all__ = ["Forward", "Inputs", "Nets", "Trajectory", "pass_backward", "pass_forward", "trajectory"]
 
@@ -109,7 +109,7 @@ def trajectory(
             raise RequestError(f"{profile.size} widths for depth {depth}; it takes n_0 to n_{depth}", "widths")
     nets = Nets(weights[None], biases[None], means[None], np.zeros((1, depth)))
     inputs = Inputs(np.array([log_input]), np.array([cosine]), np.zeros(1))
-    forward = pass_forward(Exact(phi), nets, profile[None], inputs)
+    forward = pass_forward(Source(phi), nets, profile[None], inputs)
     gradient = pass_backward(forward.laws, nets, profile[None])[0]
     log_h = forward.laws.log_ms[0]
     return Trajectory(
@@ -156,7 +156,7 @@ class Forward(NamedTuple):
     laws: Law
 
 
-def pass_forward(source: Exact, nets: Nets, widths: np.ndarray, inputs: Inputs) -> Forward:
+def pass_forward(source: Source, nets: Nets, widths: np.ndarray, inputs: Inputs) -> Forward:
     """q, its variance and mean, the correlations and the laws, layer by layer, for all nets of an activation.
 
     widths is (nets, depth + 1), the input's first.
