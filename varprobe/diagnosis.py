@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
+from varprobe.comparison import against_theory
 from varprobe.flags import flags_of, notes_of, range_reason
 from varprobe.nets import Measured, measured_nets
 from varprobe.rates import Rate, rate
@@ -61,7 +62,9 @@ def diagnose(ds: xr.Dataset) -> Diagnosis:
     Returns:
         One row a configuration, never merged. A factor is the mean square's per layer: 10^(least-squares slope of
         activation_log10_ms on layers 1..L), and 10^(-slope) of gradient_log10_ms, fitted per seed and averaged; its
-        interval is Student's 95% over seeds. Values that are not finite are None.
+        interval is Student's 95% over seeds; theory_activation_factor and theory_gradient_factor are those of the
+        infinitely wide net, and theory_activation_z and theory_gradient_z how many standard errors the measured slopes
+        lie from prediction, the drift of the finite width included. Values that are not finite are None.
 
     Example:
         for row in varprobe.diagnose(ds):
@@ -88,6 +91,7 @@ def row_of(net: Measured) -> dict[str, Any]:
     row |= {"seeds": net.seeds} | {name: net.coordinates[name] for name in COORDINATES[8:]}
     row["activation_factor"], row["activation_factor_ci95"] = factor_fields(forward)
     row["gradient_factor"], row["gradient_factor_ci95"] = factor_fields(backward)
+    row |= against_theory(net)
     row["forward"], row["backward"] = words
     row["certain"] = certain(forward, activation) and (backward is None or certain(backward, gradient))
     row["flags"], row["notes"] = list(flags), notes

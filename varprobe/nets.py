@@ -17,7 +17,8 @@ class Measured:
     """The numbers of one configuration.
 
     Attributes:
-        values: each variable of the dataset, (seeds, layers 0..L).
+        values: each measured variable of the dataset, (seeds, layers 0..L).
+        theory: each predicted one, (layers 0..L); none in a dataset without theory.
         coordinates: those on `config`, as int or str.
         depth: L.
         backward: whether gradients were measured.
@@ -25,6 +26,7 @@ class Measured:
     """
 
     values: Mapping[str, Float[np.ndarray, "seeds layers"]]
+    theory: Mapping[str, Float[np.ndarray, " layers"]]
     coordinates: Mapping[str, Any]
     depth: int
     backward: bool
@@ -53,7 +55,8 @@ def measured_nets(ds: xr.Dataset) -> Iterator[Measured]:
         names = [name for name in ds.coords if not ds[name].ndim]
         ds = ds.expand_dims("config").assign_coords({name: ("config", [ds[name].values[()]]) for name in names})
     ds = ds.transpose("config", "seed", "layer", ...)
-    arrays = {str(name): variable.values for name, variable in ds.data_vars.items()}
+    arrays = {str(name): variable.values for name, variable in ds.data_vars.items() if "seed" in variable.dims}
+    theory = {str(name): variable.values for name, variable in ds.data_vars.items() if "seed" not in variable.dims}
     coordinates = {str(k): v.values.tolist() for k, v in ds.coords.items() if v.dims == ("config",)}
     backward = not json.loads(ds.attrs.get("spec", "{}")).get("forward_only", False)
     real_range = ds.attrs.get("range") == "dtype"
@@ -61,6 +64,7 @@ def measured_nets(ds: xr.Dataset) -> Iterator[Measured]:
         depth = int(coordinates["depth"][i])
         yield Measured(
             {name: array[i, :, : depth + 1] for name, array in arrays.items()},
+            {name: array[i, : depth + 1] for name, array in theory.items()},
             {name: number_or_text(name, column[i]) for name, column in coordinates.items()},
             depth,
             backward,

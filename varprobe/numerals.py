@@ -3,7 +3,7 @@
 import math
 import re
 
-__all__ = ["bound", "cosine", "number", "powered", "rounded", "scientific"]
+__all__ = ["bound", "brief", "cosine", "number", "powered", "rounded", "scientific"]
 
 
 def rounded(value: float) -> str:
@@ -12,8 +12,13 @@ def rounded(value: float) -> str:
 
 
 def number(value: float) -> str:
-    """A factor to three digits, or to two with an exponent."""
-    return f"{value:#.3g}".rstrip(".") if 0.001 <= value < 999.5 else powered(value, 1)
+    """A factor to three digits, or to two with an exponent where it is below 0.01 or above 999."""
+    return f"{value:#.3g}".rstrip(".") if 0.01 <= value < 999.5 else powered(value, 1)
+
+
+def brief(value: float) -> str:
+    """A factor to two digits."""
+    return f"{float(f'{value:.2g}'):g}" if 0.01 <= value < 9950 else powered(value, 1)
 
 
 def bound(value: float) -> str:

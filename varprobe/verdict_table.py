@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from varprobe.names import printable
-from varprobe.numerals import bound, cosine, number, powered, scientific
+from varprobe.numerals import bound, brief, cosine, number, powered, scientific
 
 __all__ = ["Line", "Sheet", "sheet_of", "title_of"]
 
@@ -34,6 +34,9 @@ LEFT_RANGE = {
 }
 ALIKE = 0.02
 """Factors are alike where their logarithms differ by less."""
+
+SAME = 0.05
+"""The same of the two factors that theory predicts, written with two digits."""
 
 SHORT = 21
 """Letters of two names that stand in one line, as in `he_normal (+ he_uniform)`."""
@@ -93,13 +96,13 @@ def sheet_of(rows: Sequence[Row], ends: Sequence[dict[str, float]] = (), wide: b
         return Sheet(("",), [], [])
     if wide:
         return wide_sheet(rows, ends)
-    names, backward = varying(rows), any(r["backward"] for r in rows)
+    names = varying(rows)
     blocks = blocks_of(rows, names)
-    headings = ("mean square per layer", "forward", *(["backward"] if backward else []), "verdict")
+    headings = headings_of(rows)
     lines: list[Line] = []
     notes: list[str] = []
     if sum(map(len, blocks.values())) > MOST_LINES:
-        lines = [summary_line(g, names, backward) for g in by_verdict(rows)]
+        lines = [summary_line(g, names, headings) for g in by_verdict(rows)]
         notes = [f"{len(rows)} configurations; --wide shows each, results.csv has every number."]
     else:
         inner = ["init"] if "init" in names else names
@@ -113,7 +116,7 @@ def sheet_of(rows: Sequence[Row], ends: Sequence[dict[str, float]] = (), wide: b
                 elif others:
                     notes.append(f"Alike{f' ({heading})' if heading else ''}: {', '.join([label, *others])}.")
                     label += f" (+{len(others)} alike)"
-                lines.append(line_of(("  " if heading else "") + label, group[0], backward))
+                lines.append(line_of(("  " if heading else "") + label, group[0], headings))
     notes += [UNCERTAIN] if any(line.cells[-1].endswith("?") for line in lines) else []
     return Sheet(headings, lines, [*notes, *why(rows, names)])
 
@@ -194,11 +197,35 @@ def severity(row: Row) -> float:
     return (0 if row["healthy"] else 10) + distance + 20 * len(row["flags"])
 
 
-def line_of(label: str, row: Row, backward: bool) -> Line:
+FIRST = "mean square per layer"
+
+
+def headings_of(rows: Sequence[Row]) -> tuple[str, ...]:
+    """The columns of the first screen: what no row has is left out."""
+    backward = ["backward"] if any(row["backward"] for row in rows) else []
+    theory = ["theory"] if any(theory_cell(row) != "-" for row in rows) else []
+    return (FIRST, "forward", *backward, *theory, "verdict")
+
+
+def line_of(label: str, row: Row, headings: Sequence[str]) -> Line:
     """A row of the first screen."""
-    cells = [label, factor_cell(row, "activation_factor", "forward")]
-    cells += [factor_cell(row, "gradient_factor", "backward")] if backward else []
-    return Line((*cells, verdict(row)), grade(row))
+    cells = {
+        FIRST: label,
+        "forward": factor_cell(row, "activation_factor", "forward"),
+        "backward": factor_cell(row, "gradient_factor", "backward"),
+        "theory": theory_cell(row),
+        "verdict": verdict(row),
+    }
+    return Line(tuple(cells[heading] for heading in headings), grade(row))
+
+
+def theory_cell(row: Row) -> str:
+    """The factors of the infinitely wide net: one where forward and backward are alike."""
+    forward, backward = (row.get(f"theory_{quantity}_factor") for quantity in ("activation", "gradient"))
+    if forward is None or backward is None or abs(math.log(forward / backward)) < SAME:
+        value = backward if forward is None else forward
+        return "-" if value is None else brief(value)
+    return f"{brief(forward)}, {brief(backward)}"
 
 
 def grade(row: Row) -> str:
@@ -221,7 +248,7 @@ def factor_cell(row: Row, name: str, word: str) -> str:
     if half > value / 2:
         return f"{number(value)} [{bound(low)}, {bound(high)}]"
     digits = len(number(value).partition(".")[2])
-    if not 0.001 <= value < 999.5 or half < 0.5 * 10**-digits:
+    if not 0.01 <= value < 999.5 or half < 0.5 * 10**-digits:
         return f"{number(value)} ± {powered(half, 0)}"
     return f"{number(value)} ± {f'{half:.{digits}f}'.removeprefix('0')}"
 
@@ -260,7 +287,7 @@ def by_verdict(rows: Sequence[Row]) -> list[list[Row]]:
     return sorted(groups.values(), key=lambda g: severity(g[0]))
 
 
-def summary_line(group: list[Row], names: Sequence[str], backward: bool) -> Line:
+def summary_line(group: list[Row], names: Sequence[str], headings: Sequence[str]) -> Line:
     """How many rows have a verdict, the first of them, and the range of their factors."""
     label = named(group[0], names, group[:1])
     text = label if len(group) == 1 else f"{len(group)} configurations, e.g. {label}"
@@ -270,9 +297,10 @@ def summary_line(group: list[Row], names: Sequence[str], backward: bool) -> Line
         ends = list(dict.fromkeys(number(v) for v in (min(values), max(values)))) if values else ["-"]
         return " to ".join(ends)
 
-    cells = [text, span("activation_factor"), *([span("gradient_factor")] if backward else [])]
     words = re.sub(r" at layer \d+", "", verdict(group[0], uncertain=False)) if len(group) > 1 else verdict(group[0])
-    return Line((*cells, words), grade(group[0]))
+    cells = {FIRST: text, "forward": span("activation_factor"), "backward": span("gradient_factor"), "verdict": words}
+    cells["theory"] = theory_cell(group[0]) if len(group) == 1 else "-"
+    return Line(tuple(cells[heading] for heading in headings), grade(group[0]))
 
 
 def why(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
@@ -295,6 +323,8 @@ def why(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
 
 
 WIDE: dict[str, Callable[[Row, dict[str, float]], str]] = {
+    "z forward": lambda row, ends: z_cell(row.get("theory_activation_z")),
+    "z backward": lambda row, ends: z_cell(row.get("theory_gradient_z")),
     "gradient RMS layer 1": lambda row, ends: scientific(ends.get("gradient_rms_first")),
     "gradient RMS layer L": lambda row, ends: scientific(ends.get("gradient_rms_last")),
     "largest signal": lambda row, ends: scientific(ends.get("largest_signal")),
@@ -307,13 +337,17 @@ WIDE: dict[str, Callable[[Row, dict[str, float]], str]] = {
 """The further columns of the wide table."""
 
 
+def z_cell(z: float | None) -> str:
+    """A z-score to one decimal."""
+    return "-" if z is None else f"{z:.1f}"
+
+
 def wide_sheet(rows: Sequence[Row], ends: Sequence[dict[str, float]]) -> Sheet:
     """Every configuration on its own line, in the order of the grid, with more columns."""
-    names, backward = varying(rows), any(r["backward"] for r in rows)
-    headings = ("mean square per layer", "forward", *(["backward"] if backward else []), "verdict", *WIDE)
+    names, headings = varying(rows), headings_of(rows)
     lines = []
     for i, row in enumerate(rows):
-        line, beside = line_of(named(row, names, rows[:1]), row, backward), ends[i] if i < len(ends) else {}
+        line, beside = line_of(named(row, names, rows[:1]), row, headings), ends[i] if i < len(ends) else {}
         lines.append(Line((*line.cells, *(cell(row, beside) for cell in WIDE.values())), line.grade))
     uncertain = [UNCERTAIN] if any("?" in cell for line in lines for cell in line.cells) else []
-    return Sheet(headings, lines, [*uncertain, *why(rows, names)])
+    return Sheet((*headings, *WIDE), lines, [*uncertain, *why(rows, names)])

@@ -41,6 +41,7 @@ OTHER_OPTIONS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (("--fresh",), {"is_flag": True, "help": "Compute again what the run folder already holds."}),
     (("--wide",), {"is_flag": True, "help": "Every configuration on its own line, and more columns."}),
     (("--full-range",), {"is_flag": True, "help": "A figure whose axes show every curve to its end."}),
+    (("--no-theory",), {"is_flag": True, "help": "A figure without the lines of mean-field theory."}),
     (("--no-compile-cache",), {"is_flag": True, "help": "Do not keep compiled code in the user's cache folder."}),
     (("--quiet",), {"is_flag": True, "help": "Nothing on stderr but errors."}),
 ]

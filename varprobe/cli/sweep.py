@@ -20,7 +20,7 @@ from varprobe.names import printable
 
 __all__ = ["PRESENTATION", "command", "measured", "measuring"]
 
-PRESENTATION = ("json", "quiet", "wide", "fresh", "out", "label", "full_range", "no_compile_cache")
+PRESENTATION = ("json", "quiet", "wide", "fresh", "out", "label", "full_range", "no_theory", "no_compile_cache")
 NAMED = ("act", "init", "bias", "init_first", "init_last", "depth", "width", "batch")
 """Parts of a spec whose values --label may rename."""
 
@@ -90,8 +90,8 @@ def sweep(options: dict[str, Any], shown: dict[str, Any], progress: TerminalProg
         from varprobe.cli.report_json import print_json
 
         print_json(diagnosis, folder, stdout)
-    remake = progress.total > 0 or bool(labels) or shown["full_range"]
-    figure = draw(ds, folder, labels, shown["full_range"], remake)
+    remake = progress.total > 0 or bool(labels) or shown["full_range"] or shown["no_theory"]
+    figure = draw(ds, folder, labels, shown["full_range"], remake, not shown["no_theory"])
     if not shown["json"]:
         from varprobe.screen import print_diagnosis
 
@@ -127,7 +127,7 @@ def measured(
     return ds, out, labels
 
 
-def draw(ds: Any, folder: Path, labels: dict[str, str], full_range: bool, remake: bool) -> str:
+def draw(ds: Any, folder: Path, labels: dict[str, str], full_range: bool, remake: bool, theory: bool = True) -> str:
     """Write variance.pdf, variance.png and caption.tex; says where, or why there is no figure."""
     from varprobe.errors import MachineError, RequestError
 
@@ -137,13 +137,13 @@ def draw(ds: Any, folder: Path, labels: dict[str, str], full_range: bool, remake
     from varprobe.plots import caption, save_figure, variance_figure
 
     try:
-        figure = variance_figure(ds, labels=labels, full_range=full_range)
+        figure = variance_figure(ds, labels=labels, full_range=full_range, theory=theory)
     except RequestError as error:
         return f"none: {error.message}"
     try:
         save_figure(figure, path)
         save_figure(figure, folder / "variance.png")
-        (folder / "caption.tex").write_text(caption(ds), encoding="utf-8")
+        (folder / "caption.tex").write_text(caption(ds, theory=theory), encoding="utf-8")
     except OSError as error:
         raise MachineError(f"{error.filename or path}: {error.strerror or error}") from error
     return str(path)

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 import xarray as xr
 
 from varprobe.plots.curves import read_curves
-from varprobe.plots.facets import facets, values
+from varprobe.plots.facets import crowded, facets, values
 from varprobe.plots.ladder import find_ladder
 from varprobe.plots.limits import common_ranges, leaves
 from varprobe.plots.quantities import QUANTITIES, measured
@@ -30,13 +31,14 @@ MOST_LISTED = 16
 """Names that a caption lists; of more it gives the number."""
 
 
-def caption(ds: xr.Dataset, *, quantities: Sequence[str] = ("activation", "gradient")) -> str:
+def caption(ds: xr.Dataset, *, quantities: Sequence[str] = ("activation", "gradient"), theory: bool = True) -> str:
     """What `variance_figure` shows of this dataset, in whole sentences for the argument of LaTeX's caption command."""
     shown = sorted((q for q in quantities if measured(ds, q)), key=lambda q: QUANTITIES[q].backward)
     sentences = [
         f"Variance of {drawn(shown)} against layer~$\\ell$ in {networks(ds)}.",
         *([f"{inputs(ds)}."] if inputs(ds) else []),
         f"{statistics(ds)}{marks(ds, shown)}.",
+        *predictions(ds, shown if theory else ()),
     ]
     rows = [row.title for row in facets(ds).rows]
     if len(rows) > 1:
@@ -95,6 +97,18 @@ def statistics(ds: xr.Dataset) -> str:
         f"Curves are means of $\\log_{{10}}$ of the variance over {seeds} seeds, each an independent draw of the"
         " weights; bands are one standard deviation over seeds to each side"
     )
+
+
+def predictions(ds: xr.Dataset, quantities: Sequence[str]) -> list[str]:
+    """What the lines of theory are, where there are any."""
+    plan = facets(ds)
+    drawn = [] if crowded(plan) else [c for q in quantities for c in read_curves(ds, q, "var", plan.names, theory=True)]
+    found = [curve.theory for curve in drawn if curve.theory is not None]
+    if not found:
+        return []
+    spread = any(np.isfinite(theory.low).any() for theory in found)
+    dots = "; dotted lines are one standard deviation around the mean of networks of this width" if spread else ""
+    return [f"Thin lines are mean-field theory at infinite width{dots}."]
 
 
 def marks(ds: xr.Dataset, quantities: Sequence[str]) -> str:

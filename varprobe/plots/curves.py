@@ -1,7 +1,7 @@
 """Curves: the seed mean of a log10 statistic against the layer, with its deviation, followed as the signal runs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 
 from varprobe.plots.quantities import QUANTITIES, variable
 
-__all__ = ["Curve", "Lost", "read_curves"]
+__all__ = ["Curve", "Lost", "Theory", "read_curves"]
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,21 @@ class Lost:
 
 
 @dataclass(frozen=True, eq=False)
+class Theory:
+    """A predicted log10 statistic by layer, and where one draw in three leaves it at the net's width (NaN: unknown)."""
+
+    mean: Float[np.ndarray, " layer"]
+    low: Float[np.ndarray, " layer"]
+    high: Float[np.ndarray, " layer"]
+
+
+@dataclass(frozen=True, eq=False)
 class Curve:
     """One configuration's log10 statistic, under the name that the figure gives it.
 
     `mean` is the mean over seeds and `deviation` their standard deviation (one degree of freedom less than
     seeds; None where there is one seed). Both are NaN where the quantity does not exist and from `lost` on.
+    `theory` is the infinitely wide net's; None where there is none to draw.
     """
 
     name: str
@@ -41,6 +51,7 @@ class Curve:
     deviation: Float[np.ndarray, " layer"] | None
     backward: bool
     lost: Lost | None
+    theory: Theory | None = None
 
     @property
     def drawn(self) -> Int[np.ndarray, " finite"]:
@@ -60,13 +71,38 @@ class Curve:
         return (int(self.layer[drawn[-1]]), float(self.mean[drawn[-1]])) if drawn.size else None
 
 
-def read_curves(ds: xr.Dataset, quantity: str, statistic: str, names: Sequence[str]) -> list[Curve]:
-    """One curve for each config of the dataset, in order, with the names given."""
+def read_curves(
+    ds: xr.Dataset, quantity: str, statistic: str, names: Sequence[str], theory: bool = False
+) -> list[Curve]:
+    """One curve for each config of the dataset, in order, with the names given; with its `theory` where wanted."""
     array = variable(ds, quantity, statistic)
     layer = np.asarray(array["layer"].values, dtype=int)
     backward = QUANTITIES[quantity].backward
     every = np.asarray(array.values, dtype=float)
-    return [summarize(name, layer, seeds, backward) for name, seeds in zip(names, every, strict=True)]
+    curves = [summarize(name, layer, seeds, backward) for name, seeds in zip(names, every, strict=True)]
+    if not theory:
+        return curves
+    return [replace(c, theory=t) for c, t in zip(curves, predictions(ds, quantity, statistic), strict=True)]
+
+
+def predictions(ds: xr.Dataset, quantity: str, statistic: str) -> list[Theory | None]:
+    """What theory says of each config; of gradients, whose mean is 0, variance and mean square are one."""
+    count = ds.sizes.get("config", 1)
+    names = [f"theory_{quantity}_log10_{s}" for s in (statistic, "ms") if s == statistic or statistic == "var"]
+    name = next((name for name in names if name in ds), None)
+    if name is None:
+        return [None] * count
+
+    def rows(name: str) -> Float[np.ndarray, "config layer"]:
+        """A variable by config and layer; NaN where the dataset has none."""
+        if name not in ds:
+            return np.full((count, ds.sizes["layer"]), np.nan)
+        return np.asarray(ds[name].values, dtype=float).reshape(count, -1)
+
+    spread = "activation" if quantity == "preactivation" else quantity
+    mean, drift, std = rows(name), rows(f"theory_{spread}_drift"), rows(f"theory_{spread}_std")
+    known = np.isfinite(mean).any(axis=1)
+    return [Theory(m, m + d - s, m + d + s) if k else None for m, d, s, k in zip(mean, drift, std, known, strict=True)]
 
 
 def summarize(

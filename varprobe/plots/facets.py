@@ -8,7 +8,7 @@ import xarray as xr
 
 from varprobe.plots.ladder import Ladder, find_ladder
 
-__all__ = ["ORDER", "Facets", "Row", "facets", "one_panel", "values", "varying"]
+__all__ = ["MOST_CURVES", "ORDER", "Facets", "Row", "crowded", "facets", "one_panel", "values", "varying"]
 
 ORDER = (
     "init",
@@ -25,6 +25,8 @@ ORDER = (
     "dtype",
 )
 """Coordinates that are settings of a sweep; the first of them that varies gets the colors."""
+MOST_CURVES = 24
+"""In a panel, for a label each."""
 PLAIN = {"init", "act", "arch"}
 """Those whose values need no word before them in a title."""
 
@@ -49,6 +51,11 @@ class Facets:
     ladder: Ladder | None
     color: str = ""
     panels: tuple[str, ...] = ()
+
+
+def crowded(plan: Facets) -> bool:
+    """Whether the curves are too many for a label each."""
+    return max(len({plan.names[i] for i in row.configs}) for row in plan.rows) > MOST_CURVES
 
 
 def values(ds: xr.Dataset, coordinate: str) -> list[object]:

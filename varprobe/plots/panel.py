@@ -12,10 +12,12 @@ from varprobe.plots.groups import Group
 from varprobe.plots.limits import leaves
 from varprobe.plots.logaxis import LayerLocator, exponent_axis
 from varprobe.plots.quantities import Quantity, axis_label
-from varprobe.plots.style import LINE_WIDTH, tidy
+from varprobe.plots.style import LINE_WIDTH, Look, tidy
 
 __all__ = ["Panel", "draw_panel"]
 
+THEORY_WIDTH = 0.4
+"""Line width of what is predicted, in points."""
 SHORT = 3
 """Nets of up to so many layers get a marker at each, since their curves are a point or a stroke."""
 
@@ -115,3 +117,16 @@ def draw_curve(ax: Axes, curve: Curve, group: Group, marked: bool) -> None:
         label=curve.name,
         zorder=2.5,
     )
+    if curve.theory is not None:
+        draw_theory(ax, curve, look)
+
+
+def draw_theory(ax: Axes, curve: Curve, look: Look) -> None:
+    """The infinite-width curve upon the measured one, and dotted one standard deviation of nets of this width."""
+    assert curve.theory is not None
+    for values, width, style in (
+        (curve.theory.mean, THEORY_WIDTH, "-"),
+        (curve.theory.low, THEORY_WIDTH, ":"),
+        (curve.theory.high, THEORY_WIDTH, ":"),
+    ):
+        ax.plot(curve.layer, values, color=look.theory, linewidth=width, linestyle=style, zorder=2.7, gid="theory")

@@ -82,6 +82,13 @@ class Look:
         return to_hex(rgb)
 
     @property
+    def theory(self) -> str:
+        """The color of what theory predicts, to be seen upon the curve: darkened, and of black a grey."""
+        red, green, blue = to_rgb(self.color)
+        black = max(red, green, blue) < 0.1
+        return "#8c8c8c" if black else to_hex((0.55 * red, 0.55 * green, 0.55 * blue))
+
+    @property
     def linestyle(self) -> Any:
         """The dashes as matplotlib takes them."""
         return (0.0, self.dashes) if self.dashes else "-"

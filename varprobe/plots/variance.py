@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from varprobe.errors import RequestError
 from varprobe.plots.curves import read_curves
 from varprobe.plots.exits import draw_exits
-from varprobe.plots.facets import Facets, facets, one_panel, values
+from varprobe.plots.facets import MOST_CURVES, Facets, crowded, facets, one_panel, values
 from varprobe.plots.groups import group_names
 from varprobe.plots.keys import draw_bar, draw_bar_in_place, name_curves, name_in_place
 from varprobe.plots.labels import column
@@ -25,7 +25,6 @@ from varprobe.results import names_in, require_layers
 __all__ = ["plot_variance", "variance_figure"]
 
 MOST_ROWS = 10
-MOST_CURVES = 24
 DEFAULT = ("activation", "gradient")
 
 
@@ -37,6 +36,7 @@ def plot_variance(
     full_range: bool = False,
     labels: Mapping[str, str] | None = None,
     statistic: str = "var",
+    theory: bool = True,
 ) -> Axes:
     """Draw one quantity against the layer: a curve for each config, its mean over seeds within one standard deviation.
 
@@ -50,6 +50,8 @@ def plot_variance(
         full_range: show all curves to their end.
         labels: what to write instead of a name, as in `{"he_normal": "He"}`.
         statistic: var (about the mean), ms (mean square) or absmax.
+        theory: draw, thin upon the curves, what is predicted at infinite width, and dotted one standard deviation of
+            nets of this width.
 
     Returns:
         The axes. The labels of gradients stand at the left, where these arrive, and their scale at the right.
@@ -62,7 +64,7 @@ def plot_variance(
     plan = one_panel(ds, labels)
     require_readable(ds, plan)
     if ax is not None:
-        panel = draw_panels(ds, plan, [[ax]], [quantity], statistic, full_range)[0][0]
+        panel = draw_panels(ds, plan, [[ax]], [quantity], statistic, full_range, theory)[0][0]
         if crowded(plan) and plan.ladder:
             draw_bar_in_place(panel, plan.ladder)
         else:
@@ -73,7 +75,7 @@ def plot_variance(
 
     with paper():
         figure, ax = pyplot.subplots(figsize=(4.0, 2.6))
-        compose(figure, draw_panels(ds, plan, [[ax]], [quantity], statistic, full_range), plan)
+        compose(figure, draw_panels(ds, plan, [[ax]], [quantity], statistic, full_range, theory), plan)
     return ax
 
 
@@ -84,6 +86,7 @@ def variance_figure(
     size: tuple[float, float] | None = None,
     labels: Mapping[str, str] | None = None,
     full_range: bool = False,
+    theory: bool = True,
 ) -> Figure:
     """The figure for a paper: variance of activations at the left, of gradients at the right, names between them.
 
@@ -97,6 +100,7 @@ def variance_figure(
         size: width and height in inches; by default a text width, 5.5, and as high as the rows need.
         labels: what to write instead of a name, as in `{"he_normal": "He"}`.
         full_range: show all curves to their end.
+        theory: draw what is predicted, as in `plot_variance`.
 
     Raises:
         RequestError: a quantity was not measured, or there is more than a figure can show.
@@ -110,18 +114,13 @@ def variance_figure(
         figure = Figure(figsize=size or (5.5, 2.6 if len(plan.rows) == 1 else 1.9 * len(plan.rows)))
         FigureCanvasAgg(figure)
         grid = figure.subplots(len(plan.rows), len(shown), squeeze=False).tolist()
-        panels = draw_panels(ds, plan, grid, shown, "var", full_range)
+        panels = draw_panels(ds, plan, grid, shown, "var", full_range, theory)
         for row, titled in zip(panels, plan.rows, strict=True):
             row[0].ax.set_title(titled.title, loc="left", pad=3)
         if size is None and len(plan.rows) > 1:
             figure.set_size_inches(5.5, sum(row_height(figure, row[0], crowded(plan)) for row in panels) + 0.35)
         compose(figure, panels, plan)
     return figure
-
-
-def crowded(plan: Facets) -> bool:
-    """Whether the curves are too many for a label each."""
-    return max(len({plan.names[i] for i in row.configs}) for row in plan.rows) > MOST_CURVES
 
 
 def require_readable(ds: xr.Dataset, plan: Facets) -> None:
@@ -144,10 +143,17 @@ def selection(ds: xr.Dataset, coordinate: str) -> str:
 
 
 def draw_panels(
-    ds: xr.Dataset, plan: Facets, grid: Sequence[Sequence[Axes]], quantities: Sequence[str], statistic: str, full: bool
+    ds: xr.Dataset,
+    plan: Facets,
+    grid: Sequence[Sequence[Axes]],
+    quantities: Sequence[str],
+    statistic: str,
+    full: bool,
+    theory: bool,
 ) -> list[list[Panel]]:
     """Draw the curves of each row of the plan, a column of axes for each quantity, in looks common to all."""
-    every = [read_curves(ds, quantity, statistic, plan.names) for quantity in quantities]
+    theory = theory and not crowded(plan)
+    every = [read_curves(ds, quantity, statistic, plan.names, theory) for quantity in quantities]
     cells = [[[curves[i] for i in row.configs] for curves in every] for row in plan.rows]
     tall = height(grid[0][0])
     ranges = common_ranges(cells, full, tall)
