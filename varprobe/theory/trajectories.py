@@ -87,8 +87,8 @@ def trajectory(
         q0: mean square of an input's entries.
         c0: correlation (cosine) of two inputs, -1 to 1.
         mean_w: mean of the weights, one number or one a layer; it needs `fan_in` or `widths`. It adds mean_w sum(h) to
-            every unit of a layer: the mean fan_in mean_w E h, and to Var z fan_in mean_w^2 Var h, which is common to
-            the units and differs between inputs.
+            every unit of a layer: the mean fan_in mean_w E h, and to Var z what sum(h) varies between inputs, which
+            is common to the units and reaches the next layer as (E phi')^2 times itself.
         fan_in: width of every layer and of the input.
         widths: (n_0, ..., n_depth) where they differ; the gradient is multiplied by fan_out / fan_in.
 
@@ -164,6 +164,7 @@ def pass_forward(source: Source, nets: Nets, widths: np.ndarray, inputs: Inputs)
     rows: list[tuple[np.ndarray, ...]] = []
     laws: list[Law] = []
     log_h, cosine, mean_over_rms = inputs
+    log_common = np.full_like(log_h, -np.inf)
     with np.errstate(divide="ignore", invalid="ignore"):
         log_w, log_b = np.log(nets.sigma_w2), np.log(nets.sigma_b2)
         for log_sw, log_sb, mu, offset, n in zip(
@@ -171,7 +172,10 @@ def pass_forward(source: Source, nets: Nets, widths: np.ndarray, inputs: Inputs)
         ):
             squared = mean_over_rms**2
             summed = np.log(n * mu**2) + log_h  # ln of fan_in mean_w^2 E h^2
-            log_v = np.logaddexp(np.logaddexp(log_sw + log_h, summed + np.log1p(-squared)), log_sb)
+            coherent = np.minimum(log_common - log_h, np.log1p(-squared))  # of E h^2, by input and alike in all units
+            own = np.log1p(-squared - np.exp(coherent))
+            log_common = summed + np.logaddexp(np.log(n) + coherent, np.nan_to_num(own, nan=-np.inf))
+            log_v = np.logaddexp(np.logaddexp(log_sw + log_h, log_common), log_sb)
             shared = summed + np.log(n * squared)
             log_offset = 2 * np.log(np.abs(offset))
             largest = np.maximum(np.maximum(log_v, shared), log_offset)
@@ -182,13 +186,15 @@ def pass_forward(source: Source, nets: Nets, widths: np.ndarray, inputs: Inputs)
             ratio = np.where(log_q > -np.inf, mean * np.exp((largest - log_q) / 2), 0.0)
             aligned = np.nan_to_num(cosine, nan=1.0)
             c = np.exp(log_sw + log_h - log_v) * aligned + np.exp(log_sb - log_v)
-            c += np.where(mu != 0, np.exp(summed - log_v) * (aligned - squared), 0.0)
+            alike = np.divide(aligned - squared, 1 - squared, out=np.ones_like(squared), where=squared < 1)
+            c += np.where(mu != 0, np.exp(log_common - log_v) * alike, 0.0)
             c = np.where(log_v == -np.inf, 1.0, np.clip(c, -1, 1))
             found = source.law(log_q, ratio)
             alive = found.log_ms > -np.inf
             cosine = np.full_like(c, np.nan)
             cosine[alive] = source.similarity(log_q[alive], c[alive], ratio[alive]).phi
             log_h, mean_over_rms = found.log_ms, found.mean_over_rms
+            log_common += found.log_derivative_ms + 2 * np.log(np.abs(found.derivative_mean_over_rms))
             rows.append((log_q, log_v, ratio, c, cosine))
             laws.append(found)
     log_q, log_v, ratio, c, cosine = (np.stack(column, axis=1) for column in zip(*rows, strict=True))

@@ -1,0 +1,155 @@
+"""Theory beside the measurement: what a sweep predicts of itself, and how far it then lies from it."""
+
+import json
+
+import numpy as np
+import pytest
+import xarray as xr
+from scipy import stats
+
+import varprobe as vp
+from varprobe.predictions import theory_names
+from varprobe.theory.elementwise import activation
+from varprobe.theory.sources import Fast, Source
+
+SMALL = {"depth": 6, "width": 16, "batch": 4, "seeds": 2}
+FIELDS = [f"theory_{q}_{f}" for q in ("activation", "gradient") for f in ("factor", "z")]
+
+
+def row_of(**arguments: object) -> dict:
+    return vp.diagnose(vp.sweep(**arguments)).rows[0]
+
+
+def test_relu_in_closed_form() -> None:
+    """E h^2 falls by sigma_w2 / 2 a layer, the gradient with it; Var relu is E relu^2 (1 - 1/pi)."""
+    ds = vp.sweep(**SMALL, act="relu", sigma_w2=[2, 0.5])
+    layers = np.arange(1, 7)
+    for i, sigma_w2 in enumerate((2, 0.5)):
+        start, per_layer = float(ds.activation_log10_ms[i, :, 0].mean()), np.log10(sigma_w2 / 2)
+        theory = ds.isel(config=i, layer=layers)
+        np.testing.assert_allclose(theory.theory_activation_log10_ms, start + per_layer * layers, atol=1e-12)
+        np.testing.assert_allclose(
+            theory.theory_activation_log10_var, start + per_layer * layers + np.log10(1 - 1 / np.pi), atol=1e-12
+        )
+        gradient = np.log10(0.5) + per_layer * (6 - layers)
+        np.testing.assert_allclose(theory.theory_gradient_log10_ms, gradient, atol=1e-12)
+        arriving = start + per_layer * (layers - 1)
+        np.testing.assert_allclose(
+            theory.theory_weight_gradient_log10_ms, arriving + gradient + np.log10(4), atol=1e-12
+        )
+    rows = vp.diagnose(ds).rows
+    assert [row["theory_activation_factor"] for row in rows] == pytest.approx([1, 0.25], rel=1e-12)
+    assert [row["theory_gradient_factor"] for row in rows] == pytest.approx([1, 0.25], rel=1e-12)
+
+
+def test_dims_and_names() -> None:
+    ds = vp.sweep(**SMALL, act="tanh", init="he_normal")
+    for name in theory_names():
+        assert ds[name].dims == ("config", "layer") and np.isnan(ds[name][:, 0]).all()
+        assert np.isfinite(ds[name][:, 1:]).all() and ds[name].attrs["long_name"]
+
+
+def test_z_scores_of_one_input_follow_student() -> None:
+    """The finite-width law of one input is exact: groups of 4 of 160 seeds are 40 values of t with 3 degrees."""
+    ds = vp.sweep(depth=20, width=24, batch=1, act="relu", sigma_w2=2, seeds=160)
+    rows = [vp.diagnose(ds.isel(seed=slice(i, i + 4))).rows[0] for i in range(0, 160, 4)]
+    for quantity in ("activation", "gradient"):
+        z = [row[f"theory_{quantity}_z"] for row in rows]
+        assert stats.kstest(z, stats.t(3).cdf).pvalue > 1e-3
+    assert row_of(**SMALL, act="relu", sigma_w2=2)["theory_activation_z"] is not None
+
+
+@pytest.mark.parametrize(
+    ("act", "init"),
+    [
+        ("relu", "he_normal"),
+        ("tanh", "variance_scaling(scale=1.5)"),
+        ("gelu", "variance_scaling(scale=2.35)"),
+        ("elu", "orthogonal"),
+    ],
+)
+def test_measured_slopes_are_the_predicted_ones(act: str, init: str) -> None:
+    """Within 4 standard errors, which are below 1%."""
+    ds = vp.sweep(act=act, init=init, depth=20, width=256, batch=8, seeds=12, bias="normal(var=0.01)")
+    row = vp.diagnose(ds).rows[0]
+    for quantity in ("activation", "gradient"):
+        low, high = row[f"{quantity}_factor_ci95"]
+        assert (high - low) / row[f"{quantity}_factor"] < 0.02 * 2 * 2.2
+        z = row[f"theory_{quantity}_z"]
+        assert z is not None and abs(z) < 5.5  # of 11 degrees of freedom: 2e-4
+
+
+def test_a_mean_in_weights_and_biases() -> None:
+    """Weights with a mean, and biases that are all one, reach every unit alike."""
+    settings = {"depth": 5, "width": 512, "batch": 16, "seeds": 8}
+    for arguments in ({"init": "normal(mean=0.01,std=0.05)"}, {"init": "lecun_normal", "bias": "ones"}):
+        ds = vp.sweep(act="relu", **settings, **arguments)
+        assert np.isnan(ds.theory_activation_drift).all()
+        for name in ("activation_log10_ms", "activation_log10_var", "gradient_log10_ms"):
+            seeds = ds[name][0, :, 1:].values
+            error = seeds.std(axis=0, ddof=1) / np.sqrt(8)
+            assert (np.abs(seeds.mean(axis=0) - ds[f"theory_{name}"][0, 1:].values) < 5 * error + 0.01).all()
+
+
+def test_where_there_is_no_theory() -> None:
+    for init in ("zeros", "constant(0.1)", "identity"):
+        assert [row_of(**SMALL, act="tanh", init=init)[field] for field in FIELDS] == [None] * 4
+    assert row_of(**SMALL | {"depth": 1}, act="relu", init="he_normal")["theory_activation_factor"] is None
+    one_seed = row_of(**SMALL | {"seeds": 1}, act="relu", init="he_normal")
+    assert one_seed["theory_activation_factor"] == pytest.approx(1) and one_seed["theory_activation_z"] is None
+    forward = row_of(**SMALL, act="relu", init="he_normal", forward_only=True)
+    assert forward["theory_gradient_factor"] is None and forward["theory_activation_z"] is not None
+    grows = row_of(**SMALL, act={"grows": lambda x: np.e ** (x * x)}, init="he_normal")
+    assert [grows[field] for field in FIELDS] == [None] * 4
+    json.dumps(grows, allow_nan=False)
+
+
+def test_the_users_own_initializer_counts_by_its_measured_variance() -> None:
+    import jax
+
+    def half(key: jax.Array, shape: tuple[int, ...], dtype: object) -> jax.Array:
+        return jax.random.rademacher(key, shape, dtype) * (1 / shape[0]) ** 0.5
+
+    row = row_of(**SMALL, act="relu", init=half)
+    assert row["theory_activation_factor"] == pytest.approx(0.5, rel=1e-5) and row["theory_activation_z"] is None
+
+
+def test_a_loss_starts_from_the_measured_gradient() -> None:
+    ds = vp.sweep(**SMALL, act="relu", init="he_normal", loss="mse")
+    measured = ds.gradient_log10_ms[0, :, 6].mean()
+    np.testing.assert_allclose(ds.theory_gradient_log10_ms[0, 1:], measured, atol=1e-12)
+    assert vp.diagnose(ds).rows[0]["theory_gradient_z"] is None
+
+
+def test_a_run_keeps_it(tmp_path) -> None:
+    ds = vp.sweep(**SMALL, act="relu,tanh", init="he_normal", out=tmp_path / "run")
+    for again in (
+        vp.open_run(tmp_path / "run"),
+        vp.sweep(**SMALL, act="relu,tanh", init="he_normal", out=tmp_path / "run"),
+    ):
+        xr.testing.assert_identical(again, ds)
+    header, first, *_ = (tmp_path / "run" / "results.csv").read_text().splitlines()
+    assert "theory_activation_log10_ms" in header and len(first.split(",")) >= len(theory_names())
+
+
+@pytest.mark.parametrize("act", ["relu", "tanh", "gelu", "hard_tanh"])
+def test_fast_laws(act: str) -> None:
+    """Tables give the integrals, and Hermite series those of pairs to what finite-width terms need."""
+    phi, rng = activation(act), np.random.default_rng(0)
+    log_q, c, zero = rng.uniform(-12, 4, 25), rng.uniform(-1, 1, 25), np.zeros(25)
+    from varprobe.theory.laws import law
+
+    expected = np.array([law(phi, float(x), 0.0) for x in log_q]).T
+    np.testing.assert_allclose(np.array(Source(phi).law(log_q, zero)), expected, rtol=1e-10, atol=1e-10)
+    slow, fast = (np.array(source(phi).similarity(log_q, c, zero)) for source in (Source, Fast))
+    np.testing.assert_allclose(fast, slow, atol=5e-3)
+
+
+def test_a_grid_is_predicted_as_one_net_is() -> None:
+    ds = vp.sweep(**SMALL, act="tanh", sigma_w2="1:4:4", sigma_b2="0:1:3")
+    for i in (0, 7):
+        w, b = (float(ds[name].values[i].split("=")[1].split(",")[0].rstrip(")")) for name in ("init", "bias"))
+        q0 = 10 ** float(ds.activation_log10_ms[i, :, 0].mean())
+        one = vp.theory.trajectory("tanh", w, b, depth=6, q0=q0)
+        np.testing.assert_allclose(ds.theory_activation_log10_ms[i, 1:], one.activation_log10_ms, atol=1e-9)
+        np.testing.assert_allclose(ds.theory_gradient_log10_ms[i, 1:], one.gradient_log10_ms, atol=1e-9)
