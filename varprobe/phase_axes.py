@@ -44,7 +44,8 @@ def axes_for(line: CriticalLine, count: int = 50) -> tuple[Values, Values]:
     """(sigma_w2, sigma_b2), `count` values each, with the start of the line and the initializers at 1 and 2 inside."""
     if not line.q.size:
         return evenly(4.0, count), np.linspace(0.0, 1.0, count)
-    start = float(line.sigma_w2[line.sigma_b2.argmin()])
+    starts = line.sigma_b2.min() == 0
+    start = float(line.sigma_w2[line.sigma_b2.argmin() if starts else np.abs(np.log(line.q)).argmin()])
     bias = wanted_bias(line, start)
     seen = line.sigma_w2[line.sigma_b2 <= bias].max(initial=start)
     if max(start, 2.0) > RATIO * min(start, 1.0):

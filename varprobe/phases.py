@@ -1,7 +1,7 @@
 """A phase diagram: fixed points over the plane of (sigma_w2, sigma_b2), the critical line, and where initializers are.
 
-Poole et al. (2016) and Schoenholz et al. (2017). Below chi_1 = 1 gradients vanish and inputs grow alike (ordered), above
-it gradients explode and inputs grow apart (chaotic); networks train deepest near the line between.
+Poole et al. (2016) and Schoenholz et al. (2017). Below chi_1 = 1 gradients vanish and inputs grow alike (ordered),
+above it gradients explode and inputs grow apart (chaotic); networks train deepest near the line between.
 """
 
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from varprobe.theory import CriticalLine, FixedPoint, PhaseGrid, critical, fixed
 from varprobe.theory.elementwise import ActivationLike, activation
 from varprobe.theory.sigmas import given, variance_of
 
-__all__ = ["Diagram", "Point", "line_in", "phase_diagram"]
+__all__ = ["Diagram", "Point", "ends_in", "line_in", "phase_diagram"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,8 @@ def phase_diagram(
 
     Args:
         act: a name, a call form or a callable.
-        sigma_w2, sigma_b2: the axes, "LO:HI:N" or numbers; by default `count` values that show the critical line.
+        sigma_w2: fan_in Var(W), "LO:HI:N" or numbers; by default `count` values that show the critical line.
+        sigma_b2: Var(b), likewise.
         width: units of a layer, on which the variance of some initializers depends.
         count: values on an axis that is not given.
 
@@ -112,3 +113,23 @@ def line_in(diagram: Diagram) -> np.ndarray:
     line, grid = diagram.line, diagram.grid
     across = (line.sigma_w2 >= grid.sigma_w2[0]) & (line.sigma_w2 <= grid.sigma_w2[-1])
     return across & (line.sigma_b2 >= grid.sigma_b2[0]) & (line.sigma_b2 <= grid.sigma_b2[-1])
+
+
+def ends_in(diagram: Diagram) -> list[tuple[float, float]]:
+    """Where the critical line starts and ends within the axes, as (sigma_w2, sigma_b2); [] where it is outside."""
+    inside = np.flatnonzero(line_in(diagram))
+    if not inside.size:
+        return []
+    line, grid = diagram.line, diagram.grid
+    corners = np.column_stack([line.sigma_w2, line.sigma_b2])
+    low, high = np.array([[grid.sigma_w2[i], grid.sigma_b2[i]] for i in (0, -1)])
+    ends = []
+    for at, after in ((inside[0], inside[0] - 1), (inside[-1], inside[-1] + 1)):
+        end = corners[at]
+        if 0 <= after < line.q.size:
+            step = corners[after] - end
+            with np.errstate(divide="ignore", invalid="ignore"):
+                share = np.where(step > 0, (high - end) / step, np.where(step < 0, (low - end) / step, np.inf))
+            end = end + min(1.0, share.min()) * step
+        ends.append((float(end[0]), float(end[1])))
+    return ends

@@ -37,7 +37,7 @@ def hang(x: Sequence[float], widths: Sequence[float], width: float) -> list[Flag
 def span(at: float, wide: float, side: float, width: float) -> tuple[float, float] | None:
     """The ends of a name on one side of its pole, None where they are outside."""
     left = at - side * wide + (0.5 - side) * 2 * CLEAR
-    return (left, left + wide) if left >= 0 and left + wide <= width else None
+    return (left, left + wide) if left >= CLEAR - 1e-6 and left + wide <= width - CLEAR + 1e-6 else None
 
 
 def levels_of(x: Sequence[float], spans: Sequence[tuple[float, float]]) -> list[int] | None:

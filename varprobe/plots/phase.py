@@ -5,21 +5,26 @@ Biases of the standard initializers are zero, so that they lie on the lower edge
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import QuadMesh
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
+from varprobe.errors import RequestError
 from varprobe.names import lookup
 from varprobe.phase_axes import is_logarithmic
 from varprobe.phase_measured import Measured
-from varprobe.phases import Diagram, Point, line_in, phase_diagram
-from varprobe.plots.flags import hang
+from varprobe.phases import Diagram, line_in, phase_diagram
+from varprobe.plots.flags import Flag, hang
 from varprobe.plots.labels import text_size
 from varprobe.plots.layout import figure_of, pixels
 from varprobe.plots.phase_scales import SCALES, Scale
@@ -27,13 +32,19 @@ from varprobe.plots.regions import roomiest
 from varprobe.plots.style import LABEL_SIZE, LEAST_SIZE, NOTE_SIZE, paper
 from varprobe.theory.elementwise import ActivationLike
 
-__all__ = ["phase_figure", "plot_phase"]
+__all__ = ["phase_figure", "plot_phase", "require_size"]
 
+TITLE = 3.0
+"""Points between a panel and its title."""
 POLE = 8.0
 """Points from the lower edge to the first row of names."""
 STEP = 8.5
 """Points from one row of names to the next."""
+LEAST = (2.0, 1.8)
+"""Inches that a panel needs at least, its scale included."""
 LINE = 1.3
+UNSTABLE = (0, (3, 1.5))
+"""Dashes of the critical line where chi_q > 1, so that the mean square does not stay there."""
 HALO = [withStroke(linewidth=1.8, foreground="white")]
 REGIONS = {
     "ordered": ("ordered",),
@@ -55,7 +66,8 @@ def plot_phase(
 
     Args:
         act: a name, a call form or a callable.
-        sigma_w2, sigma_b2: the axes, "LO:HI:N" or numbers; by default 50 values that show the critical line.
+        sigma_w2: fan_in Var(W), "LO:HI:N" or numbers; by default 50 values that show the critical line.
+        sigma_b2: Var(b), likewise.
         show: "chi_1", the gradient's factor per layer toward the input, or "xi", the layers in which the correlation
             of two inputs comes closer to its fixed point by e.
         width: units of a layer, on which the variance of some initializers depends.
@@ -97,13 +109,17 @@ def phase_figure(
         size: width and height in inches.
 
     Raises:
-        RequestError: another `show`.
+        RequestError: another `show`, or a size too small for the panels.
     """
     scale = lookup(SCALES, show, "quantity")
+    require_size(size, 2 if measured else 1)
     titles, planes = [""], [scale.of(diagram.grid)]
     if measured:
         seeds = f"{measured.seeds} seed{'s' if measured.seeds > 1 else ''}"
-        titles = [f"predicted, depth {measured.depth}", f"measured, width {measured.width}, {seeds}"]
+        titles = [
+            f"{diagram.act.name}: predicted, depth {measured.depth}",
+            f"measured, width {measured.width}, {seeds}",
+        ]
         planes = [measured.predicted, measured.measured]
     with paper():
         figure = Figure(figsize=size or ((6.2, 3.1) if measured else (3.6, 3.1)), layout="constrained")
@@ -112,6 +128,17 @@ def phase_figure(
         label = "gradient factor per layer" if measured else scale.label
         compose(figure, panels, diagram, planes, scale, titles, label)
     return figure
+
+
+def require_size(size: tuple[float, float] | None, panels: int) -> None:
+    """Refuse inches that cannot hold so many panels and their names."""
+    least = (LEAST[0] * panels + 0.2, LEAST[1])
+    if size is not None and (size[0] < least[0] or size[1] < least[1]):
+        wide, tall = size
+        raise RequestError(
+            f"{wide:.3g} x {tall:.3g} inches are too small for this figure (at least {least[0]:.3g} x {least[1]:.3g})",
+            "size",
+        )
 
 
 def compose(
@@ -129,7 +156,7 @@ def compose(
         image = draw_plane(ax, diagram, np.clip(plane, norm.vmin, norm.vmax), scale, norm)
         draw_line(ax, diagram)
         ax.set_xlabel(r"$\sigma_w^2$")
-        ax.set_title(title or diagram.act.name, loc="left", pad=3)
+        ax.set_title(title or diagram.act.name, loc="left", pad=TITLE)
     panels[0].set_ylabel(r"$\sigma_b^2$")
     bar = figure.colorbar(image, ax=list(panels), extend=scale.extend(planes, norm), aspect=24, pad=0.02, fraction=0.07)
     bar.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
@@ -137,38 +164,65 @@ def compose(
     bar.outline.set_linewidth(0.5)  # type: ignore[operator]
     bar.ax.tick_params(length=2.0, width=0.5, pad=1.5, labelsize=LABEL_SIZE)
     bar.set_label(label or scale.label, fontsize=LABEL_SIZE + 1)
-    key = legend_of(diagram)
-    if key:
-        panels[-1].legend(
-            handles=key,
-            loc="lower right",
-            bbox_to_anchor=(1.0, 1.0),
-            frameon=False,
-            fontsize=NOTE_SIZE,
-            handlelength=1.6,
-            handletextpad=0.4,
-            borderaxespad=0.1,
-            borderpad=0.2,
-            labelspacing=0.2,
-        )
-    figure.draw_without_rendering()
-    levels = max(draw_points(ax, diagram, rehearse=True) for ax in panels)
-    for ax in panels:
-        make_band(ax, diagram, levels)
+    legend = panels[-1].legend(
+        handles=legend_of(diagram),
+        loc="lower right",
+        bbox_to_anchor=(1.0, 1.0),
+        frameon=False,
+        fontsize=NOTE_SIZE,
+        handlelength=1.6,
+        handletextpad=0.4,
+        borderaxespad=0.1,
+        borderpad=0.2,
+        labelspacing=0.2,
+    )
     figure.draw_without_rendering()
     for ax in panels:
-        draw_points(ax, diagram)
+        fit_title(ax, legend if ax is panels[-1] else None)
+    figure.draw_without_rendering()
+    hanging = diagram.grid.sigma_b2[0] == 0
+    marks = [marked(ax, diagram) if hanging else [] for ax in panels]
+    flags = [flags_of(ax, these) for ax, these in zip(panels, marks, strict=True)]
+    rows = max((1 + flag.level for some, _ in flags for flag in some), default=0)
+    for ax in panels:
+        if hanging:
+            make_band(ax, diagram, rows)
+    figure.draw_without_rendering()
+    for ax, these, (some, size) in zip(panels, marks, flags, strict=True):
+        draw_points(ax, these, some, size)
         name_regions(ax, diagram)
 
 
-def draw_plane(ax: Axes, diagram: Diagram, plane: np.ndarray, scale: Scale, norm: object) -> object:
+def fit_title(ax: Axes, legend: Legend | None) -> None:
+    """Cut a title that is wider than its panel, and raise it above a legend that it meets."""
+    title, room = ax.get_title(loc="left"), ax.bbox.width / pixels(ax)
+    size = float(ax.title.get_fontsize())
+    letters = len(title)
+    while text_size(figure_of(ax), shown := shortened(title, letters), size)[0] > room and letters > 8:
+        letters -= 1
+    pad = TITLE
+    if legend is not None:
+        box = legend.get_window_extent()
+        wide = text_size(figure_of(ax), shown, size)[0] + 8
+        if wide + box.width / pixels(ax) > room:
+            pad += box.height / pixels(ax)
+    ax.set_title(shown, loc="left", pad=pad)
+
+
+def shortened(text: str, letters: int) -> str:
+    """The text with its middle left out where it has more letters."""
+    if len(text) <= letters:
+        return text
+    return f"{text[: (letters - 1) // 2]}\u2026{text[len(text) - letters // 2 :]}"
+
+
+def draw_plane(ax: Axes, diagram: Diagram, plane: np.ndarray, scale: Scale, norm: LogNorm) -> QuadMesh:
     """The image, cut at the first and the last value of each axis; hatched where the signal grows without bound."""
     grid = diagram.grid
     image = ax.pcolormesh(
-        grid.sigma_w2,
-        grid.sigma_b2,
+        edges(grid.sigma_w2),
+        edges(grid.sigma_b2),
         np.ma.masked_invalid(plane).T,
-        shading="nearest",
         norm=norm,
         cmap=scale.colors(),
         rasterized=True,
@@ -198,110 +252,124 @@ def draw_plane(ax: Axes, diagram: Diagram, plane: np.ndarray, scale: Scale, norm
     return image
 
 
+def is_point(diagram: Diagram) -> bool:
+    """Whether the critical line is one point."""
+    line = diagram.line
+    spread = max(np.ptp(line.sigma_w2), np.ptp(line.sigma_b2)) if line.q.size else 1.0
+    return bool(line.q.size and spread <= 1e-9 * line.sigma_w2[0])
+
+
 def strokes(diagram: Diagram) -> list[tuple[bool, np.ndarray]]:
     """(stable, corners) of each stretch of the critical line; a stretch starts where the one before ends."""
     line, found = diagram.line, []
     corners = np.column_stack([line.sigma_w2, line.sigma_b2])
-    if not line.q.size:
+    if line.q.size < 2:
         return []
+    stable = line.stable.copy()
+    if line.q[0] == 0:  # where chi_q is 1 whatever comes next
+        stable[0] = stable[1]
     apart = (line.q[1:] > 1.3 * line.q[:-1]) & (line.q[:-1] > 0)  # q without a point between
-    turns = np.flatnonzero(apart | (line.stable[1:] != line.stable[:-1])) + 1
+    turns = np.flatnonzero(apart | (stable[1:] != stable[:-1])) + 1
     for start, stop in itertools.pairwise([0, *turns.tolist(), line.q.size]):
         joined = start > 0 and not apart[start - 1]
-        found.append((bool(line.stable[start]), corners[start - joined : stop]))
+        found.append((bool(stable[start]), corners[start - joined : stop]))
     return found
 
 
 def draw_line(ax: Axes, diagram: Diagram) -> None:
     """The critical line, dashed where it is unstable; a diamond where it is one point."""
+    if is_point(diagram):
+        at = diagram.line.sigma_w2[:1], diagram.line.sigma_b2[:1]
+        ax.plot(*at, marker="D", markersize=6, linestyle="", color="black", zorder=5, gid="critical", clip_on=False)
+        return
     for stable, corners in strokes(diagram):
-        look = {"color": "black", "linewidth": LINE, "zorder": 4, "gid": "critical" if stable else "unstable"}
-        if np.ptp(corners, axis=0).max() <= 1e-9 * corners.max():
-            ax.plot(*corners[:1].T, marker="D", markersize=5, linestyle="", clip_on=False, **look)  # type: ignore[arg-type]
-        else:
-            ax.plot(*corners.T, linestyle="-" if stable else (0, (3, 1.5)), **look)  # type: ignore[arg-type]
+        dashes = "-" if stable else UNSTABLE
+        name = "critical" if stable else "unstable"
+        ax.plot(*corners.T, linestyle=dashes, color="black", linewidth=LINE, zorder=4, gid=name)  # type: ignore[arg-type]
 
 
 def legend_of(diagram: Diagram) -> list[Line2D]:
     """What the marks of the critical line mean, or a word that there are none."""
     inside = line_in(diagram)
-    if not diagram.line.q.size or not inside.any():
-        words = "no critical line" if not diagram.line.q.size else "critical line: outside"
+    if not inside.any():
+        words = "critical line: outside" if diagram.line.q.size else "no critical line"
         return [Line2D([], [], linestyle="", label=words)]
-    stable = diagram.line.stable[inside]
-    handles = []
-    drawn = strokes(diagram)
-    if all(np.ptp(corners, axis=0).max() <= 1e-9 * corners.max() for _, corners in drawn):
+    if is_point(diagram):
         return [Line2D([], [], marker="D", markersize=4, linestyle="", color="black", label=r"$\chi_1 = 1$, one point")]
-    if stable.any():
-        handles.append(Line2D([], [], color="black", linewidth=LINE, label=r"$\chi_1 = 1$"))
-    if not stable.all():
-        handles.append(
-            Line2D([], [], color="black", linewidth=LINE, linestyle=(0, (3, 1.5)), label=r"$\chi_1 = 1$, unstable")
-        )
-    return handles
+    looks = {r"$\chi_1 = 1$": ("-", True), r"$\chi_1 = 1$, unstable": (UNSTABLE, False)}
+    there = {bool(s) for s in diagram.line.stable[inside & (diagram.line.q > 0)]}
+    return [
+        Line2D([], [], color="black", linewidth=LINE, linestyle=dashes, label=text)  # type: ignore[arg-type]
+        for text, (dashes, stable) in looks.items()
+        if stable in there
+    ]
 
 
-def on_axes(ax: Axes, point: Point) -> float:
-    """Where a point is, in points from the left end of the axes; beyond their ends, at the end."""
-    low, high = ax.get_xlim()
-    place = ax.transData.transform((min(max(point.fixed.sigma_w2, low), high), ax.get_ylim()[1]))[0]
-    return float(place - ax.bbox.x0) / pixels(ax)
+@dataclass(frozen=True)
+class Marked:
+    """Initializers at one place of the lower edge: in points from its left end, with a marker and their name."""
+
+    at: float
+    marker: str
+    text: str
 
 
-def draw_points(ax: Axes, diagram: Diagram, rehearse: bool = False) -> int:
-    """Draw the initializers on the lower edge and hang their names from them; returns the rows of names.
-
-    Those beyond the axes are triangles at their ends, with their sigma_w2. Where the axes do not reach down to
-    sigma_b2 = 0 there are none.
-    """
-    if diagram.grid.sigma_b2[0] != 0:
-        return 0
-    figure, point = figure_of(ax), pixels(ax)
+def marked(ax: Axes, diagram: Diagram) -> list[Marked]:
+    """The initializers from left to right; those beyond an end of the axes stand there together."""
     low, high = diagram.grid.sigma_w2[[0, -1]]
-    places = [on_axes(ax, p) for p in diagram.points]
-    beyond = [int(p.fixed.sigma_w2 > high) - int(p.fixed.sigma_w2 < low) for p in diagram.points]
-    texts = [f"{p.text} ({p.fixed.sigma_w2:.3g})" if b else p.text for p, b in zip(diagram.points, beyond, strict=True)]
+    found = []
+    for marker, points in (
+        ("<", [p for p in diagram.points if p.fixed.sigma_w2 < low]),
+        *(("o", [p]) for p in diagram.points if low <= p.fixed.sigma_w2 <= high),
+        (">", [p for p in diagram.points if p.fixed.sigma_w2 > high]),
+    ):
+        if points:
+            x = min(max(points[0].fixed.sigma_w2, low), high)
+            place = ax.transData.transform((x, ax.get_ylim()[1]))[0]
+            text = ", ".join(p.text for p in points)
+            if marker != "o" and len(points) == 1:
+                text = f"{text} at {points[0].fixed.sigma_w2:.3g}"
+            found.append(Marked(float(place - ax.bbox.x0) / pixels(ax), marker, text))
+    return found
+
+
+def flags_of(ax: Axes, marks: Sequence[Marked]) -> tuple[list[Flag], float]:
+    """(where names hang, their size); none where the panel is too narrow for them."""
+    figure = figure_of(ax)
     for size in (LABEL_SIZE, LEAST_SIZE):
-        wide = [text_size(figure, text, size)[0] for text in texts]
-        flags = hang(places, wide, ax.bbox.width / point)
+        wide = [text_size(figure, mark.text, size)[0] for mark in marks]
+        flags = hang([mark.at for mark in marks], wide, ax.bbox.width / pixels(ax))
         if flags is not None:
-            break
-    rows = 1 + max((flag.level for flag in flags), default=0) if flags else 1
-    if rehearse:
-        return rows
-    edge = ax.get_ylim()[0]
-    zero = ax.transData.transform((high, 0.0))[1]
-    for at, text in enumerate(texts):
-        x = ax.transAxes.inverted().transform((ax.bbox.x0 + places[at] * point, ax.bbox.y0))[0]
-        y = (zero - ax.bbox.y0) / ax.bbox.height
-        marker = {-1: "<", 0: "o", 1: ">"}[beyond[at]]
+            return flags, size
+    return [], LEAST_SIZE
+
+
+def draw_points(ax: Axes, marks: Sequence[Marked], flags: Sequence[Flag], size: float) -> None:
+    """Draw the initializers on the line sigma_b2 = 0 and hang their names from them."""
+    width, tall = ax.bbox.width / pixels(ax), ax.bbox.height / pixels(ax)
+    edge = ax.transAxes.inverted().transform(ax.transData.transform((ax.get_xlim()[1], 0.0)))[1]
+    for mark, flag in itertools.zip_longest(marks, flags):
+        x = mark.at / width
         ax.plot(
-            [x], [y], transform=ax.transAxes, marker=marker, markersize=4.5, markerfacecolor="white",
+            [x], [edge], transform=ax.transAxes, marker=mark.marker, markersize=4.5, markerfacecolor="white",
             markeredgecolor="black", markeredgewidth=0.8, linestyle="", clip_on=False, zorder=6, gid="initializer",
         )  # fmt: skip
-        if flags is None or edge >= 0:
-            continue
-        down = (POLE + STEP * flags[at].level) * point
-        tip = y - down / ax.bbox.height
-        ax.plot([x, x], [y, tip], transform=ax.transAxes, color="0.35", linewidth=0.5, zorder=5, gid="pole")
-        left = (flags[at].left * point) / ax.bbox.width
-        ax.text(
-            left, tip, text, transform=ax.transAxes, fontsize=size, verticalalignment="center_baseline", gid="name",
-            horizontalalignment="left", usetex=False, zorder=6,
-        )  # fmt: skip
-    return rows
+        if flag:
+            tip = edge - (POLE + STEP * flag.level) / tall
+            ax.plot([x, x], [edge, tip], transform=ax.transAxes, color="0.35", linewidth=0.5, zorder=5, gid="pole")
+            ax.text(
+                flag.left / width, tip, mark.text, transform=ax.transAxes, fontsize=size, gid="name", usetex=False,
+                horizontalalignment="left", verticalalignment="center_baseline", zorder=6,
+            )  # fmt: skip
 
 
-def make_band(ax: Axes, diagram: Diagram, levels: int) -> None:
+def make_band(ax: Axes, diagram: Diagram, rows: int) -> None:
     """Free a band below sigma_b2 = 0 for so many rows of names; ticks stay above it."""
     low, high = diagram.grid.sigma_b2[[0, -1]]
-    if levels == 0:
-        return
     height = ax.bbox.height / pixels(ax)
-    band = min(POLE + STEP * (levels - 0.4), height / 2)
-    ticks = [tick for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high * (1 + 1e-9)]
+    band = min(POLE + STEP * (rows - 0.4), height / 2)
     ax.set_ylim(low - (high - low) * band / (height - band), high)
+    ticks = [tick for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high * (1 + 1e-9)]
     ax.yaxis.set_major_locator(FixedLocator(ticks))
     ax.axhline(0.0, color="black", linewidth=0.6, zorder=3)
 
@@ -309,7 +377,7 @@ def make_band(ax: Axes, diagram: Diagram, levels: int) -> None:
 def name_regions(ax: Axes, diagram: Diagram) -> None:
     """Write "ordered", "chaotic" and "grows without bound" where there is room."""
     grid, point = diagram.grid, pixels(ax)
-    wide, tall = (int(size / point) for size in ax.bbox.size)
+    wide, tall = int(ax.bbox.width / point), int(ax.bbox.height / point)
     x, y = np.meshgrid(np.arange(wide) + 0.5, np.arange(tall) + 0.5, indexing="ij")
     places = ax.transData.inverted().transform(
         np.column_stack([ax.bbox.x0 + x.ravel() * point, ax.bbox.y0 + y.ravel() * point])
@@ -334,6 +402,11 @@ def name_regions(ax: Axes, diagram: Diagram) -> None:
                 linespacing=1.05, horizontalalignment="center", verticalalignment="center", style="italic",
                 path_effects=HALO, zorder=5, gid="region", usetex=False,
             )  # fmt: skip
+
+
+def edges(values: np.ndarray) -> np.ndarray:
+    """The edges of an image's cells: between the values, and at the first and the last."""
+    return np.concatenate([values[:1], (values[1:] + values[:-1]) / 2, values[-1:]])
 
 
 def nearest(values: np.ndarray, at: np.ndarray) -> np.ndarray:

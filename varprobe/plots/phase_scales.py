@@ -14,15 +14,13 @@ __all__ = ["SCALES", "Scale"]
 
 FACTOR_TICKS = {
     2.0: (0.5, 0.7, 1, 1.4, 2),
-    3.0: (0.33, 0.5, 0.7, 1, 1.4, 2, 3),
+    2.5: (0.4, 0.5, 0.7, 1, 1.4, 2, 2.5),
     5.0: (0.2, 0.3, 0.5, 1, 2, 3, 5),
     10.0: (0.1, 0.2, 0.5, 1, 2, 5, 10),
     100.0: (0.01, 0.1, 1, 10, 100),
 }
 """The ticks of a scale from 1 / key to key."""
 DEEPEST = (30.0, 100.0, 300.0, 1000.0, 3000.0)
-SHARE = 90.0
-"""Percentile that a scale reaches; what is beyond has its last color."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +53,9 @@ def diverging() -> Colormap:
 
 
 def factor_limits(values: np.ndarray) -> tuple[float, float, tuple[float, ...]]:
-    """Even about 1 in the log."""
-    with np.errstate(divide="ignore"):
-        size = np.exp(np.abs(np.log(values)))
-    reach = float(np.percentile(size, SHARE, method="lower")) if size.size else 1.0
+    """Even about 1 in the log: as far as nearly all factors above 1 reach, and most of those below, which go to 0."""
+    sides = ((values[values > 1], 98), (1 / values[(values > 0) & (values < 1)], 65))
+    reach = max((float(np.percentile(side, share)) for side, share in sides if side.size), default=1.0)
     high = next((limit for limit in FACTOR_TICKS if limit >= reach), 100.0)
     return 1 / high, high, FACTOR_TICKS[high]
 
@@ -66,7 +63,7 @@ def factor_limits(values: np.ndarray) -> tuple[float, float, tuple[float, ...]]:
 def depth_limits(values: np.ndarray) -> tuple[float, float, tuple[float, ...]]:
     """From 1 layer to a round number of layers."""
     values = np.where(np.isfinite(values), values, DEEPEST[-1])
-    reach = float(np.percentile(values, SHARE + 8, method="lower")) if values.size else 1.0
+    reach = float(np.percentile(values, 98, method="lower")) if values.size else 1.0
     high = next((limit for limit in DEEPEST if limit >= reach), DEEPEST[-1])
     return 1.0, high, tuple(t for t in (1, 3, 10, 30, 100, 300, 1000, 3000) if t <= high)
 
