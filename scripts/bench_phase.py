@@ -1,6 +1,6 @@
 """Seconds for the theory of a 50 x 50 phase diagram, after a first one has compiled the activation.
 
-python scripts/bench_phase.py [--act tanh,relu,gelu,selu,hard_tanh]
+Usage: python scripts/bench_phase.py [--act tanh,relu,gelu,selu,hard_tanh]
 """
 
 import time

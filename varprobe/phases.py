@@ -4,7 +4,7 @@ Poole et al. (2016) and Schoenholz et al. (2017). Below chi_1 = 1 gradients vani
 above it gradients explode and inputs grow apart (chaotic); networks train deepest near the line between.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,16 @@ from varprobe.errors import RequestError
 from varprobe.initializers import STANDARD
 from varprobe.phase_axes import axes_for, axis
 from varprobe.theory import CriticalLine, FixedPoint, PhaseGrid, critical, fixed_point, phase_grid
+from varprobe.theory.critical_lines import DEFAULT_Q
 from varprobe.theory.elementwise import ActivationLike, activation
+from varprobe.theory.fixed_points import curve
 from varprobe.theory.sigmas import given, variance_of
 
 __all__ = ["Diagram", "Point", "ends_in", "line_in", "phase_diagram"]
+
+GROWS = "grows without bound"
+LEAST_Q = 4.0
+"""Averages must exist as far as this mean square, or a diagram would say nothing."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +74,11 @@ def phase_diagram(
 
 
 def whole_line(act: Activation) -> CriticalLine:
-    """The critical line from its start at sigma_b2 = 0, where it has one."""
-    try:
-        line, start = critical(act), critical(act, sigma_b2=0.0)
-    except RequestError as error:
-        raise RequestError(f"{error.message.removesuffix(' (lower q)')}: it has no phase diagram", "act") from error
+    """The critical line from its start at sigma_b2 = 0, where it has one, to where averages end or q = 1e4."""
+    top = float(np.exp(curve(act)[0][-1]))
+    if top < LEAST_Q:
+        raise RequestError(f"{act.name} has no finite averages beyond q = {top:g}: it has no phase diagram", "act")
+    line, start = critical(act, DEFAULT_Q[DEFAULT_Q <= top].tolist()), critical(act, sigma_b2=0.0)
     new = ~np.isin(start.q, line.q)
     columns = {
         name: np.concatenate([getattr(start, name)[new], getattr(line, name)])
@@ -82,16 +88,25 @@ def whole_line(act: Activation) -> CriticalLine:
     return CriticalLine(act.name, **{name: values[order] for name, values in columns.items()}, why=line.why)
 
 
+def settled(act: Activation, sigma_w2: float, sigma_b2: float) -> FixedPoint:
+    """The fixed point; one that grows without bound where averages end before it shows what it tends to."""
+    try:
+        return fixed_point(act, sigma_w2, sigma_b2)
+    except RequestError as error:
+        nothing = dict.fromkeys(field.name for field in fields(FixedPoint))
+        known = {"act": act.name, "sigma_w2": sigma_w2, "sigma_b2": sigma_b2, "phase": GROWS, "why": error.message}
+        return FixedPoint(**nothing | known)  # type: ignore[arg-type]
+
+
 def limited(act: Activation, grid: PhaseGrid) -> PhaseGrid:
     """The grid with chi_1 NaN where q grows without bound and chi_1 tends to nothing, as `FixedPoint` has it."""
-    grows = np.argwhere(grid.phase == "grows without bound")
-    if grows.size == 0:
+    grows = grid.phase == GROWS
+    if not grows.any():
         return grid
-    i, j = grows[0]
-    found = fixed_point(act, float(grid.sigma_w2[i]), float(grid.sigma_b2[j]))
-    if found.chi_1 is not None:
+    i, j = np.argwhere(grows)[0]
+    if settled(act, float(grid.sigma_w2[i]), float(grid.sigma_b2[j])).chi_1 is not None:
         return grid
-    return replace(grid, chi_1=np.where(grid.phase == "grows without bound", np.nan, grid.chi_1))
+    return replace(grid, chi_1=np.where(grows, np.nan, grid.chi_1))
 
 
 def points_of(act: Activation, width: int) -> tuple[Point, ...]:
@@ -105,7 +120,7 @@ def points_of(act: Activation, width: int) -> tuple[Point, ...]:
             continue
         same = next((v for v in names if abs(v / variance - 1) < 1e-9), variance)
         names.setdefault(same, []).append(name)
-    return tuple(Point(tuple(names[v]), fixed_point(act, v, 0.0)) for v in sorted(names))
+    return tuple(Point(tuple(names[v]), settled(act, v, 0.0)) for v in sorted(names))
 
 
 def line_in(diagram: Diagram) -> np.ndarray:

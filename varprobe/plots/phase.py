@@ -358,8 +358,8 @@ def draw_points(ax: Axes, marks: Sequence[Marked], flags: Sequence[Flag], size: 
             tip = edge - (POLE + STEP * flag.level) / tall
             ax.plot([x, x], [edge, tip], transform=ax.transAxes, color="0.35", linewidth=0.5, zorder=5, gid="pole")
             ax.text(
-                flag.left / width, tip, mark.text, transform=ax.transAxes, fontsize=size, gid="name", usetex=False,
-                horizontalalignment="left", verticalalignment="center_baseline", zorder=6,
+                flag.at / width, tip, mark.text, transform=ax.transAxes, fontsize=size, gid="name", usetex=False,
+                horizontalalignment=flag.align, verticalalignment="center_baseline", zorder=6,
             )  # fmt: skip
 
 
