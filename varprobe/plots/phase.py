@@ -177,9 +177,8 @@ def compose(
         labelspacing=0.2,
     )
     figure.draw_without_rendering()
-    for ax in panels:
-        fit_title(ax, legend if ax is panels[-1] else None)
-    figure.draw_without_rendering()
+    if any([fit_title(ax, legend if ax is panels[-1] else None) for ax in panels]):
+        figure.draw_without_rendering()
     hanging = diagram.grid.sigma_b2[0] == 0
     marks = [marked(ax, diagram) if hanging else [] for ax in panels]
     flags = [flags_of(ax, these) for ax, these in zip(panels, marks, strict=True)]
@@ -193,8 +192,8 @@ def compose(
         name_regions(ax, diagram)
 
 
-def fit_title(ax: Axes, legend: Legend | None) -> None:
-    """Cut a title that is wider than its panel, and raise it above a legend that it meets."""
+def fit_title(ax: Axes, legend: Legend | None) -> bool:
+    """Cut a title that is wider than its panel, and raise it above a legend that it meets; whether it moved."""
     title, room = ax.get_title(loc="left"), ax.bbox.width / pixels(ax)
     size = float(ax.title.get_fontsize())
     letters = len(title)
@@ -207,6 +206,7 @@ def fit_title(ax: Axes, legend: Legend | None) -> None:
         if wide + box.width / pixels(ax) > room:
             pad += box.height / pixels(ax)
     ax.set_title(shown, loc="left", pad=pad)
+    return pad > TITLE
 
 
 def shortened(text: str, letters: int) -> str:
