@@ -307,9 +307,9 @@ def legend_of(diagram: Diagram) -> list[Line2D]:
 
 @dataclass(frozen=True)
 class Marked:
-    """Initializers at one place of the lower edge: in points from its left end, with a marker and their name."""
+    """Initializers at one place of the lower edge: their sigma_w2, cut to the axes, with a marker and their name."""
 
-    at: float
+    x: float
     marker: str
     text: str
 
@@ -325,20 +325,20 @@ def marked(ax: Axes, diagram: Diagram) -> list[Marked]:
     ):
         if points:
             x = min(max(points[0].fixed.sigma_w2, low), high)
-            place = ax.transData.transform((x, ax.get_ylim()[1]))[0]
             text = ", ".join(p.text for p in points)
             if marker != "o" and len(points) == 1:
                 text = f"{text} at {points[0].fixed.sigma_w2:.3g}"
-            found.append(Marked(float(place - ax.bbox.x0) / pixels(ax), marker, text))
+            found.append(Marked(float(x), marker, text))
     return found
 
 
 def flags_of(ax: Axes, marks: Sequence[Marked]) -> tuple[list[Flag], float]:
     """(where names hang, their size); none where the panel is too narrow for them."""
     figure = figure_of(ax)
+    places = [(ax.transData.transform((mark.x, ax.get_ylim()[1]))[0] - ax.bbox.x0) / pixels(ax) for mark in marks]
     for size in (LABEL_SIZE, LEAST_SIZE):
         wide = [text_size(figure, mark.text, size)[0] for mark in marks]
-        flags = hang([mark.at for mark in marks], wide, ax.bbox.width / pixels(ax))
+        flags = hang(places, wide, ax.bbox.width / pixels(ax))
         if flags is not None:
             return flags, size
     return [], LEAST_SIZE
@@ -348,15 +348,15 @@ def draw_points(ax: Axes, marks: Sequence[Marked], flags: Sequence[Flag], size: 
     """Draw the initializers on the line sigma_b2 = 0 and hang their names from them."""
     width, tall = ax.bbox.width / pixels(ax), ax.bbox.height / pixels(ax)
     edge = ax.transAxes.inverted().transform(ax.transData.transform((ax.get_xlim()[1], 0.0)))[1]
+    across = ax.get_xaxis_transform()
     for mark, flag in itertools.zip_longest(marks, flags):
-        x = mark.at / width
         ax.plot(
-            [x], [edge], transform=ax.transAxes, marker=mark.marker, markersize=4.5, markerfacecolor="white",
+            [mark.x], [edge], transform=across, marker=mark.marker, markersize=4.5, markerfacecolor="white",
             markeredgecolor="black", markeredgewidth=0.8, linestyle="", clip_on=False, zorder=6, gid="initializer",
         )  # fmt: skip
         if flag:
             tip = edge - (POLE + STEP * flag.level) / tall
-            ax.plot([x, x], [edge, tip], transform=ax.transAxes, color="0.35", linewidth=0.5, zorder=5, gid="pole")
+            ax.plot([mark.x] * 2, [edge, tip], transform=across, color="0.35", linewidth=0.5, zorder=5, gid="pole")
             ax.text(
                 flag.at / width, tip, mark.text, transform=ax.transAxes, fontsize=size, gid="name", usetex=False,
                 horizontalalignment=flag.align, verticalalignment="center_baseline", zorder=6,
