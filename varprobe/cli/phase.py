@@ -147,7 +147,9 @@ def answer(diagram: "Diagram", compared: "Measured | None", folder: Path | None,
     found = {"act": grid.act, "sigma_w2": grid.sigma_w2.tolist(), "sigma_b2": grid.sigma_b2.tolist()}
     found |= {name: finite(getattr(grid, name).tolist()) for name in PLANES}
     columns = ("sigma_w2", "sigma_b2", "q", "chi_q", "stable")
-    found["critical_line"] = {name: getattr(line, name).tolist() for name in columns} | {"why": line.why or None}
+    found["critical_line"] = {name: finite(getattr(line, name).tolist()) for name in columns} | {
+        "why": line.why or None
+    }
     found["initializers"] = [
         {"names": list(point.names)} | {name: getattr(point.fixed, name) for name in POINT} for point in diagram.points
     ]
