@@ -20,6 +20,7 @@ HOMES = {
     "build": "varprobe.building",
     "diagnose": "varprobe.diagnosis",
     "open_run": "varprobe.runs",
+    "plot_phase": "varprobe.plots.phase",
     "plot_variance": "varprobe.plots",
     "select": "varprobe.results",
     "sweep": "varprobe.sweeping",
@@ -34,6 +35,7 @@ __all__ = [
     "build",
     "diagnose",
     "open_run",
+    "plot_phase",
     "plot_variance",
     "select",
     "sweep",
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from varprobe.errors import MachineError, RequestError
     from varprobe.health import assert_healthy
     from varprobe.plots import plot_variance
+    from varprobe.plots.phase import plot_phase
     from varprobe.results import select
     from varprobe.runs import open_run
     from varprobe.sweeping import sweep

@@ -19,6 +19,7 @@ COMMANDS: dict[str, dict[str, str]] = {
     "explain": {
         "check": "Exit with 1 if a network is unhealthy, and say why: for CI.",
         "theory": "Predict where signal and gradient settle, and how deep they reach.",
+        "phase": "Draw the phase diagram of an activation, predicted and measured.",
     },
 }
 """Group -> command -> one line. `varprobe.cli.NAME` holds the command, as `command`."""
