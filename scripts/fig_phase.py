@@ -13,7 +13,7 @@ WIDTH = 256
 diagram = phase_diagram("tanh", width=WIDTH, count=32)
 weights, biases = diagram.grid.sigma_w2, diagram.grid.sigma_b2
 ds = vp.sweep(act="tanh", sigma_w2=weights, sigma_b2=biases, depth=50, width=WIDTH, seeds=1)
-compared = compare(ds, diagram.act, weights, biases)
+compared = compare(ds, weights, biases)
 print(f"median deviation {compared.median:.3%}, largest {compared.deviation[compared.largest]:+.3%}")
 figure = phase_figure(diagram, compared)
 for suffix in ("pdf", "png"):

@@ -6,22 +6,16 @@ measured input through the same number of infinitely wide layers, so that what r
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+import xarray as xr
 from jaxtyping import Float
-from scipy.interpolate import CubicSpline
 
-from varprobe.activations import Activation
 from varprobe.rates import slopes
-from varprobe.theory.fixed_points import curve
-from varprobe.theory.laws import averages_of
 
-__all__ = ["Measured", "compare", "deeper_half", "predicted_factors"]
+__all__ = ["Measured", "compare", "deeper_half"]
 
 Plane = Float[np.ndarray, "sigma_w2 sigma_b2"]
-STEPS = 8
-"""Points to a doubling of q, between which averages are interpolated: to 1e-8 of their logs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,58 +61,24 @@ def deeper_half(depth: int) -> tuple[int, int]:
     return max(1, depth // 2), depth
 
 
-def compare(ds: Any, act: Activation, sigma_w2: np.ndarray, sigma_b2: np.ndarray) -> Measured:
+def compare(ds: xr.Dataset, sigma_w2: np.ndarray, sigma_b2: np.ndarray) -> Measured:
     """The measured and predicted factors of a sweep of `sigma_w2` and `sigma_b2`, weights varying fastest."""
     depth, shape = int(ds["depth"].values[0]), (sigma_b2.size, sigma_w2.size)
     first, last = deeper_half(depth)
     levels = ds["gradient_log10_ms"].values[:, :, first : last + 1]
-    with np.errstate(over="ignore"):
-        factors = 10 ** -np.array([slopes(seeds).mean() for seeds in levels])
-    inputs = ds["activation_log10_ms"].values[:, :, 0].mean(axis=1).reshape(shape).T
+    predicted = ds["theory_gradient_log10_ms"].values[:, None, first : last + 1]
+
+    def plane(levels: np.ndarray) -> Plane:
+        """Factors from levels of shape (configurations, seeds, layers)."""
+        with np.errstate(over="ignore"):
+            factors = 10 ** -np.array([slopes(seeds).mean() for seeds in levels])
+        return np.where(np.isfinite(factors), factors, np.nan).reshape(shape).T
+
     return Measured(
-        measured=np.where(np.isfinite(factors), factors, np.nan).reshape(shape).T,
-        predicted=predicted_factors(act, sigma_w2, sigma_b2, depth, inputs * np.log(10)),
+        measured=plane(levels),
+        predicted=plane(predicted),
         depth=depth,
         width=int(ds["width"].values[0]),
         seeds=ds.sizes["seed"],
         layers=(first, last),
     )
-
-
-def predicted_factors(
-    act: Activation, sigma_w2: np.ndarray, sigma_b2: np.ndarray, depth: int, log_q0: Plane | float = 0.0
-) -> Plane:
-    """The factors of infinitely wide stacks of `depth` layers whose inputs have ln mean square `log_q0`."""
-    grid, _ = curve(act)
-    log_q = np.linspace(grid[0], grid[-1], STEPS * round((grid[-1] - grid[0]) / np.log(2)) + 1)
-    found = averages_of(act, np.exp(log_q))
-    with np.errstate(divide="ignore"):
-        table = np.log([found.mean_square, found.derivative_mean_square])
-        log_w, log_b = np.log(sigma_w2)[:, None], np.log(sigma_b2)[None, :]
-    forward, backward = (beyond(log_q, values) for values in table)
-    log_h = np.broadcast_to(log_q0, np.broadcast_shapes(log_w.shape, log_b.shape))
-    per_layer = []
-    for _ in range(depth):
-        q = np.logaddexp(log_w + log_h, log_b)
-        log_h = forward(q)
-        per_layer.append(log_w + backward(q))
-    first, last = deeper_half(depth)
-    steps = np.stack(per_layer[first - 1 : last - 1], axis=-1)  # from layer l + 1 to layer l
-    levels = -np.concatenate([np.zeros((*steps.shape[:2], 1)), np.cumsum(steps, axis=-1)], axis=-1)
-    with np.errstate(over="ignore", invalid="ignore"):
-        return np.exp(-slopes(levels.reshape(-1, levels.shape[-1])).reshape(log_h.shape))
-
-
-def beyond(x: np.ndarray, y: np.ndarray) -> Any:
-    """A function through the points that goes on as a straight line; where y is not finite, as its nearest value."""
-    finite = np.isfinite(y)
-    if not finite.any():
-        return lambda at: np.full_like(at, -np.inf)
-    spline = CubicSpline(x[finite], y[finite])
-    low, high = x[finite][[0, -1]]
-
-    def value(at: np.ndarray) -> np.ndarray:
-        inside = np.clip(at, low, high)
-        return spline(inside) + np.where(at == inside, 0.0, spline(inside, 1) * (at - inside))
-
-    return value

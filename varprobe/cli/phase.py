@@ -124,7 +124,7 @@ def run(options: dict[str, Any], diagram: "Diagram", width: int, progress: Termi
     }
     shown = {"no_compile_cache": options["no_compile_cache"], "label": (), "out": options["out"]}
     ds, out, _ = measured(wanted, shown | {"fresh": options["fresh"]}, progress)
-    return compare(ds, diagram.act, grid.sigma_w2, grid.sigma_b2), folder_of(out, "out")
+    return compare(ds, grid.sigma_w2, grid.sigma_b2), folder_of(out, "out")
 
 
 def default_name(diagram: "Diagram") -> str:
