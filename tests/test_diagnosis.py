@@ -20,7 +20,7 @@ DEPTH, SEEDS, WIDTH = 20, 5, 16
 FIELDS = [
     *("arch", "act", "init", "bias", "norm", "depth", "width", "batch", "seeds", "loss", "dtype"),
     *("activation_factor", "activation_factor_ci95", "gradient_factor", "gradient_factor_ci95"),
-    *("forward", "backward", "certain", "flags", "notes", "healthy", "reason", "advice"),
+    *("forward", "backward", "certain", "flags", "notes", "formats", "healthy", "reason", "advice"),
 ]
 """The contract's, in its order."""
 
@@ -78,6 +78,10 @@ def made(forward=0.0, backward=0.0, *, depth=DEPTH, seeds=SEEDS, width=WIDTH, sp
         | {name: ("config", [value]) for name, value in coordinates.items()},
         attrs,
     )
+
+
+OWN = {"act": "my_act", "weight_log10_ms": -math.log10(WIDTH)}
+"""An activation that only its writer knows, under weights with sigma_w2 = 1."""
 
 
 def row_of(*args, **others):
@@ -365,37 +369,49 @@ def test_gradients_leave_the_range_on_their_way_back():
 def test_advice_keeps_the_scale():
     """He's factor of 2 on the variance is sqrt(2) on the std, when both ways lose half the mean square."""
     half = line(math.log10(0.5), 40)
-    row = row_of(half, -half, depth=40)
+    row = row_of(half, -half, depth=40, **OWN)
     assert row["advice"] == "Multiply the weight std by 1.41."
     assert row["reason"] == (
-        "Each layer multiplies the mean square of signal and gradient by 0.5: over 40 layers their RMS falls by 10^6."
+        "Each layer multiplies the mean square of signal and gradient by 0.5, so RMS falls 1000x in 20 layers."
     )
-    assert row_of(line(1.0), line(-1.0))["advice"] == "Multiply the weight std by 0.316."
-    assert row_of(line(1.0), np.nan, spec={"forward_only": True})["advice"] == "Multiply the weight std by 0.316."
+    ten = OWN | {"weight_log10_ms": math.log10(10 / WIDTH)}
+    assert row_of(line(1.0), line(-1.0), **ten)["advice"] == "Multiply the weight std by 0.316."
+    forward = row_of(line(1.0), np.nan, spec={"forward_only": True}, **ten)
+    assert forward["advice"] == "Multiply the weight std by 0.316."
     assert row_of()["advice"] is None
 
 
 def test_advice_where_signal_and_gradient_differ():
-    assert row_of(0.0, line(-0.5))["advice"] == "Divide the weight std by about 1.78."
-    assert row_of(0.0, line(0.5))["advice"] is None
-    dominated = row_of(line(0.5), line(-0.5), preactivation_mean_over_rms=0.95)
-    assert dominated["advice"] == "Give the weights mean zero."
-    assert row_of(saturated_nonzero_fraction=0.9)["advice"] == "Reduce the weight std."
+    assert row_of(0.0, line(-0.5), **OWN)["advice"] == "Divide the weight std by about 1.78."
+    assert row_of(0.0, line(0.5), **OWN)["advice"] is None
+    dominated = {"preactivation_mean_over_rms": 0.95}
+    assert row_of(line(0.5), line(-0.5), **dominated, **OWN)["advice"] == "Give the weights mean zero."
+    assert row_of(line(0.5), line(-0.5), **dominated)["advice"] == (
+        "Give the weights mean zero and std 0.25 (sigma_w2 = 1)."  # 1 / sqrt(16)
+    )
+    assert row_of(saturated_nonzero_fraction=0.9, **OWN)["advice"] == "Reduce the weight std."
     assert row_of(activation_log10_ms=at(3, np.nan, 0.0))["advice"] is None
 
 
 def test_reasons_are_one_sentence_with_the_numbers():
     assert row_of()["reason"] == "Signal and gradient keep their scale."
     assert row_of(line(-0.2))["reason"] == (
-        "Each layer multiplies the signal's mean square by 0.631: over 20 layers its RMS falls by 79.4x."
+        "Each layer multiplies the signal's mean square by 0.631, so RMS falls 1000x in 30 layers."
     )
-    assert row_of(0.0, line(0.5))["reason"] == (
-        "Each layer multiplies the gradient's mean square by 0.316: over 20 layers its RMS falls by 56200x."
+    assert row_of(0.0, line(0.5), **OWN)["reason"] == (
+        "Each layer multiplies the gradient's mean square by 0.316, so RMS falls 1000x in 12 layers: "
+        "chi_1 = sigma_w2 E phi'^2 < 1 (ordered)."
     )
     assert row_of(line(-0.2), line(-0.5))["reason"] == (
-        "Each layer multiplies the mean square of the signal by 0.631, of the gradient by 3.16: "
-        "over 20 layers the RMS falls by 79.4x and grows by 56200x."
+        "Each layer multiplies the signal's mean square by 0.631 and the gradient's by 3.16, "
+        "so RMS falls 1000x in 30 layers and grows 1000x in 12 layers."
     )
+    assert row_of(line(-0.2), line(0.5))["reason"] == (
+        "Each layer multiplies the signal's mean square by 0.631 and the gradient's by 0.316, "
+        "so RMS falls 1000x in 30 and 12 layers."
+    )
+    early = np.where(np.arange(DEPTH) < 2, 0.0, -4.0)  # it falls at once, and no rate tells how far it gets
+    assert row_of(early)["reason"].endswith("so RMS falls 100x over 20 layers.")
 
 
 def test_thresholds_are_those_of_the_list():

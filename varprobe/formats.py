@@ -1,0 +1,60 @@
+"""The number formats that networks are trained in, and the layer at which a signal leaves each."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from varprobe.nets import Measured, first_layer
+
+__all__ = ["FORMATS", "TRAINED_IN", "Format", "left_layers"]
+
+
+class Format(NamedTuple):
+    """The largest finite number of a format, its smallest normal one, and its smallest above zero (subnormal)."""
+
+    largest: float
+    smallest_normal: float
+    smallest: float
+
+
+FORMATS = {
+    "float64": Format(float(np.finfo(np.float64).max), 2.0**-1022, 2.0**-1074),
+    "float32": Format(float(np.finfo(np.float32).max), 2.0**-126, 2.0**-149),
+    "bfloat16": Format((2 - 2.0**-7) * 2.0**127, 2.0**-126, 2.0**-133),
+    "float16": Format(65504.0, 2.0**-14, 2.0**-24),
+    "float8_e4m3": Format(448.0, 2.0**-6, 2.0**-9),
+}
+"""float8_e4m3 is OCP's, which has no infinity (`float8_e4m3fn` in jax)."""
+
+TRAINED_IN = ("float16", "bfloat16", "float8_e4m3")
+"""Those that a float32 signal may not fit into."""
+
+
+def left_layers(net: Measured) -> dict[str, dict[str, int | None]]:
+    """For each format of `TRAINED_IN`, the first layer at which a signal leaves its normal range.
+
+    That is above its largest finite number or below its smallest normal one.
+    `activation_rms` and `activation_absmax` are the RMS (seed mean) and the largest magnitude (of all seeds) of
+    activations and preactivations, whichever leaves first on the way from the input, which is layer 0;
+    `gradient_rms` and `gradient_absmax` those of gradients on their way from layer L to 1. None: never, or not
+    measured.
+    """
+    found: dict[str, dict[str, int | None]] = {name: {} for name in TRAINED_IN}
+    for side, names in (("activation", ("preactivation", "activation")), ("gradient", ("gradient",))):
+        sizes = {
+            "rms": [net.mean(f"{name}_log10_ms") / 2 for name in names],
+            "absmax": [net.values[f"{name}_log10_absmax"].max(axis=0) for name in names],
+        }
+        for what, values in sizes.items():
+            high, low = np.fmax.reduce(values), np.fmin.reduce(values)
+            for name in TRAINED_IN:
+                limits = FORMATS[name]
+                outside = (high > np.log10(limits.largest)) | (low < np.log10(limits.smallest_normal))
+                found[name][f"{side}_{what}"] = last_layer(outside) if side == "gradient" else first_layer(outside)
+    return found
+
+
+def last_layer(where: np.ndarray) -> int | None:
+    """The last layer at which a condition over (layers,) holds: the first that a gradient meets."""
+    at = first_layer(where[::-1])
+    return None if at is None else where.size - 1 - at
