@@ -1,12 +1,13 @@
 """The number formats that networks are trained in, and the layer at which a signal leaves each."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from varprobe.nets import Measured, first_layer
 
-__all__ = ["FORMATS", "TRAINED_IN", "Format", "left_layers"]
+__all__ = ["FORMATS", "TRAINED_IN", "Format", "left_layers", "left_sentence"]
 
 
 class Format(NamedTuple):
@@ -58,3 +59,21 @@ def last_layer(where: np.ndarray) -> int | None:
     """The last layer at which a condition over (layers,) holds: the first that a gradient meets."""
     at = first_layer(where[::-1])
     return None if at is None else where.size - 1 - at
+
+
+def left_sentence(left: Mapping[str, Mapping[str, int | None]]) -> str:
+    """`The signal leaves float16 at layer 28, float8_e4m3 at 12; the gradient float16 at 23.`; "" where none is left.
+
+    Args:
+        left: what `left_layers` returns; the sooner of RMS and largest magnitude is told.
+    """
+    clauses: list[str] = []
+    for word, side, sooner in (("signal", "activation", min), ("gradient", "gradient", max)):
+        layers = {
+            name: [n for key, n in at.items() if key.startswith(side) and n is not None] for name, at in left.items()
+        }
+        told = [f"{name} at {{}}{sooner(found)}" for name, found in layers.items() if found]
+        if told:
+            verb, first = ("", "") if clauses else (" leaves", "layer ")
+            clauses.append(f"the {word}{verb} {', '.join(told)}".replace("{}", first, 1).replace("{}", ""))
+    return f"{'; '.join(clauses)}.".replace("the", "The", 1) if clauses else ""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from varprobe.flags import note_sentence
+from varprobe.formats import left_sentence
 from varprobe.names import printable
 from varprobe.numerals import bound, cosine, number, powered, scientific
 
@@ -303,28 +304,19 @@ WIDE: dict[str, Callable[[Row, dict[str, float]], str]] = {
     "cosine layer L": lambda row, ends: cosine(ends.get("activation_correlation")),
     "gradient cosine layer 1": lambda row, ends: cosine(ends.get("gradient_correlation")),
     "certain": lambda row, ends: "yes" if row["certain"] else "no",
-    "leaves at layer": lambda row, ends: left_formats(row),
     "notes": lambda row, ends: ", ".join(row["notes"]),
 }
 """The further columns of the wide table."""
 
-SIDES = ("activation", "gradient")
-
-
-def left_formats(row: Row) -> str:
-    """`float16 31, float8_e4m3 9, back 42`: the first layer at which signal and gradient leave each format."""
-    found = []
-    for name, layers in row.get("formats", {}).items():
-        forward, back = ([n for key, n in layers.items() if key.startswith(s) and n is not None] for s in SIDES)
-        parts = [*([str(min(forward))] if forward else []), *([f"back {max(back)}"] if back else [])]
-        found += [f"{name} {' '.join(parts)}"] if parts else []
-    return ", ".join(found)
-
 
 def noted_lines(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
-    """The notes in sentences, where the rows are few."""
-    noted = [row for row in rows if row["notes"]] if len(rows) <= MOST_LINES else []
-    return [printable(f"Notes {named(r, names, rows)}: {' '.join(map(note_sentence, r['notes']))}") for r in noted]
+    """The notes and what formats are left, in sentences, where the rows are few."""
+    lines = []
+    for row in rows if len(rows) <= MOST_LINES else ():
+        sentences = [note_sentence(note) for note in row["notes"] if not note.startswith("leaves_")]
+        told = " ".join(filter(None, [*sentences, left_sentence(row["formats"])]))
+        lines += [printable(f"Notes {named(row, names, rows)}: {told}")] if told else []
+    return lines
 
 
 def wide_sheet(rows: Sequence[Row], ends: Sequence[dict[str, float]]) -> Sheet:

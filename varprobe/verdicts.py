@@ -30,7 +30,7 @@ VERDICTS: dict[str, Verdict] = {
     "correlation_collapse": Verdict("note", 0.999, "mean cosine between samples above 0.999"),
     "mean_dominated": Verdict("note", 0.9, "|mean| of the preactivations above 0.9 of their RMS"),
     "leaves_float16": Verdict(
-        "note", FORMATS["float16"].largest, "a magnitude above 65504, or an RMS below 6.1e-5 (the smallest normal)"
+        "note", FORMATS["float16"].largest, "a magnitude above 65504, or an RMS below 6.1e-5; others: --json"
     ),
     "overflows": Verdict("note", None, "--range dtype: the signal is infinite from this layer on"),
     "underflows": Verdict("note", None, "--range dtype: the signal is rounded to zero at this layer"),

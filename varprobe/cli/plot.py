@@ -106,6 +106,7 @@ def naming(option: str) -> Iterator[None]:
 @click.option("--save", metavar="FILE", help="fig.pdf, fig.svg or fig.png.  [RUN/variance.pdf]")
 @click.option("--size", metavar="WxH", help="Width and height, e.g. 3.25x2.4in, 8.5x6cm.  [text width]")
 @click.option("--full-range", is_flag=True, help="Show every curve to its end.")
+@click.option("--no-formats", is_flag=True, help="Leave out the limits of float16, bfloat16 and float8_e4m3.")
 @label_option
 def command(
     run: str,
@@ -114,6 +115,7 @@ def command(
     save: str | None,
     size: str | None,
     full_range: bool,
+    no_formats: bool,
     label: tuple[str, ...],
 ) -> None:
     """Draw the variance-against-depth figure of a run folder, and print where it is."""
@@ -129,6 +131,8 @@ def command(
     from varprobe.plots import save_figure, variance_figure
 
     with naming("quantity" if quantity else "select"):
-        figure = variance_figure(ds, quantities=quantities, size=inches, labels=labels, full_range=full_range)
+        figure = variance_figure(
+            ds, quantities=quantities, size=inches, labels=labels, full_range=full_range, formats=not no_formats
+        )
     save_figure(figure, path)
     print(printable(str(path)), file=sys.stdout)

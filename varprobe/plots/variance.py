@@ -11,6 +11,7 @@ from varprobe.errors import RequestError
 from varprobe.plots.curves import read_curves
 from varprobe.plots.exits import draw_exits
 from varprobe.plots.facets import Facets, facets, one_panel, values
+from varprobe.plots.formats import draw_formats
 from varprobe.plots.groups import group_names
 from varprobe.plots.keys import draw_bar, draw_bar_in_place, name_curves, name_in_place
 from varprobe.plots.labels import column
@@ -37,6 +38,7 @@ def plot_variance(
     full_range: bool = False,
     labels: Mapping[str, str] | None = None,
     statistic: str = "var",
+    formats: bool = True,
 ) -> Axes:
     """Draw one quantity against the layer: a curve for each config, its mean over seeds within one standard deviation.
 
@@ -50,6 +52,8 @@ def plot_variance(
         full_range: show all curves to their end.
         labels: what to write instead of a name, as in `{"he_normal": "He"}`.
         statistic: var (about the mean), ms (mean square) or absmax.
+        formats: draw lines at the limits of float16, bfloat16 and float8_e4m3 that curves come near to: where an RMS
+            is the largest finite ("max") or the smallest normal number ("min").
 
     Returns:
         The axes. The labels of gradients stand at the left, where these arrive, and their scale at the right.
@@ -68,12 +72,14 @@ def plot_variance(
         else:
             name_in_place(panel)
         draw_exits(panel, outermost_only=crowded(plan))
+        if formats:
+            draw_formats(panel, statistic)
         return ax
     from matplotlib import pyplot  # only here, so that a figure for a file needs no display
 
     with paper():
         figure, ax = pyplot.subplots(figsize=(4.0, 2.6))
-        compose(figure, draw_panels(ds, plan, [[ax]], [quantity], statistic, full_range), plan)
+        compose(figure, draw_panels(ds, plan, [[ax]], [quantity], statistic, full_range), plan, statistic, formats)
     return ax
 
 
@@ -84,6 +90,7 @@ def variance_figure(
     size: tuple[float, float] | None = None,
     labels: Mapping[str, str] | None = None,
     full_range: bool = False,
+    formats: bool = True,
 ) -> Figure:
     """The figure for a paper: variance of activations at the left, of gradients at the right, names between them.
 
@@ -97,6 +104,7 @@ def variance_figure(
         size: width and height in inches; by default a text width, 5.5, and as high as the rows need.
         labels: what to write instead of a name, as in `{"he_normal": "He"}`.
         full_range: show all curves to their end.
+        formats: draw the limits of number formats, as `plot_variance` does.
 
     Raises:
         RequestError: a quantity was not measured, or there is more than a figure can show.
@@ -115,7 +123,7 @@ def variance_figure(
             row[0].ax.set_title(titled.title, loc="left", pad=3)
         if size is None and len(plan.rows) > 1:
             figure.set_size_inches(5.5, sum(row_height(figure, row[0], crowded(plan)) for row in panels) + 0.35)
-        compose(figure, panels, plan)
+        compose(figure, panels, plan, "var", formats)
     return figure
 
 
@@ -172,8 +180,8 @@ def row_height(figure: Figure, panel: Panel, crowded: bool) -> float:
     return max(1.4, labels + 0.05) + 0.25
 
 
-def compose(figure: Figure, panels: Sequence[Sequence[Panel]], plan: Facets) -> None:
-    """Give the panels their places, and their curves names and arrows."""
+def compose(figure: Figure, panels: Sequence[Sequence[Panel]], plan: Facets, statistic: str, formats: bool) -> None:
+    """Give the panels their places, their curves names and arrows, and number formats their limits."""
     forward = sum(not panel.quantity.backward for panel in panels[0])
     if crowded(plan) and plan.ladder:
         draw_bar(panels, forward, plan.ladder)
@@ -182,3 +190,5 @@ def compose(figure: Figure, panels: Sequence[Sequence[Panel]], plan: Facets) -> 
     for row in panels:
         for panel in row:
             draw_exits(panel, outermost_only=crowded(plan))
+            if formats:
+                draw_formats(panel, statistic)
