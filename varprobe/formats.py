@@ -30,6 +30,8 @@ FORMATS = {
 TRAINED_IN = ("float16", "bfloat16", "float8_e4m3")
 """Those that a float32 signal may not fit into."""
 
+RANGES = {name: np.log10([FORMATS[name].smallest_normal, FORMATS[name].largest]) for name in TRAINED_IN}
+
 
 def left_layers(net: Measured) -> dict[str, dict[str, int | None]]:
     """For each format of `TRAINED_IN`, the first layer at which a signal leaves its normal range.
@@ -48,9 +50,8 @@ def left_layers(net: Measured) -> dict[str, dict[str, int | None]]:
         }
         for what, values in sizes.items():
             high, low = np.fmax.reduce(values), np.fmin.reduce(values)
-            for name in TRAINED_IN:
-                limits = FORMATS[name]
-                outside = (high > np.log10(limits.largest)) | (low < np.log10(limits.smallest_normal))
+            for name, (smallest, largest) in RANGES.items():
+                outside = (high > largest) | (low < smallest)
                 found[name][f"{side}_{what}"] = last_layer(outside) if side == "gradient" else first_layer(outside)
     return found
 

@@ -112,10 +112,9 @@ def marks(ds: xr.Dataset, quantities: Sequence[str]) -> str:
     text = "; curves that coincide share a label" if len(set(plan.names)) > 1 and plan.ladder is None else ""
     text += "; an arrow marks a curve that leaves the axes, with the value that it ends at" if gone else ""
     text += "; a cross marks where a signal becomes exactly zero or infinite" if lost else ""
-    limits = (
-        "; thin dashed lines mark where the RMS is the largest finite (max) or smallest normal (min) number of a format"
-    )
-    return text + (limits if formats else "")
+    if formats:
+        text += "; thin dashed lines mark where an RMS is the largest finite (max) or the smallest normal (min) number"
+    return text
 
 
 def distinct(ds: xr.Dataset, name: str) -> list[object]:

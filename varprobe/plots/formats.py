@@ -68,7 +68,7 @@ def draw_formats(panel: Panel, statistic: str = "var") -> None:
     labels: dict[str, Bbox] = {}
     for label, at in found.items():
         others = [line for other, line in lines.items() if other != at]
-        written = [Bbox.from_extents(box.extents + apart) for box in [*taken, *labels.values()]]
+        written = [Bbox.from_extents(*(box.extents + apart)) for box in [*taken, *labels.values()]]
         room = place(panel, label, lines[at].y0, paths, [*written, *others])
         if room is None:
             del lines[at]
