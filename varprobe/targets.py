@@ -20,6 +20,9 @@ __all__ = ["Target", "bias_variance", "target"]
 
 Values = Float[np.ndarray, " values"]
 TRIED = np.geomspace(0.03, 3000, 401)
+TWICE = 2.0
+"""A critical point is preferred to what preserves E z^2 unless it changes the signal by more than so many times."""
+
 FINER = np.geomspace(0.96, 1.04, 81)
 """Around the best of those tried."""
 
@@ -62,15 +65,17 @@ def target(act: str, sigma_b2: float, depth: int, start: float) -> Target | None
     critical, preserving, law = laws
     known = [*critical(sigma_b2), preserving]
     changes = changes_of(law, np.array(known), sigma_b2, depth, start)
-    for sigma_w2, change in zip(known, changes, strict=True):
-        if change <= math.log10(threshold("stable")):
-            return Target(sigma_w2, float(change), sigma_w2 in known[:-1])
+    changes[:-1] /= TWICE
+    best = int(changes.argmin())
+    change = float(changes[best] * (TWICE if best < len(known) - 1 else 1))
+    if change <= math.log10(threshold("stable")):
+        return Target(known[best], change, known[best] in known[:-1])
     tried = TRIED
     for _ in range(2):
         changes = changes_of(law, tried, sigma_b2, depth, start)
-        best = float(tried[changes.argmin()])
-        tried = best * FINER
-    return Target(best, float(changes.min()), False)
+        sigma_w2 = float(tried[changes.argmin()])
+        tried = sigma_w2 * FINER
+    return Target(sigma_w2, float(changes.min()), False)
 
 
 Law = Callable[[Values], tuple[Values, Values]]
