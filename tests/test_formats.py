@@ -10,7 +10,8 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import varprobe as vp
-from varprobe.formats import FORMATS, TRAINED_IN, left_layers, left_sentence
+from varprobe.formats import FORMATS, TRAINED_IN
+from varprobe.leaving import left_layers, left_sentence
 from varprobe.nets import measured_nets
 from varprobe.plots import caption, plot_variance, variance_figure
 from varprobe.plots.curves import read_curves

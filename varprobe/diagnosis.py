@@ -9,7 +9,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from varprobe.flags import flags_of, notes_of
-from varprobe.formats import left_layers
+from varprobe.leaving import left_layers
 from varprobe.nets import Measured, measured_nets
 from varprobe.rates import Rate, rate
 from varprobe.reasons import reason_of
@@ -64,7 +64,7 @@ def diagnose(ds: xr.Dataset) -> Diagnosis:
         One row a configuration, never merged. A factor is the mean square's per layer: 10^(least-squares slope of
         activation_log10_ms on layers 1..L), and 10^(-slope) of gradient_log10_ms, fitted per seed and averaged; its
         interval is Student's 95% over seeds. Values that are not finite are None. `formats` has the first layer at
-        which the signal leaves float16, bfloat16 and float8_e4m3 (see `varprobe.formats.left_layers`).
+        which the signal leaves float16, bfloat16 and float8_e4m3 (see `varprobe.leaving.left_layers`).
 
     Example:
         for row in varprobe.diagnose(ds):

@@ -94,7 +94,7 @@ def notes_of(net: Measured, left: Mapping[str, Mapping[str, int | None]]) -> lis
 
     Args:
         net: what was measured.
-        left: `formats.left_layers` of it.
+        left: `leaving.left_layers` of it.
     """
     with np.errstate(invalid="ignore"):
         where = {

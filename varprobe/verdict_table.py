@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from varprobe.flags import note_sentence
-from varprobe.formats import left_sentence
+from varprobe.leaving import left_sentence
 from varprobe.names import printable
 from varprobe.numerals import bound, cosine, number, powered, scientific
 
