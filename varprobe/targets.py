@@ -110,6 +110,8 @@ def laws_of(act: str) -> tuple[Callable[[float], list[float]], float, Law] | Non
     with np.errstate(divide="ignore"):
         logs = np.log([averages.mean_square, averages.derivative_mean_square]) - [log_q, np.zeros_like(log_q)]
     known = np.isfinite(logs).all(axis=0)
+    if known.sum() < 2:
+        return None
     spline = CubicSpline(log_q[known], logs[:, known], axis=1)
     low, high = log_q[known][[0, -1]]
     return critical_points, preserving, lambda at: tuple(spline(np.clip(at, low, high)))
