@@ -41,7 +41,7 @@ TINY = "sweep --depth 4 --width 16 --seeds 2 --batch 4 --init he_normal,normal(s
 FIELDS = {
     *("arch", "act", "init", "bias", "norm", "depth", "width", "batch", "seeds", "loss", "dtype"),
     *("activation_factor", "activation_factor_ci95", "gradient_factor", "gradient_factor_ci95"),
-    *("forward", "backward", "certain", "flags", "notes", "healthy", "reason", "advice"),
+    *("forward", "backward", "certain", "flags", "notes", "formats", "healthy", "reason", "advice"),
 }
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -9,9 +10,11 @@ import xarray as xr
 from scipy import stats
 
 import varprobe as vp
+from varprobe.flags import note_sentence
 from varprobe.rates import interval, rate, slopes
 from varprobe.results import variable_names
 from varprobe.sweeping import sweep
+from varprobe.targets import target
 from varprobe.verdicts import VERDICTS, threshold
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -20,7 +23,7 @@ DEPTH, SEEDS, WIDTH = 20, 5, 16
 FIELDS = [
     *("arch", "act", "init", "bias", "norm", "depth", "width", "batch", "seeds", "loss", "dtype"),
     *("activation_factor", "activation_factor_ci95", "gradient_factor", "gradient_factor_ci95"),
-    *("forward", "backward", "certain", "flags", "notes", "healthy", "reason", "advice"),
+    *("forward", "backward", "certain", "flags", "notes", "formats", "healthy", "reason", "advice"),
 ]
 """The contract's, in its order."""
 
@@ -78,6 +81,10 @@ def made(forward=0.0, backward=0.0, *, depth=DEPTH, seeds=SEEDS, width=WIDTH, sp
         | {name: ("config", [value]) for name, value in coordinates.items()},
         attrs,
     )
+
+
+OWN = {"act": "my_act", "weight_log10_ms": -math.log10(WIDTH)}
+"""An activation that only its writer knows, under weights with sigma_w2 = 1."""
 
 
 def row_of(*args, **others):
@@ -365,37 +372,49 @@ def test_gradients_leave_the_range_on_their_way_back():
 def test_advice_keeps_the_scale():
     """He's factor of 2 on the variance is sqrt(2) on the std, when both ways lose half the mean square."""
     half = line(math.log10(0.5), 40)
-    row = row_of(half, -half, depth=40)
+    row = row_of(half, -half, depth=40, **OWN)
     assert row["advice"] == "Multiply the weight std by 1.41."
     assert row["reason"] == (
-        "Each layer multiplies the mean square of signal and gradient by 0.5: over 40 layers their RMS falls by 10^6."
+        "Each layer multiplies the mean square of signal and gradient by 0.5, so RMS falls 1000x in 20 layers."
     )
-    assert row_of(line(1.0), line(-1.0))["advice"] == "Multiply the weight std by 0.316."
-    assert row_of(line(1.0), np.nan, spec={"forward_only": True})["advice"] == "Multiply the weight std by 0.316."
+    ten = OWN | {"weight_log10_ms": math.log10(10 / WIDTH)}
+    assert row_of(line(1.0), line(-1.0), **ten)["advice"] == "Multiply the weight std by 0.316."
+    forward = row_of(line(1.0), np.nan, spec={"forward_only": True}, **ten)
+    assert forward["advice"] == "Multiply the weight std by 0.316."
     assert row_of()["advice"] is None
 
 
 def test_advice_where_signal_and_gradient_differ():
-    assert row_of(0.0, line(-0.5))["advice"] == "Divide the weight std by about 1.78."
-    assert row_of(0.0, line(0.5))["advice"] is None
-    dominated = row_of(line(0.5), line(-0.5), preactivation_mean_over_rms=0.95)
-    assert dominated["advice"] == "Give the weights mean zero."
-    assert row_of(saturated_nonzero_fraction=0.9)["advice"] == "Reduce the weight std."
+    assert row_of(0.0, line(-0.5), **OWN)["advice"] == "Divide the weight std by about 1.78."
+    assert row_of(0.0, line(0.5), **OWN)["advice"] is None
+    dominated = {"preactivation_mean_over_rms": 0.95}
+    assert row_of(line(0.5), line(-0.5), **dominated, **OWN)["advice"] == "Give the weights mean zero."
+    assert row_of(line(0.5), line(-0.5), **dominated)["advice"] == (
+        "Give the weights mean zero and std 0.25 (sigma_w2 = 1)."  # 1 / sqrt(16)
+    )
+    assert row_of(saturated_nonzero_fraction=0.9, **OWN)["advice"] == "Reduce the weight std."
     assert row_of(activation_log10_ms=at(3, np.nan, 0.0))["advice"] is None
 
 
 def test_reasons_are_one_sentence_with_the_numbers():
     assert row_of()["reason"] == "Signal and gradient keep their scale."
     assert row_of(line(-0.2))["reason"] == (
-        "Each layer multiplies the signal's mean square by 0.631: over 20 layers its RMS falls by 79.4x."
+        "Each layer multiplies the signal's mean square by 0.631, so RMS falls 1000x in 30 layers."
     )
-    assert row_of(0.0, line(0.5))["reason"] == (
-        "Each layer multiplies the gradient's mean square by 0.316: over 20 layers its RMS falls by 56200x."
+    assert row_of(0.0, line(0.5), **OWN)["reason"] == (
+        "Each layer multiplies the gradient's mean square by 0.316, so RMS falls 1000x in 12 layers: "
+        "chi_1 = sigma_w2 E phi'^2 < 1 (ordered)."
     )
     assert row_of(line(-0.2), line(-0.5))["reason"] == (
-        "Each layer multiplies the mean square of the signal by 0.631, of the gradient by 3.16: "
-        "over 20 layers the RMS falls by 79.4x and grows by 56200x."
+        "Each layer multiplies the signal's mean square by 0.631 and the gradient's by 3.16, "
+        "so RMS falls 1000x in 30 layers and grows 1000x in 12 layers."
     )
+    assert row_of(line(-0.2), line(0.5))["reason"] == (
+        "Each layer multiplies the signal's mean square by 0.631 and the gradient's by 0.316, "
+        "so RMS falls 1000x in 30 and 12 layers."
+    )
+    early = np.where(np.arange(DEPTH) < 2, 0.0, -4.0)  # it falls at once, and no rate tells how far it gets
+    assert row_of(early)["reason"].endswith("so RMS falls 100x over 20 layers.")
 
 
 def test_thresholds_are_those_of_the_list():
@@ -469,3 +488,113 @@ def test_float16_with_its_own_range():
     assert he["healthy"] and he["notes"] == []
     text = str(rows)
     assert "overflows at layer " in text and "underflows at layer " in text
+
+
+ACTS = ("relu", "gelu", "tanh", "elu")
+UNHEALTHY = ("torch_default", "uniform(limit=1)", "normal(std=0.01)")
+DEEP = dict(depth=30, width=128, batch=8, seeds=3)
+
+
+@pytest.fixture(scope="module")
+def unhealthy():
+    """(act, init) -> row, of nets whose weights are too small or too large, or have a mean."""
+    rows = vp.diagnose(sweep(**DEEP, act=list(ACTS), init=[*UNHEALTHY, "lecun_normal", "normal(mean=0.05,std=0.05)"]))
+    return {(row["act"], row["init"]): row for row in rows if not row["healthy"]}
+
+
+def test_advice_works(unhealthy):
+    """Weights multiplied by what is advised give a healthy net, whatever they were."""
+    advised = {}
+    for (act, init), row in unhealthy.items():
+        if found := re.search(r"^Multiply the weight std by (\S+), to sigma_w2 = ", row["advice"]):
+            advised[act, init.removesuffix(")") + ("," if "(" in init else "(") + f"gain={found[1]})"] = row
+    assert len(advised) >= 10 and {act for act, _ in advised} == set(ACTS)
+    again = {(row["act"], row["init"]): row for row in vp.diagnose(sweep(**DEEP, act=list(ACTS), init=list(dict.fromkeys(init for _, init in advised))))}  # fmt: skip
+    for key in advised:
+        assert again[key]["healthy"], again[key]
+
+
+def test_causes_that_are_measured(unhealthy):
+    reasons = {key: row["reason"].partition(": ")[2] for key, row in unhealthy.items()}
+    assert reasons["relu", "normal(std=0.01)"] == "sigma_w2 = 0.0128 is too small for relu."  # 128 / 10^4
+    assert reasons["elu", "uniform(limit=1)"] == "sigma_w2 = 42.7 is too large for elu."  # 128 / 3
+    assert re.fullmatch(r"sigma_w2 = 42\.\d saturates 6\d% of the units \(\|phi'\| < 0\.01\)\.", reasons["tanh", "uniform(limit=1)"])  # fmt: skip
+    assert re.fullmatch(r"relu drops half of it, not restored by sigma_w2 = (1|1\.00|0\.99\d|1\.0\d)\.", reasons["relu", "lecun_normal"])  # fmt: skip
+    assert re.search(r"so RMS falls 1000x in (18|19|20|21) layers:", unhealthy["relu", "lecun_normal"]["reason"])
+    mean = unhealthy["relu", "normal(mean=0.05,std=0.05)"]
+    assert mean["reason"].endswith(": the non-zero mean of the weights dominates.")
+    assert mean["advice"] == "Give the weights mean zero and std 0.125 (sigma_w2 = 2)."  # sqrt(2 / 128)
+    assert all(len(row["reason"]) <= 185 and row["reason"].endswith(".") for row in unhealthy.values())
+
+
+def test_causes_of_a_gradient_alone():
+    """sigma_w2 E phi'^2 is its factor: 0.7, then 1.5 of the same weights."""
+    own = OWN | {"act": "tanh"}
+    ordered = row_of(0.0, line(-math.log10(0.7), 60), depth=60, activation_correlation=at(12, 0.9995, depth=60), **own)
+    assert ordered["reason"] == (
+        "Each layer multiplies the gradient's mean square by 0.7, so RMS falls 1000x in 39 layers: "
+        "chi_1 = sigma_w2 E phi'^2 < 1 (ordered, inputs alike from layer 12 on)."
+    )
+    chaotic = row_of(0.0, line(-math.log10(1.5), 60), depth=60, **own)
+    assert chaotic["reason"].endswith(
+        "by 1.5, so RMS grows 1000x in 34 layers: chi_1 = sigma_w2 E phi'^2 > 1 (chaotic)."
+    )
+    widths = [2**n for n in range(12, 0, -1)]  # halved from layer to layer under weights of sigma_w2 = 1
+    weights = np.concatenate([[np.nan, -12 * math.log10(2)], -np.log10(widths[:-1])])
+    half = line(math.log10(2), 12)
+    narrow = row_of(0.0, half, depth=12, width="-".join(map(str, widths)), act="my_act", weight_log10_ms=weights)
+    assert narrow["reason"].endswith("by 0.5, so RMS falls 1000x in 20 layers: fan_out is 0.5 of fan_in a layer.")
+
+
+def test_cause_of_a_flag_beside_a_rate():
+    row = row_of(line(-0.5), line(0.5), dead_unit_fraction=at(5, 0.95))
+    assert row["reason"] == (
+        "Each layer multiplies the mean square of signal and gradient by 0.316, so RMS falls 1000x in 12 layers: "
+        "95% of the units of layer 5 are zero on the whole batch."
+    )
+    assert row["advice"] == "Use an activation whose units cannot die, such as leaky_relu."
+    biased = row_of(line(-0.5), line(0.5), dead_unit_fraction=at(5, 0.95), bias="constant(value=-1)")
+    assert biased["advice"] == "Set the biases to zero."
+
+
+def test_a_net_that_gets_through_may_have_aligned_inputs():
+    row = row_of(activation_correlation=at(12, 0.9995))
+    assert row["healthy"] and row["reason"] == (
+        "Signal and gradient keep their scale, but from layer 12 on the mean cosine between inputs is above 0.999."
+    )
+
+
+def test_every_note_has_a_sentence():
+    for name in (name for name, verdict in VERDICTS.items() if verdict.kind == "note"):
+        sentence = note_sentence(f"{name}(layer=12)")
+        assert sentence.endswith(".") and " layer 12" in sentence and sentence.count(".") <= 2
+
+
+def test_advice_where_no_weights_do():
+    """Squares square: any error in the scale of relu_squared doubles its logarithm from layer to layer."""
+    row = row_of(line(-0.5, 60), line(0.5, 60), depth=60, act="relu_squared", weight_log10_ms=-0.5 - math.log10(WIDTH))
+    assert re.fullmatch(
+        r"Multiply the weight std by \S+, to sigma_w2 = \S+: better, though nothing carries relu_squared through 60 layers\.",
+        row["advice"],
+    )
+    best = math.log10(float(re.search(r"sigma_w2 = ([\d.]+)", row["advice"])[1]) / WIDTH)
+    there = row_of(line(-0.5, 60), line(0.5, 60), depth=60, act="relu_squared", weight_log10_ms=best)
+    assert there["advice"] == "No weight std carries relu_squared through 60 layers."
+
+
+@pytest.mark.parametrize("act", ["swishy", "gone.py:f", "relu(", "leaky_relu(beta=1)", ""])
+def test_advice_where_theory_does_not_know_the_activation(act):
+    row = row_of(line(-1.0), line(1.0), act=act, weight_log10_ms=math.log10(0.1 / WIDTH))
+    assert row["advice"].startswith("Multiply the weight std by ")
+
+
+@pytest.mark.parametrize("act, sigma_b2", [("tanh", 0.0), ("tanh", 0.05), ("relu", 0.0), ("selu", 0.0), ("gelu", 0.0)])
+def test_targets_are_those_of_theory(act, sigma_b2):
+    """Interpolation is right to 1e-3, and a critical target is the critical point."""
+    found = target(act, sigma_b2, 20, 0.0)
+    path = vp.theory.trajectory(act, found.sigma_w2, sigma_b2, 20)
+    ratios = [np.ptp(values[[0, -1]]) / 2 for values in (path.activation_log10_ms, path.gradient_log10_ms)]
+    assert found.change == pytest.approx(max(ratios), abs=1e-3) and found.change <= 1
+    if found.critical:
+        assert found.sigma_w2 == pytest.approx(vp.theory.critical(act, sigma_b2=sigma_b2).point.sigma_w2, rel=1e-3)
+    assert found.critical is (act in ("tanh", "relu"))

@@ -58,6 +58,7 @@ def made(factor=1.0, back=None, half=0.005, **others):
         "certain": True,
         "flags": [],
         "notes": [],
+        "formats": {},
         "healthy": not {"vanishing", "exploding"} & set(words),
         "reason": f"It is {words[0]}.",
         "advice": None,

@@ -9,10 +9,12 @@ import xarray as xr
 from jaxtyping import Float
 
 from varprobe.comparison import against_theory
-from varprobe.flags import flags_of, notes_of, range_reason
+from varprobe.flags import flags_of, notes_of
+from varprobe.leaving import left_layers
 from varprobe.nets import Measured, measured_nets
 from varprobe.rates import Rate, rate
-from varprobe.reasons import advice_of, reason_of
+from varprobe.reasons import reason_of
+from varprobe.remedies import advice_of
 from varprobe.results import COORDINATES, require_whole
 from varprobe.verdicts import threshold
 
@@ -64,7 +66,8 @@ def diagnose(ds: xr.Dataset) -> Diagnosis:
         activation_log10_ms on layers 1..L), and 10^(-slope) of gradient_log10_ms, fitted per seed and averaged; its
         interval is Student's 95% over seeds; theory_activation_factor and theory_gradient_factor are those of the
         infinitely wide net, and theory_activation_z and theory_gradient_z how many standard errors the measured slopes
-        lie from prediction, the drift of the finite width included. Values that are not finite are None.
+        lie from prediction, the drift of the finite width included. Values that are not finite are None. `formats` has
+        the first layer at which the signal leaves float16, bfloat16 and float8_e4m3 (`varprobe.leaving.left_layers`).
 
     Example:
         for row in varprobe.diagnose(ds):
@@ -84,7 +87,8 @@ def row_of(net: Measured) -> dict[str, Any]:
     gradient = net.values["gradient_log10_ms"][:, :0:-1]
     forward, backward = rate(activation), rate(gradient) if net.backward else None
     words = word(forward, activation), word(backward, gradient) if backward else None
-    flags, notes = flags_of(net), notes_of(net)
+    flags, left = flags_of(net), left_layers(net)
+    notes = notes_of(net, left)
     healthy = not flags and not {"vanishing", "exploding"} & set(words)
     row = {name: net.coordinates[name] for name in COORDINATES[:8]}
     row |= {name: net.coordinates[name] for name in ("init_first", "init_last") if name in net.coordinates}
@@ -94,18 +98,11 @@ def row_of(net: Measured) -> dict[str, Any]:
     row |= against_theory(net)
     row["forward"], row["backward"] = words
     row["certain"] = certain(forward, activation) and (backward is None or certain(backward, gradient))
-    row["flags"], row["notes"] = list(flags), notes
+    row["flags"], row["notes"], row["formats"] = list(flags), notes, left
     row["healthy"] = healthy
-    row["reason"] = sentence(flags, notes) or reason_of(forward, backward, words, net)
+    row["reason"] = reason_of(flags, notes, forward, backward, words, net)
     row["advice"] = None if healthy else advice_of(list(flags), notes, forward, backward, net)
     return row
-
-
-def sentence(flags: dict[str, str], notes: list[str]) -> str | None:
-    """The gravest flag's sentence; that units are dead is no reason where their signal was rounded to zero."""
-    if not flags or next(iter(flags)) == "dead":
-        return range_reason(notes) or next(iter(flags.values()), None)
-    return next(iter(flags.values()))
 
 
 def factor_fields(found: Rate | None) -> tuple[float | None, list[float | None]]:

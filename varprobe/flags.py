@@ -1,19 +1,15 @@
 """What is wrong with a net whatever its rates are (flags), and what is worth knowing about it (notes)."""
 
 import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from varprobe.formats import FORMATS
 from varprobe.nets import Measured, first_layer
 from varprobe.verdicts import threshold
 
-__all__ = ["flags_of", "notes_of", "range_reason"]
-
-SMALLEST_NORMAL = 6.103515625e-05
-"""Of float16."""
-
-SMALLEST = {"float16": 2.0**-24, "bfloat16": 2.0**-133, "float32": 2.0**-149, "float64": 2.0**-1074}
-"""The smallest number above zero."""
+__all__ = ["flags_of", "note_sentence", "noted", "notes_of"]
 
 
 def flags_of(net: Measured) -> dict[str, str]:
@@ -70,37 +66,49 @@ def saturated(net: Measured) -> str | None:
     return f"In the median layer {np.median(share):.0%} of the units are saturated (|phi'| < 0.01)."
 
 
-LEFT = {
+NOTES = {
+    "correlation_collapse": "From layer {} on the mean cosine between inputs is above 0.999.",
+    "mean_dominated": "At layer {} the mean of the preactivations is above 90% of their RMS.",
+    "leaves_float16": "The signal leaves the range of float16 at layer {}.",
+    "overflows": "The signal becomes infinite at layer {}.",
     "underflows": "The signal is rounded to zero at layer {}.",
+    "gradient_overflows": "The gradient becomes infinite at layer {} on its way to layer 1.",
     "gradient_underflows": "The gradient is rounded to zero at layer {} on its way to layer 1.",
 }
 
 
-def range_reason(notes: list[str]) -> str | None:
-    """A sentence about a signal that became smaller than its dtype can hold."""
+def note_sentence(note: str) -> str:
+    """The sentence that a note stands for, such as `correlation_collapse(layer=12)`."""
+    ((name, layer),) = noted([note]).items()
+    return NOTES[name].format(layer)
+
+
+def noted(notes: Sequence[str]) -> dict[str, int]:
+    """Name -> layer of each note."""
     parts = [note.rstrip(")").split("(layer=") for note in notes]
-    return next((LEFT[name].format(layer) for name, layer in parts if name in LEFT), None)
+    return {name: int(layer) for name, layer in parts}
 
 
-def notes_of(net: Measured) -> list[str]:
-    """`name(layer=l)` of what is no failure, with the layer that a signal on its way meets first."""
+def notes_of(net: Measured, left: Mapping[str, Mapping[str, int | None]]) -> list[str]:
+    """`name(layer=l)` of what is no failure, with the layer that a signal on its way meets first.
+
+    Args:
+        net: what was measured.
+        left: `leaving.left_layers` of it.
+    """
     with np.errstate(invalid="ignore"):
-        found = {
+        where = {
             "correlation_collapse": net.mean("activation_correlation") > threshold("correlation_collapse"),
             "mean_dominated": np.abs(net.mean("preactivation_mean_over_rms")) > threshold("mean_dominated"),
-            "leaves_float16": leaves_float16(net),
         }
-    notes = {name: layer for name, where in found.items() if (layer := first_layer(where)) is not None}
+    notes = {name: layer for name, found in where.items() if (layer := first_layer(found)) is not None}
+    if layers := [
+        layer for key, layer in left["float16"].items() if key.startswith("activation") and layer is not None
+    ]:
+        notes["leaves_float16"] = min(layers)
     if net.real_range:
         notes |= range_notes(net)
     return [f"{name}(layer={layer})" for name, layer in notes.items()]
-
-
-def leaves_float16(net: Measured) -> np.ndarray:
-    """Where the largest magnitude is beyond float16, or the RMS below its normal numbers."""
-    largest = np.fmax(net.values["activation_log10_absmax"], net.values["preactivation_log10_absmax"]).max(axis=0)
-    rms = np.fmin(net.mean("activation_log10_ms"), net.mean("preactivation_log10_ms")) / 2
-    return (largest > math.log10(threshold("leaves_float16"))) | (rms < math.log10(SMALLEST_NORMAL))
 
 
 def range_notes(net: Measured) -> dict[str, int]:
@@ -112,7 +120,9 @@ def range_notes(net: Measured) -> dict[str, int]:
         notes["overflows"] = layer
     arrives, weighted = np.isfinite(h[:, :-1]), np.isfinite(net.values["weight_log10_ms"][:, 1:])
     product_lost = np.isneginf(z[:, 1:]) & arrives & weighted
-    tiny = z[:, 1:] / 2 < math.log10(SMALLEST[net.coordinates["dtype"]]) / 2  # phi(z) can be z^2, but is not yet dead
+    tiny = (
+        z[:, 1:] / 2 < math.log10(FORMATS[net.coordinates["dtype"]].smallest) / 2
+    )  # phi(z) can be z^2, but is not yet dead
     value_lost = np.isneginf(h[:, 1:]) & np.isfinite(z[:, 1:]) & tiny
     if (layer := first_layer((product_lost | value_lost).any(axis=0))) is not None:
         notes["underflows"] = layer + 1

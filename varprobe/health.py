@@ -3,6 +3,7 @@
 import xarray as xr
 
 from varprobe.diagnosis import Diagnosis, diagnose
+from varprobe.flags import note_sentence
 
 __all__ = ["assert_healthy", "notes_of", "unhealthy"]
 
@@ -16,7 +17,8 @@ def unhealthy(diagnosis: Diagnosis, strict: bool = False) -> Diagnosis:
 
 def notes_of(diagnosis: Diagnosis) -> list[str]:
     """A line for every row that has notes, which the table does not show."""
-    return [f"Notes {row['act']}, {row['init']}: {'; '.join(row['notes'])}." for row in diagnosis if row["notes"]]
+    rows = [row for row in diagnosis if row["notes"]]
+    return [f"Notes {row['act']}, {row['init']}: {' '.join(map(note_sentence, row['notes']))}" for row in rows]
 
 
 def assert_healthy(ds: xr.Dataset, strict: bool = False) -> None:

@@ -18,6 +18,7 @@ class Measured:
 
     Attributes:
         values: each measured variable of the dataset, (seeds, layers 0..L).
+        means: their means over seeds.
         theory: each predicted one, (layers 0..L); none in a dataset without theory.
         coordinates: those on `config`, as int or str.
         depth: L.
@@ -26,6 +27,7 @@ class Measured:
     """
 
     values: Mapping[str, Float[np.ndarray, "seeds layers"]]
+    means: Mapping[str, Float[np.ndarray, " layers"]]
     theory: Mapping[str, Float[np.ndarray, " layers"]]
     coordinates: Mapping[str, Any]
     depth: int
@@ -34,8 +36,7 @@ class Measured:
 
     def mean(self, name: str) -> Float[np.ndarray, " layers"]:
         """A variable's mean over seeds."""
-        with np.errstate(invalid="ignore"):
-            return self.values[name].mean(axis=0)
+        return self.means[name]
 
     @property
     def seeds(self) -> int:
@@ -57,6 +58,8 @@ def measured_nets(ds: xr.Dataset) -> Iterator[Measured]:
     ds = ds.transpose("config", "seed", "layer", ...)
     arrays = {str(name): variable.values for name, variable in ds.data_vars.items() if "seed" in variable.dims}
     theory = {str(name): variable.values for name, variable in ds.data_vars.items() if "seed" not in variable.dims}
+    with np.errstate(invalid="ignore"):
+        means = {name: array.mean(axis=1) for name, array in arrays.items()}
     coordinates = {str(k): v.values.tolist() for k, v in ds.coords.items() if v.dims == ("config",)}
     backward = not json.loads(ds.attrs.get("spec", "{}")).get("forward_only", False)
     real_range = ds.attrs.get("range") == "dtype"
@@ -64,6 +67,7 @@ def measured_nets(ds: xr.Dataset) -> Iterator[Measured]:
         depth = int(coordinates["depth"][i])
         yield Measured(
             {name: array[i, :, : depth + 1] for name, array in arrays.items()},
+            {name: array[i, : depth + 1] for name, array in means.items()},
             {name: array[i, : depth + 1] for name, array in theory.items()},
             {name: number_or_text(name, column[i]) for name, column in coordinates.items()},
             depth,

@@ -5,6 +5,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from varprobe.flags import note_sentence
+from varprobe.leaving import left_sentence
 from varprobe.names import printable
 from varprobe.numerals import bound, brief, cosine, number, powered, scientific
 
@@ -342,6 +344,16 @@ def z_cell(z: float | None) -> str:
     return "-" if z is None else f"{z:.1f}"
 
 
+def noted_lines(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
+    """The notes and what formats are left, in sentences, where the rows are few."""
+    lines = []
+    for row in rows if len(rows) <= MOST_LINES else ():
+        sentences = [note_sentence(note) for note in row["notes"] if not note.startswith("leaves_")]
+        told = " ".join(filter(None, [*sentences, left_sentence(row["formats"])]))
+        lines += [printable(f"Notes {named(row, names, rows)}: {told}")] if told else []
+    return lines
+
+
 def wide_sheet(rows: Sequence[Row], ends: Sequence[dict[str, float]]) -> Sheet:
     """Every configuration on its own line, in the order of the grid, with more columns."""
     names, headings = varying(rows), headings_of(rows)
@@ -350,4 +362,4 @@ def wide_sheet(rows: Sequence[Row], ends: Sequence[dict[str, float]]) -> Sheet:
         line, beside = line_of(named(row, names, rows[:1]), row, headings), ends[i] if i < len(ends) else {}
         lines.append(Line((*line.cells, *(cell(row, beside) for cell in WIDE.values())), line.grade))
     uncertain = [UNCERTAIN] if any("?" in cell for line in lines for cell in line.cells) else []
-    return Sheet((*headings, *WIDE), lines, [*uncertain, *why(rows, names)])
+    return Sheet((*headings, *WIDE), lines, [*uncertain, *noted_lines(rows, names), *why(rows, names)])

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from varprobe.formats import FORMATS
+
 __all__ = ["VERDICTS", "Verdict", "threshold"]
 
 
@@ -27,7 +29,9 @@ VERDICTS: dict[str, Verdict] = {
     ),
     "correlation_collapse": Verdict("note", 0.999, "mean cosine between samples above 0.999"),
     "mean_dominated": Verdict("note", 0.9, "|mean| of the preactivations above 0.9 of their RMS"),
-    "leaves_float16": Verdict("note", 65504, "a magnitude above 65504, or an RMS below 6.1e-5"),
+    "leaves_float16": Verdict(
+        "note", FORMATS["float16"].largest, "a magnitude above 65504, or an RMS below 6.1e-5; others: --json"
+    ),
     "overflows": Verdict("note", None, "--range dtype: the signal is infinite from this layer on"),
     "underflows": Verdict("note", None, "--range dtype: the signal is rounded to zero at this layer"),
     "gradient_overflows": Verdict("note", None, "the same for the gradient, on its way to layer 1"),

@@ -77,7 +77,7 @@ def check(
         from varprobe.screen import print_diagnosis
 
         print_diagnosis(console, bad, shown["wide"], f"{len(bad)} of {len(diagnosis)} unhealthy")
-        lines = notes_of(bad) if strict else []
+        lines = notes_of(bad) if strict and not shown["wide"] else []
     else:
         count = f"all {len(diagnosis)} configurations are" if len(diagnosis) > 1 else "the configuration is"
         lines = [f"{diagnosis.title}: {count} healthy"]

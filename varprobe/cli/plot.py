@@ -107,6 +107,7 @@ def naming(option: str) -> Iterator[None]:
 @click.option("--size", metavar="WxH", help="Width and height, e.g. 3.25x2.4in, 8.5x6cm.  [text width]")
 @click.option("--full-range", is_flag=True, help="Show every curve to its end.")
 @click.option("--no-theory", is_flag=True, help="Leave out the lines of mean-field theory.")
+@click.option("--no-formats", is_flag=True, help="Leave out the limits of float16, bfloat16 and float8_e4m3.")
 @label_option
 def command(
     run: str,
@@ -116,6 +117,7 @@ def command(
     size: str | None,
     full_range: bool,
     no_theory: bool,
+    no_formats: bool,
     label: tuple[str, ...],
 ) -> None:
     """Draw the variance-against-depth figure of a run folder, and print where it is."""
@@ -132,7 +134,13 @@ def command(
 
     with naming("quantity" if quantity else "select"):
         figure = variance_figure(
-            ds, quantities=quantities, size=inches, labels=labels, full_range=full_range, theory=not no_theory
+            ds,
+            quantities=quantities,
+            size=inches,
+            labels=labels,
+            full_range=full_range,
+            theory=not no_theory,
+            formats=not no_formats,
         )
     save_figure(figure, path)
     print(printable(str(path)), file=sys.stdout)

@@ -7,6 +7,7 @@ import xarray as xr
 
 from varprobe.plots.curves import read_curves
 from varprobe.plots.facets import crowded, facets, values
+from varprobe.plots.formats import near_limits
 from varprobe.plots.ladder import find_ladder
 from varprobe.plots.limits import common_ranges, leaves
 from varprobe.plots.quantities import QUANTITIES, measured
@@ -116,14 +117,18 @@ def marks(ds: xr.Dataset, quantities: Sequence[str]) -> str:
     plan = facets(ds)
     every = [read_curves(ds, quantity, "var", plan.names) for quantity in quantities]
     cells = [[[curves[i] for i in row.configs] for curves in every] for row in plan.rows]
-    lost = gone = False
+    lost = gone = formats = False
     for row, limits in zip(cells, common_ranges(cells), strict=True):
         for curves, (low, high) in zip(row, limits, strict=True):
             lost |= any(c.lost is not None for c in curves)
             gone |= any(c.lost is None and c.traced and leaves(c, low, high) for c in curves)
+            formats |= bool(near_limits(curves, (low, high)))
     text = "; curves that coincide share a label" if len(set(plan.names)) > 1 and plan.ladder is None else ""
     text += "; an arrow marks a curve that leaves the axes, with the value that it ends at" if gone else ""
-    return text + ("; a cross marks where a signal becomes exactly zero or infinite" if lost else "")
+    text += "; a cross marks where a signal becomes exactly zero or infinite" if lost else ""
+    if formats:
+        text += "; thin dashed lines mark where an RMS is the largest finite (max) or the smallest normal (min) number"
+    return text
 
 
 def distinct(ds: xr.Dataset, name: str) -> list[object]:

@@ -12,7 +12,7 @@ from varprobe.plots.logaxis import as_power
 from varprobe.plots.panel import Panel
 from varprobe.plots.style import LINE_WIDTH, NOTE_SIZE
 
-__all__ = ["draw_exits", "end_note"]
+__all__ = ["crossing", "draw_exits", "end_note"]
 
 GAP = 2.5
 """Points between an arrow and its note, and between notes."""

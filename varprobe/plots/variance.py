@@ -11,6 +11,7 @@ from varprobe.errors import RequestError
 from varprobe.plots.curves import read_curves
 from varprobe.plots.exits import draw_exits
 from varprobe.plots.facets import MOST_CURVES, Facets, crowded, facets, one_panel, values
+from varprobe.plots.formats import draw_formats
 from varprobe.plots.groups import group_names
 from varprobe.plots.keys import draw_bar, draw_bar_in_place, name_curves, name_in_place
 from varprobe.plots.labels import column
@@ -37,6 +38,7 @@ def plot_variance(
     labels: Mapping[str, str] | None = None,
     statistic: str = "var",
     theory: bool = True,
+    formats: bool = True,
 ) -> Axes:
     """Draw one quantity against the layer: a curve for each config, its mean over seeds within one standard deviation.
 
@@ -52,6 +54,8 @@ def plot_variance(
         statistic: var (about the mean), ms (mean square) or absmax.
         theory: draw, thin upon the curves, what is predicted at infinite width, and dotted one standard deviation of
             nets of this width.
+        formats: draw lines at the limits of float16, bfloat16 and float8_e4m3 that curves come near to: where an RMS
+            is the largest finite ("max") or the smallest normal number ("min").
 
     Returns:
         The axes. The labels of gradients stand at the left, where these arrive, and their scale at the right.
@@ -70,12 +74,15 @@ def plot_variance(
         else:
             name_in_place(panel)
         draw_exits(panel, outermost_only=crowded(plan))
+        if formats:
+            draw_formats(panel, statistic)
         return ax
     from matplotlib import pyplot  # only here, so that a figure for a file needs no display
 
     with paper():
         figure, ax = pyplot.subplots(figsize=(4.0, 2.6))
-        compose(figure, draw_panels(ds, plan, [[ax]], [quantity], statistic, full_range, theory), plan)
+        panels = draw_panels(ds, plan, [[ax]], [quantity], statistic, full_range, theory)
+        compose(figure, panels, plan, statistic, formats)
     return ax
 
 
@@ -87,6 +94,7 @@ def variance_figure(
     labels: Mapping[str, str] | None = None,
     full_range: bool = False,
     theory: bool = True,
+    formats: bool = True,
 ) -> Figure:
     """The figure for a paper: variance of activations at the left, of gradients at the right, names between them.
 
@@ -101,6 +109,7 @@ def variance_figure(
         labels: what to write instead of a name, as in `{"he_normal": "He"}`.
         full_range: show all curves to their end.
         theory: draw what is predicted, as in `plot_variance`.
+        formats: draw the limits of number formats, as `plot_variance` does.
 
     Raises:
         RequestError: a quantity was not measured, or there is more than a figure can show.
@@ -119,7 +128,7 @@ def variance_figure(
             row[0].ax.set_title(titled.title, loc="left", pad=3)
         if size is None and len(plan.rows) > 1:
             figure.set_size_inches(5.5, sum(row_height(figure, row[0], crowded(plan)) for row in panels) + 0.35)
-        compose(figure, panels, plan)
+        compose(figure, panels, plan, "var", formats)
     return figure
 
 
@@ -178,8 +187,8 @@ def row_height(figure: Figure, panel: Panel, crowded: bool) -> float:
     return max(1.4, labels + 0.05) + 0.25
 
 
-def compose(figure: Figure, panels: Sequence[Sequence[Panel]], plan: Facets) -> None:
-    """Give the panels their places, and their curves names and arrows."""
+def compose(figure: Figure, panels: Sequence[Sequence[Panel]], plan: Facets, statistic: str, formats: bool) -> None:
+    """Give the panels their places, their curves names and arrows, and number formats their limits."""
     forward = sum(not panel.quantity.backward for panel in panels[0])
     if crowded(plan) and plan.ladder:
         draw_bar(panels, forward, plan.ladder)
@@ -188,3 +197,5 @@ def compose(figure: Figure, panels: Sequence[Sequence[Panel]], plan: Facets) -> 
     for row in panels:
         for panel in row:
             draw_exits(panel, outermost_only=crowded(plan))
+            if formats:
+                draw_formats(panel, statistic)
