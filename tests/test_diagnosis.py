@@ -15,6 +15,7 @@ from varprobe.rates import interval, rate, slopes
 from varprobe.results import variable_names
 from varprobe.sweeping import sweep
 from varprobe.targets import target
+from varprobe.verdict_table import sheet_of
 from varprobe.verdicts import VERDICTS, threshold
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -23,6 +24,7 @@ DEPTH, SEEDS, WIDTH = 20, 5, 16
 FIELDS = [
     *("arch", "act", "init", "bias", "norm", "depth", "width", "batch", "seeds", "loss", "dtype"),
     *("activation_factor", "activation_factor_ci95", "gradient_factor", "gradient_factor_ci95"),
+    *("theory_activation_factor", "theory_activation_z", "theory_gradient_factor", "theory_gradient_z"),
     *("forward", "backward", "certain", "flags", "notes", "formats", "healthy", "reason", "advice"),
 ]
 """The contract's, in its order."""
@@ -486,8 +488,9 @@ def test_float16_with_its_own_range():
     assert [n.split("(")[0] for n in down["notes"]][-1] == "underflows" and down["forward"] == "vanishing"
     assert "symmetric" in zeros["flags"] and not [n for n in zeros["notes"] if "flows" in n]
     assert he["healthy"] and he["notes"] == []
-    text = str(rows)
-    assert "overflows at layer " in text and "underflows at layer " in text
+    verdicts = [line.cells[-1] for line in sheet_of(rows.rows).lines]
+    assert any(v.startswith("overflows at layer ") for v in verdicts)
+    assert any(v.startswith("underflows at layer ") for v in verdicts)
 
 
 ACTS = ("relu", "gelu", "tanh", "elu")

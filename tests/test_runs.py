@@ -35,6 +35,11 @@ TINY = dict(depth=5, width=16, batch=8, seeds=4, act="relu", init="he_normal,glo
 identical = xr.testing.assert_identical
 
 
+def measured(ds: xr.Dataset) -> xr.Dataset:
+    """Without theory, which cells do not hold."""
+    return ds[list(variable_names())]
+
+
 class Watcher:
     """A progress that remembers, and can interrupt after so many cells."""
 
@@ -265,7 +270,7 @@ def test_damaged_results_are_named_and_made_from_the_cells(folder, whole, conten
     flip = right[:middle] + bytes([right[middle] ^ 1]) + right[middle + 1 :]
     results.write_bytes(flip if content is None else content)
     with pytest.warns(UserWarning, match=r"results\.nc is damaged"):
-        identical(open_run(folder), whole)
+        identical(open_run(folder), measured(whole))
     monkeypatch.setattr(module, "run_cells", lambda *_: pytest.fail("computed again"))
     watch = Watcher()
     identical(sweep(**TINY, out=folder, progress=watch), whole)
@@ -536,7 +541,7 @@ def test_infinities_profiles_labels_and_empty_lists_survive(tmp_path, computed):
     (tmp_path / "run" / "results.nc").unlink()
     with pytest.warns(UserWarning, match="missing"):
         rebuilt = open_run(tmp_path / "run")
-    identical(rebuilt, ds)
+    identical(rebuilt, measured(ds))
     assert {k: v.dtype for k, v in rebuilt.coords.items()} == {k: v.dtype for k, v in ds.coords.items()}
 
 
@@ -553,7 +558,7 @@ def test_opening_a_run_runs_nothing_of_it(tmp_path, monkeypatch, computed):
     identical(open_run("run"), ds)
     Path("run", "results.nc").unlink()
     with pytest.warns(UserWarning):
-        identical(open_run("run"), ds)
+        identical(open_run("run"), measured(ds))
 
 
 def test_open_run_says_what_it_was_given_instead_of_a_run(tmp_path, monkeypatch, computed):

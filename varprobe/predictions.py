@@ -124,7 +124,10 @@ def problem_of(config: "Config", ds: xr.Dataset, i: int) -> tuple[str | None, Pr
         float(ds[name].values[i, :, 0].mean())
         for name in ("activation_log10_ms", "activation_correlation", "activation_mean_over_rms")
     )
-    inputs = (log10_ms * LN10, 0.0 if np.isnan(cosine) else cosine, mean)
+    if not np.isfinite(log10_ms):
+        raise RequestError("the input is zero")
+    cosine, mean = (float(np.clip(np.nan_to_num(share), -1, 1)) for share in (cosine, mean))
+    inputs = (log10_ms * LN10, cosine, mean)
     widths = np.array(config.widths, float)
     return law, Problem(np.array(sigma_w2), sigma_b2, np.array(mean_w), mean_b, widths, inputs)
 

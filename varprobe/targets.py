@@ -83,16 +83,24 @@ Law = Callable[[Values], tuple[Values, Values]]
 
 @lru_cache(maxsize=64)
 def laws_of(act: str) -> tuple[Callable[[float], list[float]], float, Law] | None:
-    """What theory knows of an activation: sigma_w2 that is critical by sigma_b2, that preserves E z^2 = 1, and its law.
+    """(sigma_w2 that is critical, by sigma_b2; sigma_w2 that preserves E z^2 = 1; law) of an activation by name.
 
-    The law maps ln q to (ln(E phi^2 / q), ln E phi'^2), interpolated.
+    The law maps ln q to (ln(E phi^2 / q), ln E phi'^2), interpolated. Code that a dataset names is not loaded for it.
     """
+    from varprobe.callform import parse_calls
     from varprobe.theory import critical, gain
     from varprobe.theory.elementwise import activation
     from varprobe.theory.fixed_points import curve
+    from varprobe.user_code import is_reference, was_loaded
 
     try:
-        phi = activation(act)
+        calls = parse_calls(act)
+    except RequestError:  # the label of a function
+        return None
+    if len(calls) != 1 or (is_reference(calls[0].name) and not was_loaded(calls[0].name)):
+        return None
+    try:
+        phi = activation(calls[0])
         log_q, averages = curve(phi)
         at_zero = [p.sigma_w2 for p in critical(phi, sigma_b2=0.0).points if p.stable]
         line, preserving = critical(phi), gain(phi).sigma_w2

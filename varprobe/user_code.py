@@ -22,7 +22,7 @@ from typing import Any
 from varprobe.errors import RequestError
 from varprobe.names import did_you_mean
 
-__all__ = ["REQUIRED", "UserCode", "digest_of", "is_reference", "keyword_parameters", "load"]
+__all__ = ["REQUIRED", "UserCode", "digest_of", "is_reference", "keyword_parameters", "load", "was_loaded"]
 
 REQUIRED = inspect.Parameter.empty
 """What `keyword_parameters` gives for a parameter without a default."""
@@ -53,6 +53,15 @@ def is_reference(name: str) -> bool:
     return FORM.fullmatch(name) is not None
 
 
+trusted: set[str] = set()
+"""References that somebody asked this process to load."""
+
+
+def was_loaded(reference: str) -> bool:
+    """Whether somebody asked this process to load it: what merely stands in a file is not to be run."""
+    return reference in trusted
+
+
 def load(reference: str) -> UserCode:
     """Load the function that `reference` names; a file is compiled from the very bytes that the digest is taken of.
 
@@ -65,6 +74,7 @@ def load(reference: str) -> UserCode:
     if not form:
         raise RequestError(f"{reference!r} is not of the form PKG.MOD:NAME or FILE.py:NAME")
     path, source = read(form["file"], reference) if form["file"] else (None, b"")
+    trusted.add(reference)
     as_it_is = form["module"] in sys.modules
     with importing_from([path.parent, Path.cwd()] if path else [Path.cwd()]) as files:
         try:
