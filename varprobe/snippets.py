@@ -1,0 +1,104 @@
+"""Lines for JAX, Flax, Equinox, PyTorch and Keras that set Var W = sigma_w2 / fan_in and Var b = sigma_b2, exactly."""
+
+import math
+from typing import NamedTuple
+
+from varprobe.names import lookup
+
+__all__ = ["FRAMEWORKS", "Framework", "framework", "snippets"]
+
+
+class Framework(NamedTuple):
+    """What a framework's dense layer starts from, as call forms, and the lines that replace it.
+
+    In `lines` {scale} is sigma_w2; {bias} and {zero} stand for a branch: with biases drawn, or set to zero.
+    """
+
+    init: str
+    bias: str
+    lines: str
+    drawn: str
+    zero: str
+
+
+EQUINOX = """\
+import equinox as eqx
+import jax
+
+def reinitialize(model, key):
+    is_linear = lambda node: isinstance(node, eqx.nn.Linear)
+    linears = lambda tree: [node for node in jax.tree.leaves(tree, is_leaf=is_linear) if is_linear(node)]
+    weights = lambda tree: [linear.weight for linear in linears(tree)]
+    biases = lambda tree: [linear.bias for linear in linears(tree) if linear.bias is not None]
+    draw_w = jax.nn.initializers.variance_scaling({scale}, "fan_in", "normal", in_axis=-1, out_axis=-2)
+    draw_b = {bias}
+    keys = iter(jax.random.split(key, len(weights(model)) + len(biases(model))))
+    for where, draw in (weights, draw_w), (biases, draw_b):
+        if where(model):
+            model = eqx.tree_at(where, model, [draw(next(keys), old.shape, old.dtype) for old in where(model)])
+    return model"""
+PYTORCH = """\
+import math
+from torch import nn
+
+def reinitialize(module):
+    if isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, std=math.sqrt({scale} / module.in_features))
+        if module.bias is not None:
+            {bias}
+
+model.apply(reinitialize)"""
+JAX = """\
+import jax
+
+kernel_init = jax.nn.initializers.variance_scaling({scale}, "fan_in", "normal")
+bias_init = {bias}"""
+FLAX = """\
+from flax import nnx
+
+kernel_init = nnx.initializers.variance_scaling({scale}, "fan_in", "normal")
+bias_init = {bias}
+layer = nnx.Linear(fan_in, fan_out, kernel_init=kernel_init, bias_init=bias_init, rngs=rngs)"""
+KERAS = """\
+import keras
+
+kernel_initializer = keras.initializers.VarianceScaling(
+    scale={scale}, mode="fan_in", distribution="untruncated_normal"
+)
+layer = keras.layers.Dense(units, kernel_initializer=kernel_initializer, bias_initializer={bias})"""
+
+JAX_NORMAL, JAX_ZEROS = "jax.nn.initializers.normal(stddev={std})", "jax.nn.initializers.zeros"
+FRAMEWORKS: dict[str, Framework] = {
+    "jax": Framework("lecun_normal", "zeros", JAX, JAX_NORMAL, JAX_ZEROS),
+    "flax": Framework(
+        "lecun_normal", "zeros", FLAX, "nnx.initializers.normal(stddev={std})", "nnx.initializers.zeros_init()"
+    ),
+    "equinox": Framework("torch_default", "torch_default", EQUINOX, JAX_NORMAL, JAX_ZEROS),
+    "pytorch": Framework(
+        "torch_default",
+        "torch_default",
+        PYTORCH,
+        "nn.init.normal_(module.bias, std={std})",
+        "nn.init.zeros_(module.bias)",
+    ),
+    "keras": Framework("glorot_uniform", "zeros", KERAS, "keras.initializers.RandomNormal(stddev={std})", '"zeros"'),
+}
+"""Flax has no default of its own for jax: what its layers start from is LeCun's, as in most of jax's libraries."""
+
+
+def framework(name: str) -> Framework:
+    """One of `FRAMEWORKS`.
+
+    Raises:
+        RequestError: there is none of that name.
+    """
+    return lookup(FRAMEWORKS, name, "framework")
+
+
+def snippets(sigma_w2: float, sigma_b2: float) -> dict[str, str]:
+    """Framework -> lines of Python, ready to paste."""
+    std = f"{math.sqrt(sigma_b2):.10g}"
+    return {
+        name: found.lines.format(scale=repr(sigma_w2), bias=(found.drawn if sigma_b2 else found.zero).format(std=std))
+        for name, found in FRAMEWORKS.items()
+    }
