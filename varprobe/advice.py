@@ -284,7 +284,7 @@ def sentences(
     if plain is not None and plain.worst < 10:
         said.append(
             f"It takes random biases: without them sigma_w2 {plain.sigma_w2:.5g} changes least, by "
-            f"{factor(plain.worst)}."
+            f"{factor(plain.worst)}{', and is unstable' if plain.chi_q > 1 + 1e-6 else ''}."
         )
     return said
 

@@ -11,7 +11,8 @@ __all__ = ["FRAMEWORKS", "Framework", "framework", "snippets"]
 class Framework(NamedTuple):
     """What a framework's dense layer starts from, as call forms, and the lines that replace it.
 
-    In `lines` {scale} is sigma_w2; {bias} and {zero} stand for a branch: with biases drawn, or set to zero.
+    In `lines` {scale} is sigma_w2 and {bias} one of two: `drawn`, normal with {std}, or `zero`. They may use the names
+    model, key, rngs, fan_in, fan_out and units, which are the user's.
     """
 
     init: str
@@ -25,25 +26,37 @@ EQUINOX = """\
 import equinox as eqx
 import jax
 
-def reinitialize(model, key):
+def linears(tree):
     is_linear = lambda node: isinstance(node, eqx.nn.Linear)
-    linears = lambda tree: [node for node in jax.tree.leaves(tree, is_leaf=is_linear) if is_linear(node)]
-    weights = lambda tree: [linear.weight for linear in linears(tree)]
-    biases = lambda tree: [linear.bias for linear in linears(tree) if linear.bias is not None]
-    draw_w = jax.nn.initializers.variance_scaling({scale}, "fan_in", "normal", in_axis=-1, out_axis=-2)
-    draw_b = {bias}
-    keys = iter(jax.random.split(key, len(weights(model)) + len(biases(model))))
-    for where, draw in (weights, draw_w), (biases, draw_b):
-        if where(model):
-            model = eqx.tree_at(where, model, [draw(next(keys), old.shape, old.dtype) for old in where(model)])
-    return model"""
+    leaves = jax.tree.leaves(tree, is_leaf=is_linear)
+    return [leaf for leaf in leaves if is_linear(leaf)]
+
+def weights(tree):
+    return [layer.weight for layer in linears(tree)]
+
+def biases(tree):
+    return [layer.bias for layer in linears(tree) if layer.bias is not None]
+
+def redrawn(model, where, init, key):
+    old = where(model)
+    keys = jax.random.split(key, len(old) + 1)
+    new = [init(k, a.shape, a.dtype) for k, a in zip(keys, old)]
+    return eqx.tree_at(where, model, new) if old else model
+
+weight_init = jax.nn.initializers.variance_scaling(
+    {scale}, "fan_in", "normal", in_axis=-1, out_axis=-2
+)
+bias_init = {bias}
+model = redrawn(model, weights, weight_init, jax.random.fold_in(key, 0))
+model = redrawn(model, biases, bias_init, jax.random.fold_in(key, 1))"""
 PYTORCH = """\
 import math
 from torch import nn
 
 def reinitialize(module):
     if isinstance(module, nn.Linear):
-        nn.init.normal_(module.weight, std=math.sqrt({scale} / module.in_features))
+        std = math.sqrt({scale} / module.in_features)
+        nn.init.normal_(module.weight, std=std)
         if module.bias is not None:
             {bias}
 
@@ -51,21 +64,32 @@ model.apply(reinitialize)"""
 JAX = """\
 import jax
 
-kernel_init = jax.nn.initializers.variance_scaling({scale}, "fan_in", "normal")
+kernel_init = jax.nn.initializers.variance_scaling(
+    {scale}, "fan_in", "normal"
+)
 bias_init = {bias}"""
 FLAX = """\
 from flax import nnx
 
-kernel_init = nnx.initializers.variance_scaling({scale}, "fan_in", "normal")
+kernel_init = nnx.initializers.variance_scaling(
+    {scale}, "fan_in", "normal"
+)
 bias_init = {bias}
-layer = nnx.Linear(fan_in, fan_out, kernel_init=kernel_init, bias_init=bias_init, rngs=rngs)"""
+layer = nnx.Linear(
+    fan_in, fan_out, kernel_init=kernel_init, bias_init=bias_init, rngs=rngs
+)"""
 KERAS = """\
 import keras
 
 kernel_initializer = keras.initializers.VarianceScaling(
     scale={scale}, mode="fan_in", distribution="untruncated_normal"
 )
-layer = keras.layers.Dense(units, kernel_initializer=kernel_initializer, bias_initializer={bias})"""
+bias_initializer = {bias}
+layer = keras.layers.Dense(
+    units,
+    kernel_initializer=kernel_initializer,
+    bias_initializer=bias_initializer,
+)"""
 
 JAX_NORMAL, JAX_ZEROS = "jax.nn.initializers.normal(stddev={std})", "jax.nn.initializers.zeros"
 FRAMEWORKS: dict[str, Framework] = {
@@ -83,7 +107,7 @@ FRAMEWORKS: dict[str, Framework] = {
     ),
     "keras": Framework("glorot_uniform", "zeros", KERAS, "keras.initializers.RandomNormal(stddev={std})", '"zeros"'),
 }
-"""Flax has no default of its own for jax: what its layers start from is LeCun's, as in most of jax's libraries."""
+"""jax itself has no layers; for it the default of Flax is taken."""
 
 
 def framework(name: str) -> Framework:

@@ -21,6 +21,8 @@ __all__ = ["Walk", "walk"]
 
 Layers = Float[np.ndarray, " depth"]
 LN10 = float(np.log(10))
+SETTLED = 1e-14
+"""A ln q that moves by less has arrived."""
 
 
 class Walk(NamedTuple):
@@ -63,10 +65,13 @@ def walk(
     own = exact(width)[1] if exact else 0.0
     rows: list[tuple[float, ...]] = []
     first, back, forward_var, backward_var, step_back = 0.0, 0.0, 0.0, 0.0, 0.0
+    before, laws = np.nan, (0.0,) * 5
     for at in range(depth):
         share = log_w + log_h
         log_q = float(np.logaddexp(share, log_b))
-        log_ms, log_dms, response, fourth, derivative_fourth = steps_of(log_q)
+        if not abs(log_q - before) <= SETTLED:
+            before, laws = log_q, steps_of(log_q)
+        log_ms, log_dms, response, fourth, derivative_fourth = laws
         log_h = log_ms
         first, back = (first, back + step_back) if at else (log_h, 0.0)
         step_back = log_w + log_dms
