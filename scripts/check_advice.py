@@ -21,10 +21,12 @@ import varprobe as vp
 from varprobe.activations import ACTIVATIONS
 
 ERRORS = 4.0
+LOST = 3.0
+"""Decades from which the advice itself says that no signal is held."""
 
 
 class Checked(NamedTuple):
-    """Decades of RMS; ends: (measured, lowest and highest allowed) of signal and gradient."""
+    """Decades of RMS; ends: (measured, lowest and highest allowed) of signal and gradient; lost: none is promised."""
 
     act: str
     kind: str | None
@@ -32,16 +34,17 @@ class Checked(NamedTuple):
     after: float
     ends: tuple[tuple[float, float, float], ...]
     slack: float
+    lost: bool
 
     @property
     def never_worse(self) -> bool:
-        """Whether the advice changes signal and gradient no more than the default, to within noise."""
-        return not self.after > self.before + self.slack
+        """Whether the advice changes signal and gradient no more than the default, to within noise; lost is lost."""
+        return self.after <= self.before + self.slack or (self.lost and self.before > LOST)
 
     @property
     def as_predicted(self) -> bool:
-        """Whether both ends are where they may be."""
-        return all(low <= found <= high for found, low, high in self.ends)
+        """Whether both ends are where they may be; what is said to be lost must be, wherever it goes."""
+        return self.after > LOST if self.lost else all(low <= found <= high for found, low, high in self.ends)
 
 
 def rms(ds: xr.Dataset, config: int, quantity: str) -> np.ndarray:
@@ -70,7 +73,7 @@ def check(act: str, depth: int = 50, width: int = 256, seeds: int = 4, framework
         drift = math.log(10) * sd**2  # E ln of a product of mean 1 is minus half its variance, here in decades of RMS
         ends.append((float(measured), expected - drift - error, expected + error))
     slack = ERRORS * max(advice.forward_sd, advice.backward_sd) / math.sqrt(seeds)
-    return Checked(act, advice.kind, worst(ds, 0), worst(ds, 1), tuple(ends), slack)
+    return Checked(act, advice.kind, worst(ds, 0), worst(ds, 1), tuple(ends), slack, advice.worst > LOST)
 
 
 def main() -> None:

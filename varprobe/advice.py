@@ -283,8 +283,8 @@ def sentences(
     said.append(reach_sentence(reach, far))
     if plain is not None and plain.worst < 10:
         said.append(
-            f"It takes random biases: without them sigma_w2 {plain.sigma_w2:.5g} changes least, by "
-            f"{factor(plain.worst)}{', and is unstable' if plain.chi_q > 1 + 1e-6 else ''}."
+            f"Where biases must be zero, sigma_w2 {plain.sigma_w2:.5g} changes it least, by {factor(plain.worst)}"
+            f"{', and is unstable' if plain.chi_q > 1 + 1e-6 else ''}."
         )
     return said
 

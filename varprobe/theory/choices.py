@@ -19,9 +19,12 @@ from varprobe.theory.walks import walk
 
 __all__ = ["PREFERENCE", "SATURATED", "Choice", "choose", "saturated_share"]
 
-PREFERENCE = {"critical": 0.0, "gain": 0.2, "biases": 1.0, "least": 1.0}
-"""Decades by which each kind must be better before it is taken: the critical point without biases wherever it is
-nearly as good, random biases (which make inputs alike) and a point of no distinction only for a factor of 10."""
+PREFERENCE = {"critical": 0.0, "gain": 0.1, "biases": 0.3, "least": 1.0}
+"""Decades by which each kind must be better than those before it to be taken: the critical point without biases stands
+where it is nearly as good, random biases (which make inputs alike) are for a factor of 2, and a point of no distinction
+for a factor of 10."""
+AWAY = 0.05
+"""Decades for every factor of 2 between 1 and the fixed point that biases hold: of equals, the one near 1 is taken."""
 LINE_Q = np.geomspace(0.25, 64, 33)
 SATURATED = 0.25
 """Share of units with |phi'| < 0.01 and phi != 0, phi bounded, from which a point is called saturated."""
@@ -50,7 +53,8 @@ class Choice:
     @property
     def cost(self) -> float:
         """What is compared."""
-        return self.worst + self.spread + PREFERENCE[self.kind]
+        away = AWAY * abs(np.log2(self.q)) if self.kind == "biases" else 0.0
+        return float(self.worst + self.spread + PREFERENCE[self.kind] + away)
 
 
 def choose(act: Activation, depth: int, width: int) -> tuple[Choice, Choice | None]:
@@ -60,10 +64,11 @@ def choose(act: Activation, depth: int, width: int) -> tuple[Choice, Choice | No
         RequestError: the activation is constant, or has no finite averages.
     """
     found = [judged(act, *candidate, depth, width) for candidate in candidates(act)]
-    cost = min(choice.cost for choice in found)
-    if cost > PREFERENCE["least"]:
-        found.append(judged(act, "least", least(act, depth, width, cost), 0.0, None, depth, width))
     best = min(found, key=lambda choice: choice.cost)
+    if best.kind == "biases" or best.cost > PREFERENCE["least"]:
+        limit = min(choice.worst for choice in found if choice.kind != "biases")
+        found.append(judged(act, "least", least(act, depth, width, limit), 0.0, None, depth, width))
+        best = min(found, key=lambda choice: choice.cost)
     plain = min((choice for choice in found if choice.kind != "biases"), key=lambda choice: choice.worst)
     return best, plain if best.kind == "biases" else None
 

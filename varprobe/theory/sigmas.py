@@ -64,7 +64,10 @@ def critical_sigma_w2(act: Activation, sigma_b2: float) -> float:
     if point is not None:
         return float(f"{point.sigma_w2:.{DIGITS}g}")
     line = critical(act).sigma_b2
-    there = f"it has one with sigma_b2 from {line.min():.3g} to {line.max():.3g}" if line.size else "nor with any other"
+    there = "nor with any other"
+    if line.size:
+        low, high = f"{line.min():.3g}", f"{line.max():.3g}"
+        there = f"but with {f'sigma_b2 from {low} to {high}' if low != high else f'sigma_b2 = {low}'}"
     raise RequestError(
         f"{act.name} has no critical point with sigma_b2 = {sigma_b2:g}, {there}; "
         f"`varprobe advise --act {act.name}` says what comes nearest",
