@@ -121,7 +121,7 @@ def framework(name: str) -> Framework:
 
 def snippets(sigma_w2: float, sigma_b2: float) -> dict[str, str]:
     """Framework -> lines of Python, ready to paste."""
-    std = f"{math.sqrt(sigma_b2):.10g}"
+    std = repr(float(f"{math.sqrt(sigma_b2):.10g}"))
     return {
         name: found.lines.format(scale=repr(sigma_w2), bias=(found.drawn if sigma_b2 else found.zero).format(std=std))
         for name, found in FRAMEWORKS.items()

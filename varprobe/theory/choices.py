@@ -12,9 +12,11 @@ from scipy.optimize import minimize_scalar
 from scipy.special import ndtri
 
 from varprobe.activations import Activation, behavior
+from varprobe.errors import RequestError
 from varprobe.theory.critical_lines import critical
 from varprobe.theory.elementwise import evaluate
 from varprobe.theory.expectations import gain, moments
+from varprobe.theory.fixed_points import curve
 from varprobe.theory.walks import walk
 
 __all__ = ["PREFERENCE", "SATURATED", "Choice", "choose", "saturated_share"]
@@ -63,7 +65,16 @@ def choose(act: Activation, depth: int, width: int) -> tuple[Choice, Choice | No
     Raises:
         RequestError: the activation is constant, or has no finite averages.
     """
-    found = [judged(act, *candidate, depth, width) for candidate in candidates(act)]
+    found: list[Choice] = []
+    beyond = None
+    for candidate in candidates(act):
+        try:
+            found.append(judged(act, *candidate, depth, width))
+        except RequestError as error:  # it leads to where the activation has no averages
+            beyond = error
+    if not any(choice.kind != "biases" for choice in found):
+        assert beyond is not None  # the gain is always a candidate
+        raise beyond
     best = min(found, key=lambda choice: choice.cost)
     if best.kind == "biases" or best.cost > PREFERENCE["least"]:
         limit = min(choice.worst for choice in found if choice.kind != "biases")
@@ -79,7 +90,8 @@ def candidates(act: Activation) -> Iterator[tuple[str, float, float, float]]:
     for point in critical(act, sigma_b2=0.0).points:
         yield "critical", point.sigma_w2, 0.0, point.q
     yield "gain", whole.sigma_w2, 0.0, 1.0
-    for point in critical(act, q=LINE_Q.tolist()).points:
+    line = LINE_Q[np.log(LINE_Q) <= curve(act)[0][-1]]
+    for point in critical(act, q=line.tolist()).points if line.size else []:
         if point.sigma_b2 > 0:
             yield "biases", point.sigma_w2, point.sigma_b2, point.q
 
@@ -101,7 +113,10 @@ def least(act: Activation, depth: int, width: int, limit: float) -> float:
     """The sigma_w2 without biases whose worst change is least; no path is followed far beyond `limit` decades."""
 
     def cost(log_w: float) -> float:
-        path = walk(act, float(np.exp(log_w)), 0.0, depth, width, limit)
+        try:
+            path = walk(act, float(np.exp(log_w)), 0.0, depth, width, limit)
+        except RequestError:
+            return np.inf
         return path.worst + (depth - path.forward.size)
 
     middle, step = float(np.log(gain(act).sigma_w2)), 0.1
