@@ -61,6 +61,7 @@ def command(arguments: list[str], quiet: bool, **options: Any) -> None:
     Says what trajectory and finite width expect of it, how deep it stays within 10x and 1000x, and the lines that set
     it. Then measures before (the framework's default) and after, and draws both.
     """
+    from varprobe.advice import DEEPEST
     from varprobe.arguments import single
     from varprobe.snippets import framework
 
@@ -71,7 +72,7 @@ def command(arguments: list[str], quiet: bool, **options: Any) -> None:
     odd = next((name for name in OF_THE_PROBE if options["no_probe"] and options[name] is not None), None)
     if odd is not None:
         raise RequestError(f"{options[odd]!r} is for the measurement, which --no-probe leaves out", odd)
-    depth, width = (single(name, options[name], 1) for name in ("depth", "width"))
+    depth, width = single("depth", options["depth"], 1, DEEPEST), single("width", options["width"], 1)
     with measuring(arguments, quiet) as (progress, stdout):
         advise(options, depth, width, progress, stdout)
 

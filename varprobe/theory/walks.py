@@ -65,7 +65,7 @@ def walk(
     own = exact(width)[1] if exact else 0.0
     rows: list[tuple[float, ...]] = []
     first, back, forward_var, backward_var, step_back = 0.0, 0.0, 0.0, 0.0, 0.0
-    before, laws = np.nan, (0.0,) * 5
+    before, laws = np.nan, ()  # type: float, tuple[float, ...]
     for at in range(depth):
         share = log_w + log_h
         log_q = float(np.logaddexp(share, log_b))
