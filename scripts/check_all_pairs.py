@@ -21,6 +21,7 @@ import varprobe as vp
 from varprobe.activations import ACTIVATIONS, resolve_activation
 from varprobe.callform import parse_calls
 from varprobe.initializers import INITIALIZERS
+from varprobe.theory.sigmas import sigma_b2_of
 
 Layers = dict[str, np.ndarray]
 
@@ -152,6 +153,12 @@ def agree(name: str, measured: np.ndarray, expected: np.ndarray, wanted: Layers)
     return same | close
 
 
+def possible(act: str, bias: str) -> list[str]:
+    """The initializers that an activation can have with these biases: all, but for a critical point that it lacks."""
+    sigma_b2 = sigma_b2_of(bias, width=16, depth=5)
+    return [i for i in EVERY_INIT if i != "critical" or vp.theory.critical(act, sigma_b2=sigma_b2).points]
+
+
 def check(acts: list[str], inits: list[str], **arguments: Any) -> list[tuple[str, str, list[str]]]:
     """(activation, initializer, differences) of every pair, from one sweep of one seed."""
     ds = vp.sweep(act=acts, init=inits, seeds=1, dtype="float64", **arguments)
@@ -169,7 +176,7 @@ def main() -> None:
     start = time.monotonic()
     for act in acts:
         for bias in ("zeros", "normal(std=0.3)"):
-            for name, init, wrong in check([act], EVERY_INIT, depth=5, width=16, batch=4, bias=bias):
+            for name, init, wrong in check([act], possible(act, bias), depth=5, width=16, batch=4, bias=bias):
                 pairs += 1
                 failed += bool(wrong)
                 detail = f"{len(wrong)} differences: {'; '.join(wrong[:3])}" if wrong else "same"

@@ -147,6 +147,7 @@ LAWS: dict[str, tuple[float, Any]] = {
     "lecun_uniform": (0, stats.uniform(-np.sqrt(3 / 120), 2 * np.sqrt(3 / 120))),
     "variance_scaling": (0, stats.truncnorm(-2, 2, 0, np.sqrt(1 / 120) / TRUNCATED.std())),
     "torch_default": (0, stats.uniform(-np.sqrt(1 / 120), 2 * np.sqrt(1 / 120))),
+    "critical": (0, stats.norm(0, np.sqrt(2 / 120))),
     "keras_random_uniform": (0, stats.uniform(-0.05, 0.1)),
     "keras_random_normal": (0, stats.norm(0, 0.05)),
     "normal(mean=0.1,std=0.3)": (0.1, stats.norm(0.1, 0.3)),

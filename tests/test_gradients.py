@@ -30,7 +30,8 @@ WITH_PARAMETERS = {
     "squareplus": "squareplus(b=1)",
     "sin": "sin(omega=2)",
 }
-OTHER_INITS = [i for i in EVERY_INIT if i not in ("zeros", "ones", "identity", "he_normal")]
+OTHER_INITS = [i for i in EVERY_INIT if i not in ("zeros", "ones", "identity", "he_normal", "critical")]
+"""Not `critical`: with biases few activations have such a point."""
 ONE_OF_EACH_BASE = ["normal(mean=0.1,std=0.3)", "orthogonal", "sparse(density=0.4,std=0.5)", "glorot_uniform"]
 
 SQUARE = {"depth": 4, "width": 12}

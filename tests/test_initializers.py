@@ -81,10 +81,12 @@ NUMBERS: dict[str, tuple[float, float]] = {
     "he_normal(gain=1/sqrt(depth))": (0, math.sqrt(2 / 300 / 50)),
 }
 OTHER_BASES = {"orthogonal", "identity", "sparse"}
+UNSETTLED = {"critical"}
+"""Without an activation it has no numbers; test_advice.py has those with one."""
 
 
 def test_numbers_cover_the_registry() -> None:
-    assert {text.partition("(")[0] for text in NUMBERS} | OTHER_BASES == set(INITIALIZERS)
+    assert {text.partition("(")[0] for text in NUMBERS} | OTHER_BASES | UNSETTLED == set(INITIALIZERS)
 
 
 @pytest.mark.parametrize("text", NUMBERS)

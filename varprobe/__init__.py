@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = version("varprobe")
 
 HOMES = {
+    "advise": "varprobe.advice",
     "assert_healthy": "varprobe.health",
     "MachineError": "varprobe.errors",
     "RequestError": "varprobe.errors",
@@ -31,6 +32,7 @@ HOMES = {
 __all__ = [
     "MachineError",
     "RequestError",
+    "advise",
     "assert_healthy",
     "build",
     "diagnose",
@@ -44,6 +46,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from varprobe import theory
+    from varprobe.advice import advise
     from varprobe.building import build
     from varprobe.diagnosis import diagnose
     from varprobe.errors import MachineError, RequestError

@@ -172,11 +172,15 @@ def read_request(
             )
     stacked = [(w, (source.width or given or profile[0], *profile)) for w, profile in shapes]
     configs = tuple(
-        Config(a, i, f, last, b, w, widths, n)
+        Config(a, for_net(i, a, b), f and for_net(f, a, b), last and for_net(last, a, b), b, w, widths, n)
         for a, (w, widths), f, last, b, n, i in itertools.product(acts, stacked, firsts, lasts, biases, batches, inits)
     )
+    weights = {weight_option: inits, "init_first": firsts, "init_last": lasts}
+    for name, several in weights.items():
+        every = (i and for_net(i, a, b) for i, a, b in itertools.product(several, acts, biases))
+        weights[name] = list(dict.fromkeys(every))
     check_places(
-        {weight_option: inits, bias_option: biases, "init_first": firsts, "init_last": lasts},
+        {bias_option: biases, **weights},
         (weight_option, bias_option),
         [widths for _, widths in stacked],
         outputs,
@@ -214,6 +218,15 @@ def place_of(widths: tuple[int, ...], layer: int, outputs: int = 0) -> Place:
     """What an initializer's expressions may refer to at a layer of a stack with these widths, input first."""
     depth = len(widths) - 1
     return Place(widths[layer - 1], widths[layer] if layer <= depth else outputs, max(widths[1:]), depth, layer)
+
+
+def for_net(init: Initializer, act: Activation, bias: Initializer) -> Initializer:
+    """An initializer with the numbers that it has in a net; only `critical` depends on activation and biases."""
+    if init.settled:
+        return init
+    from varprobe.theory.sigmas import settled
+
+    return settled(init, act, bias)
 
 
 def of_sigma_w2(value: float, label: None = None) -> Initializer:
@@ -289,6 +302,6 @@ def check_values(option: str, init: Initializer, places: Iterable[Place]) -> Non
         try:
             init.at(place)
         except RequestError as error:
-            raise error.at(option) from error
+            raise RequestError(error.message, option if error.option in (None, "init") else error.option) from error
         except (ArithmeticError, ValueError) as error:
             raise RequestError(f"{init.name} is not a real number at layer {place.layer}", option) from error

@@ -15,7 +15,7 @@ from varprobe.errors import RequestError
 from varprobe.expressions import Expression
 from varprobe.names import did_you_mean, lookup
 
-__all__ = ["INITIALIZERS", "STANDARD", "Initializer", "Place", "Registered", "resolve_initializer"]
+__all__ = ["INITIALIZERS", "STANDARD", "Initializer", "Place", "Registered", "Values", "resolve_initializer"]
 
 TRUNCATED_STD = 0.87962566103423978
 """Standard deviation of N(0, 1) truncated to (-2, 2); the constant of jax.nn.initializers.variance_scaling."""
@@ -96,6 +96,11 @@ def uniform_numbers(values: Values, place: Place) -> tuple[float, float]:
     if "limit" in values:
         return 0.0, values["limit"]
     return values["scale"] / 2, values["scale"] / 2
+
+
+def unsettled(values: Values, place: Place) -> tuple[float, float]:
+    """Where an initializer stands that needs an activation, and has none (see `theory.sigmas.settled`)."""
+    raise RequestError("its variance is that of an activation, and none is given here")
 
 
 DISTRIBUTIONS = ("truncated_normal", "normal", "uniform")
@@ -180,6 +185,11 @@ INITIALIZERS: dict[str, Registered] = {
         lambda v, p: (0.0, 1 / math.sqrt(p.fan_in)),
         for_bias=True,
     ),
+    "critical": Registered(
+        "N, Var W = sigma_w2 / fan_in with chi_1 = 1 for this activation and bias",
+        "normal",
+        unsettled,
+    ),
     "keras_random_uniform": Registered("U(-0.05, 0.05)", "uniform", lambda v, p: (0.0, 0.05), for_bias=True),
     "keras_random_normal": Registered("N(0, 0.05^2)", "normal", lambda v, p: (0.0, 0.05), for_bias=True),
 }
@@ -234,11 +244,16 @@ class Initializer:
         try:
             mean, scale = self.numbers(values, place)
         except RequestError as error:
-            raise RequestError(f"{self.name}: {error.message}") from None
+            raise error if error.option else RequestError(f"{self.name}: {error.message}") from None
         mean, scale = gain * mean + shift, gain * scale
         if not (math.isfinite(mean) and math.isfinite(scale)):
             raise RequestError(f"{self.name} is not finite at layer {place.layer}")
         return mean, scale
+
+    @property
+    def settled(self) -> bool:
+        """Whether it has numbers without an activation."""
+        return self.numbers is not unsettled
 
     @property
     def layerwise(self) -> bool:

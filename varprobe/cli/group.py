@@ -18,6 +18,7 @@ COMMANDS: dict[str, dict[str, str]] = {
     },
     "explain": {
         "check": "Exit with 1 if a network is unhealthy, and say why: for CI.",
+        "advise": "Choose the initializer for an activation and a depth, and show that it works.",
         "theory": "Predict where signal and gradient settle, and how deep they reach.",
         "phase": "Draw the phase diagram of an activation, predicted and measured.",
     },

@@ -15,7 +15,10 @@ ESSENTIAL_OPTIONS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (("--depth",), {"metavar": "N", "help": "Weight layers; a list 10,50 or a range 10:100:10.  [50]"}),
     (("--width",), {"metavar": "N", "help": "Units per layer, or a profile 784-512-256.  [512]"}),
     (("--act",), {"metavar": "NAMES", "help": "Activations, e.g. relu,elu(alpha=0.5),mine.py:f.  [relu]"}),
-    (("--init",), {"metavar": "NAMES", "help": "Initializers, e.g. he_normal,normal(std=0.02).  [the standard set]"}),
+    (
+        ("--init",),
+        {"metavar": "NAMES", "help": "Initializers, e.g. he_normal,critical,normal(std=0.02).  [the standard set]"},
+    ),
     (("--bias",), {"metavar": "NAMES", "help": "Bias initializers, e.g. normal(var=0.05).  [zeros]"}),
     (("--batch",), {"metavar": "N", "help": "Samples per batch.  [16]"}),
     (("--seeds",), {"metavar": "N", "help": "Independent draws of every network.  [8]"}),

@@ -38,7 +38,7 @@ REACH = 6
 @click.option("--act", default="relu", metavar="NAME", help="Activation, e.g. gelu or mine.py:f.  [relu]")
 @click.option("--sigma-w2", metavar="X", help="fan_in Var W.  [that of --init]")
 @click.option("--sigma-b2", metavar="X", help="Var b.  [that of --bias]")
-@click.option("--init", metavar="NAME", help="Initializer, instead of --sigma-w2.  [he_normal]")
+@click.option("--init", metavar="NAME", help="Initializer, e.g. critical, instead of --sigma-w2.  [he_normal]")
 @click.option("--bias", metavar="NAME", help="Bias initializer, instead of --sigma-b2.  [zeros]")
 @click.option("--width", default="512", metavar="N", help="Where the initializer's variance depends on it.  [512]")
 @click.option("--depth", default="50", metavar="N", help="Layers of the predicted stack.  [50]")
@@ -51,7 +51,7 @@ def command(act: str, as_json: bool, **options: Any) -> None:
     """
     from varprobe.theory import fixed_point, trajectory
 
-    sigma_w2, sigma_b2, depth = settings(**options)
+    sigma_w2, sigma_b2, depth = settings(act, **options)
     found = fixed_point(act, sigma_w2, sigma_b2)
     path = trajectory(act, sigma_w2, sigma_b2, depth)
     forward, gradient = path.activation_log10_ms, path.gradient_log10_ms
@@ -80,28 +80,28 @@ def command(act: str, as_json: bool, **options: Any) -> None:
 
 
 def settings(
-    sigma_w2: str | None, sigma_b2: str | None, init: str | None, bias: str | None, width: str, depth: str
+    act: str, sigma_w2: str | None, sigma_b2: str | None, init: str | None, bias: str | None, width: str, depth: str
 ) -> tuple[float, float, int]:
     """(sigma_w2, sigma_b2, depth) from the options."""
     import numpy as np
 
     from varprobe.arguments import single
-    from varprobe.theory.sigmas import given, sigma_b2_of, variance_of
+    from varprobe.theory.elementwise import activation
+    from varprobe.theory.sigmas import given, settled, sigma_b2_of, variance_of
 
     for short, name, long in ((sigma_w2, "sigma_w2", init), (sigma_b2, "sigma_b2", bias)):
         if short is not None and long is not None:
             raise RequestError(f"{short!r} is what {long!r} has too; give one of the two", name)
     layers, units = single("depth", depth, 1, 1_000_000), single("width", width, 1)
-    weights = given(init or "he_normal")
-    found = [
-        variance_of(weights, np.full(layers + 1, units), 1)
-        if sigma_w2 is None
-        else single("sigma_w2", sigma_w2, 0, integer=False),
+    biases = (
         sigma_b2_of(bias or "zeros", units, layers)
         if sigma_b2 is None
-        else single("sigma_b2", sigma_b2, 0, integer=False),
-    ]
-    return found[0], found[1], layers
+        else single("sigma_b2", sigma_b2, 0, integer=False)
+    )
+    if sigma_w2 is not None:
+        return single("sigma_w2", sigma_w2, 0, integer=False), biases, layers
+    weights = settled(given(init or "he_normal"), activation(act), biases)
+    return variance_of(weights, np.full(layers + 1, units), 1), biases, layers
 
 
 def finite(value: float) -> float | None:

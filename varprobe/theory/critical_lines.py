@@ -29,7 +29,7 @@ DEFAULT_Q = np.geomspace(1e-4, 1e4, 161)
 
 @dataclass(frozen=True)
 class CriticalPoint:
-    """One point with chi_1 = 1; `stable`: chi_q <= 1, so that the mean square stays at q."""
+    """One point with chi_1 = 1; `stable`: the mean square stays at q (chi_q <= 1)."""
 
     q: float
     sigma_w2: float
@@ -45,7 +45,7 @@ class CriticalLine:
     Attributes:
         act: the activation's canonical form.
         q, sigma_w2, sigma_b2, chi_q: see `CriticalPoint`; q ascends.
-        stable: chi_q <= 1.
+        stable: chi_q <= 1; at q = 0, whether signals come to it.
         why: a sentence, or "".
     """
 
@@ -124,7 +124,8 @@ def kept(act: Activation, q: np.ndarray, why: str = "") -> CriticalLine:
 
 def at_bias(act: Activation, target: float) -> CriticalLine:
     """All critical points with sigma_b2 = target, by root finding along q."""
-    q = np.exp(curve(act)[0])
+    log_q, scan = curve(act)
+    q = np.exp(log_q)
     offset = on_line(act, q)[1] - target
     at_end = bool(abs(offset[0]) <= 1e-9 * q[0]) and target == 0
     if at_end and (np.abs(offset) <= ROUNDING * q).all():
@@ -142,11 +143,16 @@ def at_bias(act: Activation, target: float) -> CriticalLine:
     else:
         sigma_w2, sigma_b2, chi_q = np.zeros((3, 0))
     sigma_b2 = np.full_like(points, target)
+    why = "" if points.size else f"{act.name} has no critical point with sigma_b2 = {target:g}"
+    stable = chi_q <= 1 + CRITICAL
     if at_end:  # the end of the line, where the fixed point is 0
         end_w2, _, end_q = on_line(act, q[:1])
+        growth = np.log(end_w2 * scan.mean_square) - log_q
+        departs = growth[np.abs(growth) > CRITICAL]
+        repels = bool(departs.size and departs[0] > 0)
         points, sigma_w2 = np.append(0.0, points), np.append(end_w2, sigma_w2)
         sigma_b2, chi_q = np.append(0.0, sigma_b2), np.append(end_q, chi_q)
-    why = "" if points.size else f"{act.name} has no critical point with sigma_b2 = {target:g}"
-    if at_end:
-        why = "q = 0 is the end of the line: the signal fades there, more slowly than exponentially"
-    return CriticalLine(act.name, points, sigma_w2, sigma_b2, chi_q, chi_q <= 1 + CRITICAL, why)
+        stable = np.append(not repels, stable)
+        what = "a signal grows away from it" if repels else "the signal fades there, more slowly than exponentially"
+        why = f"q = 0 is the end of the line: {what}"
+    return CriticalLine(act.name, points, sigma_w2, sigma_b2, chi_q, stable, why)

@@ -22,7 +22,7 @@ from varprobe.names import did_you_mean
 from varprobe.theory.checks import number, numbers, whole
 from varprobe.theory.elementwise import ActivationLike, activation
 from varprobe.theory.expectations import gain
-from varprobe.theory.sigmas import given, variance_of
+from varprobe.theory.sigmas import given, settled, variance_of
 from varprobe.theory.sources import Source
 from varprobe.theory.trajectories import Forward, Inputs, Nets, pass_forward
 
@@ -136,7 +136,7 @@ def finite_width(
         raise RequestError(f"{widths.size} widths for depth {depth}; it takes one or n_0 to n_{depth}", "width")
     if (widths != np.round(widths)).any():
         raise RequestError(f"{width!r} is not whole", "width")
-    initializer = None if init is None else given(init)
+    initializer = None if init is None else settled(given(init), phi, sigma_b2)
     if initializer and sigma_w2 is not None:
         raise RequestError(f"give init or sigma_w2, not both: {initializer.name} has its own", "sigma_w2")
     kind = initializer.law[0] if initializer else "normal"

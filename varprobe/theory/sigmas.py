@@ -1,14 +1,22 @@
 """sigma_w2 = fan_in Var(W) and sigma_b2 = Var(b) of initializers by name."""
 
+import math
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
 import numpy as np
 
+from varprobe.activations import Activation
 from varprobe.callform import parse_calls
 from varprobe.errors import RequestError
-from varprobe.initializers import TRUNCATED_STD, Initializer, Place, resolve_initializer
+from varprobe.initializers import TRUNCATED_STD, Initializer, Place, Values, resolve_initializer
+from varprobe.theory.critical_lines import critical
 
-__all__ = ["given", "sigma_b2_of", "variance_of"]
+__all__ = ["Critical", "critical_sigma_w2", "given", "settled", "sigma_b2_of", "variance_of"]
 
 VARIANCES = {"normal": 1.0, "truncated_normal": TRUNCATED_STD**2, "uniform": 1 / 3, "orthogonal": np.nan}
+DIGITS = 12
+"""Significant digits of a critical sigma_w2, few enough that any machine draws the same weights."""
 
 
 def given(init: str | Initializer, option: str = "init") -> Initializer:
@@ -22,6 +30,49 @@ def given(init: str | Initializer, option: str = "init") -> Initializer:
         return resolve_initializer(calls[0])
     except RequestError as error:
         raise error.at(option) from None
+
+
+@dataclass(frozen=True)
+class Critical:
+    """The numbers of `critical`: N(0, sigma_w2 / fan_in), sigma_w2 that of `act` where chi_1 = 1 with these biases.
+
+    bias: their initializer, or sigma_b2.
+    """
+
+    act: Activation
+    bias: Initializer | float
+
+    def __call__(self, values: Values, place: Place) -> tuple[float, float]:
+        """(mean, scale) at a place."""
+        sigma_b2 = bias_variance(self.bias, place) if isinstance(self.bias, Initializer) else self.bias
+        return 0.0, math.sqrt(critical_sigma_w2(self.act, sigma_b2) / place.fan_in)
+
+
+def settled(init: Initializer, act: Activation, bias: Initializer | float) -> Initializer:
+    """`init`, and where its variance depends on them, for this activation and these biases."""
+    return init if init.settled else replace(init, numbers=Critical(act, bias))
+
+
+@lru_cache(maxsize=4096)
+def critical_sigma_w2(act: Activation, sigma_b2: float) -> float:
+    """sigma_w2 of `critical(act, sigma_b2=sigma_b2).point`.
+
+    Raises:
+        RequestError: there is none; it says what there is.
+    """
+    point = critical(act, sigma_b2=sigma_b2).point
+    if point is not None:
+        return float(f"{point.sigma_w2:.{DIGITS}g}")
+    line = critical(act).sigma_b2
+    there = "nor with any other"
+    if line.size:
+        low, high = f"{line.min():.3g}", f"{line.max():.3g}"
+        there = f"but with {f'sigma_b2 from {low} to {high}' if low != high else f'sigma_b2 = {low}'}"
+    raise RequestError(
+        f"{act.name} has no critical point with sigma_b2 = {sigma_b2:g}, {there}; "
+        f"`varprobe advise --act {act.name}` says what comes nearest",
+        "init",
+    )
 
 
 def variance_of(init: Initializer, widths: np.ndarray, layer: int) -> float:
@@ -46,8 +97,12 @@ def sigma_b2_of(bias: str | Initializer, width: int, depth: int) -> float:
     Raises:
         RequestError: they have a mean, or entries of no known variance.
     """
-    init = given(bias, "bias")
-    mean, variance = bias_numbers(init, Place(width, width, width, depth, 1))
+    return bias_variance(given(bias, "bias"), Place(width, width, width, depth, 1))
+
+
+def bias_variance(init: Initializer, place: Place) -> float:
+    """`sigma_b2_of` at a place."""
+    mean, variance = bias_numbers(init, place)
     if mean != 0:
         raise RequestError(f"{init.name} has the mean {mean:g}; fixed points are for mean 0 only", "bias")
     return variance
