@@ -271,7 +271,9 @@ def test_the_users_own_is_measured_like_the_registered(folder: Path) -> None:
         rows = [vp.select(ds, act=name, init=init) for name in names]
         for row in rows[1:3]:
             for name in ds.data_vars:
-                np.testing.assert_array_equal(row[name], rows[0][name])
+                if not name.startswith("theory_"):  # which has a closed form for one of them
+                    np.testing.assert_array_equal(row[name], rows[0][name])
+            np.testing.assert_allclose(row.theory_gradient_log10_ms, rows[0].theory_gradient_log10_ms, rtol=1e-9)
         assert np.abs(rows[3].activation_log10_ms - rows[0].activation_log10_ms).max() > 0.01
 
 

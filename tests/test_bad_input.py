@@ -328,6 +328,7 @@ FLAGS = (
     "--fresh",
     "--wide",
     "--full-range",
+    "--no-theory",
     "--no-compile-cache",
     "--quiet",
 )
@@ -399,7 +400,10 @@ def test_flags_take_no_value(refused):
 @pytest.mark.parametrize(
     "line, message",
     [
-        ("swep", "unknown command 'swep'; did you mean 'sweep'? (allowed: sweep, plot, list, check, advise, theory)"),
+        (
+            "swep",
+            "unknown command 'swep'; did you mean 'sweep'? (allowed: sweep, plot, list, check, advise, theory, phase)",
+        ),
         ("sw\x1b[31m", r"unknown command 'sw\x1b[31m'"),
         ("\ud800", r"unknown command '\ud800'"),
         ("--depth 3", "--depth: unknown option before a command; did you mean 'varprobe sweep --depth'?"),

@@ -80,7 +80,7 @@ def test_equals_brute_force(case: str) -> None:
     for i, (act, init) in enumerate(pairs):
         row = ds.isel(config=i, seed=1)
         wanted = brute_force({"act": act, "init": init, "seeds": 2, "root_seed": 5, **arguments}, seed=1)
-        assert set(wanted) == set(ds.data_vars)
+        assert set(wanted) == {name for name in ds.data_vars if not name.startswith("theory_")}
         wrong += [f"{act} {init}: {text}" for text in differences(row, wanted)]
     assert not wrong, "\n".join([f"{len(wrong)} differences", *wrong[:20]])
     # The other seed is another net, which the comparison must notice; its small differences would be 0.01 at most.

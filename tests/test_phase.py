@@ -173,7 +173,7 @@ def test_factors_of_a_known_dataset() -> None:
     theory = -np.log10(np.tile(weights / 2, 2))[:, None] * layers
     dims = ("config", "seed", "layer")
     ds = xr.Dataset(
-        {"gradient_log10_ms": (dims, levels), "theory_gradient_log10_ms": (dims[::2], theory)},
+        {"gradient_log10_ms": (dims, levels), "theory_gradient_log10_ms": (dims, np.stack([theory, theory], axis=1))},
         {"depth": ("config", [6] * 6), "width": ("config", [9] * 6)},
     )
     found = compare(ds, weights, biases)

@@ -25,8 +25,8 @@ def test_relu_in_closed_form() -> None:
     ds = vp.sweep(**SMALL, act="relu", sigma_w2=[2, 0.5])
     layers = np.arange(1, 7)
     for i, sigma_w2 in enumerate((2, 0.5)):
-        start, per_layer = float(ds.activation_log10_ms[i, :, 0].mean()), np.log10(sigma_w2 / 2)
-        theory = ds.isel(config=i, layer=layers)
+        start, per_layer = 0.0, np.log10(sigma_w2 / 2)
+        theory = ds.isel(config=i, seed=0, layer=layers)
         np.testing.assert_allclose(theory.theory_activation_log10_ms, start + per_layer * layers, atol=1e-12)
         np.testing.assert_allclose(
             theory.theory_activation_log10_var, start + per_layer * layers + np.log10(1 - 1 / np.pi), atol=1e-12
@@ -45,8 +45,8 @@ def test_relu_in_closed_form() -> None:
 def test_dims_and_names() -> None:
     ds = vp.sweep(**SMALL, act="tanh", init="he_normal")
     for name in theory_names():
-        assert ds[name].dims == ("config", "layer") and np.isnan(ds[name][:, 0]).all()
-        assert np.isfinite(ds[name][:, 1:]).all() and ds[name].attrs["long_name"]
+        assert ds[name].dims == ("config", "seed", "layer") and np.isnan(ds[name][..., 0]).all()
+        assert np.isfinite(ds[name][..., 1:]).all() and ds[name].attrs["long_name"]
 
 
 def test_z_scores_of_one_input_follow_student() -> None:
@@ -88,7 +88,7 @@ def test_a_mean_in_weights_and_biases() -> None:
         for name in ("activation_log10_ms", "activation_log10_var", "gradient_log10_ms"):
             seeds = ds[name][0, :, 1:].values
             error = seeds.std(axis=0, ddof=1) / np.sqrt(8)
-            assert (np.abs(seeds.mean(axis=0) - ds[f"theory_{name}"][0, 1:].values) < 5 * error + 0.01).all()
+            assert (np.abs(seeds.mean(axis=0) - ds[f"theory_{name}"][0, 0, 1:].values) < 5 * error + 0.01).all()
 
 
 def test_where_there_is_no_theory() -> None:
@@ -117,8 +117,19 @@ def test_the_users_own_initializer_counts_by_its_measured_variance() -> None:
 def test_a_loss_starts_from_the_measured_gradient() -> None:
     ds = vp.sweep(**SMALL, act="relu", init="he_normal", loss="mse")
     measured = ds.gradient_log10_ms[0, :, 6].mean()
-    np.testing.assert_allclose(ds.theory_gradient_log10_ms[0, 1:], measured, atol=1e-12)
+    np.testing.assert_allclose(ds.theory_gradient_log10_ms[0, 0, 1:], measured, atol=1e-12)
     assert vp.diagnose(ds).rows[0]["theory_gradient_z"] is None
+
+
+def test_real_data_count_by_their_own_moments() -> None:
+    rng = np.random.default_rng(0)
+    rows = 3 * rng.standard_normal((40, 16)) + 2
+    ds = vp.sweep(**SMALL, act="relu", init="he_normal", data=rows)
+    np.testing.assert_allclose(ds.theory_activation_log10_ms[0, 0, 1:], np.log10(np.mean(rows**2)), atol=1e-12)
+    units = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    cosines = (units @ units.T)[~np.eye(40, dtype=bool)]
+    aligned = vp.theory.finite_width("relu", "he_normal", 16, 6, 4, q0=float(np.mean(rows**2)), c0=cosines.mean())
+    np.testing.assert_allclose(ds.theory_activation_std[0, 0, 1:], aligned.std_log10, rtol=1e-9)
 
 
 def test_a_run_keeps_it(tmp_path) -> None:
@@ -142,14 +153,13 @@ def test_fast_laws(act: str) -> None:
     expected = np.array([law(phi, float(x), 0.0) for x in log_q]).T
     np.testing.assert_allclose(np.array(Source(phi).law(log_q, zero)), expected, rtol=1e-10, atol=1e-10)
     slow, fast = (np.array(source(phi).similarity(log_q, c, zero)) for source in (Source, Fast))
-    np.testing.assert_allclose(fast, slow, atol=5e-3)
+    np.testing.assert_allclose(fast, slow, atol=2e-2 if act == "hard_tanh" else 5e-3)
 
 
 def test_a_grid_is_predicted_as_one_net_is() -> None:
     ds = vp.sweep(**SMALL, act="tanh", sigma_w2="1:4:4", sigma_b2="0:1:3")
     for i in (0, 7):
         w, b = (float(ds[name].values[i].split("=")[1].split(",")[0].rstrip(")")) for name in ("init", "bias"))
-        q0 = 10 ** float(ds.activation_log10_ms[i, :, 0].mean())
-        one = vp.theory.trajectory("tanh", w, b, depth=6, q0=q0)
-        np.testing.assert_allclose(ds.theory_activation_log10_ms[i, 1:], one.activation_log10_ms, atol=1e-9)
-        np.testing.assert_allclose(ds.theory_gradient_log10_ms[i, 1:], one.gradient_log10_ms, atol=1e-9)
+        one = vp.theory.trajectory("tanh", w, b, depth=6)
+        np.testing.assert_allclose(ds.theory_activation_log10_ms[i, 0, 1:], one.activation_log10_ms, atol=1e-9)
+        np.testing.assert_allclose(ds.theory_gradient_log10_ms[i, 0, 1:], one.gradient_log10_ms, atol=1e-9)

@@ -66,7 +66,7 @@ def compare(ds: xr.Dataset, sigma_w2: np.ndarray, sigma_b2: np.ndarray) -> Measu
     depth, shape = int(ds["depth"].values[0]), (sigma_b2.size, sigma_w2.size)
     first, last = deeper_half(depth)
     levels = ds["gradient_log10_ms"].values[:, :, first : last + 1]
-    predicted = ds["theory_gradient_log10_ms"].values[:, None, first : last + 1]
+    predicted = ds["theory_gradient_log10_ms"].values[:, :1, first : last + 1]
 
     def plane(levels: np.ndarray) -> Plane:
         """Factors from levels of shape (configurations, seeds, layers)."""

@@ -1,8 +1,8 @@
-"""Theory beside the measurement: what mean-field theory predicts for every net of a sweep, from its measured input.
+"""Theory beside the measurement: what mean-field theory predicts for every net of a sweep, from its input's moments.
 
 The one place where requests meet `varprobe.theory`, which never sees the networks. An initializer counts by its mean
-and variance; of the user's own and of `sparse` the measured mean square of the weights is taken, and no finite-width
-law. Constant and identity matrices are not random: for them there is no prediction.
+and variance; of the user's own the mean square of the first seed's weights is taken, and no finite-width law. Constant
+and identity matrices are not random: for them there is no prediction.
 """
 
 from collections import defaultdict
@@ -20,10 +20,14 @@ from varprobe.theory.trajectories import Inputs, Nets, pass_backward, pass_forwa
 
 if TYPE_CHECKING:
     from varprobe.configs import Config, Request
+    from varprobe.data import Source
 
 __all__ = ["predicted", "theory_names"]
 
 LN10 = float(np.log(10))
+RANDOM = {"normal": 1.0, "uniform": 1 / 3, "sphere": 1.0}
+"""Mean squares of random data, whose samples are orthogonal on average."""
+DIMS = ("config", "seed", "layer")
 LIKE_NORMAL = ("normal", "truncated_normal", "uniform")
 """Laws of independent entries of mean 0 around the initializer's mean."""
 
@@ -43,7 +47,7 @@ SPREADS = {
 
 
 def theory_names() -> dict[str, str]:
-    """Every variable that `predicted` adds, with what it is; dims (config, layer)."""
+    """Every variable that `predicted` adds, with what it is; the same for every seed."""
     return {f"theory_{name}": f"infinite width: {text}" for name, text in LOGS.items()} | {
         f"theory_{name}": text for name, text in SPREADS.items()
     }
@@ -86,9 +90,14 @@ def predicted(request: "Request", ds: xr.Dataset) -> xr.Dataset:
     layers = ds.sizes["layer"]
     arrays = {name: np.full((len(request.configs), layers), np.nan) for name in theory_names()}
     groups: dict[Kind, dict[tuple[object, ...], tuple[Problem, list[int]]]] = defaultdict(dict)
-    for i, config in enumerate(request.configs):
+    try:
+        inputs = inputs_of(request.setting.source)
+    except RequestError:
+        inputs = None
+    for i, config in enumerate(request.configs if inputs else ()):
+        assert inputs is not None
         try:
-            law, problem = problem_of(config, ds, i)
+            law, problem = problem_of(config, inputs, ds["weight_log10_ms"].values[i])
         except RequestError:
             continue
         kind = Kind(config.act, config.depth, config.batch, law)
@@ -104,30 +113,47 @@ def predicted(request: "Request", ds: xr.Dataset) -> xr.Dataset:
             arrays[f"theory_{name}"][configs, 1 : kind.depth + 1] = values[rows]
     if request.setting.loss != "cotangent":
         anchor(ds, arrays, request)
-    added = {name: (("config", "layer"), arrays[name], {"long_name": text}) for name, text in theory_names().items()}
-    return ds.assign(added)
+    shape = tuple(ds.sizes[dim] for dim in DIMS)
+    return ds.assign(
+        {
+            name: (DIMS, np.broadcast_to(arrays[name][:, None], shape).copy(), {"long_name": text})
+            for name, text in theory_names().items()
+        }
+    )
 
 
-def problem_of(config: "Config", ds: xr.Dataset, i: int) -> tuple[str | None, Problem]:
-    """(law of the weights, problem) of configuration i.
+def inputs_of(source: "Source") -> tuple[float, float, float]:
+    """(ln mean square, mean cosine between samples, mean over RMS) of random data, or of all rows of a file."""
+    if source.rows is None:
+        return float(np.log(RANDOM[source.name])), 0.0, 0.0
+    rows = np.asarray(source.rows, np.float64)
+    largest = np.abs(rows).max()
+    if not largest > 0:
+        raise RequestError("the input is zero")
+    rows = rows / largest
+    square = np.square(rows).mean()
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    units = np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 0)
+    count, alive = len(rows), float(np.square(units).sum())
+    cosine = (np.square(units.sum(axis=0)).sum() - alive) / (count * (count - 1)) if count > 1 else 0.0
+    level = float(np.log(square) + 2 * np.log(largest))
+    return level, float(np.clip(cosine, -1, 1)), float(np.clip(rows.mean() / np.sqrt(square), -1, 1))
+
+
+def problem_of(
+    config: "Config", inputs: tuple[float, float, float], weight_log10_ms: np.ndarray
+) -> tuple[str | None, Problem]:
+    """(law of the weights, problem) of a configuration; of its weights the mean squares as measured, (seeds, layers).
 
     Raises:
         RequestError: its weights or biases are not random, or of no known variance.
     """
     layers = range(1, config.depth + 1)
-    weights = [weights_of(config, layer, ds["weight_log10_ms"].values[i, :, layer]) for layer in layers]
+    weights = [weights_of(config, layer, weight_log10_ms[:, layer]) for layer in layers]
     biases = [bias_numbers(config.bias, config.place(layer)) for layer in layers]
     laws, sigma_w2, mean_w = zip(*weights, strict=True)
     mean_b, sigma_b2 = np.array(biases).T
     law = None if None in laws or any(mean_w) or any(mean_b) else laws[0] if len(set(laws)) == 1 else "mixed"
-    log10_ms, cosine, mean = (
-        float(ds[name].values[i, :, 0].mean())
-        for name in ("activation_log10_ms", "activation_correlation", "activation_mean_over_rms")
-    )
-    if not np.isfinite(log10_ms):
-        raise RequestError("the input is zero")
-    cosine, mean = (float(np.clip(np.nan_to_num(share), -1, 1)) for share in (cosine, mean))
-    inputs = (log10_ms * LN10, cosine, mean)
     widths = np.array(config.widths, float)
     return law, Problem(np.array(sigma_w2), sigma_b2, np.array(mean_w), mean_b, widths, inputs)
 
@@ -141,8 +167,10 @@ def weights_of(config: "Config", layer: int, log10_ms: np.ndarray) -> tuple[str 
         return "normal" if kind == "normal" else "independent", place.fan_in * scale**2 * VARIANCES[kind], mean
     if kind == "orthogonal" and scale:
         return kind, place.fan_in * scale**2 / max(place.fan_in, place.fan_out), mean
-    if kind in ("sparse", "custom") and scale:
-        return None, place.fan_in * max(10 ** float(log10_ms.mean()) - mean**2, 0.0), mean
+    if kind == "sparse" and scale:
+        return None, place.fan_in * scale**2 * init.law[1], mean
+    if kind == "custom" and scale:
+        return None, place.fan_in * max(10 ** float(log10_ms[0]) - mean**2, 0.0), mean
     raise RequestError(f"the weights of layer {layer} are not random")
 
 

@@ -26,13 +26,14 @@ VERDICT = "verdict"
 
 
 def widths_of(sheet: Sheet, total: int) -> list[int]:
-    """Width of each column: what its cells need, until headings fold, then the first column and those with words."""
+    """Width of each column: what its cells need, until headings fold, then the columns with words, then every cell."""
     columns = list(zip(sheet.headings, *(line.cells for line in sheet.lines if line.grade != "heading"), strict=True))
     need = [max(map(len, column)) for column in columns]
     headings = [max([longest_word(column[:1]), *map(len, column[1:])]) for column in columns]
     verdict = sheet.headings.index(VERDICT)
     folded = {0: LEAST} | {i: max(SENTENCE, longest_word(columns[i])) for i in (verdict, len(need) - 1)}
-    for least in (headings, [folded.get(i, width) for i, width in enumerate(headings)]):
+    tight = [min(LEAST, longest_word(column)) for column in columns]
+    for least in (headings, [folded.get(i, width) for i, width in enumerate(headings)], tight):
         over = sum(need) + GAP * (len(need) - 1) - total
         for i in sorted(range(len(need)), key=lambda i: -need[i]):
             cut = min(max(over, 0), max(need[i] - least[i], 0))

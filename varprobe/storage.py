@@ -204,9 +204,7 @@ def save_csv(path: Path, ds: xr.Dataset) -> None:
         MachineError: the disk refuses.
     """
     names = [str(k) for k, v in ds.coords.items() if v.dims == ("config",)]
-    variables = [
-        v.broadcast_like(ds["seed"]).transpose("config", "seed", "layer").values for v in ds.data_vars.values()
-    ]
+    variables = [v.values for v in ds.data_vars.values()]
 
     def fill(binary: BinaryIO) -> None:
         file = io.TextIOWrapper(binary, "utf-8", newline="")

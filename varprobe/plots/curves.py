@@ -97,10 +97,10 @@ def predictions(ds: xr.Dataset, quantity: str, statistic: str) -> list[Theory | 
         """A variable by config and layer; NaN where the dataset has none."""
         if name not in ds:
             return np.full((count, ds.sizes["layer"]), np.nan)
-        return np.asarray(ds[name].values, dtype=float).reshape(count, -1)
+        one = ds[name].isel(seed=0) if "seed" in ds[name].dims else ds[name]
+        return np.asarray(one.values, dtype=float).reshape(count, -1)
 
-    spread = "activation" if quantity == "preactivation" else quantity
-    mean, drift, std = rows(name), rows(f"theory_{spread}_drift"), rows(f"theory_{spread}_std")
+    mean, drift, std = rows(name), rows(f"theory_{quantity}_drift"), rows(f"theory_{quantity}_std")
     known = np.isfinite(mean).any(axis=1)
     return [Theory(m, m + d - s, m + d + s) if k else None for m, d, s, k in zip(mean, drift, std, known, strict=True)]
 

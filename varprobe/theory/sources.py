@@ -1,4 +1,7 @@
-"""Where predictions take the laws of an activation from, for many nets at a time."""
+"""Where predictions take the laws of an activation from, for many nets at a time.
+
+The numbers of a net are the same in any company, to the last bit: no sum runs in an order that their count decides.
+"""
 
 from functools import lru_cache
 
@@ -40,7 +43,8 @@ class Source:
             if values is None:
                 exact |= here
             else:
-                found[:, here] = values @ weights(nodes(cell, cell + 1), log_q[here])
+                share = weights(nodes(cell, cell + 1), log_q[here])
+                found[:, here] = sum(values[:, k, None] * share[k] for k in range(DEGREE))
         for i in np.flatnonzero(exact):
             found[:, i] = law(self.act, float(log_q[i]), float(ratio[i]))
         return Law(*found)
@@ -62,21 +66,25 @@ class Fast(Source):
         form = closed_form(self.act)
         plain = (ratio == 0) & (not (form and form.pair))
         found = np.empty((len(Pair._fields), log_q.size))
-        scale = np.exp(np.clip(log_q[plain], LOG_LOW, LOG_HIGH) / 2)
+        if plain.any():
+            found[:, plain] = self.series(log_q[plain], c[plain])
+        if not plain.all():
+            found[:, ~plain] = super().similarity(log_q[~plain], c[~plain], ratio[~plain])
+        return Pair(*found)
+
+    def series(self, log_q: Nets, c: Nets) -> Float[np.ndarray, "fields nets"]:
+        """Similarities of nets whose preactivations have no mean."""
+        scale = np.exp(np.clip(log_q, LOG_LOW, LOG_HIGH) / 2)
         values = np.stack(evaluate(self.act, scale[:, None] * Z))
         functions = hermite_functions()
         with np.errstate(over="ignore", invalid="ignore"):
             values = np.nan_to_num(np.concatenate([values, values**2]), nan=0.0, posinf=0.0, neginf=0.0) * functions[0]
         values = values.reshape(len(Pair._fields), -1, Z.size)
         sizes = np.square(values).sum(-1, keepdims=True)
-        power = np.square(values @ functions.T) * (Z[1] - Z[0])
+        power = np.square(np.stack([net @ functions.T for net in values.swapaxes(0, 1)], axis=1)) * (Z[1] - Z[0])
         power = np.divide(power, sizes, out=np.zeros_like(power), where=sizes > 0)
         rest = np.maximum(1 - power.sum(-1), 0.0)
-        aligned = c[plain]
-        found[:, plain] = (power * aligned[:, None] ** np.arange(ORDERS)).sum(-1) + rest * aligned**ORDERS
-        if not plain.all():
-            found[:, ~plain] = super().similarity(log_q[~plain], c[~plain], ratio[~plain])
-        return Pair(*np.clip(found, -1, 1))
+        return np.clip((power * c[:, None] ** np.arange(ORDERS)).sum(-1) + rest * c**ORDERS, -1, 1)
 
 
 @lru_cache(maxsize=1)
@@ -101,7 +109,7 @@ def weights(nodes: np.ndarray, x: np.ndarray) -> Float[np.ndarray, "nodes points
     met = gap == 0
     shares = barycentric[:, None] / np.where(met, 1.0, gap)
     shares = np.where(met.any(axis=0), met, shares)
-    return shares / shares.sum(axis=0)
+    return shares / sum(shares)
 
 
 @lru_cache(maxsize=1024)

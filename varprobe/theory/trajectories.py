@@ -172,7 +172,8 @@ def pass_forward(source: Source, nets: Nets, widths: np.ndarray, inputs: Inputs)
         ):
             squared = mean_over_rms**2
             summed = np.log(n * mu**2) + log_h  # ln of fan_in mean_w^2 E h^2
-            coherent = np.minimum(log_common - log_h, np.log1p(-squared))  # of E h^2, by input and alike in all units
+            coherent = np.where(log_common > -np.inf, log_common - log_h, -np.inf)
+            coherent = np.minimum(coherent, np.log1p(-squared))  # share of E h^2 that all units have alike, by input
             own = np.log1p(-squared - np.exp(coherent))
             log_common = summed + np.logaddexp(np.log(n) + coherent, np.nan_to_num(own, nan=-np.inf))
             log_v = np.logaddexp(np.logaddexp(log_sw + log_h, log_common), log_sb)

@@ -30,7 +30,8 @@ class Walk(NamedTuple):
 
     forward: log10 RMS of the activation over that of layer 1. backward: log10 RMS of the gradient at layer 1 over that
     at this layer, as in a stack that ends here. forward_sd, backward_sd: one draw's standard deviation of both to first
-    order in 1 / width, exact for phi of degree 1. log_q: ln E z^2.
+    order in 1 / width, exact for phi of degree 1; that of gradients without what the signal's does to them. log_q: ln
+    E z^2.
     """
 
     forward: Layers
