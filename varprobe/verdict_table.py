@@ -47,6 +47,8 @@ MOST_LINES = 40
 """A longer table is told by one line a verdict."""
 
 EXPLAINED = 3
+FINEST = 1e-4
+"""An interval's half below this is written with an exponent."""
 UNCERTAIN = "? The 95% interval over seeds crosses a threshold of the verdict; more seeds may settle it."
 
 
@@ -249,10 +251,10 @@ def factor_cell(row: Row, name: str, word: str) -> str:
     half = (high - low) / 2
     if half > value / 2:
         return f"{number(value)} [{bound(low)}, {bound(high)}]"
-    digits = len(number(value).partition(".")[2])
-    if not 0.01 <= value < 999.5 or half < 0.5 * 10**-digits:
+    if not 0.01 <= value < 999.5 or half < FINEST:
         return f"{number(value)} ± {powered(half, 0)}"
-    return f"{number(value)} ± {f'{half:.{digits}f}'.removeprefix('0')}"
+    digits = max(len(number(value).partition(".")[2]), -math.floor(math.log10(half) + 0.02))  # 0.096 is 0.1
+    return f"{value:.{digits}f} ± {f'{half:.{digits}f}'.removeprefix('0')}"
 
 
 def verdict(row: Row, uncertain: bool = True) -> str:
