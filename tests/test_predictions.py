@@ -163,3 +163,36 @@ def test_a_grid_is_predicted_as_one_net_is() -> None:
         one = vp.theory.trajectory("tanh", w, b, depth=6)
         np.testing.assert_allclose(ds.theory_activation_log10_ms[i, 0, 1:], one.activation_log10_ms, atol=1e-9)
         np.testing.assert_allclose(ds.theory_gradient_log10_ms[i, 0, 1:], one.gradient_log10_ms, atol=1e-9)
+
+
+def test_a_net_is_predicted_alike_in_any_company() -> None:
+    """With nets that have biases, that lead to where no average is, and whose variances no float holds."""
+    alone = vp.sweep(**SMALL | {"batch": 1}, act="relu", sigma_w2=[2.0], sigma_b2=[0.0])
+    among = vp.sweep(**SMALL | {"batch": 1}, act="relu", sigma_w2=[2.0, 5.0], sigma_b2=[0.0, 0.1])
+    for name in theory_names():
+        np.testing.assert_array_equal(among[name][0], alone[name][0], err_msg=name)
+    grows = vp.sweep(**SMALL, act={"sinh": lambda x: (np.e**x - np.e**-x) / 2}, sigma_w2=[0.1, 100.0])
+    assert np.isfinite(grows.theory_activation_log10_ms[0, 0, 1:]).all()
+    assert np.isnan(grows.theory_activation_log10_ms[1]).all()
+    for std in ("1e200", "1e-170"):
+        ds = vp.sweep(**SMALL, act="relu", init=f"normal(std={std})")
+        expected = np.log10(16 / 2) + 2 * np.log10(float(std))
+        np.testing.assert_allclose(ds.theory_activation_log10_ms[0, 0, 1:], expected * np.arange(1, 7), rtol=1e-12)
+        assert vp.diagnose(ds).rows[0]["reason"]
+
+
+def test_orthogonal_weights_that_contract_vary() -> None:
+    """A random projection from N to n dimensions keeps Beta(n/2, (N-n)/2) of a square: 2 (1/n - 1/N) to first order."""
+    found = vp.theory.finite_width("identity", "orthogonal", [64, 16, 16, 64], 3)
+    np.testing.assert_allclose(found.variance, 2 * (1 / 16 - 1 / 64) * np.ones(3), rtol=1e-9)
+    back = vp.theory.finite_width("identity", "orthogonal", [64, 16, 16, 64], 3, quantity="gradient")
+    assert back.variance[0] == pytest.approx(2 / 64 + 2 * (1 / 16 - 1 / 64), rel=1e-9)
+
+
+def test_samples_of_different_means_under_weights_with_one() -> None:
+    """Rows of all 1 or all -1: z = +- n mean_w, exactly."""
+    rows = np.ones((40, 16))
+    rows[::2] = -1
+    ds = vp.sweep(data=rows, act="tanh", width=16, depth=2, init="normal(mean=0.1,std=0.1)", batch=16, seeds=2)
+    expected = np.log10((16 * 0.1) ** 2 + 16 * 0.01)
+    assert ds.theory_preactivation_log10_ms[0, 0, 1] == pytest.approx(expected, rel=1e-12)

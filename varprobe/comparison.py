@@ -17,8 +17,9 @@ def against_theory(net: Measured) -> dict[str, float | None]:
     """`theory_{activation,gradient}_{factor,z}` of a configuration; None where theory has none.
 
     A factor is 10^slope of the infinitely wide net, fitted as the measured one is. A z-score is (mean over seeds of the
-    measured slope - predicted mean) / standard error, with the drift of the finite width in the prediction: for one
-    input, where that is exact, it follows Student's t with seeds - 1 degrees of freedom.
+    measured slope - predicted mean) / standard error, with the drift of the finite width in the prediction. Where that
+    is exact (one input, relu or linear, normal weights, no biases) it follows Student's t with seeds - 1 degrees of
+    freedom.
     """
     found: dict[str, float | None] = {}
     for quantity, sign in QUANTITIES.items():

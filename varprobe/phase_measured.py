@@ -2,7 +2,7 @@
 
 Both are 10 to the minus slope of a least-squares line through gradient_log10_ms on the deeper half of the layers, where
 the forward signal has nearly settled: at infinite depth that is chi_1. The prediction follows the signal from the
-measured input through the same number of infinitely wide layers, so that what remains is due to finite width.
+data's mean square through the same number of infinitely wide layers, so that what remains is due to finite width.
 """
 
 from dataclasses import dataclass

@@ -1,11 +1,12 @@
 """Theory beside the measurement: what mean-field theory predicts for every net of a sweep, from its input's moments.
 
 The one place where requests meet `varprobe.theory`, which never sees the networks. An initializer counts by its mean
-and variance; of the user's own the mean square of the first seed's weights is taken, and no finite-width law. Constant
-and identity matrices are not random: for them there is no prediction.
+and variance; of the user's own the mean square of the first seed's weights is taken, as if they had no mean, and no
+finite-width law. Constant and identity matrices are not random: for them there is no prediction.
 """
 
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["predicted", "theory_names"]
 
+Moments = tuple[float, float, float, float]
 LN10 = float(np.log(10))
 RANDOM = {"normal": 1.0, "uniform": 1 / 3, "sphere": 1.0}
 """Mean squares of random data, whose samples are orthogonal on average."""
@@ -56,15 +58,15 @@ def theory_names() -> dict[str, str]:
 class Problem(NamedTuple):
     """What a prediction depends on, beside what its group shares: arrays over layers 1 to L, and the input's numbers.
 
-    inputs: ln of the mean square, cosine between samples, mean over RMS.
+    log_w, log_b: ln of fan_in Var(W) and of Var(b). inputs: the fields of `Inputs`.
     """
 
-    sigma_w2: np.ndarray
-    sigma_b2: np.ndarray
+    log_w: np.ndarray
+    log_b: np.ndarray
     mean_w: np.ndarray
     mean_b: np.ndarray
     widths: np.ndarray
-    inputs: tuple[float, float, float]
+    inputs: Moments
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -76,13 +78,14 @@ class Kind(NamedTuple):
     """What nets that are predicted together share.
 
     law: "normal", "independent" (other entries of mean 0), "orthogonal" or "mixed"; None where the finite-width law
-    is not known.
+    is not known. biased: whether there are biases.
     """
 
     act: Activation
     depth: int
     batch: int
     law: str | None
+    biased: bool
 
 
 def predicted(request: "Request", ds: xr.Dataset) -> xr.Dataset:
@@ -97,20 +100,18 @@ def predicted(request: "Request", ds: xr.Dataset) -> xr.Dataset:
     for i, config in enumerate(request.configs if inputs else ()):
         assert inputs is not None
         try:
-            law, problem = problem_of(config, inputs, ds["weight_log10_ms"].values[i])
+            first = (ds[name].values[i, 0] for name in ("weight_log10_ms", "equal_unit_fraction"))
+            law, problem = problem_of(config, inputs, *first)
         except RequestError:
             continue
-        kind = Kind(config.act, config.depth, config.batch, law)
+        kind = Kind(config.act, config.depth, config.batch, law, not np.isneginf(problem.log_b).all())
         groups[kind].setdefault(problem.key, (problem, []))[1].append(i)
     for kind, problems in groups.items():
-        try:
-            found = solved(kind, [problem for problem, _ in problems.values()], request.setting.forward_only)
-        except RequestError:  # no averages of this activation where the signal leads
-            continue
-        members = [(row, i) for row, (_, configs) in enumerate(problems.values()) for i in configs]
-        rows, configs = (list(side) for side in zip(*members, strict=True))
-        for name, values in found.items():
-            arrays[f"theory_{name}"][configs, 1 : kind.depth + 1] = values[rows]
+        for part, found in solutions(kind, list(problems.values()), request.setting.forward_only):
+            members = [(row, i) for row, (_, configs) in enumerate(part) for i in configs]
+            rows, configs = (list(side) for side in zip(*members, strict=True))
+            for name, values in found.items():
+                arrays[f"theory_{name}"][configs, 1 : kind.depth + 1] = values[rows]
     if request.setting.loss != "cotangent":
         anchor(ds, arrays, request)
     shape = tuple(ds.sizes[dim] for dim in DIMS)
@@ -122,10 +123,14 @@ def predicted(request: "Request", ds: xr.Dataset) -> xr.Dataset:
     )
 
 
-def inputs_of(source: "Source") -> tuple[float, float, float]:
-    """(ln mean square, mean cosine between samples, mean over RMS) of random data, or of all rows of a file."""
+def inputs_of(source: "Source") -> Moments:
+    """The fields of `Inputs`, of random data or of all rows of a file.
+
+    Raises:
+        RequestError: all rows are zero.
+    """
     if source.rows is None:
-        return float(np.log(RANDOM[source.name])), 0.0, 0.0
+        return float(np.log(RANDOM[source.name])), 0.0, 0.0, 0.0
     rows = np.asarray(source.rows, np.float64)
     largest = np.abs(rows).max()
     if not largest > 0:
@@ -137,41 +142,66 @@ def inputs_of(source: "Source") -> tuple[float, float, float]:
     count, alive = len(rows), float(np.square(units).sum())
     cosine = (np.square(units.sum(axis=0)).sum() - alive) / (count * (count - 1)) if count > 1 else 0.0
     level = float(np.log(square) + 2 * np.log(largest))
-    return level, float(np.clip(cosine, -1, 1)), float(np.clip(rows.mean() / np.sqrt(square), -1, 1))
+    mean, between, features = (
+        float(rows.mean() / np.sqrt(square)),
+        float(rows.mean(axis=1).var() / square),
+        rows.shape[1],
+    )
+    common = (features * between - (1 - mean**2)) / (features - 1) if features > 1 else 0.0
+    return level, float(np.clip(cosine, -1, 1)), float(np.clip(mean, -1, 1)), float(np.clip(common, 0, 1))
 
 
 def problem_of(
-    config: "Config", inputs: tuple[float, float, float], weight_log10_ms: np.ndarray
+    config: "Config", inputs: Moments, weight_log10_ms: np.ndarray, alike: np.ndarray
 ) -> tuple[str | None, Problem]:
-    """(law of the weights, problem) of a configuration; of its weights the mean squares as measured, (seeds, layers).
+    """(law of the weights, problem) of a configuration.
+
+    Of its weights the mean squares as measured, of its units the share that are equal, both of shape (layers,).
 
     Raises:
         RequestError: its weights or biases are not random, or of no known variance.
     """
     layers = range(1, config.depth + 1)
-    weights = [weights_of(config, layer, weight_log10_ms[:, layer]) for layer in layers]
+    weights = [weights_of(config, layer, weight_log10_ms[layer], alike[layer] >= 1) for layer in layers]
     biases = [bias_numbers(config.bias, config.place(layer)) for layer in layers]
-    laws, sigma_w2, mean_w = zip(*weights, strict=True)
-    mean_b, sigma_b2 = np.array(biases).T
+    laws, log_w, mean_w = zip(*weights, strict=True)
+    mean_b, std_b = np.array(biases).T
     law = None if None in laws or any(mean_w) or any(mean_b) else laws[0] if len(set(laws)) == 1 else "mixed"
     widths = np.array(config.widths, float)
-    return law, Problem(np.array(sigma_w2), sigma_b2, np.array(mean_w), mean_b, widths, inputs)
+    with np.errstate(divide="ignore"):
+        log_b = 2 * np.log(std_b)
+    return law, Problem(np.array(log_w), log_b, np.array(mean_w), mean_b, widths, inputs)
 
 
-def weights_of(config: "Config", layer: int, log10_ms: np.ndarray) -> tuple[str | None, float, float]:
-    """(law, sigma_w2, mean) of a layer's weights; `log10_ms` is their mean square as measured, one a seed."""
+def weights_of(config: "Config", layer: int, log10_ms: float, alike: bool) -> tuple[str | None, float, float]:
+    """(law, ln of fan_in Var(W), mean) of a layer's weights; `log10_ms` is their measured mean square."""
     init, place = config.weights_at(layer), config.place(layer)
     mean, scale = init.at(place)
     kind = init.law[0]
-    if kind in LIKE_NORMAL and scale:
-        return "normal" if kind == "normal" else "independent", place.fan_in * scale**2 * VARIANCES[kind], mean
-    if kind == "orthogonal" and scale:
-        return kind, place.fan_in * scale**2 / max(place.fan_in, place.fan_out), mean
-    if kind == "sparse" and scale:
-        return None, place.fan_in * scale**2 * init.law[1], mean
-    if kind == "custom" and scale:
-        return None, place.fan_in * max(10 ** float(log10_ms[0]) - mean**2, 0.0), mean
-    raise RequestError(f"the weights of layer {layer} are not random")
+    if kind in LIKE_NORMAL:
+        law, per_entry = "normal" if kind == "normal" else "independent", VARIANCES[kind]
+    elif kind == "orthogonal":
+        law, per_entry = kind, 1 / max(place.fan_in, place.fan_out)
+    elif kind == "sparse":
+        law, per_entry = None, init.law[1]
+    elif kind == "custom" and not mean and not alike and np.isfinite(log10_ms):
+        return None, float(np.log(place.fan_in) + LN10 * log10_ms), 0.0
+    else:
+        raise RequestError(f"the weights of layer {layer} are not random")
+    if not scale:
+        raise RequestError(f"the weights of layer {layer} are not random")
+    return law, float(np.log(place.fan_in * per_entry) + 2 * np.log(abs(scale))), mean
+
+
+def solutions(
+    kind: Kind, problems: list[tuple[Problem, list[int]]], forward_only: bool
+) -> Iterator[tuple[list[tuple[Problem, list[int]]], dict[str, np.ndarray]]]:
+    """(problems, their predictions), together where all have some; without those that lead to where no average is."""
+    try:
+        yield problems, solved(kind, [problem for problem, _ in problems], forward_only)
+    except RequestError:
+        for one in problems if len(problems) > 1 else ():
+            yield from solutions(kind, [one], forward_only)
 
 
 def solved(kind: Kind, problems: list[Problem], forward_only: bool) -> dict[str, np.ndarray]:
@@ -208,5 +238,6 @@ def anchor(ds: xr.Dataset, arrays: dict[str, np.ndarray], request: "Request") ->
         arrays[name][:] = np.nan
     gradient = arrays["theory_gradient_log10_ms"]
     for i, config in enumerate(request.configs):
-        measured = ds["gradient_log10_ms"].values[i, :, config.depth].mean()
-        gradient[i] += measured - gradient[i, config.depth]
+        measured = ds["gradient_log10_ms"].values[i, :, config.depth]
+        alive = measured[np.isfinite(measured)]
+        gradient[i] += (alive.mean() if alive.size else np.nan) - gradient[i, config.depth]

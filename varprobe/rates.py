@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import stdtrit
 
-__all__ = ["Rate", "interval", "rate", "slopes"]
+__all__ = ["Rate", "interval", "power", "rate", "slopes"]
 
 
 class Rate(NamedTuple):

@@ -13,7 +13,7 @@ import numpy as np
 from varprobe.flags import note_sentence, noted
 from varprobe.nets import Measured
 from varprobe.numerals import rounded
-from varprobe.rates import Rate
+from varprobe.rates import Rate, power
 from varprobe.verdicts import threshold
 
 __all__ = ["finite", "mean_drives", "name_of", "reason_of", "sigma_w2_of", "together"]
@@ -61,7 +61,7 @@ def parts_of(net: Measured) -> Parts:
 
 def sigma_w2_of(net: Measured) -> float:
     """fan_in E W^2 of the weights, the typical layer's (geometric mean from layer 2 on)."""
-    return 10 ** parts_of(net).weights if net.depth > 1 else math.nan
+    return power(parts_of(net).weights) if net.depth > 1 else math.nan
 
 
 def mean_drives(net: Measured) -> bool:
@@ -192,9 +192,9 @@ def cause_of(flags: Mapping[str, str], notes: list[str], changed: Mapping[str, R
     assert gradient is not None
     log = math.log10(gradient.factor)
     if abs(parts.widths) > abs(log) / 2 and parts.widths * log > 0:
-        return f"fan_out is {rounded(10**parts.widths)} of fan_in a layer"
+        return f"fan_out is {rounded(power(parts.widths))} of fan_in a layer"
     if saturated:
-        return f"sigma_w2 = {rounded(10**parts.weights)} saturates {saturated}"
+        return f"sigma_w2 = {rounded(power(parts.weights))} saturates {saturated}"
     layer = noted(notes).get("correlation_collapse")
     collapse = f", inputs alike from layer {layer} on" if layer is not None else ""
     return f"chi_1 = sigma_w2 E phi'^2 {f'< 1 (ordered{collapse})' if log < 0 else '> 1 (chaotic)'}"
@@ -202,17 +202,17 @@ def cause_of(flags: Mapping[str, str], notes: list[str], changed: Mapping[str, R
 
 def cause_forward(parts: Parts, log: float, net: Measured) -> str:
     """Which of weights and activation makes a signal of this log10 rate change."""
-    weights, act = f"sigma_w2 = {rounded(10**parts.weights)}", name_of(net)
+    weights, act = f"sigma_w2 = {rounded(power(parts.weights))}", name_of(net)
     if abs(parts.weights) > 2 * SLIGHT and parts.weights * log > 0:
         return f"{weights} is too {'small' if log < 0 else 'large'} for {act}"
     if log < 0:
         return f"{act} {loss(parts, net)}, not restored by {weights}"
-    return f"{act} multiplies it by {rounded(10**parts.act)}, and {weights}"
+    return f"{act} multiplies it by {rounded(power(parts.act))}, and {weights}"
 
 
 def loss(parts: Parts, net: Measured) -> str:
     """`drops half of it` where units are zero, `keeps 0.28 of it` where they are small."""
-    zero, kept = float(np.mean(net.mean("activation_zero_fraction")[1:])), 10**parts.act
+    zero, kept = float(np.mean(net.mean("activation_zero_fraction")[1:])), power(parts.act)
     if zero < ALIKE or kept > 1:
         return f"keeps {rounded(kept)} of it"
     return "drops half of it" if abs(kept - 0.5) < SLIGHT else f"drops {1 - kept:.0%} of it"

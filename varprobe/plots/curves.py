@@ -29,7 +29,10 @@ class Lost:
 
 @dataclass(frozen=True, eq=False)
 class Theory:
-    """A predicted log10 statistic by layer, and where one draw in three leaves it at the net's width (NaN: unknown)."""
+    """A predicted log10 statistic by layer, and one standard deviation at the net's width around it (NaN: unknown).
+
+    The deviation is that of the mean square, which the variance shares to first order.
+    """
 
     mean: Float[np.ndarray, " layer"]
     low: Float[np.ndarray, " layer"]

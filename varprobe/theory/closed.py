@@ -133,4 +133,4 @@ FORMS: dict[Callable, Callable[..., ClosedForm]] = {
 def closed_form(act: Activation) -> ClosedForm | None:
     """The closed form of an activation, where it has one."""
     form = FORMS.get(act.function)
-    return form(**dict(act.numeric)) if form else None
+    return form(**{name: np.float64(value) for name, value in act.numeric}) if form else None

@@ -125,7 +125,7 @@ def finite_width(
     """
     phi = activation(act)
     depth, batch = whole("depth", depth, 1), whole("batch", batch, 1)
-    q0, c0 = number("q0", q0, 0.0), number("c0", c0, -1.0, 1.0)
+    q0, c0 = number("q0", q0, 0.0, above=True), number("c0", c0, -1.0, 1.0)
     if quantity not in ("activation", "gradient"):
         known = ("activation", "gradient")
         raise RequestError(f"unknown quantity {quantity!r}{did_you_mean(str(quantity), known)}", "quantity")
@@ -139,14 +139,14 @@ def finite_width(
     initializer = None if init is None else settled(given(init), phi, sigma_b2)
     if initializer and sigma_w2 is not None:
         raise RequestError(f"give init or sigma_w2, not both: {initializer.name} has its own", "sigma_w2")
-    kind = initializer.law[0] if initializer else "normal"
     if initializer:
         weights = [variance_of(initializer, widths, layer) for layer in range(1, depth + 1)]
     else:
         weights = [gain(phi).sigma_w2 if sigma_w2 is None else number("sigma_w2", sigma_w2, 0.0, above=True)] * depth
     zeros = np.zeros((1, depth))
-    nets = Nets(np.array([weights]), zeros + number("sigma_b2", sigma_b2, 0.0), zeros, zeros)
-    inputs = Inputs(np.log([number("q0", q0, 0.0, above=True)]), np.array([c0]), np.zeros(1))
+    with np.errstate(divide="ignore"):
+        nets = Nets(np.log([weights]), np.log(zeros + number("sigma_b2", sigma_b2, 0.0)), zeros, zeros)
+    inputs = Inputs(np.log([q0]), np.array([c0]), np.zeros(1), np.zeros(1))
     source = Source(phi)
     path = pass_forward(source, nets, widths[None], inputs)
     law = initializer.law[0] if initializer else "normal"
@@ -157,8 +157,11 @@ def finite_width(
 def strayed(
     source: Source, path: Forward, nets: Nets, widths: np.ndarray, inputs: Inputs, batch: int, quantity: str, law: str
 ) -> tuple[str, Table, Table]:
-    """(kind, drift, variance) of ln(mean square) for the paths of several nets; `law` is that of all their weights."""
-    exact = one_layer(source.act) if law == "normal" and batch == 1 and not nets.sigma_b2.any() else None
+    """(kind, drift, variance) of ln(mean square) for the paths of several nets.
+
+    `law` is that of all their weights; either all of them have biases or none.
+    """
+    exact = one_layer(source.act) if law == "normal" and batch == 1 and np.isneginf(nets.log_b).all() else None
     if exact:
         laws = {n: exact(int(n)) for n in np.unique(widths[:, 1:])}
         steps = np.array([[laws[n] for n in profile] for profile in widths[:, 1:]])
@@ -166,7 +169,7 @@ def strayed(
     orthogonal = law == "orthogonal"
     before = np.concatenate([inputs.log_ms[:, None], path.laws.log_ms[:, :-1]], axis=1)
     with np.errstate(invalid="ignore"):
-        share = nets.sigma_w2 * np.nan_to_num(np.exp(before - path.log_q))
+        share = np.nan_to_num(np.exp(nets.log_w + before - path.log_q))
     fresh = activation_steps(source, path, share, inputs.cosine, batch, orthogonal, widths) / widths[:, 1:]
     signal = carried(source, path, share, fresh)
     if quantity == "activation":
@@ -256,9 +259,10 @@ def activation_steps(
     """n times the variance that each layer adds to ln(mean_b ms); `cosine` is that of two inputs.
 
     The cosine of two samples strays from the infinite-width one: `spread`, the mean square of that, starts as that of
-    random inputs and grows by that of random vectors at every layer. Orthogonal weights keep every h_b . h_b', so that
-    the part of phi^2 that is quadratic in z does not vary.
+    random inputs and grows by that of random vectors at every layer. Orthogonal weights keep every h_b . h_b' (a share
+    fan_out / fan_in of it where they contract), so that the part of phi^2 that is quadratic in z varies less.
     """
+    kept = np.minimum(1.0, widths[:, 1:] / widths[:, :-1])
     laws, c = path.laws, path.c
     found = (laws.fourth - 1) / batch
     if batch > 1:
@@ -271,11 +275,11 @@ def activation_steps(
             pair = source.similarity(path.log_q[:, at], strayed, np.zeros(len(c)))
             found[:, at] += (1 - 1 / batch) * (pair.square * laws.fourth[:, at] - 1)
             if orthogonal:
-                found[:, at] -= 2 * laws.response[:, at] ** 2 * (1 - 1 / batch) * strayed**2
+                found[:, at] -= 2 * kept[:, at] * laws.response[:, at] ** 2 * (1 - 1 / batch) * strayed**2
             added = 0.0 if orthogonal else (1 - np.nan_to_num(pair.phi) ** 2) ** 2 / widths[:, at + 1]
             spread = np.minimum((steepness[:, at] * pair.derivative) ** 2 * spread + added, 1.0)
     if orthogonal:
-        found -= 2 * laws.response**2 / batch
+        found -= 2 * kept * laws.response**2 / batch
     return np.maximum(np.nan_to_num(found), 0.0)
 
 
@@ -287,6 +291,7 @@ def gradient_steps(source: Source, path: Forward, batch: int, orthogonal: bool, 
     That phi and phi' of one unit depend on each other is left out.
     """
     fourths = path.laws.derivative_fourth
+    kept = np.minimum(1.0, widths[:, 1:-1] / widths[:, 2:])  # by the transposed weights
     found = (3 * fourths - 1) / batch
     top, x2 = fourths.shape[1] - 1, 1 / widths[:, -1]
     for at in range(top, -1, -1):
@@ -295,8 +300,8 @@ def gradient_steps(source: Source, path: Forward, batch: int, orthogonal: bool, 
             both = pair.derivative_square * fourths[:, at]
             found[:, at] += (1 - 1 / batch) * (both * (1 + 2 * x2) - 1)
             if orthogonal and at < top:
-                found[:, at] -= 2 * (1 - 1 / batch) * x2
+                found[:, at] -= 2 * kept[:, at] * (1 - 1 / batch) * x2
             x2 = np.minimum(1.0, pair.derivative**2 * x2 + both / widths[:, at + 1])
         if orthogonal and at < top:
-            found[:, at] -= 2 / batch
+            found[:, at] -= 2 * kept[:, at] / batch
     return np.maximum(found, 0.0)

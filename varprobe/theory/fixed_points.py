@@ -141,7 +141,10 @@ def settle(act: Activation, log_sw: float, log_sb: float, log_q0: float) -> tupl
 
 def brent(act: Activation, log_sw: float, log_sb: float, low: float, high: float) -> float:
     """The root of the excess between two points of opposite sign."""
-    return float(brentq(lambda x: excess(act, log_sw, log_sb, x), low, high, xtol=1e-15, rtol=1e-15))
+    try:
+        return float(brentq(lambda x: excess(act, log_sw, log_sb, x), low, high, xtol=1e-15, rtol=1e-15))
+    except ValueError as error:  # not a number on the way
+        raise RequestError(f"{act.name} has no finite averages from q = {np.exp(low):.3g} on", "act") from error
 
 
 def unbounded(act: Activation, sigma_w2: float, sigma_b2: float) -> FixedPoint:

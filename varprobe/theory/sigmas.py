@@ -88,7 +88,7 @@ def variance_of(init: Initializer, widths: np.ndarray, layer: int) -> float:
     if init.law[0] not in VARIANCES or scale == 0:
         raise RequestError(f"{init.name} has no law that theory knows (allowed: {', '.join(VARIANCES)})", "init")
     entry = 1 / max(fan_in, fan_out) if init.law[0] == "orthogonal" else VARIANCES[init.law[0]]
-    return float(fan_in * scale**2 * entry)
+    return float(fan_in * squared(scale) * entry)
 
 
 def sigma_b2_of(bias: str | Initializer, width: int, depth: int) -> float:
@@ -102,14 +102,14 @@ def sigma_b2_of(bias: str | Initializer, width: int, depth: int) -> float:
 
 def bias_variance(init: Initializer, place: Place) -> float:
     """`sigma_b2_of` at a place."""
-    mean, variance = bias_numbers(init, place)
+    mean, std = bias_numbers(init, place)
     if mean != 0:
         raise RequestError(f"{init.name} has the mean {mean:g}; fixed points are for mean 0 only", "bias")
-    return variance
+    return squared(std)
 
 
 def bias_numbers(init: Initializer, place: Place) -> tuple[float, float]:
-    """(mean, Var(b)) of the biases of a layer.
+    """(mean, standard deviation) of the biases of a layer.
 
     Raises:
         RequestError: their entries have no known variance.
@@ -119,4 +119,9 @@ def bias_numbers(init: Initializer, place: Place) -> tuple[float, float]:
         return mean, 0.0
     if init.law[0] not in VARIANCES or init.law[0] == "orthogonal":
         raise RequestError(f"{init.name} has no variance that theory knows", "bias")
-    return mean, scale**2 * VARIANCES[init.law[0]]
+    return mean, scale * math.sqrt(VARIANCES[init.law[0]])
+
+
+def squared(value: float) -> float:
+    """The square, infinity where that overflows."""
+    return value * value

@@ -107,8 +107,9 @@ def trajectory(
         profile = numbers("widths", widths, 1.0)
         if profile.size != depth + 1:
             raise RequestError(f"{profile.size} widths for depth {depth}; it takes n_0 to n_{depth}", "widths")
-    nets = Nets(weights[None], biases[None], means[None], np.zeros((1, depth)))
-    inputs = Inputs(np.array([log_input]), np.array([cosine]), np.zeros(1))
+    with np.errstate(divide="ignore"):
+        nets = Nets(np.log(weights)[None], np.log(biases)[None], means[None], np.zeros((1, depth)))
+    inputs = Inputs(np.array([log_input]), np.array([cosine]), np.zeros(1), np.zeros(1))
     forward = pass_forward(Source(phi), nets, profile[None], inputs)
     gradient = pass_backward(forward.laws, nets, profile[None])[0]
     log_h = forward.laws.log_ms[0]
@@ -129,20 +130,24 @@ def trajectory(
 
 
 class Nets(NamedTuple):
-    """Variances and means of weights and biases, arrays of shape (nets, depth); sigma_w2 = fan_in Var(W)."""
+    """Weights and biases, arrays of shape (nets, depth): ln of sigma_w2 = fan_in Var(W) and of Var(b), and means."""
 
-    sigma_w2: Table
-    sigma_b2: Table
+    log_w: Table
+    log_b: Table
     mean_w: Table
     mean_b: Table
 
 
 class Inputs(NamedTuple):
-    """Of the input, shape (nets,): ln of its mean square, the cosine between two samples, and mean over RMS."""
+    """Of the input, shape (nets,): ln of its mean square, the cosine between two samples, and mean over RMS.
+
+    common: share of the mean square by which the means of samples differ, beyond what independent features would.
+    """
 
     log_ms: np.ndarray
     cosine: np.ndarray
     mean_over_rms: np.ndarray
+    common: np.ndarray
 
 
 class Forward(NamedTuple):
@@ -163,15 +168,13 @@ def pass_forward(source: Source, nets: Nets, widths: np.ndarray, inputs: Inputs)
     """
     rows: list[tuple[np.ndarray, ...]] = []
     laws: list[Law] = []
-    log_h, cosine, mean_over_rms = inputs
-    log_common = np.full_like(log_h, -np.inf)
+    log_h, cosine, mean_over_rms, common = inputs
     with np.errstate(divide="ignore", invalid="ignore"):
-        log_w, log_b = np.log(nets.sigma_w2), np.log(nets.sigma_b2)
-        for log_sw, log_sb, mu, offset, n in zip(
-            log_w.T, log_b.T, nets.mean_w.T, nets.mean_b.T, widths.T[:-1], strict=True
-        ):
+        log_common = log_h + np.log(common)
+        layers = zip(nets.log_w.T, nets.log_b.T, nets.mean_w.T, nets.mean_b.T, widths.T[:-1], strict=True)
+        for log_sw, log_sb, mu, offset, n in layers:
             squared = mean_over_rms**2
-            summed = np.log(n * mu**2) + log_h  # ln of fan_in mean_w^2 E h^2
+            summed = np.log(n) + 2 * np.log(np.abs(mu)) + log_h  # ln of fan_in mean_w^2 E h^2
             coherent = np.where(log_common > -np.inf, log_common - log_h, -np.inf)
             coherent = np.minimum(coherent, np.log1p(-squared))  # share of E h^2 that all units have alike, by input
             own = np.log1p(-squared - np.exp(coherent))
@@ -205,16 +208,16 @@ def pass_forward(source: Source, nets: Nets, widths: np.ndarray, inputs: Inputs)
 
 def pass_backward(laws: Law, nets: Nets, widths: np.ndarray) -> Table:
     """ln E delta_l^2 for layers 1 to depth; `coherence` is E (sum_i delta_i)^2 / (n E delta^2), 1 at first."""
-    weights, means = nets.sigma_w2, nets.mean_w
-    found = np.empty(weights.shape)
-    log_arriving, shared = np.zeros(len(weights)), np.zeros(len(weights))
-    with np.errstate(divide="ignore"):
-        for at in reversed(range(weights.shape[1])):
+    found = np.zeros_like(nets.log_w)
+    log_arriving, shared = np.zeros(len(found)), np.zeros(len(found))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for at in reversed(range(nets.log_w.shape[1])):
             found[:, at] = log_arriving + laws.log_derivative_ms[:, at]
             squared = laws.derivative_mean_over_rms[:, at] ** 2
             n, n_before = widths[:, at + 1], widths[:, at]
             coherence = shared * (n * squared + 1 - squared) + 1 - shared
-            own, common = weights[:, at] * n / n_before, means[:, at] ** 2 * n * coherence
-            log_arriving = found[:, at] + np.log(own + common)
-            shared = np.divide(common, own + common, out=np.zeros_like(common), where=own + common > 0)
+            common = 2 * np.log(np.abs(nets.mean_w[:, at])) + np.log(n * coherence)
+            both = np.logaddexp(nets.log_w[:, at] + np.log(n / n_before), common)
+            log_arriving = found[:, at] + both
+            shared = np.where(common > -np.inf, np.exp(common - both), 0.0)
     return found
