@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from varprobe.nets import Measured
-from varprobe.rates import slopes
+from varprobe.rates import power, slopes
 
 __all__ = ["against_theory"]
 
@@ -26,8 +26,7 @@ def against_theory(net: Measured) -> dict[str, float | None]:
         predicted = net.theory.get(f"theory_{quantity}_log10_ms")
         drift = net.theory.get(f"theory_{quantity}_drift")
         slope = math.nan if predicted is None else sign * float(slopes(predicted[None, 1:])[0])
-        with np.errstate(over="ignore"):
-            found[f"theory_{quantity}_factor"] = finite(float(np.power(10.0, slope)))
+        found[f"theory_{quantity}_factor"] = finite(power(slope))
         bent = math.nan if drift is None else sign * float(slopes(drift[None, 1:])[0])
         found[f"theory_{quantity}_z"] = z_score(sign * slopes(net.values[f"{quantity}_log10_ms"][:, 1:]), slope + bent)
     return found

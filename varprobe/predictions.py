@@ -226,8 +226,9 @@ def solved(kind: Kind, problems: list[Problem], forward_only: bool) -> dict[str,
         found["gradient_log10_ms"] = gradient / LN10
         found["weight_gradient_log10_ms"] = (before + gradient + np.log(kind.batch)) / LN10
     if kind.law:
-        for quantity in ("activation",) if forward_only else ("activation", "gradient"):
-            _, drift, variance = strayed(source, path, nets, widths, arriving, kind.batch, quantity, kind.law)
+        quantities = ("activation",) if forward_only else ("activation", "gradient")
+        _, spreads = strayed(source, path, nets, widths, arriving, kind.batch, quantities, kind.law)
+        for quantity, (drift, variance) in spreads.items():
             found[f"{quantity}_drift"], found[f"{quantity}_std"] = drift / LN10, np.sqrt(variance) / LN10
     return found
 

@@ -150,14 +150,22 @@ def finite_width(
     source = Source(phi)
     path = pass_forward(source, nets, widths[None], inputs)
     law = initializer.law[0] if initializer else "normal"
-    kind, drift, variance = strayed(source, path, nets, widths[None], inputs, batch, quantity, law)
+    kind, found = strayed(source, path, nets, widths[None], inputs, batch, (quantity,), law)
+    drift, variance = found[quantity]
     return FiniteWidth(phi.name, quantity, kind, np.arange(1, depth + 1), drift[0], variance[0])
 
 
 def strayed(
-    source: Source, path: Forward, nets: Nets, widths: np.ndarray, inputs: Inputs, batch: int, quantity: str, law: str
-) -> tuple[str, Table, Table]:
-    """(kind, drift, variance) of ln(mean square) for the paths of several nets.
+    source: Source,
+    path: Forward,
+    nets: Nets,
+    widths: np.ndarray,
+    inputs: Inputs,
+    batch: int,
+    quantities: Sequence[str],
+    law: str,
+) -> tuple[str, dict[str, tuple[Table, Table]]]:
+    """(kind, quantity -> drift and variance of ln(mean square)) for the paths of several nets.
 
     `law` is that of all their weights; either all of them have biases or none.
     """
@@ -165,18 +173,19 @@ def strayed(
     if exact:
         laws = {n: exact(int(n)) for n in np.unique(widths[:, 1:])}
         steps = np.array([[laws[n] for n in profile] for profile in widths[:, 1:]])
-        return "exact", *summed(quantity, steps[..., 0], steps[..., 1])
+        return "exact", {quantity: summed(quantity, steps[..., 0], steps[..., 1]) for quantity in quantities}
     orthogonal = law == "orthogonal"
     before = np.concatenate([inputs.log_ms[:, None], path.laws.log_ms[:, :-1]], axis=1)
     with np.errstate(invalid="ignore"):
         share = np.nan_to_num(np.exp(nets.log_w + before - path.log_q))
     fresh = activation_steps(source, path, share, inputs.cosine, batch, orthogonal, widths) / widths[:, 1:]
     signal = carried(source, path, share, fresh)
-    if quantity == "activation":
-        return "first order", signal.mean, signal.variance
-    own = gradient_steps(source, path, batch, orthogonal, widths) / widths[:, 1:]
-    drift, variance = summed(quantity, -own / 2, own)
-    return "first order", drift + signal.slope_mean, variance + signal.slope_variance
+    found = {"activation": (signal.mean, signal.variance)}
+    if "gradient" in quantities:
+        own = gradient_steps(source, path, batch, orthogonal, widths) / widths[:, 1:]
+        drift, variance = summed("gradient", -own / 2, own)
+        found["gradient"] = drift + signal.slope_mean, variance + signal.slope_variance
+    return "first order", found
 
 
 class Carried(NamedTuple):

@@ -17,6 +17,7 @@ from varprobe.theory.fixed_points import CRITICAL, MARGIN, curve
 from varprobe.theory.gaussian import LOW
 from varprobe.theory.laws import averages_of, similarity
 from varprobe.theory.panels import panels, spread
+from varprobe.theory.sources import nodes as nodes_in
 
 __all__ = ["PhaseGrid", "phase_grid"]
 
@@ -24,8 +25,6 @@ Plane = Float[np.ndarray, "sigma_w2 sigma_b2"]
 ANGLES = 2048
 THETA = np.arange(ANGLES // 4 + 1) * (2 * np.pi / ANGLES)
 RADII = np.array([0, 0.5, 1, 2, 3, 4.5, 6.5, 9])
-INTERPOLATED = 16
-"""Chebyshev nodes in ln q, and in theta where phi has kinks."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,15 +140,10 @@ def mean_square_roots(act: Activation, w: np.ndarray, b: np.ndarray) -> np.ndarr
     return log_q
 
 
-def chebyshev(low: float, high: float) -> np.ndarray:
-    """The Chebyshev nodes of an interval."""
-    return (low + high) / 2 - (high - low) / 2 * np.cos((np.arange(INTERPOLATED) + 0.5) * np.pi / INTERPOLATED)
-
-
 def all_correlations(act: Activation, q: float) -> tuple[np.ndarray, np.ndarray]:
     """(E phi phi, E phi' phi') over their values at c = 1, for theta = arccos c on a grid from 0 to pi / 2."""
     if panels(act, 6).kinks.size:  # a sum over even angles converges slowly; the maps are smooth in theta all the same
-        nodes = chebyshev(0.0, np.pi / 2)
+        nodes = nodes_in(0.0, np.pi / 2)
         found = [similarity(act, float(np.log(q)), float(np.cos(node))) for node in nodes]
         values = np.array([(pair.phi, pair.derivative) for pair in found])
         smooth = BarycentricInterpolator(nodes, values)(THETA)
@@ -170,7 +164,7 @@ def correlation_roots(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(c*, slope of the correlation map there) for points with chi_1 > 1."""
     low, high = log_q.min() - 1e-3, log_q.max() + 1e-3
-    nodes = chebyshev(low, high)
+    nodes = nodes_in(low, high)
     tables = np.array([all_correlations(act, float(np.exp(node))) for node in nodes])
     phi, slope = np.moveaxis(BarycentricInterpolator(nodes, tables)(log_q), 1, 0)
     theta, c = THETA, np.cos(THETA)
