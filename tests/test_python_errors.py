@@ -34,7 +34,7 @@ def ds() -> xr.Dataset:
         (lambda ds: vp.plot_variance(ds, labels={"he_norml": "He"}), "label: nothing in this run is called 'he_norml'"),
         (lambda ds: vp.plot_variance(ds, labels={"he_normal": "$x^$"}), r"label: '$x^$' is not valid math text"),
         (lambda ds: vp.theory.finite_width("relu", c0=5), "c0: 5 is not a number from -1 to 1"),
-        (lambda ds: vp.theory.finite_width("relu", q0=-1), "q0: -1 is not a finite number of at least 0"),
+        (lambda ds: vp.theory.finite_width("relu", q0=-1), "q0: -1 is not a finite number above 0"),
         (lambda ds: vp.theory.finite_width("relu", width=[]), "width: the list is empty"),
         (lambda ds: vp.theory.critical("tanh", q=[1, "a"]), "q: 'a' is not a finite number above 0"),
         (lambda ds: vp.theory.trajectory("tanh", 1, depth="a"), "depth: 'a' is not a whole number of at least 1"),
