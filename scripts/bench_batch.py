@@ -14,7 +14,7 @@ import numpy as np
 
 from varprobe.cells import run_cells
 from varprobe.configs import read_request
-from varprobe.engine import chunks_of
+from varprobe.chunks import chunks_of
 from varprobe.rates import slopes
 
 

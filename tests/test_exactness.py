@@ -21,7 +21,7 @@ import xarray as xr
 from scipy import special
 
 import varprobe as vp
-from varprobe import cells, engine, sweep
+from varprobe import cells, chunks, engine, sweep
 from varprobe.activations import Activation, Behavior, behavior
 from varprobe.configs import Request, read_request
 from varprobe.sweeping import run
@@ -94,7 +94,7 @@ def whole() -> xr.Dataset:
 
 
 def chunk_sizes(request: Request) -> list[int]:
-    return [sum(len(nets) for nets in c.nets) for c in engine.chunks_of(list(request.configs), request.setting)]
+    return [sum(len(nets) for nets in c.nets) for c in chunks.chunks_of(list(request.configs), request.setting)]
 
 
 def test_chunks_as_whole(whole: xr.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,10 +108,10 @@ def test_chunks_as_whole(whole: xr.Dataset, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_weights_drawn_again_as_kept(whole: xr.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     request = request_of(COMPANY, **WIDE)
-    kept = engine.chunks_of(list(request.configs), request.setting)
+    kept = chunks.chunks_of(list(request.configs), request.setting)
     assert all(chunk.program.keep_weights for chunk in kept)
     monkeypatch.setattr(engine, "WEIGHT_BYTES", 0)
-    again = engine.chunks_of(list(request.configs), request.setting)
+    again = chunks.chunks_of(list(request.configs), request.setting)
     assert not any(chunk.program.keep_weights for chunk in again)
     assert_same(run(request), whole)
 
@@ -178,7 +178,7 @@ def test_homogeneity_as_full_computation(
     def without(act: Activation) -> Behavior:
         return dataclasses.replace(behavior(act), homogeneous=False)
 
-    monkeypatch.setattr(engine, "behavior", without)
+    monkeypatch.setattr(chunks, "behavior", without)
     assert (fewer, sum(chunk_sizes(request))) == (len(acts) * (len(inits) - 1), len(acts) * len(inits))
     full = run(request)
     for name in short.data_vars:

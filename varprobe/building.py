@@ -1,6 +1,7 @@
 """`varprobe.build`: the very net that a sweep measured, as plain arrays and a plain function."""
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -13,13 +14,17 @@ from jaxtyping import Array, Float
 
 from varprobe.arguments import single
 from varprobe.bases import Base, Draw, base_of
-from varprobe.cells import batch_of, target_of
+from varprobe.blocks import Plain
+from varprobe.cells import inputs_of, target_of
 from varprobe.configs import Config, Request, read_request
 from varprobe.draws import keys_of
 from varprobe.errors import RequestError
 from varprobe.extended import Signal
 from varprobe.initializers import Initializer
 from varprobe.losses import output_gradient
+from varprobe.norms import standardized
+from varprobe.results import FURTHER
+from varprobe.wired.cell import slot_key
 
 __all__ = ["Net", "build"]
 
@@ -28,9 +33,10 @@ class Net(NamedTuple):
     """One net of a sweep.
 
     Attributes:
-        params: a tuple of {"w": (fan_in, fan_out), "b": (fan_out,)}, one a layer; a loss adds its read-out.
+        params: a tuple of {"w": (fan_in, fan_out), "b": (fan_out,)}, one a layer; a loss adds its read-out. Blocks of
+            several matrices have each by its name, and its bias as b_NAME.
         apply: apply(params, x) -> h_L, or the read-out's output (batch, outputs) where the loss has one.
-        x: the batch, (batch, input width).
+        x: the batch, (batch, input width), or (batch, positions..., units).
         cotangent: dLoss/d apply(params, x). The gradient of sum(cotangent * apply(params, x)) is that of the loss.
     """
 
@@ -70,8 +76,8 @@ def arguments_of(ds: xr.Dataset) -> dict[str, Any]:
     if ds.sizes.get("config", 1) != 1:
         raise RequestError(f"build takes one configuration (ds.isel(config=i)), this dataset has {ds.sizes['config']}")
     spec = json.loads(ds.attrs["spec"])
-    arguments = {k: str(np.squeeze(ds[k].values)) for k in ("act", "init", "bias", "width", "depth", "batch")}
-    for name in ("init_first", "init_last"):
+    arguments = {k: str(np.squeeze(ds[k].values)) for k in ("act", "init", "bias", "width", "depth", "batch", "arch", "norm")}
+    for name in FURTHER:
         if name in ds.coords and str(np.squeeze(ds[name].values)):
             arguments[name] = str(np.squeeze(ds[name].values))
     names = ("input_width", "seeds", "root_seed", "data", "labels", "standardize", "loss", "dtype", "range")
@@ -83,35 +89,65 @@ def net_of(request: Request, config: Config, seed: int) -> Net:
     setting = request.setting
     dtype = jnp.dtype(setting.dtype)
     keys = keys_of(setting.root_seed, seed)
-    params = []
-    for layer in range(1, config.depth + (2 if setting.outputs else 1)):
-        place = config.place(layer, setting.outputs)
-        readout = layer > config.depth
-        init = (config.init_last or config.init) if readout else config.weights_at(layer)
-        shape = (place.fan_in, place.fan_out)
-        w = entries(init, jax.random.fold_in(keys["weights"], layer), shape, place, dtype)
-        b = jnp.zeros(shape[1:], dtype)
-        if not readout:
-            b = entries(config.bias, jax.random.fold_in(keys["biases"], layer), shape[1:], place, dtype)
-        params.append({"w": w, "b": b})
-    drawn, rows = batch_of(setting.source, keys["data"], config.batch, config.widths[0])
+    params = tuple(block_of(config, keys, layer, dtype) for layer in range(1, config.depth + 1))
+    if setting.outputs:
+        place = config.place(config.depth + 1, setting.outputs)
+        init, shape = config.init_last or config.init, (place.fan_in, place.fan_out)
+        w = entries(init, jax.random.fold_in(keys["weights"], place.layer), shape, place, dtype)
+        params += ({"w": w, "b": jnp.zeros(shape[1:], dtype)},)
+    arch = config.arch
+    drawn, rows = inputs_of(setting, keys, config.batch, arch.sample_shape(config.widths[0]), arch.stream)
     x = jnp.asarray(drawn.astype(dtype))
-    target = target_of(setting, keys["loss"], rows, config.batch, config.widths[-1])
-
-    def apply(params: Any, x: Array) -> Array:
-        """The stack's output, or the read-out's."""
-        hidden = params[:-1] if setting.outputs else params
-        for p in hidden:
-            x = config.act(jnp.matmul(x, p["w"], precision="highest") + p["b"])
-        return jnp.matmul(x, params[-1]["w"], precision="highest") if setting.outputs else x
-
+    ends = arch.sample_shape(config.widths[-1])
+    target = target_of(setting, keys["loss"], rows, config.batch, math.prod(ends))
+    apply = partial(applied, config, setting.outputs, keys["dropout"])
     if setting.loss == "cotangent":
-        cotangent = jnp.asarray(target.astype(dtype))
+        cotangent = jnp.asarray(target.reshape(config.batch, *ends).astype(dtype))
     else:
-        output = apply(tuple(params), x)
+        output = apply(params, x)
         g = output_gradient(setting.loss, Signal(output[None], jnp.zeros((1,), jnp.int32)), jnp.asarray(target))
         cotangent = jnp.ldexp(g.m[0], g.e[0]).astype(dtype)
-    return Net(tuple(params), apply, x, cotangent)
+    return Net(params, apply, x, cotangent)
+
+
+def applied(config: Config, outputs: int, dropout_key: Array, params: Any, x: Array) -> Array:
+    """The stack's output, or the read-out's, which reads the mean over positions."""
+    for layer in range(1, config.depth + 1):
+        plain = plain_of(config, layer, jax.random.fold_in(dropout_key, layer))
+        x = config.arch.reference(plain, params[layer - 1], x)
+    if not outputs:
+        return x
+    pooled = x.mean(axis=tuple(range(1, x.ndim - 1)))
+    return jnp.matmul(pooled, params[-1]["w"], precision="highest")
+
+
+def plain_of(config: Config, layer: int, dropout_key: Array) -> Plain:
+    """The plain functions of a layer."""
+
+    def norm(z: Array, position: str) -> Array:
+        return standardized(config.norm, z[None], config.norm.eps)[0] if config.norm.position == position else z
+
+    def dropped(h: Array, site: int) -> Array:
+        if not config.dropout:
+            return h
+        u = jax.random.uniform(jax.random.fold_in(dropout_key, site), h.shape, jnp.float32)
+        return jnp.where(u < np.float32(1 - config.dropout), h / (1 - config.dropout), 0).astype(h.dtype)
+
+    numbers = config.arch.numbers(config.place(layer))
+    return Plain(config.act, norm if config.norm else lambda z, _: z, dropped, numbers, layer, config.depth)
+
+
+def block_of(config: Config, keys: dict[str, Array], layer: int, dtype: Any) -> dict[str, Array]:
+    """The matrices of a layer by slot, and their biases: b, b_SLOT."""
+    key, bias_key = (jax.random.fold_in(keys[name], layer) for name in ("weights", "biases"))
+    params = {}
+    for i, slot in enumerate(config.slots(layer)):
+        place = config.place(layer, slot=i)
+        shape = (slot.fan_in, slot.fan_out)
+        params[slot.name] = entries(config.initializer(layer, i), slot_key(key, i), shape, place, dtype)
+        name = "b" if slot.name == "w" else f"b_{slot.name}"
+        params[name] = entries(config.bias, slot_key(bias_key, i), shape[1:], place, dtype)
+    return params
 
 
 def entries(init: Initializer, key: Array, shape: tuple[int, ...], place: Any, dtype: Any) -> Array:

@@ -4,6 +4,7 @@ Cells run on worker threads: on CPU one a core, each running single-threaded cod
 matrix products and makes a product's rounding independent of the number of cores; on accelerators one a device.
 """
 
+import math
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -20,19 +21,21 @@ from varprobe.data import Source
 from varprobe.draws import keys_of
 from varprobe.engine import Chunk
 from varprobe.errors import MachineError
-from varprobe.moments import Moments
-from varprobe.program import Block, Program
-from varprobe.stack import CellStatistics, run_cell
+from varprobe.program import Program
+from varprobe.stack import run_cell
+from varprobe.tables import CellTable, statistics_of
+from varprobe.wired.cell import Keys, run_wired
+from varprobe.wired.chunks import WiredChunk
+from varprobe.wired.program import Wired
+from varprobe.wired.tables import wired_statistics
 
-__all__ = ["batch_of", "compiled", "run_cells", "statistics_of", "target_of"]
+__all__ = ["AnyChunk", "batch_of", "compiled", "inputs_of", "run_cells", "target_of"]
 
-LOG10_2 = np.log10(2.0)
-CellTable = dict[str, np.ndarray]
-
-Executable = Callable[..., tuple[CellStatistics, Any]]
+AnyChunk = Chunk | WiredChunk
+Executable = Callable[..., tuple[Any, Any]]
 
 compile_lock = threading.Lock()
-programs: dict[tuple[Program, int], tuple[Executable, Any]] = {}
+programs: dict[tuple[Program | Wired, int], tuple[Executable, Any]] = {}
 
 
 def batch_of(source: Source, key: Array, batch: int, width: int) -> tuple[np.ndarray, np.ndarray | None]:
@@ -67,26 +70,55 @@ def target_of(setting: Setting, key: Array, rows: np.ndarray | None, batch: int,
         return np.asarray(jax.random.normal(key, (batch, setting.outputs)))
 
 
-def arguments(chunk: Chunk, setting: Setting, seed: int) -> tuple[Any, ...]:
+def inputs_of(setting: Setting, keys: dict[str, Array], batch: int, shape: tuple[int, ...], embed: bool) -> tuple[Any, Any]:
+    """(x, rows) as `batch_of`, samples in `shape`; rows of another width are embedded where blocks keep theirs.
+
+    The embedding is a random matrix of variance 1 / fan_in, which keeps the mean square; its key is fold_in(data, 1).
+    """
+    units = math.prod(shape)
+    x, rows = batch_of(setting.source, keys["data"], batch, units)
+    if embed and x.shape[1] != units:
+        with jax.enable_x64(False):
+            matrix = np.asarray(jax.random.normal(jax.random.fold_in(keys["data"], 1), (x.shape[1], units)), np.float64)
+        x = x @ (matrix / np.sqrt(len(matrix)))
+    return x.reshape(batch, *shape), rows
+
+
+def arguments(chunk: AnyChunk, setting: Setting, seed: int) -> tuple[Any, ...]:
     """The run-time arguments of a cell."""
     program = chunk.program
     keys = keys_of(setting.root_seed, seed)
-    x, rows = batch_of(setting.source, keys["data"], program.batch, program.segments[0].fan_in)
-    target = target_of(setting, keys["loss"], rows, program.batch, program.segments[-1].fan_out)
     wide = np.float64 if setting.dtype == "float64" else np.float32
+    if isinstance(program, Wired):
+        x, rows = inputs_of(setting, keys, program.batch, program.input_shape, program.arch.stream)
+        target = target_of(setting, keys["loss"], rows, program.batch, math.prod(program.output_shape))
+        if setting.loss == "cotangent":
+            target = target.reshape(program.batch, *program.output_shape)
+        streams: tuple[Any, ...] = (Keys(keys["weights"], keys["biases"], keys["dropout"]),)
+    else:
+        x, rows = batch_of(setting.source, keys["data"], program.batch, program.segments[0].fan_in)
+        target = target_of(setting, keys["loss"], rows, program.batch, program.segments[-1].fan_out)
+        streams = (keys["weights"], keys["biases"])
     target = target if target.dtype == np.int32 else target.astype(wide)
-    return np.True_, keys["weights"], keys["biases"], x.astype(wide), target, chunk.numbers()
+    return np.True_, *streams, x.astype(wide), target, chunk.numbers()
 
 
-def compiled(program: Program, arguments: tuple[Any, ...], device: Any) -> tuple[Executable, Any]:
+def run_program(program: Program | Wired, space: Any, *arguments: Any) -> tuple[Any, Any]:
+    """(statistics, workspace) of a cell of either engine; only the plain one has a workspace."""
+    if isinstance(program, Wired):
+        return run_wired(program, *arguments), ()
+    return run_cell(program, space, *arguments)
+
+
+def compiled(program: Program | Wired, arguments: tuple[Any, ...], device: Any) -> tuple[Executable, Any]:
     """(executable, shapes of its workspace) of a program on a device; compiled once, whoever asks first."""
     with compile_lock:
         if (program, device.id) not in programs:
             options: dict[str, str | bool] | None = (
                 {"xla_cpu_multi_thread_eigen": False} if device.platform == "cpu" else None
             )
-            _, space = jax.eval_shape(lambda *a: run_cell(program, None, *a), *arguments)
-            jitted = jax.jit(run_cell, static_argnums=0, donate_argnums=1)
+            _, space = jax.eval_shape(lambda *a: run_program(program, None, *a), *arguments)
+            jitted = jax.jit(run_program, static_argnums=0, donate_argnums=1)
             programs[program, device.id] = (
                 jitted.lower(program, space, *arguments).compile(compiler_options=options),
                 space,
@@ -99,10 +131,10 @@ class Worker:
 
     def __init__(self, device: Any) -> None:
         self.device = device
-        self.program: Program | None = None
+        self.program: Program | Wired | None = None
         self.space: Any = None
 
-    def run(self, program: Program, arguments: tuple[Any, ...]) -> CellStatistics:
+    def run(self, program: Program | Wired, arguments: tuple[Any, ...]) -> Any:
         """Statistics of a cell, on the host."""
         arguments = jax.device_put(arguments, self.device)
         executable, shapes = compiled(program, arguments, self.device)
@@ -113,11 +145,11 @@ class Worker:
         return jax.device_get(statistics)
 
 
-def run_cell_on(worker: Worker, chunk: Chunk, setting: Setting, seed: int) -> CellTable:
+def run_cell_on(worker: Worker, chunk: AnyChunk, setting: Setting, seed: int) -> CellTable:
     """One cell, from arguments to a table of float64."""
     with jax.enable_x64(setting.dtype == "float64"), jax.default_device(worker.device):
         statistics = worker.run(chunk.program, arguments(chunk, setting, seed))
-    return statistics_of(chunk, statistics)
+    return wired_statistics(chunk, statistics) if isinstance(chunk, WiredChunk) else statistics_of(chunk, statistics)
 
 
 def workers() -> list[Any]:
@@ -129,7 +161,7 @@ def workers() -> list[Any]:
     return [devices[i % len(devices)] for i in range(max(cores, len(devices)))]
 
 
-def run_cells(cells: list[tuple[Chunk, int]], setting: Setting) -> Iterator[tuple[Chunk, int, CellTable]]:
+def run_cells(cells: list[tuple[AnyChunk, int]], setting: Setting) -> Iterator[tuple[AnyChunk, int, CellTable]]:
     """Run (chunk, seed) cells on all workers; yields each with its table as it is done.
 
     Raises:
@@ -138,7 +170,7 @@ def run_cells(cells: list[tuple[Chunk, int]], setting: Setting) -> Iterator[tupl
     devices = workers()
     free = [Worker(device) for device in devices]
 
-    def work(chunk: Chunk, seed: int) -> CellTable:
+    def work(chunk: AnyChunk, seed: int) -> CellTable:
         worker = free.pop()
         try:
             return run_cell_on(worker, chunk, setting, seed)
@@ -147,7 +179,7 @@ def run_cells(cells: list[tuple[Chunk, int]], setting: Setting) -> Iterator[tupl
 
     pool = ThreadPoolExecutor(len(devices), thread_name_prefix="varprobe")
     waiting = iter(cells)
-    running: dict[Future[CellTable], tuple[Chunk, int]] = {}
+    running: dict[Future[CellTable], tuple[AnyChunk, int]] = {}
     try:
         while True:
             while len(running) < 2 * len(devices) and (cell := next(waiting, None)) is not None:
@@ -162,73 +194,3 @@ def run_cells(cells: list[tuple[Chunk, int]], setting: Setting) -> Iterator[tupl
         raise MachineError(f"the device failed: {first}") from error
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-
-
-def log10(values: Array | np.ndarray) -> np.ndarray:
-    """log10 in float64; exactly zero is -inf."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.log10(np.asarray(values, np.float64))
-
-
-def quantity(name: str, moments: Moments, log10_scale: np.ndarray) -> CellTable:
-    """The four variables of a quantity whose values are 10^log10_scale times those measured."""
-    shift = moments.e * LOG10_2 + log10_scale
-    ms = np.asarray(moments.ms, np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        mean_over_rms = np.asarray(moments.mean, np.float64) / np.sqrt(ms)
-    return {
-        f"{name}_log10_ms": log10(ms) + 2 * shift,
-        f"{name}_log10_var": log10(moments.var) + 2 * shift,
-        f"{name}_mean_over_rms": np.clip(mean_over_rms, -1, 1),
-        f"{name}_log10_absmax": log10(moments.absmax) + shift,
-    }
-
-
-def statistics_of(chunk: Chunk, statistics: CellStatistics) -> CellTable:
-    """Every variable of the results, each (members, depth + 1), members in configuration order.
-
-    Layer 0 is the input and has an activation only. Homogeneous nets are shifted to each configuration's scales.
-    """
-    program, rows = chunk.program, []
-    bases = joined_base_moments(program, statistics)
-    for b, column, member in chunk.members:
-        scales = np.array(member.log10_scales)
-        up = np.cumsum(scales)
-        down = up[-1] - up
-        pick = lambda tree, c=column: jax.tree.map(lambda a: a[:, c], tree)  # noqa: E731
-        forward = pick(statistics.forward[b])
-        row = quantity("preactivation", forward.preactivation, up) | quantity("activation", forward.activation, up)
-        for name in forward._fields[2:]:
-            row[name] = np.asarray(getattr(forward, name), np.float64)
-        if not program.blocks[b].phi.bounded:
-            row["saturated_nonzero_fraction"] = np.full(program.depth, np.nan)
-        row["weight_log10_ms"] = weight_log10_ms(np.array(member.weights), bases[b][column])
-        if statistics.backward is not None:
-            backward = pick(statistics.backward[b])
-            row |= quantity("gradient", backward.gradient, down)
-            row |= quantity("weight_gradient", backward.weight_gradient, np.concatenate([[0.0], up[:-1]]) + down)
-            row["gradient_correlation"] = np.asarray(backward.gradient_correlation, np.float64)
-        inputs = quantity("activation", jax.tree.map(lambda a: a[0], statistics.input), np.zeros(()))
-        inputs["activation_correlation"] = np.asarray(statistics.input_correlation, np.float64)[0]
-        rows.append({k: np.concatenate([[inputs.get(k, np.nan)], v]) for k, v in row.items()})
-    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
-
-
-def joined_base_moments(program: Program, statistics: CellStatistics) -> list[list[np.ndarray]]:
-    """(layers, 2) array of the mean and mean square of the bases of each block and net."""
-
-    def of_net(block: Block, net: int) -> np.ndarray:
-        places = [program.bases(i).index(bases[net]) for i, bases in enumerate(block.weights)]
-        parts = [np.stack(statistics.bases[i][place], axis=-1) for i, place in enumerate(places)]
-        return np.concatenate(parts).astype(np.float64)
-
-    return [[of_net(block, net) for net in range(block.nets)] for block in program.blocks]
-
-
-def weight_log10_ms(pairs: np.ndarray, base: np.ndarray) -> np.ndarray:
-    """log10 of E[(mean + scale * base)^2], for values that may be far outside float64's squares."""
-    mean, scale = pairs[:, 0], pairs[:, 1]
-    unit = np.maximum(np.abs(mean), np.abs(scale))
-    safe = np.where(unit > 0, unit, 1)
-    m, s = mean / safe, scale / safe
-    return log10(np.maximum(m * m + 2 * m * s * base[:, 0] + s * s * base[:, 1], 0)) + 2 * log10(unit)

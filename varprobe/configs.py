@@ -10,11 +10,13 @@ import numpy as np
 
 from varprobe.activations import Activation, resolve_activation
 from varprobe.arguments import listed, named, numbers, resolved, single, word, yes_or_no
+from varprobe.blocks import Architecture, PlainStack, Slot, resolve_architecture
 from varprobe.callform import Call
 from varprobe.data import Source, load_source
 from varprobe.errors import RequestError
 from varprobe.expressions import Expression, number_text
 from varprobe.initializers import STANDARD, Initializer, Place, resolve_initializer
+from varprobe.norms import Norm, resolve_norm
 from varprobe.program import LossName
 from varprobe.shapes import read_stacks
 from varprobe.sizes import check_count, check_shapes
@@ -41,6 +43,11 @@ class Config:
     width: int | str
     widths: tuple[int, ...]
     batch: int
+    arch_name: str = "plain"
+    arch: Architecture = PlainStack()
+    norm_name: str = "none"
+    norm: Norm = Norm("none")
+    dropout: float = 0.0
 
     @property
     def depth(self) -> int:
@@ -55,9 +62,21 @@ class Config:
             return self.init_last
         return self.init
 
-    def place(self, layer: int, outputs: int = 0) -> Place:
+    def slots(self, layer: int) -> tuple[Slot, ...]:
+        """The weight matrices of a layer; a plain one has one."""
+        return self.arch.slots(self.widths[layer - 1], self.widths[layer])
+
+    def initializer(self, layer: int, slot: int) -> Initializer:
+        """The initializer of a matrix of a layer."""
+        return self.weights_at(layer)
+
+    def place(self, layer: int, outputs: int = 0, slot: int = 0) -> Place:
         """What an initializer's expressions may refer to at a layer (depth + 1: the read-out, with `outputs` units)."""
-        return place_of(self.widths, layer, outputs)
+        place = place_of(self.widths, layer, outputs)
+        if layer > self.depth:
+            return place
+        matrix = self.slots(layer)[slot]
+        return place._replace(fan_in=matrix.fan_in, fan_out=matrix.fan_out)
 
 
 @dataclass(frozen=True)
@@ -95,8 +114,9 @@ def read_request(
     bias: Any = "zeros",
     sigma_w2: Any = None,
     sigma_b2: Any = None,
-    arch: str = "plain",
-    norm: str = "none",
+    arch: Any = "plain",
+    norm: Any = "none",
+    dropout: Any = 0.0,
     input_width: int | None = None,
     batch: Any = DEFAULT_BATCH,
     seeds: int = 8,
@@ -114,8 +134,6 @@ def read_request(
     Raises:
         RequestError: names the argument, its value, what is allowed, and the nearest right spelling.
     """
-    word("arch", arch, ("plain",))
-    word("norm", norm, ("none",))
     word("loss", loss, LOSSES)
     word("dtype", dtype, DTYPES)
     word("range", range, RANGES)
@@ -136,12 +154,16 @@ def read_request(
         wanted["bias"] = listed("bias", bias)
     edges = {"init_first": init_first, "init_last": init_last}
     wanted |= {name: listed(name, value) for name, value in edges.items() if value is not None}
+    wanted |= {"arch": listed("arch", arch), "norm": listed("norm", norm)}
+    dropouts = numbers("dropout", dropout, 0, 1, integer=False)
+    if 1.0 in dropouts:
+        raise RequestError("1 would drop every unit (allowed: numbers from 0 to below 1)", "dropout")
     stacks = read_stacks(depth, width)
     batches = numbers("batch", batch, 1)
     seeds = single("seeds", seeds, 1)
     root_seed = single("root_seed", root_seed, 0, 2**32 - 1)
     given = single("input_width", input_width, 1) if input_width is not None else None
-    check_count({name: len(v) for name, v in wanted.items()} | {"batch": len(batches)}, stacks, seeds)
+    check_count({name: len(v) for name, v in wanted.items()} | {"batch": len(batches), "dropout": len(dropouts)}, stacks, seeds)
 
     source = named("data", lambda: load_source(data, labels=labels, standardize=standardize))
     if labels is not None and loss == "cotangent":
@@ -159,6 +181,8 @@ def read_request(
     shapes = stacks.expanded()
     check_shapes(shapes, source.width or given, outputs, batches, dtype)
     _, weight_option, bias_option, *_ = wanted
+    archs = named_parts("arch", wanted.pop("arch"), resolve_architecture)
+    norms = named_parts("norm", wanted.pop("norm"), resolve_norm)
     kinds: dict[str, Callable[..., Any]] = {"act": resolve_activation, "sigma_w2": of_sigma_w2, "sigma_b2": of_sigma_b2}
     found = {name: resolved(name, v, kinds.get(name, resolve_initializer)) for name, v in wanted.items()}
     acts, inits, biases = found["act"], found[weight_option], found[bias_option]
@@ -170,11 +194,17 @@ def read_request(
                 "(allowed: zeros, ones, constant, normal, truncated_normal, uniform, torch_default, keras_*)",
                 bias_option,
             )
-    stacked = [(w, (source.width or given or profile[0], *profile)) for w, profile in shapes]
+    features = source.width or given
+    stacked = {
+        name: [(w, (named("arch", partial(a.input_units, features, p)), *p)) for w, p in shapes]
+        for name, a in archs.items()
+    }
     configs = tuple(
-        Config(a, for_net(i, a, b), f and for_net(f, a, b), last and for_net(last, a, b), b, w, widths, n)
-        for a, (w, widths), f, last, b, n, i in itertools.product(acts, stacked, firsts, lasts, biases, batches, inits)
+        Config(a, for_net(i, a, b), f and for_net(f, a, b), last and for_net(last, a, b), b, w, ws, n, *arch, *norm, p)
+        for arch, norm, p, a in itertools.product(archs.items(), norms.items(), dropouts, acts)
+        for (w, ws), f, last, b, n, i in itertools.product(stacked[arch[0]], firsts, lasts, biases, batches, inits)
     )
+    check_networks(configs, (weight_option, bias_option))
     weights = {weight_option: inits, "init_first": firsts, "init_last": lasts}
     for name, several in weights.items():
         every = (i and for_net(i, a, b) for i, a, b in itertools.product(several, acts, biases))
@@ -182,7 +212,7 @@ def read_request(
     check_places(
         {bias_option: biases, **weights},
         (weight_option, bias_option),
-        [widths for _, widths in stacked],
+        [widths for each in stacked.values() for _, widths in each],
         outputs,
     )
     setting = Setting(seeds, root_seed, source, loss, outputs, dtype, range == "dtype", bool(forward_only))  # type: ignore[arg-type]
@@ -197,8 +227,9 @@ def read_request(
         "width": list(dict.fromkeys(w for w, _ in shapes)),
         "input_width": given,
         "batch": batches,
-        "arch": [arch],
-        "norm": [norm],
+        "arch": list(archs),
+        "norm": list(norms),
+        "dropout": dropouts,
         "seeds": seeds,
         "root_seed": root_seed,
         "data": source.name,
@@ -212,6 +243,14 @@ def read_request(
         "code": digests,
     }
     return Request(configs, setting, spec, all(d is not None for d in digests))
+
+
+def named_parts(option: str, wanted: list[Any], resolve: Callable[[Any], tuple[str, Any]]) -> dict[str, Any]:
+    """Canonical call form -> what it names, each once."""
+    for item in wanted:
+        if not isinstance(item, Call):
+            raise RequestError(f"{item!r:.60} is not a name", option)
+    return dict(named(option, partial(resolve, item)) for item in wanted)
 
 
 def place_of(widths: tuple[int, ...], layer: int, outputs: int = 0) -> Place:
@@ -238,6 +277,55 @@ def of_sigma_w2(value: float, label: None = None) -> Initializer:
 def of_sigma_b2(value: float, label: None = None) -> Initializer:
     """Normal biases with Var b = value."""
     return resolve_initializer(Call("normal", (("var", Expression(number_text(value))),)))
+
+
+def check_networks(configs: Sequence[Config], options: tuple[str, str]) -> None:
+    """Refuse networks that make no sense, or whose initializers have no value at some matrix.
+
+    Args:
+        configs: all of them; what they share is checked once.
+        options: those of the weights and of the biases.
+
+    Raises:
+        RequestError: says which option, and why.
+    """
+    seen: set[object] = set()
+    for c in configs:
+        parts = c.arch_name, c.norm_name, c.widths, c.batch
+        if parts not in seen:
+            seen.add(parts)
+            if c.norm and (why := norm_refusal(c)):
+                raise RequestError(f"{c.norm_name}: {why}", "norm")
+            if c.arch.stream and len(set(c.widths)) > 1:
+                raise RequestError(f"{c.width}: every block of {c.arch_name} keeps the width of its input", "width")
+            if why := c.arch.refusal(c):
+                raise RequestError(f"{c.arch_name}: {why}", "arch")
+            for layer in range(1, c.depth + 1):
+                named("arch", partial(c.arch.numbers, c.place(layer)))
+        key = (c.arch_name, c.widths, c.init.name, c.bias.name, c.init_first, c.init_last)
+        if c.arch_name == "plain" or key in seen:
+            continue
+        seen.add(key)
+        for layer in range(1, c.depth + 1):
+            for i in range(len(c.slots(layer))):
+                check_values(options[0], c.initializer(layer, i), [c.place(layer, slot=i)])
+                check_values(options[1], c.bias, [c.place(layer, slot=i)])
+
+
+def norm_refusal(c: Config) -> str | None:
+    """Why a norm makes no sense in a network."""
+    narrowest = min(c.widths[1:])
+    if c.norm.kind == "batch" and c.batch < 2:
+        return "a batch of one sample has no variance"
+    if c.norm.kind == "layer" and narrowest < 2:
+        return "a layer of one unit has no variance"
+    if c.norm.kind == "group":
+        odd = next((w for w in c.widths[1:] if w % c.norm.groups), None)
+        if odd is not None:
+            return f"{c.norm.groups} groups do not divide {odd} units"
+        if narrowest == c.norm.groups:
+            return "groups of one unit have no variance"
+    return None
 
 
 def check_range(source: Source, dtype: str) -> None:

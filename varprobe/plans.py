@@ -70,7 +70,7 @@ class Record:
         from varprobe.results import variable_names
 
         backward = ("gradient_", "weight_gradient_") if self.spec["forward_only"] else ()
-        return {name for name in variable_names() if not name.startswith(backward)}
+        return {name for name in variable_names(self.spec["arch"]) if not name.startswith(backward)}
 
     @classmethod
     def read(cls, text: str) -> "Record":
@@ -95,7 +95,7 @@ class Record:
         shape = (len(self.coordinates["depth"]), seeds, layers)
         data = {
             name: (("config", "seed", "layer"), np.full(shape, np.nan), {"long_name": text})
-            for name, text in variable_names().items()
+            for name, text in variable_names(self.spec["arch"]).items()
         }
         return xr.Dataset(data, {"seed": np.arange(seeds), "layer": np.arange(layers), **coords}, self.attributes)
 
@@ -146,7 +146,16 @@ def hashable(request: "Request", versions: dict[str, Any]) -> tuple[str, list[st
         s.forward_only,
     ]
     each = [
-        json.dumps([*map(described, (c.act, c.init, c.init_first, c.init_last, c.bias)), c.widths, c.batch])
+        json.dumps(
+            [
+                *map(described, (c.act, c.init, c.init_first, c.init_last, c.bias)),
+                c.widths,
+                c.batch,
+                c.arch_name,
+                c.norm_name,
+                c.dropout,
+            ]
+        )
         for c in request.configs
     ]
     return json.dumps(shared), each

@@ -102,7 +102,7 @@ def stored(folder: Path, record: Record, note: Note) -> xr.Dataset | None:
     path = folder / "results.nc"
     try:
         ds = load_dataset(path, record.results)
-        if ds.attrs != record.attributes or not set(variable_names()) <= set(ds.data_vars):
+        if ds.attrs != record.attributes or not set(variable_names(record.spec["arch"])) <= set(ds.data_vars):
             raise DamagedError("is not this run's")
         return ds
     except DamagedError as error:

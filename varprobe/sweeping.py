@@ -8,9 +8,9 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import xarray as xr
 
-from varprobe.cells import run_cells
 from varprobe.configs import DEFAULT_BATCH, Request, read_request
-from varprobe.engine import Chunk, chunks_of
+from varprobe.cells import AnyChunk, run_cells
+from varprobe.chunks import chunks_of
 from varprobe.plans import fill, plan
 from varprobe.predictions import predicted
 from varprobe.results import dataset
@@ -177,7 +177,7 @@ def in_memory(request: Request, progress: Progress) -> xr.Dataset:
     def tables() -> Iterator[tuple[list[int], int, Table]]:
         for chunk, seed, table in run_cells(cells, request.setting):
             progress.advance(1)
-            yield configs_of(chunk), seed, table
+            yield chunk.configs, seed, table
 
     return predicted(request, dataset(request, tables()))
 
@@ -190,7 +190,7 @@ def in_folder(request: Request, out: str | os.PathLike[str], fresh: bool, progre
         return ds
     chunks = chunks_of(list(request.configs), request.setting)
     frame = dataset(request, [])
-    record = plan(request, frame, [configs_of(chunk) for chunk in chunks])
+    record = plan(request, frame, [chunk.configs for chunk in chunks])
     with held.claimed(record):
         missing: list[Cell] = []
         for cell in record.cells:
@@ -209,15 +209,10 @@ def in_folder(request: Request, out: str | os.PathLike[str], fresh: bool, progre
     return frame
 
 
-def computed(cells: list[Cell], chunks: list[Chunk], request: Request) -> Iterator[tuple[Cell, Table]]:
+def computed(cells: list[Cell], chunks: list[AnyChunk], request: Request) -> Iterator[tuple[Cell, Table]]:
     """The numbers of these cells, in the order in which they are done."""
     if cells:
         wanted = [(chunks[cell.chunk], cell.seed) for cell in cells]
         waiting = {(id(chunk), seed): cell for (chunk, seed), cell in zip(wanted, cells, strict=True)}
         for chunk, seed, table in run_cells(wanted, request.setting):
             yield waiting[id(chunk), seed], table
-
-
-def configs_of(chunk: Chunk) -> list[int]:
-    """The configurations of a chunk, in the order of its tables' rows."""
-    return [member.config for _, _, member in chunk.members]

@@ -1,0 +1,166 @@
+"""What a block is written with: products, biases, norms, activations and sums of signals, each recorded where it asks.
+
+Every method takes and returns the signals of all nets, (nets, batch, ..., units), and is differentiated by jax.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from varprobe.extended import Signal, exponent, scale
+from varprobe.layers import EQUAL_WITHIN, SATURATED_BELOW
+from varprobe.moments import Moments, factor, measure, wide
+from varprobe.nonlinearity import activate, value_alone, value_and_slope
+from varprobe.norms import normalized
+from varprobe.program import LayerNumbers, PhiNumbers
+from varprobe.wired.taps import Sink, Slotted, flat, samples, tap, weighted_product
+
+if TYPE_CHECKING:
+    from varprobe.wired.program import Wired
+
+__all__ = ["Layer"]
+
+
+class Layer:
+    """One layer of all nets of a program while it is traced; `recorded` and `scalars` fill as its block runs."""
+
+    def __init__(
+        self,
+        program: Wired,
+        segment: int,
+        number: Array,
+        matrices: tuple[Slotted, ...],
+        biases: tuple[tuple[Array, LayerNumbers] | None, ...],
+        numbers: dict[str, Array],
+        phi: PhiNumbers,
+        dropout: tuple[Array, Array],
+        sinks: dict[str, Sink],
+    ) -> None:
+        """`number` is l; `dropout` the key and each net's rate; the others are arguments of what follows."""
+        self.program, self.segment, self.number = program, segment, number
+        self.slots = {slot.name: i for i, slot in enumerate(program.slots(segment))}
+        self.matrices, self.biases, self.numbers, self.phi_numbers = matrices, biases, numbers, phi
+        self.dropout, self.sinks = dropout, sinks
+        self.recorded: dict[str, Moments] = {}
+        self.scalars: dict[str, Array] = {}
+        self.activations = 0
+
+    def linear(self, name: str, h: Signal) -> Signal:
+        """h W + b with the matrix of that name."""
+        i = self.slots[name]
+        slot = self.program.slots(self.segment)[i]
+        z = weighted_product(
+            self.program.weights[self.segment][i], h, self.matrices[i], self.sink(f"{name}_weight"), slot.fan_out
+        )
+        return self.shifted(i, z)
+
+    def shifted(self, i: int, z: Signal) -> Signal:
+        """z + b of slot i."""
+        if (bias := self.biases[i]) is None:
+            return self.stored(z)
+        drawn, n = bias
+        b = wide(n.mean[:, None] + n.scale[:, None] * wide(drawn)[None])
+        return self.plus(z, Signal(b.reshape(b.shape[0], *(1,) * (z.m.ndim - 2), b.shape[1]), n.e))
+
+    def activated(self, z: Signal) -> Signal:
+        """Norm and activation, in the order that --norm says, and dropout."""
+        return self.dropped(self.norm(self.phi(self.norm(z, "pre")), "post"))
+
+    def norm(self, x: Signal, position: str) -> Signal:
+        """The norm, if that is its position."""
+        norm = self.program.norm
+        return self.stored(normalized(norm, Signal(wide(x.m), x.e))) if norm and norm.position == position else x
+
+    def phi(self, z: Signal) -> Signal:
+        """phi(z); the first of a block leaves its shares of zero, dead and saturated units."""
+        program, n = self.program, self.phi_numbers
+        shape = z.m.shape
+        h, _ = activate(program, program.phi, n, Signal(flat(z.m), z.e), value_alone)
+        if not self.activations:
+            still = lax.stop_gradient(Signal(flat(z.m), z.e))
+            y, slope = activate(program, program.phi, n, still, value_and_slope)
+            self.shares(still, y, slope, shape)
+        self.activations += 1
+        return self.stored(Signal(h.m.reshape(shape), h.e))
+
+    def shares(self, z: Signal, y: Signal, slope: Array, shape: tuple[int, ...]) -> None:
+        """Fractions of units; a dead one is zero on the whole batch and at every position."""
+        zero, share_of = y.m == 0, lambda mask: jnp.mean(mask, axis=(1, 2), dtype=jnp.float32)
+        flat_slope = jnp.abs(slope) < SATURATED_BELOW
+        self.scalars |= {
+            "activation_zero_fraction": share_of(zero),
+            "dead_unit_fraction": jnp.mean(jnp.all(zero, axis=1), axis=1, dtype=jnp.float32),
+            "saturated_fraction": share_of(flat_slope),
+            "saturated_nonzero_fraction": share_of(flat_slope & ~zero),
+        }
+
+    def dropped(self, h: Signal) -> Signal:
+        """Inverted dropout with each net's rate; the mask of a unit and sample is the same draw for all nets."""
+        if not self.program.dropout:
+            return h
+        key, rate = self.dropout
+        u = jax.random.uniform(jax.random.fold_in(key, self.activations - 1), h.m.shape[1:])
+        keep = 1 - rate.reshape(-1, *(1,) * (h.m.ndim - 1))
+        return Signal(jnp.where(u[None] < keep, h.m / keep.astype(h.m.dtype), 0), h.e)
+
+    def plus(self, a: Signal, b: Signal) -> Signal:
+        """a + b, at the larger exponent."""
+        if self.program.real_range:
+            return self.stored(Signal(wide(a.m) + scale(wide(b.m), b.e), a.e))
+        e = jnp.where(is_zero(a), b.e, jnp.where(is_zero(b), a.e, jnp.maximum(a.e, b.e)))
+        m = scale(wide(a.m), jnp.minimum(a.e - e, 0)) + scale(wide(b.m), jnp.minimum(b.e - e, 0))
+        return self.stored(Signal(m, e))
+
+    def scaled(self, x: Signal, factors: Float[Array, " nets"]) -> Signal:
+        """Each net's signal times a number."""
+        return Signal(wide(x.m) * factors.astype(wide(x.m).dtype).reshape(-1, *(1,) * (x.m.ndim - 1)), x.e)
+
+    def joined(self, x: Signal, branch: Signal, factor: str) -> Signal:
+        """x + factor * branch, with the mean square of either over that of the sum."""
+        part = self.scaled(branch, self.numbers[factor])
+        out = self.plus(x, part)
+        squares = [self.mean_square(s) for s in (x, part, out)]
+        for name, (m, e) in zip(("stream_share", "branch_share"), squares, strict=False):
+            whole, e_whole = squares[2]
+            self.scalars[name] = jnp.where(whole > 0, m / jnp.where(whole > 0, whole, 1), jnp.nan) * scale(
+                jnp.ones_like(m), jnp.clip(2 * (e - e_whole), -126, 126)
+            )
+        return out
+
+    def mean_square(self, x: Signal) -> tuple[Array, Array]:
+        """(mean square of the mantissa, exponent), not differentiated."""
+        return lax.stop_gradient((jnp.square(wide(x.m)).mean(axis=tuple(range(1, x.m.ndim))), x.e))
+
+    def see(self, site: str, x: Signal) -> Signal:
+        """x, its moments recorded, and those of its gradient on the way back."""
+        m = tap(x.m, x.e, self.sinks[site]) if site in self.sinks else x.m
+        still = lax.stop_gradient(Signal(flat(m), x.e))
+        measured, self.recorded[site] = measure(still)
+        if site == "preactivation":
+            rows = measured.m
+            equal = jnp.abs(rows - rows[:, :, :1]) <= EQUAL_WITHIN
+            self.scalars["equal_unit_fraction"] = jnp.mean(equal, axis=(1, 2), dtype=jnp.float32)
+        if site == "activation":
+            self.scalars["activation_correlation"] = factor(samples(measured.m.reshape(m.shape)), by_gram=False)[1]
+        return self.stored(Signal(m, x.e))
+
+    def stored(self, x: Signal) -> Signal:
+        """x as it would stand in memory: in the program's dtype, near 1 unless ranges are real."""
+        if self.program.real_range:
+            return Signal(scale(wide(x.m), x.e).astype(self.program.dtype), jnp.zeros_like(x.e))
+        k = exponent(lax.stop_gradient(jnp.max(jnp.abs(wide(x.m)), axis=tuple(range(1, x.m.ndim)))))
+        return Signal(scale(wide(x.m), -k).astype(self.program.dtype), x.e + k)
+
+    def sink(self, name: str) -> Any:
+        """The sink of that name; a scratch one where nothing goes backward."""
+        return self.sinks[name]
+
+
+def is_zero(x: Signal) -> Array:
+    """Which nets' signals are exactly zero."""
+    return jnp.all(x.m == 0, axis=tuple(range(1, x.m.ndim)))
