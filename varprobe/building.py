@@ -76,7 +76,9 @@ def arguments_of(ds: xr.Dataset) -> dict[str, Any]:
     if ds.sizes.get("config", 1) != 1:
         raise RequestError(f"build takes one configuration (ds.isel(config=i)), this dataset has {ds.sizes['config']}")
     spec = json.loads(ds.attrs["spec"])
-    arguments = {k: str(np.squeeze(ds[k].values)) for k in ("act", "init", "bias", "width", "depth", "batch", "arch", "norm")}
+    arguments = {
+        k: str(np.squeeze(ds[k].values)) for k in ("act", "init", "bias", "width", "depth", "batch", "arch", "norm")
+    }
     for name in FURTHER:
         if name in ds.coords and str(np.squeeze(ds[name].values)):
             arguments[name] = str(np.squeeze(ds[name].values))

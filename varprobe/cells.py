@@ -70,7 +70,9 @@ def target_of(setting: Setting, key: Array, rows: np.ndarray | None, batch: int,
         return np.asarray(jax.random.normal(key, (batch, setting.outputs)))
 
 
-def inputs_of(setting: Setting, keys: dict[str, Array], batch: int, shape: tuple[int, ...], embed: bool) -> tuple[Any, Any]:
+def inputs_of(
+    setting: Setting, keys: dict[str, Array], batch: int, shape: tuple[int, ...], embed: bool
+) -> tuple[Any, Any]:
     """(x, rows) as `batch_of`, samples in `shape`; rows of another width are embedded where blocks keep theirs.
 
     The embedding is a random matrix of variance 1 / fan_in, which keeps the mean square; its key is fold_in(data, 1).

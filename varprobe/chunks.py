@@ -1,6 +1,6 @@
 """Which engine computes a configuration: the plain stack's own, or that of every architecture."""
 
-from varprobe.activations import behavior
+from varprobe.activations import Activation, Behavior, behavior
 from varprobe.configs import Config, Setting
 from varprobe.engine import Chunk, plain_chunks
 from varprobe.wired.chunks import WiredChunk, is_wired, wired_chunks
@@ -10,7 +10,7 @@ __all__ = ["chunks_of"]
 
 def chunks_of(configs: list[Config], setting: Setting) -> list[Chunk | WiredChunk]:
     """Programs that compute every configuration once."""
-    behaviors = {act: behavior(act) for act in dict.fromkeys(c.act for c in configs)}
+    behaviors: dict[Activation, Behavior] = {act: behavior(act) for act in dict.fromkeys(c.act for c in configs)}
     plain = [(i, c) for i, c in enumerate(configs) if not is_wired(c)]
     wired = [(i, c) for i, c in enumerate(configs) if is_wired(c)]
     return [*plain_chunks(plain, setting, behaviors), *wired_chunks(wired, setting, behaviors)]

@@ -163,7 +163,9 @@ def read_request(
     seeds = single("seeds", seeds, 1)
     root_seed = single("root_seed", root_seed, 0, 2**32 - 1)
     given = single("input_width", input_width, 1) if input_width is not None else None
-    check_count({name: len(v) for name, v in wanted.items()} | {"batch": len(batches), "dropout": len(dropouts)}, stacks, seeds)
+    check_count(
+        {name: len(v) for name, v in wanted.items()} | {"batch": len(batches), "dropout": len(dropouts)}, stacks, seeds
+    )
 
     source = named("data", lambda: load_source(data, labels=labels, standardize=standardize))
     if labels is not None and loss == "cotangent":
@@ -200,9 +202,23 @@ def read_request(
         for name, a in archs.items()
     }
     configs = tuple(
-        Config(a, for_net(i, a, b), f and for_net(f, a, b), last and for_net(last, a, b), b, w, ws, n, *arch, *norm, p)
-        for arch, norm, p, a in itertools.product(archs.items(), norms.items(), dropouts, acts)
-        for (w, ws), f, last, b, n, i in itertools.product(stacked[arch[0]], firsts, lasts, biases, batches, inits)
+        Config(
+            act=a,
+            init=for_net(i, a, b),
+            init_first=f and for_net(f, a, b),
+            init_last=last and for_net(last, a, b),
+            bias=b,
+            width=w,
+            widths=ws,
+            batch=n,
+            arch_name=arch,
+            arch=archs[arch],
+            norm_name=norm,
+            norm=norms[norm],
+            dropout=p,
+        )
+        for arch, norm, p, a in itertools.product(archs, norms, dropouts, acts)
+        for (w, ws), f, last, b, n, i in itertools.product(stacked[arch], firsts, lasts, biases, batches, inits)
     )
     check_networks(configs, (weight_option, bias_option))
     weights = {weight_option: inits, "init_first": firsts, "init_last": lasts}

@@ -35,9 +35,7 @@ NORMS: dict[str, Registered] = {
     "batch": Registered("each unit over the batch (and positions), as in training", COMMON),
     "layer": Registered("each sample over its units", COMMON),
     "rms": Registered("each sample divided by its root mean square", COMMON),
-    "group": Registered(
-        "each sample over groups of units", {"groups": Parameter(32, "whole", low=1)} | dict(COMMON)
-    ),
+    "group": Registered("each sample over groups of units", {"groups": Parameter(32, "whole", low=1)} | dict(COMMON)),
 }
 
 

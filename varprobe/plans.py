@@ -64,13 +64,13 @@ class Record:
             for i, chunk in enumerate(self.chunks)
         ]
 
-    @property
-    def variables(self) -> set[str]:
-        """The variables that each cell holds."""
+    def variables(self, cell: Cell) -> set[str]:
+        """The variables that a cell holds."""
         from varprobe.results import variable_names
 
-        backward = ("gradient_", "weight_gradient_") if self.spec["forward_only"] else ()
-        return {name for name in variable_names(self.spec["arch"]) if not name.startswith(backward)}
+        archs = dict.fromkeys(self.coordinates["arch"][i] for i in cell.configs)
+        backward = not self.spec["forward_only"]
+        return {name for name in variable_names(archs) if backward or "gradient" not in name}
 
     @classmethod
     def read(cls, text: str) -> "Record":

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from varprobe.block_reasons import block_cause, is_plain
 from varprobe.flags import note_sentence, noted
 from varprobe.nets import Measured
 from varprobe.numerals import rounded
@@ -178,6 +179,8 @@ def cause_of(flags: Mapping[str, str], notes: list[str], changed: Mapping[str, R
     """What makes signal or gradient change, or None where the parts measured do not explain it."""
     if "dead" in flags:
         return flags["dead"].rstrip(".")
+    if not is_plain(net):
+        return block_cause(changed, net)
     parts, saturated = parts_of(net), saturation(flags, net)
     signal, gradient = changed.get("signal"), changed.get("gradient")
     if mean_drives(net) or (

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from varprobe.block_reasons import block_advice, is_plain
 from varprobe.flags import noted
 from varprobe.nets import Measured
 from varprobe.numerals import rounded
@@ -27,7 +28,8 @@ def advice_of(flags: list[str], notes: list[str], forward: Rate, backward: Rate 
         return f"Rescale the weights so that each layer keeps its scale{', or use bfloat16' if small else ''}."
     if "non_finite" in flags:
         return None
-    if "mean_dominated" in names or mean_drives(net):
+    plain = is_plain(net)
+    if plain and ("mean_dominated" in names or mean_drives(net)):
         return centered(net, zero_bias)
     if "dead" in flags:
         return (
@@ -36,6 +38,9 @@ def advice_of(flags: list[str], notes: list[str], forward: Rate, backward: Rate 
     rates = [r for r in (forward, backward) if r is not None]
     if not all(map(finite, rates)):
         return None
+    if not plain:
+        conv = str(net.coordinates["arch"]).startswith("conv") and net.coordinates["norm"] == "none"
+        return by_rate(flags, rates) if conv else block_advice(rates, net)
     return by_theory(net) or by_rate(flags, rates)
 
 

@@ -116,7 +116,7 @@ def rebuilt(folder: Path, record: Record, note: Note) -> xr.Dataset:
     done, frame = 0, record.frame() if len(present) == len(record.cells) else None
     for cell in present:
         try:
-            table = load_cell(folder, cell, record.variables)
+            table = load_cell(folder, cell, record.variables(cell))
             done += 1
             if frame is not None:
                 fill(frame, cell.configs, cell.seed, table)

@@ -8,9 +8,9 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import xarray as xr
 
-from varprobe.configs import DEFAULT_BATCH, Request, read_request
 from varprobe.cells import AnyChunk, run_cells
 from varprobe.chunks import chunks_of
+from varprobe.configs import DEFAULT_BATCH, Request, read_request
 from varprobe.plans import fill, plan
 from varprobe.predictions import predicted
 from varprobe.results import dataset
@@ -60,8 +60,9 @@ def sweep(
     bias: Any = "zeros",
     sigma_w2: Any = None,
     sigma_b2: Any = None,
-    arch: str = "plain",
-    norm: str = "none",
+    arch: Any = "plain",
+    norm: Any = "none",
+    dropout: Any = 0.0,
     input_width: int | None = None,
     batch: Any = DEFAULT_BATCH,
     seeds: int = 8,
@@ -96,8 +97,11 @@ def sweep(
         bias: the initializer of the biases; several.
         sigma_w2: numbers: Var W = sigma_w2 / fan_in, normal, in place of init; several.
         sigma_b2: numbers: Var b = sigma_b2, normal, in place of bias; several.
-        arch: "plain".
-        norm: "none".
+        arch: architectures; several. Names (`varprobe list archs`: what a layer, z and delta of each are) with
+            parameters in the call form, such as "residual(branch_scale=1/sqrt(depth))".
+        norm: normalizations; several. Names (`varprobe list norms`), such as "batch" or "layer(position=post)". z is
+            what a norm before the activation is given.
+        dropout: numbers from 0 to below 1: the share of activations that is dropped, the others scaled up; several.
         input_width: features of a random input, where they are not as many as layer 1's units.
         batch: samples; several.
         seeds: how many independent draws of weights, input and cotangent; they are the unit of uncertainty.
@@ -117,9 +121,9 @@ def sweep(
     Returns:
         A dataset with dims (config, seed, layer), float64: for preactivation, activation, gradient and weight_gradient
         `*_log10_ms`, `*_log10_var`, `*_mean_over_rms` and `*_log10_absmax`, and the layer's weight_log10_ms, fractions
-        and correlations. Layer 0 is the input. arch, act, init, bias, norm, depth, width, batch, loss and dtype are
-        coordinates on config. -inf is the log of zero; NaN where a quantity does not apply, as behind the last layer
-        of shallower configurations.
+        and correlations; for some architectures more, such as `branch_log10_ms`. Layer 0 is the input. arch, act, init,
+        bias, norm, depth, width, batch, loss and dtype are coordinates on config. -inf is the log of zero; NaN where a
+        quantity does not apply, as behind the last layer of shallower configurations.
 
     Raises:
         RequestError: a value is wrong, or `out` is a file, another run, or cannot be written. Nothing was written.
@@ -141,6 +145,7 @@ def sweep(
         sigma_b2=sigma_b2,
         arch=arch,
         norm=norm,
+        dropout=dropout,
         input_width=input_width,
         batch=batch,
         seeds=seeds,

@@ -14,10 +14,10 @@ __all__ = ["Line", "Sheet", "sheet_of", "title_of"]
 
 Row = dict[str, Any]
 
-SHOWN = ("act", "init", "init_first", "init_last", "bias", "depth", "width", "batch")
+SHOWN = ("arch", "norm", "act", "init", "init_first", "init_last", "bias", "dropout", "depth", "width", "batch")
 """Coordinates that may tell rows apart, in the order in which they are said."""
 
-PREFIX = {k: f"{k} " for k in ("bias", "depth", "width", "batch")} | {
+PREFIX = {k: f"{k} " for k in ("norm", "bias", "dropout", "depth", "width", "batch")} | {
     "init_first": "first layer ",
     "init_last": "last layer ",
 }
@@ -79,12 +79,15 @@ def title_of(rows: Sequence[Row], attrs: dict[str, Any]) -> str:
     inputs = attrs.get("data_description", "data")
     seeds = rows[0]["seeds"]
     parts = [
+        same("arch") if same("arch") != "plain" else None,
+        f"norm {same('norm')}" if same("norm") not in (None, "none") else None,
         same("act"),
         same("init") if len(rows) > 1 else None,
         *edges,
         *(f"{name} {same(name)}" for name in ("depth", "width") if same(name)),
         f"{seeds} seed{'s' if seeds != 1 else ''}",
         f"batch {same('batch')} of {inputs}" if same("batch") else f"data {inputs}",
+        f"dropout {same('dropout'):g}" if same("dropout") else None,
         f"bias {same('bias')}" if same("bias") not in (None, "zeros") else None,
         same("loss") if same("loss") != "cotangent" else None,
     ]

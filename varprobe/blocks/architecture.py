@@ -22,7 +22,7 @@ __all__ = ["Architecture", "Plain", "Slot"]
 class Slot(NamedTuple):
     """One weight matrix of a block.
 
-    name: `w` is the block's own, whose statistics are weight_* and weight_gradient_*; those of another are NAME_weight_*.
+    name: `w` is the block's own, whose statistics are weight_* and weight_gradient_*; another's are NAME_weight_*.
     role: which option sets its initializer: "" for --init, "qk" for --init-qk, ... last: whether it ends its branch.
     """
 
@@ -34,7 +34,7 @@ class Slot(NamedTuple):
 
 
 class Plain(NamedTuple):
-    """The plain functions of a net, for `Architecture.reference`: phi, norm(z, position), dropped(h, number of the site)."""
+    """The plain functions of a net, for `Architecture.reference`: phi, norm(z, position), dropped(h, site)."""
 
     phi: Callable[[Array], Array]
     norm: Callable[[Array, str], Array]
@@ -78,7 +78,7 @@ class Architecture(ABC):
 
     @abstractmethod
     def reference(self, plain: Plain, p: Mapping[str, Array], x: Array) -> Array:
-        """The same block for one net: x of shape (batch, ..., units), p its matrices by slot (their biases b, b_SLOT)."""
+        """The same block for one net: x (batch, ..., units), p its matrices by slot, their biases b, b_SLOT."""
 
     def static(self) -> Architecture:
         """What compiled code depends on: numbers of `numbers` left out."""

@@ -19,14 +19,16 @@ ESSENTIAL_OPTIONS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
         ("--init",),
         {"metavar": "NAMES", "help": "Initializers, e.g. he_normal,critical,normal(std=0.02).  [the standard set]"},
     ),
-    (("--bias",), {"metavar": "NAMES", "help": "Bias initializers, e.g. normal(var=0.05).  [zeros]"}),
-    (("--batch",), {"metavar": "N", "help": "Samples per batch.  [16]"}),
+    (("--arch",), {"metavar": "NAMES", "help": "Architectures, e.g. residual,conv(kernel=5).  [plain]"}),
+    (("--norm",), {"metavar": "NAMES", "help": "batch, layer, rms or group, e.g. batch(position=post).  [none]"}),
     (("--seeds",), {"metavar": "N", "help": "Independent draws of every network.  [8]"}),
     (("--data",), {"metavar": "DATA", "help": "normal, uniform, sphere, digits, or FILE.npy/.npz/.csv.  [normal]"}),
     (("--out",), {"metavar": "FOLDER", "help": "Run folder.  [runs/ACT-dDEPTH-wWIDTH-HASH]"}),
     (("--json",), {"is_flag": True, "help": "Print one JSON object to stdout and nothing else."}),
 ]
 OTHER_OPTIONS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
+    (("--batch",), {"metavar": "N", "help": "Samples per batch.  [16]"}),
+    (("--bias",), {"metavar": "NAMES", "help": "Bias initializers, e.g. normal(var=0.05).  [zeros]"}),
     (("--init-first",), {"metavar": "NAMES", "help": "Initializer of layer 1."}),
     (("--init-last",), {"metavar": "NAMES", "help": "Initializer of layer L and of the read-out."}),
     (("--sigma-w2",), {"metavar": "R", "help": "fan_in Var W of normal weights, e.g. 1:4:32 (instead of --init)."}),
@@ -39,8 +41,7 @@ OTHER_OPTIONS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (("--range",), {"metavar": "NAME", "help": "unbounded: exponents of any size; dtype: its own range.  [unbounded]"}),
     (("--forward-only",), {"is_flag": True, "help": "No backward pass."}),
     (("--root-seed",), {"metavar": "N", "help": "Everything random follows from it.  [0]"}),
-    (("--arch",), {"metavar": "NAME", "help": "plain.  [plain]"}),
-    (("--norm",), {"metavar": "NAME", "help": "none.  [none]"}),
+    (("--dropout",), {"metavar": "P", "help": "Share of the activations that is dropped.  [0]"}),
     (("--fresh",), {"is_flag": True, "help": "Compute again what the run folder already holds."}),
     (("--wide",), {"is_flag": True, "help": "Every configuration on its own line, and more columns."}),
     (("--full-range",), {"is_flag": True, "help": "A figure whose axes show every curve to its end."}),
@@ -49,7 +50,8 @@ OTHER_OPTIONS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (("--quiet",), {"is_flag": True, "help": "Nothing on stderr but errors."}),
 ]
 MANY = frozenset(
-    f"--{name}" for name in "depth width act init bias batch init-first init-last sigma-w2 sigma-b2".split()
+    f"--{name}"
+    for name in "depth width act init arch norm bias dropout batch init-first init-last sigma-w2 sigma-b2".split()
 )
 """Options that may be repeated: each is an axis of the grid."""
 

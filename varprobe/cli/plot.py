@@ -19,7 +19,7 @@ __all__ = ["command"]
 
 SIZE = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*x\s*(\d+(?:\.\d+)?|\.\d+)\s*(in|cm|mm)?", re.IGNORECASE | re.ASCII)
 INCHES = {"in": 1.0, "cm": 1 / 2.54, "mm": 1 / 25.4}
-QUANTITIES = ("activation", "preactivation", "gradient", "weight_gradient")
+QUANTITIES = ("activation", "preactivation", "gradient", "weight_gradient", "branch", "branch_gradient")
 ENDINGS = (".pdf", ".svg", ".png")
 
 

@@ -17,7 +17,6 @@ from varprobe.draws import layer_keys
 from varprobe.extended import Signal, exponent, normalize, scale
 from varprobe.losses import output_gradient
 from varprobe.moments import Moments, factor, measure, wide
-from varprobe.program import LayerNumbers
 from varprobe.scans import scan_layers
 from varprobe.wired.layer import Layer
 from varprobe.wired.program import NetNumbers, Wired
@@ -148,18 +147,14 @@ def draw(program: Wired, segment: int, key: Array, number: Array, running: Array
     """The distinct bases of every slot."""
     return tuple(
         tuple(
-            base.draw(
-                Draw(slot_key(key, i), slot[1:3], number, program.depth, jnp.dtype(program.dtype), running)
-            )
+            base.draw(Draw(slot_key(key, i), slot[1:3], number, program.depth, jnp.dtype(program.dtype), running))
             for base in dict.fromkeys(program.weights[segment][i])
         )
         for i, slot in enumerate(program.slots(segment))
     )
 
 
-def draw_bias(
-    program: Wired, segment: int, slot: int, base: Base, key: Array, number: Array, running: Array
-) -> Array:
+def draw_bias(program: Wired, segment: int, slot: int, base: Base, key: Array, number: Array, running: Array) -> Array:
     """The bias base of one slot, shape (fan_out,)."""
     shape = (program.slots(segment)[slot].fan_out,)
     drawn = base.draw(Draw(slot_key(key, slot), shape, number, program.depth, jnp.dtype(program.dtype), running))
@@ -177,9 +172,7 @@ def base_moments(program: Wired, segment: int, held: Any) -> tuple[tuple[tuple[A
     )
 
 
-def loss_gradient(
-    program: Wired, running: Array, keys: Keys, h: Signal, target: Array, numbers: NetNumbers
-) -> Signal:
+def loss_gradient(program: Wired, running: Array, keys: Keys, h: Signal, target: Array, numbers: NetNumbers) -> Signal:
     """dLoss/dh_L of all nets, near 1 unless ranges are real. A read-out reads the mean over positions."""
     shape = h.m.shape
     still = jnp.zeros((program.nets,), jnp.int32)

@@ -1,13 +1,14 @@
 """From configurations to compiled programs, for all architectures but the plainest."""
 
-from collections.abc import Hashable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
-from varprobe.activations import Behavior
-from varprobe.bases import base_of
+from varprobe.activations import Activation, Behavior
+from varprobe.bases import Base, base_of
 from varprobe.configs import Config, Setting
 from varprobe.engine import CELL_BYTES, WEIGHT_BYTES, layer_numbers, phi_numbers, phi_of
 from varprobe.program import segments_of
@@ -74,15 +75,25 @@ class WiredChunk:
         return NetNumbers(tuple(segments), readout, phi, np.array([n.dropout for n in nets], wide))
 
 
-def wired_chunks(configs: list[tuple[int, Config]], setting: Setting, behaviors: dict[object, Behavior]) -> list[WiredChunk]:
+class Found(NamedTuple):
+    """A net, the bases of each of its segments and slots, and that of its read-out (none without)."""
+
+    net: WiredNet
+    bases: tuple[tuple[Base, ...], ...]
+    readout: tuple[Base, ...]
+
+
+def wired_chunks(
+    configs: Sequence[tuple[int, Config]], setting: Setting, behaviors: Mapping[Activation, Behavior]
+) -> list[WiredChunk]:
     """Programs that compute every (index, configuration) once."""
-    groups: dict[Hashable, tuple[Wired, list[tuple[WiredNet, tuple[tuple[tuple[object, ...], ...], ...], tuple[object, ...]]]]] = {}
+    groups: dict[Wired, list[Found]] = {}
     for index, config in configs:
-        program, net, laws = net_of(index, config, setting, behaviors[config.act])
-        groups.setdefault(program, (program, []))[1].append((net, *laws))
+        program, found = net_of(index, config, setting, behaviors[config.act])
+        groups.setdefault(program, []).append(found)
     chunks = []
-    for program, members in groups.values():
-        members.sort(key=lambda member: str(member[1]))  # nets of the same bases side by side
+    for program, members in groups.items():
+        members.sort(key=lambda found: str(found.bases))  # nets of the same bases side by side
         size = max(1, CELL_BYTES // net_bytes(program))
         pieces = -(-len(members) // size)
         length = -(-len(members) // pieces)
@@ -91,8 +102,8 @@ def wired_chunks(configs: list[tuple[int, Config]], setting: Setting, behaviors:
     return chunks
 
 
-def net_of(index: int, config: Config, setting: Setting, found: Behavior) -> tuple[Wired, WiredNet, tuple]:
-    """(its program without nets, the net, the bases of its (segments, slots) and of its read-out)."""
+def net_of(index: int, config: Config, setting: Setting, found: Behavior) -> tuple[Wired, Found]:
+    """The program of a configuration, still without nets, and its net."""
     arch = config.arch.static()
     cuts = frozenset(([2] if config.init_first else []) + ([config.depth] if config.init_last else []))
     segments = segments_of(config.widths, cuts)
@@ -104,9 +115,7 @@ def net_of(index: int, config: Config, setting: Setting, found: Behavior) -> tup
     biases = tuple(tuple(config.bias.at(config.place(layer, slot=i)) for layer in layers) for i in range(count))
     no_bias = all(b == (0.0, 0.0) for slot in biases for b in slot) and config.bias.law[0] != "custom"
     places = [config.arch.numbers(config.place(layer)) for layer in layers]
-    bases = tuple(
-        tuple(base_of(config.initializer(s.first, i).law) for i in range(count)) for s in segments
-    )
+    bases = tuple(tuple(base_of(config.initializer(s.first, i).law) for i in range(count)) for s in segments)
     readout = config.init_last or config.init
     outputs = setting.outputs
     program = Wired(
@@ -135,7 +144,7 @@ def net_of(index: int, config: Config, setting: Setting, found: Behavior) -> tup
         found,
         config.dropout,
     )
-    return program, net, (bases, (base_of(readout.law),) if outputs else ())
+    return program, Found(net, bases, (base_of(readout.law),) if outputs else ())
 
 
 def net_bytes(program: Wired) -> int:
@@ -145,13 +154,13 @@ def net_bytes(program: Wired) -> int:
     return KEPT * 4 * program.batch * positions * each
 
 
-def chunk_of(program: Wired, members: list) -> WiredChunk:
+def chunk_of(program: Wired, members: Sequence[Found]) -> WiredChunk:
     """The program with these nets."""
-    nets = tuple(net for net, *_ in members)
+    nets = tuple(found.net for found in members)
     segments, itemsize = range(len(program.segments)), jnp.dtype(program.dtype).itemsize
     slots = [program.slots(i) for i in segments]
     weights = tuple(
-        tuple(tuple(bases[i][j] for _, bases, _ in members) for j in range(len(slots[i]))) for i in segments
+        tuple(tuple(found.bases[i][j] for found in members) for j in range(len(slots[i]))) for i in segments
     )
     rows = [slice(s.first - 1, s.first - 1 + s.count) for s in program.segments]
     with_mean = tuple(
@@ -175,7 +184,7 @@ def chunk_of(program: Wired, members: list) -> WiredChunk:
         program,
         weights=weights,
         with_mean=with_mean,
-        readout=tuple(readout[0] for *_, readout in members) if program.outputs else (),
+        readout=tuple(found.readout[0] for found in members) if program.outputs else (),
         keep_weights=kept <= WEIGHT_BYTES,
     )
     return WiredChunk(sized, nets)

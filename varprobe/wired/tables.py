@@ -7,7 +7,7 @@ import numpy as np
 
 from varprobe.blocks.architecture import Architecture
 from varprobe.moments import Moments
-from varprobe.tables import CellTable, log10, quantity, weight_log10_ms
+from varprobe.tables import CellTable, quantity, weight_log10_ms
 from varprobe.wired.cell import WiredStatistics
 from varprobe.wired.chunks import WiredChunk
 
@@ -43,8 +43,6 @@ def wired_statistics(chunk: WiredChunk, statistics: WiredStatistics) -> CellTabl
     recorded = joined(statistics.recorded)
     for site, moments in recorded.items():
         table |= quantity(site, moments, zero)
-    if "stream" in arch.quantities:
-        table |= {name.replace("activation", "stream", 1): v for name, v in table.items() if name.startswith("activation")}
     table |= joined(statistics.scalars)
     if not program.phi.bounded and "saturated_nonzero_fraction" in table:
         table["saturated_nonzero_fraction"] = np.full_like(table["saturated_nonzero_fraction"], np.nan)
@@ -53,21 +51,23 @@ def wired_statistics(chunk: WiredChunk, statistics: WiredStatistics) -> CellTabl
         backward, e = joined(statistics.backward), joined(statistics.exponents)
         names = dict(arch.gradients) | {f"{s.name}_weight": weight_name(s.name, "weight_gradient") for s in slots}
         for site, name in names.items():
-            *values, own, cosine = backward[site]
-            table |= quantity(name, Moments(*values, own + e), zero)
+            mean, ms, var, absmax, own, cosine = backward[site]
+            table |= quantity(name, Moments(mean, ms, var, absmax, own + e), zero)
             if name == "gradient":
                 table["gradient_correlation"] = cosine
     for j, slot in enumerate(slots):
         bases = [base_moments(chunk, statistics, j, net) for net in range(program.nets)]
         table[weight_name(slot.name, "weight_log10_ms")] = np.stack(
-            [weight_log10_ms(np.array(net.weights[j]), base) for net, base in zip(chunk.nets, bases, strict=True)], axis=1
+            [weight_log10_ms(np.array(net.weights[j]), base) for net, base in zip(chunk.nets, bases, strict=True)],
+            axis=1,
         )
     inputs = quantity("activation", jax.tree.map(lambda a: np.asarray(a)[0], statistics.input), zero)
     inputs["activation_correlation"] = np.asarray(statistics.input_correlation, np.float64)[0]
-    if "stream" in arch.quantities:
-        inputs |= {name.replace("activation", "stream", 1): v for name, v in inputs.items() if name.startswith("activation_")}
     first = lambda name: np.full((1, program.nets), inputs.get(name, np.nan))  # noqa: E731
-    return {name: np.concatenate([first(name), values]).T for name, values in table.items()}
+    whole = {name: np.concatenate([first(name), values]).T for name, values in table.items()}
+    if "stream" in arch.quantities:
+        whole |= {f"stream_{statistic}": whole[f"activation_{statistic}"] for statistic in STATISTICS}
+    return whole
 
 
 def weight_name(slot: str, name: str) -> str:

@@ -1,7 +1,7 @@
 """Statistics that come out of a backward pass: an identity whose gradient with respect to a sink is what it saw.
 
-Signals are m * 2^e, and what jax differentiates is m: the cotangent c of m belongs to dLoss/d(m 2^e) = c 2^(E - e), where
-E is one exponent a net. `boundary` keeps c near 1 from block to block, and adds what it took away to E.
+Signals are m * 2^e, and what jax differentiates is m: dLoss/d(m 2^e) = c 2^(E - e) with c the cotangent of m and E one
+exponent a net. `boundary` keeps c near 1 from block to block, and adds what it took away to E.
 """
 
 from functools import partial
