@@ -23,6 +23,8 @@ from varprobe.theory.spheres import sphere_averages
 __all__ = ["BatchNorm", "Normalized", "batch_norm", "normalized_batches"]
 
 Nets = Float[np.ndarray, " nets"]
+ALIKE = 1e-13
+"""Distance of a cosine from 1 that is rounding alone."""
 FEWEST = 4
 """Samples: with fewer E[1/v] is infinite, and so is the mean square of the gradient."""
 SHARES = ((1 - np.cos(np.linspace(0, np.pi, 13))) / 2) ** 2
@@ -67,10 +69,10 @@ def batch_norm(act: ActivationLike, batch: int = 64, eps: float = 0.0, sigma_w2:
     eps, log_w = number("eps", eps, 0.0), float(np.log(number("sigma_w2", sigma_w2, 0.0, above=True)))
     found, log_spread = normalized_batches(phi, batch, np.zeros(1), 0.0), np.zeros(1)
     for _ in range(1 if eps == 0 else 50):
+        if not found.cosine[0] < 1 - ALIKE:
+            raise RequestError(f"{phi.name} is constant over a normalized batch", "act")
         log_spread = log_w + found.log_ms + np.log1p(-found.cosine)
         found = normalized_batches(phi, batch, log_spread, eps)
-    if not np.isfinite(log_spread[0]):
-        raise RequestError(f"{phi.name} is constant over a normalized batch", "act")
     return BatchNorm(
         act=phi.name,
         batch=batch,
@@ -105,7 +107,9 @@ def normalized_batches(act: Activation, batch: int, log_spread: Nets, eps: float
 def one(act: Activation, batch: int, log_spread: float, eps: float) -> tuple[float, ...]:
     """The fields of `Normalized` for one net."""
     if batch < FEWEST:
-        raise RequestError(f"batch norm of {batch} samples: the gradient has no mean square; at least {FEWEST}", "batch")
+        raise RequestError(
+            f"batch norm of {batch} samples: the gradient has no mean square; at least {FEWEST}", "batch"
+        )
     if log_spread == -np.inf:
         raise RequestError("batch norm of samples that are all alike", "norm")
     if eps == 0:
@@ -146,7 +150,7 @@ def interpolated(act: Activation, batch: int) -> tuple[np.ndarray, np.ndarray]:
 
 @lru_cache(maxsize=64)
 def radii(batch: int) -> tuple[np.ndarray, np.ndarray]:
-    """(ln v, probability) with v distributed as chi2_{B-1} / B; the integrand in ln v is smooth and ends at both sides."""
+    """(ln v, probability) with v distributed as chi2_{B-1} / B; the integrand is smooth in ln v."""
     d = batch - 1
     y = np.log(d) + np.linspace(-1 - 120 / d, 1 + 6 / np.sqrt(d), RADII)
     log_density = d / 2 * y - np.exp(y) / 2 - d / 2 * np.log(2) - gammaln(d / 2)

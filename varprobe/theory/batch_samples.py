@@ -2,8 +2,8 @@
 
 Units are then no longer uniform on a sphere, and 1/v depends on where phi sends the whole batch: there is no integral
 of few dimensions. With D = phi'(z), u the direction of phi(z) about its mean over the batch and P = G - uu', a gradient
-of covariance G at the output becomes E[D P D / v] at the preactivation, and one of covariance 11'/B becomes 0. 1/v has a heavy tail where few samples of a batch are alive: the
-mean is that of the units which a net of usual width has.
+of covariance G at the output becomes E[D P D / v] at the preactivation, and one of covariance 11'/B becomes 0. 1/v has
+a heavy tail where few samples of a batch are alive: the mean is that of the units which a net of usual width has.
 """
 
 from functools import lru_cache

@@ -3,13 +3,13 @@
 Blocks x + s V phi(W x) of Gaussian matrices. With K = E phi^2, f = s^2 sv2 K / E x_l^2 the share of the branch in the
 new stream, and [B] an average over all pairs of samples, a block adds to n times the variance of ln(mean_b |x_l|^2)
 
-    4 f (1 - f) [cos(x, x') cos(h, h')] + f^2 (2 [cos(h, h')^2] + [E phi^2 phi'^2 / K^2 - 1])
+    4 f (1 - f) [cos(x, x') cos(h, h')] + f^2 (2 [cos(h, h')^2] + [E phi(z)^2 phi(z')^2 / K^2 - 1])
 
-from x . V h, |V h|^2 and |h|^2, and half of that is taken from the mean. What came before passes with the slope r of the
-mean-square map in ln q. Back it is the same with the gradient's terms.
+from x . V h, |V h|^2 and |h|^2, and half of that is taken from the mean. What came before passes with the slope
+of the mean-square map in ln q. Back it is the same with the gradient's terms.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -104,18 +104,19 @@ def steps(source: Source, blocks: Blocks, shape: Shape, path: Path) -> tuple[Tab
     law = source.law(log_q.ravel(), np.zeros(log_q.size))
     cosine_x = path.cosine[:, :-1]
     with np.errstate(divide="ignore", invalid="ignore"):
-        cosine_z = np.clip((np.exp(blocks.log_w + path.stream[:, :-1] - log_q) * cosine_x) + np.exp(blocks.log_b - log_q), -1, 1)  # fmt: skip
+        weight, shared = np.exp(blocks.log_w + path.stream[:, :-1] - log_q), np.exp(blocks.log_b - log_q)
+        cosine_z = np.clip(weight * cosine_x + shared, -1, 1)
         pair = source.similarity(log_q.ravel(), cosine_z.ravel(), np.zeros(log_q.size))
         fourth, derivative_fourth, cosine_h, square, derivative_square = (
-            part.reshape(size)
+            np.reshape(part, size)
             for part in (law.fourth, law.derivative_fourth, pair.phi, pair.square, pair.derivative_square)
         )
         log_s2 = 2 * np.log(np.abs(blocks.scale))
-        share = np.exp(log_s2 + blocks.log_v + law.log_ms.reshape(size) - path.stream[:, 1:])
-        chi = log_s2 + blocks.log_v + blocks.log_w + law.log_derivative_ms.reshape(size)
+        share = np.exp(log_s2 + blocks.log_v + np.reshape(law.log_ms, size) - path.stream[:, 1:])
+        chi = log_s2 + blocks.log_v + blocks.log_w + np.reshape(law.log_derivative_ms, size)
         back_share = np.exp(chi - np.logaddexp(0.0, chi))
 
-    def pairs(own: Table | float, other: Table | float) -> Table | float:
+    def pairs(own: Any, other: Any) -> Any:
         """The average over all pairs of samples."""
         return own / batch + (1 - 1 / batch) * other
 

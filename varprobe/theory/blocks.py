@@ -58,10 +58,8 @@ class Path(NamedTuple):
     """What `pass_blocks` finds, natural logs, (nets, depth) but for the stream's, which have the input first.
 
     stream, cosine, mean_over_rms: of x_0 to x_L. branch, branch_mean_over_rms: before it is scaled and added.
-    preactivation: ln E z^2, z what the first matrix gives. hidden, response, fourth: NaN unless the shape is two
-    matrices, post, without a norm; ln E phi(z)^2, d ln E phi^2 / d ln q and kurtosis. gradient: ln E (dLoss/dx_l)^2
-    for l = 1 to L, with a N(0, 1) cotangent of x_L. inner_gradient: ln E (dLoss/dz)^2. weight_gradient: of the first
-    matrix, summed over the batch.
+    preactivation: ln E z^2, z what the first matrix gives. gradient: ln E (dLoss/dx_l)^2 for l = 1 to L, with a N(0, 1)
+    cotangent of x_L. inner_gradient: ln E (dLoss/dz)^2. weight_gradient: of the first matrix, summed over the batch.
     """
 
     stream: Float[np.ndarray, "nets depth_and_1"]
@@ -104,16 +102,19 @@ def pass_blocks(source: Source, blocks: Blocks, shape: Shape, inputs: Inputs, fo
         branches.append(at)
         stream = added(stream, at, scale) if shape.skip else at
         streams.append(stream)
-    columns = [np.stack([getattr(signal, name) for signal in streams], axis=1) for name in Signal._fields]
     back = np.full((3, *blocks.log_w.shape), np.nan)
     if not forward_only:
         back[:] = pass_back(blocks, shape, entering, units)
     return Path(
-        *columns,
+        np.stack([signal.log_ms for signal in streams], axis=1),
+        np.stack([signal.cosine for signal in streams], axis=1),
+        np.stack([signal.mean_over_rms for signal in streams], axis=1),
         np.stack([signal.log_ms for signal in branches], axis=1),
         np.stack([signal.mean_over_rms for signal in branches], axis=1),
         np.stack(preactivations, axis=1),
-        *back,
+        back[0],
+        back[1],
+        back[2],
     )
 
 

@@ -2,8 +2,8 @@
 
 The mean-square map is that of a plain stack (fan_in = kernel^dims channels): sharing the weights ties the positions of
 a sample together but does not change any mean square (Xiao et al. 2018, arXiv 1806.05393). Zero padding does: a
-position near the border gets nothing from the taps beyond it, q_p = sigma_w2 mean_k E phi(z_{p+k})^2 + sigma_b2, and the
-gradient, which passes the same taps the other way, loses as much.
+position near the border gets nothing from the taps beyond it, q_p = sigma_w2 mean_k E phi(z_{p+k})^2 + sigma_b2, and
+the gradient, which passes the same taps the other way, loses as much.
 """
 
 from collections.abc import Sequence
@@ -83,7 +83,8 @@ def convolution(
         kernel: taps along each axis; of an even number one more lies after the position than before it.
         dims: the number of axes.
         padding: "zero" or "circular", which is a plain stack.
-        sigma_w2, sigma_b2: fan_in Var(W) and Var(b), one number or one a layer; fan_in = kernel^dims channels.
+        sigma_w2: fan_in Var(W), one number or one a layer; fan_in = kernel^dims channels.
+        sigma_b2: Var(b), one number or one a layer.
         q0: mean square of an input's entries, at every position.
 
     Raises:

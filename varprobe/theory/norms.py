@@ -33,8 +33,8 @@ class NormalizedStack:
         activation_correlation: cosine of h between two samples.
         gradient_log10_ms: log10 of E (dLoss/dz_l)^2 for a N(0, 1) cotangent of h_L.
         weight_gradient_log10_ms: log10 of E (dLoss/dW_l)^2, summed over the batch.
-        activation_factor, gradient_factor: per layer, of the mean squares, toward the output and toward the input: 10 to
-            the least-squares slope; NaN at depth 1.
+        activation_factor, gradient_factor: per layer, of the mean squares, the gradient's toward the input: 10 to the
+            least-squares slope; NaN at depth 1.
     """
 
     act: str
@@ -64,29 +64,33 @@ def normalized(
     depth: int = 50,
     batch: int = 64,
     eps: float = 1e-5,
+    group_size: int | None = None,
     q0: float = 1.0,
     c0: float = 0.0,
 ) -> NormalizedStack:
     """The prediction for h_l = phi(norm(h_{l-1} W_l + b_l)) or, `norm_position` "post", norm(phi(h_{l-1} W_l + b_l)).
 
-    Layer, group (large groups) and rms norm divide by a number and leave the gradient E phi'^2 / E phi^2 a layer (layer
+    Layer, group and rms norm of many units divide by a number and leave the gradient E phi'^2 / E phi^2 a layer (layer
     and group norm after phi: / Var phi). Batch norm is exact in the number of samples.
 
     Args:
         act: a name, a call form or a callable.
         norm: "batch", "layer", "group", "rms" or None.
         norm_position: "pre", before phi, or "post", after it.
-        sigma_w2, sigma_b2: fan_in Var(W) and Var(b), one number or one a layer.
+        sigma_w2: fan_in Var(W), one number or one a layer.
+        sigma_b2: Var(b), one number or one a layer.
         depth: the number of weight layers.
         batch: samples, at least 4 for batch norm; also those over which the weight gradient is summed.
         eps: of the norm.
-        q0, c0: mean square of an input's entries, and cosine of two inputs.
+        group_size: units that a group (or layer) norm takes together, None for many.
+        q0: mean square of an input's entries.
+        c0: cosine of two inputs.
 
     Raises:
         RequestError: a value is out of range, or the activation has no finite averages where the signal leads.
     """
     phi, depth, batch = activation(act), whole("depth", depth, 1), whole("batch", batch, 1)
-    shape = Shape(1, "post", False, checked_norm(norm, norm_position, eps, batch), batch)
+    shape = Shape(1, "post", False, checked_norm(norm, norm_position, eps, batch, group_size), batch)
     weights, biases = (per_layer(*row, depth, 0.0) for row in (("sigma_w2", sigma_w2), ("sigma_b2", sigma_b2)))
     inputs = Inputs(
         np.log([number("q0", q0, 0.0, above=True)]), np.array([number("c0", c0, -1.0, 1.0)]), np.zeros(1), np.zeros(1)

@@ -86,6 +86,7 @@ def residual(
     norm: str | None = None,
     norm_position: str = "pre",
     eps: float = 1e-5,
+    group_size: int | None = None,
     batch: int = 1,
     q0: float = 1.0,
     c0: float = 0.0,
@@ -93,14 +94,15 @@ def residual(
 ) -> Residual:
     """The prediction for x_l = x_{l-1} + s branch(x_{l-1}), with no activation after the sum.
 
-    The branch is V phi(W x) or, `order` "pre", V phi(W phi(x)); of one matrix phi(W x) or W phi(x). With relu, s = 1 and
-    no norm both directions grow by 1 + sigma_v2 sigma_w2 / 2 a block ("pre": / 4; one matrix: 1 + sigma_w2 / 2). For
-    phi(W x) the stream grows faster than the gradient, since its mean builds up.
+    The branch is V phi(W x) or, `order` "pre", V phi(W phi(x)); of one matrix phi(W x) or W phi(x). With relu, s = 1
+    and no norm both directions grow by 1 + sigma_v2 sigma_w2 / 2 a block ("pre": / 4; one matrix: 1 + sigma_w2 / 2).
+    For phi(W x) the stream grows faster than the gradient, since its mean builds up.
 
     Args:
         act: a name, a call form or a callable.
         depth: the number of blocks.
-        sigma_w2, sigma_v2: fan_in Var of the first and second matrix, one number or one a block.
+        sigma_w2: fan_in Var of the first matrix, one number or one a block.
+        sigma_v2: the same of the second.
         branch_layers: matrices in the branch, 1 or 2.
         order: "post" or "pre", whether phi comes after the (first) matrix or before it.
         branch_scale: s, one number or one a block, e.g. `depth ** -0.5`.
@@ -108,8 +110,10 @@ def residual(
         norm: "batch", "layer", "group", "rms" or None, beside each phi of the branch.
         norm_position: "pre", before phi, or "post", after it.
         eps: of the norm.
+        group_size: units that a group (or layer) norm takes together, None for many.
         batch: samples, at least 4 for batch norm; also those over which the weight gradient is summed.
-        q0, c0: mean square of an input's Gaussian entries, and cosine of two inputs.
+        q0: mean square of an input's Gaussian entries.
+        c0: cosine of two inputs.
         width: units, for the finite-width drift and standard deviation.
 
     Raises:
@@ -120,14 +124,15 @@ def residual(
         raise RequestError(f"{branch_layers!r} is not 1 or 2", "branch_layers")
     if order not in ORDERS:
         raise RequestError(f"unknown order {order!r}{did_you_mean(str(order), ORDERS)}", "order")
-    shape = Shape(branch_layers, order, True, checked_norm(norm, norm_position, eps, batch), batch)
-    rows = {name: per_layer(name, value, depth, 0.0)[None] for name, value in (("sigma_w2", sigma_w2), ("sigma_v2", sigma_v2), ("sigma_b2", sigma_b2))}  # fmt: skip
+    shape = Shape(branch_layers, order, True, checked_norm(norm, norm_position, eps, batch, group_size), batch)
+    given = {"sigma_w2": sigma_w2, "sigma_v2": sigma_v2, "sigma_b2": sigma_b2}
+    variances = [per_layer(name, value, depth, 0.0)[None] for name, value in given.items()]
     scale = per_layer("branch_scale", branch_scale, depth)[None]
     inputs = Inputs(
         np.log([number("q0", q0, 0.0, above=True)]), np.array([number("c0", c0, -1.0, 1.0)]), np.zeros(1), np.zeros(1)
     )
     with np.errstate(divide="ignore"):
-        log_w, log_v, log_b = (np.log(rows[name]) for name in ("sigma_w2", "sigma_v2", "sigma_b2"))
+        log_w, log_v, log_b = map(np.log, variances)
         blocks, source = Blocks(log_w, log_b, log_v, log_b, scale), Source(phi)
         path = pass_blocks(source, blocks, shape, inputs)
         stream_var = path.stream[0] + np.log1p(-(path.mean_over_rms[0] ** 2))

@@ -1,7 +1,8 @@
 """An activation with or without a norm beside it, as a map of what describes a signal: mean square, cosine and mean.
 
 Layer, group and rms norm of an infinitely wide layer divide by a number: what they take from a gradient (its mean and
-its part along the signal) is 1/n of it. Batch norm couples the samples, so that a gradient is described by the two
+its part along the signal) is 1/n of it. Over a group of few units, which are independent, they do to the mean square
+what batch norm of as many samples does. Batch norm couples the samples, so that a gradient is described by the two
 eigenvalues of its covariance over the batch, alpha G + beta 11'/B with G = I - 11'/B.
 """
 
@@ -21,16 +22,21 @@ __all__ = ["NORMS", "Gradient", "Norm", "Signal", "UnitLayer", "checked_norm", "
 
 NORMS = ("batch", "layer", "group", "rms")
 POSITIONS = ("pre", "post")
+SIZED = ("layer", "group")
 
 Nets = Float[np.ndarray, " nets"]
 
 
 class Norm(NamedTuple):
-    """kind: one of NORMS. position: "pre", between z and phi, or "post", after phi. eps: added to what it divides by."""
+    """kind: one of NORMS. position: "pre", between z and phi, or "post", after phi. eps: added to the variance.
+
+    size: units that a layer or group norm takes together, None for infinitely many.
+    """
 
     kind: str
     position: str = "pre"
     eps: float = 1e-5
+    size: int | None = None
 
 
 class Signal(NamedTuple):
@@ -72,23 +78,23 @@ class UnitLayer(NamedTuple):
         )
 
 
-def checked_norm(kind: str | None, position: str, eps: float, batch: int) -> Norm | None:
+def checked_norm(kind: str | None, position: str, eps: float, batch: int, size: int | None = None) -> Norm | None:
     """A norm from what a caller gives; None and "none" are none.
 
     Raises:
-        RequestError: unknown, or batch norm of fewer than 4 samples.
+        RequestError: unknown, or a norm of fewer than 4 samples or units.
     """
     if kind is None or kind == "none":
         return None
     if kind not in NORMS:
         raise RequestError(f"unknown norm {kind!r}{did_you_mean(str(kind), (*NORMS, 'none'))}", "norm")
     if position not in POSITIONS:
-        raise RequestError(
-            f"unknown position {position!r}{did_you_mean(str(position), POSITIONS)}", "norm_position"
-        )
+        raise RequestError(f"unknown position {position!r}{did_you_mean(str(position), POSITIONS)}", "norm_position")
     if kind == "batch":
         whole("batch", batch, 4)
-    return Norm(kind, position, number("eps", eps, 0.0))
+    if size is not None and kind not in SIZED:
+        raise RequestError(f"{kind} norm has no groups", "group_size")
+    return Norm(kind, position, number("eps", eps, 0.0), None if size is None else whole("group_size", size, 4))
 
 
 def unit_layer(source: Source, norm: Norm | None, batch: int, signal: Signal) -> UnitLayer:
@@ -99,6 +105,8 @@ def unit_layer(source: Source, norm: Norm | None, batch: int, signal: Signal) ->
     """
     if norm and norm.kind == "batch":
         return (batch_before if norm.position == "pre" else batch_after)(source, norm, batch, signal)
+    if norm and norm.size:
+        return (group_before if norm.position == "pre" else group_after)(source, norm, norm.size, signal)
     if norm and norm.position == "pre":
         signal, log_divided = divided(signal, norm)
         return scaled(activated(source, signal), log_divided)
@@ -136,6 +144,27 @@ def divided(signal: Signal, norm: Norm) -> tuple[Signal, Nets]:
             ratio = np.zeros_like(ratio)
         log_divided = np.logaddexp(log_ms, log_eps)
         return Signal(np.where(log_ms > -np.inf, log_ms - log_divided, -np.inf), cosine, ratio), log_divided
+
+
+def group_before(source: Source, norm: Norm, size: int, signal: Signal) -> UnitLayer:
+    """phi of normalized groups of `size` units; the cosine between samples is that of large groups."""
+    large, _ = divided(signal, norm)
+    with np.errstate(divide="ignore"):
+        own = signal.log_ms + np.log1p(-(signal.mean_over_rms**2))
+    found = normalized_batches(source.act, size, own, norm.eps)
+    back = np.logaddexp(found.log_back, found.log_back_common) + np.log1p(-1 / size)
+    after = Signal(found.log_ms, activated(source, large).signal.cosine, found.mean_over_rms)
+    none = np.full_like(back, -np.inf)
+    return UnitLayer(after, back, none, none, back)
+
+
+def group_after(source: Source, norm: Norm, size: int, signal: Signal) -> UnitLayer:
+    """Normalized groups of `size` units of phi; the cosine between samples is that of large groups."""
+    share, a, b = sampled_batches(source.act, size, signal.log_ms, np.zeros_like(signal.log_ms), norm.eps).T
+    back = np.logaddexp(a + np.log1p(-1 / size), b - np.log(size))
+    large, _ = divided(activated(source, signal).signal, norm)
+    none = np.full_like(back, -np.inf)
+    return UnitLayer(Signal(np.log(share), large.cosine, np.zeros_like(share)), back, none, none, back)
 
 
 def scaled(found: UnitLayer, log_divided: Nets) -> UnitLayer:
