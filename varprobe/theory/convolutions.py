@@ -28,6 +28,7 @@ Fields = Float[np.ndarray, "nets depth ..."]
 LN10 = float(np.log(10))
 PADDINGS = ("zero", "circular")
 MOST_POSITIONS = 2**16
+MOST_DIMS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +93,8 @@ def convolution(
     """
     phi, depth = activation(act), whole("depth", depth, 1)
     image = Image(whole("size", size, 1), whole("kernel", kernel, 1), whole("dims", dims, 1), padding)
+    if image.dims > MOST_DIMS:
+        raise RequestError(f"{dims} axes are more than {MOST_DIMS}", "dims")
     if padding not in PADDINGS:
         raise RequestError(f"unknown padding {padding!r}{did_you_mean(str(padding), PADDINGS)}", "padding")
     if image.positions > MOST_POSITIONS:

@@ -15,10 +15,11 @@ from varprobe.activations import Activation, behavior
 from varprobe.errors import RequestError
 from varprobe.theory.elementwise import evaluate
 from varprobe.theory.gaussian import HIGH, LOW, NEAR_STEPS, STEPS, exponent_of
+from varprobe.theory.laws import LOG_LOW
 from varprobe.theory.panels import panels, spread
 from varprobe.theory.sources import DEGREE, nodes, weights
 
-__all__ = ["Kernels", "token_kernels"]
+__all__ = ["Kernels", "slopes_of", "token_kernels"]
 
 ORDERS = 96
 """Terms of a Hermite series."""
@@ -43,7 +44,10 @@ def token_kernels(act: Activation, q: Tokens, c: Square) -> Kernels:
     slopes = slopes_of(act)
     if slopes:
         return piecewise_linear(*slopes, q, c)
-    series = all_coefficients(act, np.log(np.maximum(q, 1e-300)))
+    with np.errstate(divide="ignore"):
+        log_q = np.log(q)
+    series = all_coefficients(act, np.maximum(log_q, LOG_LOW))
+    series[:, 0, 1:] *= np.exp(np.minimum(log_q - LOG_LOW, 0.0) / 2)[:, None]  # below, phi - phi(0) is linear
     return Kernels(*(summed(series[:, i], c) for i in range(2)))
 
 
@@ -90,7 +94,7 @@ def all_coefficients(act: Activation, log_q: Tokens) -> Float[np.ndarray, "token
 def coefficients(act: Activation, log_q: float) -> Float[np.ndarray, "2 orders_and_1"]:
     """Hermite coefficients of phi(sqrt(q) z) and phi'(sqrt(q) z), and the root of the square that is left."""
     s = float(np.exp(log_q / 2))
-    if not LOW <= s * s <= HIGH:
+    if not LOW * (1 - 1e-9) <= s * s <= HIGH:
         raise RequestError(f"{act.name} has no averages at q = {s * s:.3g}, where the signal leads", "act")
     inside = np.linspace(-NEAR_STEPS[-1], NEAR_STEPS[-1], 41)
     cuts = panels(act, exponent_of(STEPS[-1] * s)).edges / s

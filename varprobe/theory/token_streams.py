@@ -13,13 +13,15 @@ import numpy as np
 from jaxtyping import Float
 
 from varprobe.activations import Activation
-from varprobe.theory.token_kernels import token_kernels
+from varprobe.theory.token_kernels import slopes_of, token_kernels
 
 __all__ = ["Matrices", "TokenPath", "TokenShape", "pass_tokens"]
 
 Layers = Float[np.ndarray, " depth"]
 Stream = Float[np.ndarray, " depth_and_1"]
 Square = Float[np.ndarray, "tokens tokens"]
+FARTHEST = 300.0
+"""ln q far beyond what averages are taken at, and within float64's range."""
 
 
 class Matrices(NamedTuple):
@@ -182,8 +184,9 @@ def perceptron(act: Activation, layer: Matrices, shape: TokenShape, seen: Scaled
     with np.errstate(divide="ignore", invalid="ignore"):
         c = np.clip(np.nan_to_num(seen.matrix / root[:, None] / root), -1, 1)
     np.fill_diagonal(c, 1.0)
-    kernels = token_kernels(act, variance * float(np.exp(log_z)), c)
-    hidden, slopes = (Scaled(0.0, kernel).leveled() for kernel in kernels)
+    level, scale = (log_z, 0.0) if slopes_of(act) else (0.0, log_z)  # a piecewise linear phi takes any scale
+    kernels = token_kernels(act, variance * np.exp(min(scale, FARTHEST)), c)
+    hidden, slopes = Scaled(level, kernels.phi).leveled(), Scaled(0.0, kernels.derivative).leveled()
     if not shape.gated:
         return hidden.times(layer.log_down), slopes.times(layer.log_down + layer.log_up)
     own = seen.times(layer.log_up)
