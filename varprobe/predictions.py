@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from varprobe.activations import Activation
+from varprobe.block_predictions import predicted_blocks
 from varprobe.errors import RequestError
 from varprobe.theory.finite_widths import strayed
 from varprobe.theory.sigmas import VARIANCES, bias_numbers
@@ -94,6 +95,7 @@ def predicted(request: "Request", ds: xr.Dataset) -> xr.Dataset:
     layers = ds.sizes["layer"]
     arrays = {name: np.full((len(request.configs), layers), np.nan) for name in theory_names()}
     groups: dict[Kind, dict[tuple[object, ...], tuple[Problem, list[int]]]] = defaultdict(dict)
+    wired: list[tuple[int, Config]] = []
     try:
         inputs = inputs_of(request.setting.source)
     except RequestError:
@@ -101,6 +103,7 @@ def predicted(request: "Request", ds: xr.Dataset) -> xr.Dataset:
     for i, config in enumerate(request.configs if inputs else ()):
         assert inputs is not None
         if is_wired(config):
+            wired.append((i, config))
             continue
         try:
             first = (ds[name].values[i, 0] for name in ("weight_log10_ms", "equal_unit_fraction"))
@@ -115,6 +118,10 @@ def predicted(request: "Request", ds: xr.Dataset) -> xr.Dataset:
             rows, configs = (list(side) for side in zip(*members, strict=True))
             for name, values in found.items():
                 arrays[f"theory_{name}"][configs, 1 : kind.depth + 1] = values[rows]
+    if wired and inputs:
+        for i, one in predicted_blocks(wired, inputs, law_of, request.setting.forward_only):
+            for name, row in one.items():
+                arrays[f"theory_{name}"][i, 1 : row.size + 1] = row
     if request.setting.loss != "cotangent":
         anchor(ds, arrays, request)
     shape = tuple(ds.sizes[dim] for dim in DIMS)
@@ -176,9 +183,16 @@ def problem_of(
     return law, Problem(np.array(log_w), log_b, np.array(mean_w), mean_b, widths, inputs)
 
 
-def weights_of(config: "Config", layer: int, log10_ms: float, alike: bool) -> tuple[str | None, float, float]:
+def law_of(config: "Config", layer: int, slot: int) -> tuple[str | None, float, float]:
+    """`weights_of` a matrix of a block."""
+    return weights_of(config, layer, np.nan, False, slot)
+
+
+def weights_of(
+    config: "Config", layer: int, log10_ms: float, alike: bool, slot: int = 0
+) -> tuple[str | None, float, float]:
     """(law, ln of fan_in Var(W), mean) of a layer's weights; `log10_ms` is their measured mean square."""
-    init, place = config.weights_at(layer), config.place(layer)
+    init, place = config.initializer(layer, slot), config.place(layer, slot=slot)
     mean, scale = init.at(place)
     kind = init.law[0]
     if kind in LIKE_NORMAL:
