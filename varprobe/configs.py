@@ -76,7 +76,8 @@ class Config:
         if layer > self.depth:
             return place
         matrix = self.slots(layer)[slot]
-        return place._replace(fan_in=matrix.fan_in, fan_out=matrix.fan_out)
+        fans = {"fan_in": matrix.fan_in, "fan_out": matrix.fan_out}
+        return place._replace(**fans, slot=matrix.name, last=matrix.last, kind=matrix.kind)
 
 
 @dataclass(frozen=True)

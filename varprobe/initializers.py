@@ -22,13 +22,20 @@ TRUNCATED_STD = 0.87962566103423978
 
 
 class Place(NamedTuple):
-    """Where a matrix stands: what an expression may refer to. `layer`: 1 to depth (depth + 1: the read-out)."""
+    """Where a matrix stands: what an expression may refer to. `layer`: 1 to depth (depth + 1: the read-out).
+
+    Initializers may also look at `slot`, the matrix's name in its block, `last`, whether it ends a branch, and `kind`,
+    the kind of layer that it belongs to.
+    """
 
     fan_in: int
     fan_out: int
     width: int
     depth: int
     layer: int
+    slot: str = "w"
+    last: bool = False
+    kind: str = "dense"
 
 
 Values = dict[str, Any]

@@ -24,6 +24,7 @@ class Slot(NamedTuple):
 
     name: `w` is the block's own, whose statistics are weight_* and weight_gradient_*; those of another are NAME_weight_*.
     role: which option sets its initializer: "" for --init, "qk" for --init-qk, ... last: whether it ends its branch.
+    kind: of layer, for initializers that differ by it: dense, attention (the projections to queries, keys and values), ...
     """
 
     name: str
@@ -31,6 +32,7 @@ class Slot(NamedTuple):
     fan_out: int
     role: str = ""
     last: bool = False
+    kind: str = "dense"
 
 
 class Plain(NamedTuple):
