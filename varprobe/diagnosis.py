@@ -15,7 +15,7 @@ from varprobe.nets import Measured, measured_nets
 from varprobe.rates import Rate, rate
 from varprobe.reasons import reason_of
 from varprobe.remedies import advice_of
-from varprobe.results import COORDINATES, require_whole
+from varprobe.results import COORDINATES, PARTS, require_whole
 from varprobe.verdicts import threshold
 
 __all__ = ["Diagnosis", "diagnose"]
@@ -91,7 +91,7 @@ def row_of(net: Measured) -> dict[str, Any]:
     notes = notes_of(net, left)
     healthy = not flags and not {"vanishing", "exploding"} & set(words)
     row = {name: net.coordinates[name] for name in COORDINATES[:8]}
-    row |= {name: net.coordinates[name] for name in ("init_first", "init_last") if name in net.coordinates}
+    row |= {name: net.coordinates[name] for name in PARTS if name in net.coordinates}
     row |= {"seeds": net.seeds} | {name: net.coordinates[name] for name in COORDINATES[8:]}
     row["activation_factor"], row["activation_factor_ci95"] = factor_fields(forward)
     row["gradient_factor"], row["gradient_factor_ci95"] = factor_fields(backward)

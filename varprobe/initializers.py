@@ -192,6 +192,20 @@ INITIALIZERS: dict[str, Registered] = {
         lambda v, p: (0.0, 1 / math.sqrt(p.fan_in)),
         for_bias=True,
     ),
+    "gpt2": Registered(
+        "N(0, std^2), std=0.02; matrices that end a branch divided by sqrt(2 depth), as GPT-2 (Radford et al. 2019)",
+        "normal",
+        lambda v, p: (0.0, v["std"] / (math.sqrt(2 * p.depth) if p.last else 1.0)),
+        {"std": 0.02},
+        positional=False,
+    ),
+    "bert": Registered(
+        "truncated N, stddev=0.02 before the cut, as BERT (Devlin et al. 2019)",
+        "truncated_normal",
+        lambda v, p: (0.0, v["stddev"]),
+        {"stddev": 0.02},
+        positional=False,
+    ),
     "critical": Registered(
         "N, Var W = sigma_w2 / fan_in with chi_1 = 1 for this activation and bias",
         "normal",

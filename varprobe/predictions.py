@@ -18,6 +18,7 @@ from varprobe.theory.finite_widths import strayed
 from varprobe.theory.sigmas import VARIANCES, bias_numbers
 from varprobe.theory.sources import Fast
 from varprobe.theory.trajectories import Inputs, Nets, pass_backward, pass_forward
+from varprobe.wired.chunks import is_wired
 
 if TYPE_CHECKING:
     from varprobe.configs import Config, Request
@@ -99,6 +100,8 @@ def predicted(request: "Request", ds: xr.Dataset) -> xr.Dataset:
         inputs = None
     for i, config in enumerate(request.configs if inputs else ()):
         assert inputs is not None
+        if is_wired(config):  # more than plain
+            continue
         try:
             first = (ds[name].values[i, 0] for name in ("weight_log10_ms", "equal_unit_fraction"))
             law, problem = problem_of(config, inputs, *first)
@@ -129,6 +132,8 @@ def inputs_of(source: "Source") -> Moments:
     Raises:
         RequestError: all rows are zero.
     """
+    if source.vocab:
+        return 0.0, 1 / source.vocab, 0.0, 0.0
     if source.rows is None:
         return float(np.log(RANDOM[source.name])), 0.0, 0.0, 0.0
     rows = np.asarray(source.rows, np.float64)
