@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from varprobe.activations import Activation
-from varprobe.blocks.residual import Residual
 from varprobe.blocks.plain import PlainStack
+from varprobe.blocks.residual import Residual
 from varprobe.errors import RequestError
 from varprobe.theory.block_spreads import spread_of_stream
 from varprobe.theory.blocks import Blocks, Path, Shape, pass_blocks
@@ -94,7 +94,9 @@ def sorted_out(index: int, config: "Config", law: WeightLaw) -> tuple[Family, Me
         logs += [*rows]
     scale = np.array([arch.numbers(config.place(layer))["branch_scale"] if skip else 1.0 for layer in layers])
     shape = Shape(count, arch.order, skip, norm_of(config), config.batch)
-    return Family(config.act, shape, config.depth), Member(index, (*logs, scale), laws <= {"normal", "independent"}, config.widths[-1])
+    return Family(config.act, shape, config.depth), Member(
+        index, (*logs, scale), laws <= {"normal", "independent"}, config.widths[-1]
+    )
 
 
 def bias_of(config: "Config", layer: int, slot: int) -> tuple[float, float]:

@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
 from typing import Any
 
 import jax
@@ -38,15 +39,21 @@ compile_lock = threading.Lock()
 programs: dict[tuple[Program | Wired, int], tuple[Executable, Any]] = {}
 
 
-def batch_of(source: Source, key: Array, batch: int, width: int) -> tuple[np.ndarray, np.ndarray | None]:
+def batch_of(
+    source: Source, key: Array, batch: int, width: int, units: int | None = None
+) -> tuple[np.ndarray, np.ndarray | None]:
     """(x, rows): a batch drawn for one seed, float32 or the file's float64, and which rows of the file it is.
 
-    Random laws are drawn in float32 like the weights; rows of a file without replacement.
+    Random laws are drawn in float32 like the weights; rows of a file without replacement. Tokens are embedded in
+    `units` values each (without it all `width`); row i of the table has the key fold_in(fold_in(key, 1), i).
     """
     if source.rows is not None:
         rows = np.asarray(jax.random.permutation(key, len(source.rows))[:batch])
         return source.rows[rows], rows
     with jax.enable_x64(False):
+        if source.vocab:
+            ids = jax.random.randint(key, (batch * (width // (units or width)),), 0, source.vocab)
+            return np.asarray(embeddings(jax.random.fold_in(key, 1), ids, units or width)).reshape(batch, width), None
         if source.name == "uniform":
             x = jax.random.uniform(key, (batch, width), minval=-1.0)
         else:
@@ -54,6 +61,12 @@ def batch_of(source: Source, key: Array, batch: int, width: int) -> tuple[np.nda
         if source.name == "sphere":
             x = x * (np.sqrt(width) / jnp.linalg.norm(x, axis=1, keepdims=True))
     return np.asarray(x), None
+
+
+@partial(jax.jit, static_argnums=2)
+def embeddings(key: Array, ids: Array, units: int) -> Array:
+    """The rows of a table of N(0, 1) entries, each with its own key."""
+    return jax.vmap(lambda i: jax.random.normal(jax.random.fold_in(key, i), (units,)))(ids)
 
 
 def target_of(setting: Setting, key: Array, rows: np.ndarray | None, batch: int, width: int) -> np.ndarray:
@@ -78,7 +91,7 @@ def inputs_of(
     The embedding is a random matrix of variance 1 / fan_in, which keeps the mean square; its key is fold_in(data, 1).
     """
     units = math.prod(shape)
-    x, rows = batch_of(setting.source, keys["data"], batch, units)
+    x, rows = batch_of(setting.source, keys["data"], batch, units, shape[-1])
     if embed and x.shape[1] != units:
         with jax.enable_x64(False):
             matrix = np.asarray(jax.random.normal(jax.random.fold_in(keys["data"], 1), (x.shape[1], units)), np.float64)

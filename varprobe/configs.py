@@ -22,13 +22,15 @@ from varprobe.shapes import read_stacks
 from varprobe.sizes import check_count, check_shapes
 from varprobe.trial import is_custom, try_initializer
 
-__all__ = ["DEFAULT_BATCH", "Config", "Request", "Setting", "read_request"]
+__all__ = ["DEFAULT_BATCH", "ROLES", "Config", "Request", "Setting", "read_request"]
 
 DEFAULT_BATCH = 16
 CLASSES = 10
 LOSSES = ("cotangent", "mse", "cross_entropy")
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 RANGES = ("unbounded", "dtype")
+ROLES = ("init_qk", "init_v", "init_o", "init_mlp")
+"""Options for some matrices of a block, those whose slot has the role; they come before --init-first and --init-last."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Config:
     norm_name: str = "none"
     norm: Norm = Norm("none")
     dropout: float = 0.0
+    roles: tuple[tuple[str, Initializer], ...] = ()
 
     @property
     def depth(self) -> int:
@@ -68,7 +71,7 @@ class Config:
 
     def initializer(self, layer: int, slot: int) -> Initializer:
         """The initializer of a matrix of a layer."""
-        return self.weights_at(layer)
+        return dict(self.roles).get(f"init_{self.slots(layer)[slot].role}", self.weights_at(layer))
 
     def place(self, layer: int, outputs: int = 0, slot: int = 0) -> Place:
         """What an initializer's expressions may refer to at a layer (depth + 1: the read-out, with `outputs` units)."""
@@ -76,7 +79,8 @@ class Config:
         if layer > self.depth:
             return place
         matrix = self.slots(layer)[slot]
-        return place._replace(fan_in=matrix.fan_in, fan_out=matrix.fan_out)
+        fans = {"fan_in": matrix.fan_in, "fan_out": matrix.fan_out}
+        return place._replace(**fans, slot=matrix.name, last=matrix.last, kind=matrix.kind)
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,10 @@ def read_request(
     init: Any = None,
     init_first: Any = None,
     init_last: Any = None,
+    init_qk: Any = None,
+    init_v: Any = None,
+    init_o: Any = None,
+    init_mlp: Any = None,
     bias: Any = "zeros",
     sigma_w2: Any = None,
     sigma_b2: Any = None,
@@ -153,6 +161,7 @@ def read_request(
     else:
         wanted["bias"] = listed("bias", bias)
     edges = {"init_first": init_first, "init_last": init_last}
+    edges |= dict(zip(ROLES, (init_qk, init_v, init_o, init_mlp), strict=True))
     wanted |= {name: listed(name, value) for name, value in edges.items() if value is not None}
     wanted |= {"arch": listed("arch", arch), "norm": listed("norm", norm)}
     dropouts = numbers("dropout", dropout, 0, 1, integer=False)
@@ -185,10 +194,12 @@ def read_request(
     _, weight_option, bias_option, *_ = wanted
     archs = named_parts("arch", wanted.pop("arch"), resolve_architecture)
     norms = named_parts("norm", wanted.pop("norm"), resolve_norm)
+    check_roles(archs, wanted)
     kinds: dict[str, Callable[..., Any]] = {"act": resolve_activation, "sigma_w2": of_sigma_w2, "sigma_b2": of_sigma_b2}
     found = {name: resolved(name, v, kinds.get(name, resolve_initializer)) for name, v in wanted.items()}
     acts, inits, biases = found["act"], found[weight_option], found[bias_option]
     firsts, lasts = found.get("init_first", [None]), found.get("init_last", [None])
+    by_role = {name: found[name] for name in ROLES if name in found}
     for b in biases:
         if not b.for_bias:
             raise RequestError(
@@ -213,12 +224,16 @@ def read_request(
             batch=n,
             arch_name=arch,
             arch=archs[arch],
-            norm_name=norm,
-            norm=norms[norm],
+            norm_name=norm_name,
+            norm=norm,
             dropout=p,
+            roles=tuple((name, for_net(r, a, b)) for name, r in zip(by_role, rs, strict=True)),
         )
-        for arch, norm, p, a in itertools.product(archs, norms, dropouts, acts)
-        for (w, ws), f, last, b, n, i in itertools.product(stacked[arch], firsts, lasts, biases, batches, inits)
+        for arch, p, a in itertools.product(archs, dropouts, acts)
+        for norm_name, norm in dict.fromkeys(norm if norm[1] else own_norm(archs[arch]) for norm in norms.items())
+        for (w, ws), f, last, rs, b, n, i in itertools.product(
+            stacked[arch], firsts, lasts, list(itertools.product(*by_role.values())), biases, batches, inits
+        )
     )
     check_networks(configs, (weight_option, bias_option))
     weights = {weight_option: inits, "init_first": firsts, "init_last": lasts}
@@ -232,13 +247,15 @@ def read_request(
         outputs,
     )
     setting = Setting(seeds, root_seed, source, loss, outputs, dtype, range == "dtype", bool(forward_only))  # type: ignore[arg-type]
-    digests = [o.digest for o in (*acts, *inits, *firsts, *lasts, *biases) if o is not None and o.digest != ""]
+    parts = itertools.chain(acts, inits, firsts, lasts, *by_role.values(), biases)
+    digests = [o.digest for o in parts if o is not None and o.digest != ""]
     spec = {
         "act": [a.name for a in acts],
         "init": [i.name for i in inits],
         "bias": [b.name for b in biases],
         "init_first": [f.name for f in firsts if f],
         "init_last": [i.name for i in lasts if i],
+        **{name: [i.name for i in by_role.get(name, [])] for name in ROLES},
         "depth": list(dict.fromkeys(len(p) for _, p in shapes)),
         "width": list(dict.fromkeys(w for w, _ in shapes)),
         "input_width": given,
@@ -267,6 +284,23 @@ def named_parts(option: str, wanted: list[Any], resolve: Callable[[Any], tuple[s
         if not isinstance(item, Call):
             raise RequestError(f"{item!r:.60} is not a name", option)
     return dict(named(option, partial(resolve, item)) for item in wanted)
+
+
+def own_norm(arch: Architecture) -> tuple[str, Norm]:
+    """The norm of an architecture where --norm is none."""
+    return arch.own_norm.kind, arch.own_norm
+
+
+def check_roles(archs: Mapping[str, Architecture], wanted: Iterable[str]) -> None:
+    """Refuse an option for matrices that an architecture does not have.
+
+    Raises:
+        RequestError: says which architectures have them.
+    """
+    for option in (name for name in ROLES if name in wanted):
+        for text, arch in archs.items():
+            if option not in {f"init_{slot.role}" for slot in arch.slots(1, 1)}:
+                raise RequestError(f"{text} has no such matrices; transformer has them", option)
 
 
 def place_of(widths: tuple[int, ...], layer: int, outputs: int = 0) -> Place:
@@ -318,14 +352,19 @@ def check_networks(configs: Sequence[Config], options: tuple[str, str]) -> None:
                 raise RequestError(f"{c.arch_name}: {why}", "arch")
             for layer in range(1, c.depth + 1):
                 named("arch", partial(c.arch.numbers, c.place(layer)))
-        key = (c.arch_name, c.widths, c.init.name, c.bias.name, c.init_first, c.init_last)
+        key = (c.arch_name, c.widths, c.init.name, c.bias.name, c.init_first, c.init_last, c.roles)
         if c.arch_name == "plain" or key in seen:
             continue
         seen.add(key)
         for layer in range(1, c.depth + 1):
-            for i in range(len(c.slots(layer))):
-                check_values(options[0], c.initializer(layer, i), [c.place(layer, slot=i)])
-                check_values(options[1], c.bias, [c.place(layer, slot=i)])
+            for i, slot in enumerate(c.slots(layer)):
+                role, place = f"init_{slot.role}", c.place(layer, slot=i)
+                weights = (role if role in dict(c.roles) else options[0], c.initializer(layer, i), place[:2])
+                for option, init, shape in (weights, (options[1], c.bias, place[1:2])):
+                    check_values(option, init, [place])
+                    if is_custom(init) and (init, shape) not in seen:
+                        seen.add((init, shape))
+                        named(option, partial(try_initializer, init, shape, place, in_earnest=True))
 
 
 def norm_refusal(c: Config) -> str | None:

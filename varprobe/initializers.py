@@ -22,13 +22,20 @@ TRUNCATED_STD = 0.87962566103423978
 
 
 class Place(NamedTuple):
-    """Where a matrix stands: what an expression may refer to. `layer`: 1 to depth (depth + 1: the read-out)."""
+    """Where a matrix stands: what an expression may refer to. `layer`: 1 to depth (depth + 1: the read-out).
+
+    Initializers may also look at `slot`, the matrix's name in its block, `last`, whether it ends a branch, and `kind`,
+    the kind of layer that it belongs to.
+    """
 
     fan_in: int
     fan_out: int
     width: int
     depth: int
     layer: int
+    slot: str = "w"
+    last: bool = False
+    kind: str = "dense"
 
 
 Values = dict[str, Any]
@@ -184,6 +191,20 @@ INITIALIZERS: dict[str, Registered] = {
         "uniform",
         lambda v, p: (0.0, 1 / math.sqrt(p.fan_in)),
         for_bias=True,
+    ),
+    "gpt2": Registered(
+        "N(0, std^2), std=0.02; matrices that end a branch divided by sqrt(2 depth), as GPT-2 (Radford et al. 2019)",
+        "normal",
+        lambda v, p: (0.0, v["std"] / (math.sqrt(2 * p.depth) if p.last else 1.0)),
+        {"std": 0.02},
+        positional=False,
+    ),
+    "bert": Registered(
+        "truncated N, stddev=0.02 before the cut, as BERT (Devlin et al. 2019)",
+        "truncated_normal",
+        lambda v, p: (0.0, v["stddev"]),
+        {"stddev": 0.02},
+        positional=False,
     ),
     "critical": Registered(
         "N, Var W = sigma_w2 / fan_in with chi_1 = 1 for this activation and bias",

@@ -149,6 +149,7 @@ def hashable(request: "Request", versions: dict[str, Any]) -> tuple[str, list[st
         json.dumps(
             [
                 *map(described, (c.act, c.init, c.init_first, c.init_last, c.bias)),
+                [[option, described(init)] for option, init in c.roles],
                 c.widths,
                 c.batch,
                 c.arch_name,

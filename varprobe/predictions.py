@@ -139,6 +139,8 @@ def inputs_of(source: "Source") -> Moments:
     Raises:
         RequestError: all rows are zero.
     """
+    if source.vocab:
+        return 0.0, 1 / source.vocab, 0.0, 0.0
     if source.rows is None:
         return float(np.log(RANDOM[source.name])), 0.0, 0.0, 0.0
     rows = np.asarray(source.rows, np.float64)

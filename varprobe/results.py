@@ -22,7 +22,10 @@ __all__ = ["COORDINATES", "dataset", "select", "variable_names"]
 COORDINATES = ("arch", "act", "init", "bias", "norm", "depth", "width", "batch", "loss", "dtype")
 """Always on `config`, swept or not."""
 
-FURTHER = ("init_first", "init_last", "dropout")
+PARTS = ("init_first", "init_last", "init_qk", "init_v", "init_o", "init_mlp")
+"""Initializers of some of the matrices."""
+
+FURTHER = (*PARTS, "dropout")
 """On `config` where they were asked for."""
 
 QUANTITIES = ("preactivation", "activation", "gradient", "weight_gradient")
@@ -78,6 +81,7 @@ def coordinate(config: Config, request: Request, name: str) -> Any:
         "dtype": request.setting.dtype,
         "init_first": config.init_first.name if config.init_first else "",
         "init_last": config.init_last.name if config.init_last else "",
+        **{option: init.name for option, init in config.roles},
     }
     return values[name]
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from varprobe.errors import RequestError
 from varprobe.shapes import Stacks
 
-__all__ = ["check_count", "check_shapes"]
+__all__ = ["check_count", "check_shapes", "machine_bytes", "memory_text", "product"]
 
 ITEMSIZE = {"float64": 8}
 VARIABLES = 25

@@ -57,6 +57,10 @@ def sweep(
     init: Any = None,
     init_first: Any = None,
     init_last: Any = None,
+    init_qk: Any = None,
+    init_v: Any = None,
+    init_o: Any = None,
+    init_mlp: Any = None,
     bias: Any = "zeros",
     sigma_w2: Any = None,
     sigma_b2: Any = None,
@@ -94,6 +98,8 @@ def sweep(
             them, keyword-only layer and depth. Without it the standard ones.
         init_first: the initializer of layer 1, where it differs; several.
         init_last: the initializer of layer L and of the loss's read-out, where it differs; several.
+        init_qk, init_v, init_o, init_mlp: of a transformer's queries and keys, values, outputs of the attention, and
+            perceptrons, in all layers, where they differ; several.
         bias: the initializer of the biases; several.
         sigma_w2: numbers: Var W = sigma_w2 / fan_in, normal, in place of init; several.
         sigma_b2: numbers: Var b = sigma_b2, normal, in place of bias; several.
@@ -106,7 +112,7 @@ def sweep(
         batch: samples; several.
         seeds: how many independent draws of weights, input and cotangent; they are the unit of uncertainty.
         root_seed: 0 to 2^32 - 1; which draws.
-        data: "normal", "uniform", "sphere", "digits", a .npy, .npz or .csv file, or an array (samples, ...).
+        data: "normal", "uniform", "sphere", "tokens(vocab=1000)", "digits", a .npy, .npz or .csv file, or an array (samples, ...).
         labels: a file or an array, one row a sample, for the losses that take one.
         standardize: give each feature of a file or an array mean 0 and variance 1.
         loss: whose gradient is measured: a random cotangent on h_L, or one of two losses on a linear read-out of h_L.
@@ -140,6 +146,10 @@ def sweep(
         init=init,
         init_first=init_first,
         init_last=init_last,
+        init_qk=init_qk,
+        init_v=init_v,
+        init_o=init_o,
+        init_mlp=init_mlp,
         bias=bias,
         sigma_w2=sigma_w2,
         sigma_b2=sigma_b2,

@@ -9,17 +9,22 @@ from varprobe.flags import note_sentence
 from varprobe.leaving import left_sentence
 from varprobe.names import printable
 from varprobe.numerals import bound, brief, cosine, number, powered, scientific
+from varprobe.results import PARTS
 
 __all__ = ["Line", "Sheet", "sheet_of", "title_of"]
 
 Row = dict[str, Any]
 
-SHOWN = ("arch", "norm", "act", "init", "init_first", "init_last", "bias", "dropout", "depth", "width", "batch")
+SHOWN = ("arch", "norm", "act", "init", *PARTS, "bias", "dropout", "depth", "width", "batch")
 """Coordinates that may tell rows apart, in the order in which they are said."""
 
 PREFIX = {k: f"{k} " for k in ("norm", "bias", "dropout", "depth", "width", "batch")} | {
     "init_first": "first layer ",
     "init_last": "last layer ",
+    "init_qk": "queries and keys ",
+    "init_v": "values ",
+    "init_o": "attention outputs ",
+    "init_mlp": "perceptrons ",
 }
 VERBS = {
     "vanishing": "vanishes",
@@ -75,7 +80,7 @@ def title_of(rows: Sequence[Row], attrs: dict[str, Any]) -> str:
     def same(name: str) -> Any:
         return rows[0].get(name) if len({str(r.get(name)) for r in rows}) == 1 else None
 
-    edges = [PREFIX[name] + same(name) for name in ("init_first", "init_last") if same(name)]
+    edges = [PREFIX[name] + same(name) for name in PARTS if same(name)]
     inputs = attrs.get("data_description", "data")
     seeds = rows[0]["seeds"]
     parts = [

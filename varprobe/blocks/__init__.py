@@ -3,6 +3,7 @@
 from varprobe.blocks.architecture import Architecture, Plain, Slot
 from varprobe.blocks.plain import PlainStack
 from varprobe.blocks.residual import Residual
+from varprobe.blocks.transformer import Transformer
 from varprobe.callform import Call, parse_calls
 from varprobe.errors import RequestError
 from varprobe.names import lookup
@@ -13,6 +14,7 @@ __all__ = ["ARCHITECTURES", "Architecture", "Plain", "Slot", "architecture_of", 
 ARCHITECTURES: dict[str, type[Architecture]] = {
     "plain": PlainStack,
     "residual": Residual,
+    "transformer": Transformer,
 }
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from jaxtyping import Array
 
 from varprobe.extended import Signal
+from varprobe.norms import Norm
 from varprobe.parameters import Parameter
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class Slot(NamedTuple):
 
     name: `w` is the block's own, whose statistics are weight_* and weight_gradient_*; another's are NAME_weight_*.
     role: which option sets its initializer: "" for --init, "qk" for --init-qk, ... last: whether it ends its branch.
+    kind: of layer, for initializers that differ by it: dense, attention (to queries, keys and values), ...
     """
 
     name: str
@@ -31,6 +33,7 @@ class Slot(NamedTuple):
     fan_out: int
     role: str = ""
     last: bool = False
+    kind: str = "dense"
 
 
 class Plain(NamedTuple):
@@ -99,6 +102,15 @@ class Architecture(ABC):
             RequestError: the data do not fit.
         """
         return widths[0] if self.stream else features or widths[0]
+
+    @property
+    def own_norm(self) -> Norm:
+        """The norm where --norm is none."""
+        return Norm("none")
+
+    def kept_units(self, units: int) -> int:
+        """Numbers that a position keeps beside the outputs of its matrices."""
+        return 0
 
     def refusal(self, config: Any) -> str | None:
         """Why a configuration of this architecture makes no sense; None where it does."""

@@ -22,7 +22,10 @@ ESSENTIAL_OPTIONS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (("--arch",), {"metavar": "NAMES", "help": "Architectures, e.g. residual,conv(kernel=5).  [plain]"}),
     (("--norm",), {"metavar": "NAMES", "help": "batch, layer, rms or group, e.g. batch(position=post).  [none]"}),
     (("--seeds",), {"metavar": "N", "help": "Independent draws of every network.  [8]"}),
-    (("--data",), {"metavar": "DATA", "help": "normal, uniform, sphere, digits, or FILE.npy/.npz/.csv.  [normal]"}),
+    (
+        ("--data",),
+        {"metavar": "DATA", "help": "normal, uniform, sphere, tokens, digits, or FILE.npy/.npz/.csv.  [normal]"},
+    ),
     (("--out",), {"metavar": "FOLDER", "help": "Run folder.  [runs/ACT-dDEPTH-wWIDTH-HASH]"}),
     (("--json",), {"is_flag": True, "help": "Print one JSON object to stdout and nothing else."}),
 ]
@@ -31,6 +34,10 @@ OTHER_OPTIONS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (("--bias",), {"metavar": "NAMES", "help": "Bias initializers, e.g. normal(var=0.05).  [zeros]"}),
     (("--init-first",), {"metavar": "NAMES", "help": "Initializer of layer 1."}),
     (("--init-last",), {"metavar": "NAMES", "help": "Initializer of layer L and of the read-out."}),
+    (("--init-qk",), {"metavar": "NAMES", "help": "Initializer of a transformer's queries and keys."}),
+    (("--init-v",), {"metavar": "NAMES", "help": "Initializer of a transformer's values."}),
+    (("--init-o",), {"metavar": "NAMES", "help": "Initializer of the attention's outputs."}),
+    (("--init-mlp",), {"metavar": "NAMES", "help": "Initializer of a transformer's perceptrons."}),
     (("--sigma-w2",), {"metavar": "R", "help": "fan_in Var W of normal weights, e.g. 1:4:32 (instead of --init)."}),
     (("--sigma-b2",), {"metavar": "R", "help": "Var b of normal biases (instead of --bias)."}),
     (("--input-width",), {"metavar": "N", "help": "Width of random data.  [that of layer 1]"}),
@@ -51,7 +58,10 @@ OTHER_OPTIONS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
 ]
 MANY = frozenset(
     f"--{name}"
-    for name in "depth width act init arch norm bias dropout batch init-first init-last sigma-w2 sigma-b2".split()
+    for name in (
+        "depth width act init arch norm bias dropout batch init-first init-last init-qk init-v init-o init-mlp sigma-w2"
+        " sigma-b2"
+    ).split()
 )
 """Options that may be repeated: each is an axis of the grid."""
 

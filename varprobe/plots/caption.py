@@ -64,6 +64,10 @@ def networks(ds: xr.Dataset) -> str:
         (", initialized with {}", "init", ""),
         (", the first layer with {}", "init_first", ""),
         (", the last layer with {}", "init_last", ""),
+        (", queries and keys with {}", "init_qk", ""),
+        (", values with {}", "init_v", ""),
+        (", the attention's outputs with {}", "init_o", ""),
+        (", the perceptrons with {}", "init_mlp", ""),
         (", with biases {}", "bias", "zeros"),
         (", with norm {}", "norm", "none"),
     ]

@@ -150,7 +150,10 @@ def net_of(index: int, config: Config, setting: Setting, found: Behavior) -> tup
 def net_bytes(program: Wired) -> int:
     """What one net keeps for its backward pass, and works on."""
     positions = int(np.prod(program.output_shape)) // program.segments[-1].fan_out
-    each = sum(s.count * s.fan_out * len(program.slots(i)) for i, s in enumerate(program.segments))
+    each = sum(
+        s.count * (sum(slot.fan_out for slot in program.slots(i)) + program.arch.kept_units(s.fan_out))
+        for i, s in enumerate(program.segments)
+    )
     return KEPT * 4 * program.batch * positions * each
 
 

@@ -99,12 +99,16 @@ class Layer:
             "saturated_nonzero_fraction": share_of(flat_slope & ~zero),
         }
 
-    def dropped(self, h: Signal) -> Signal:
-        """Inverted dropout with each net's rate; the mask of a unit and sample is the same draw for all nets."""
+    def dropped(self, h: Signal, site: int | None = None) -> Signal:
+        """Inverted dropout with each net's rate; the mask of a unit and sample is the same draw for all nets.
+
+        `site` numbers the block's dropouts from 0; without it they follow the activations.
+        """
         if not self.program.dropout:
             return h
         key, rate = self.dropout
-        u = jax.random.uniform(jax.random.fold_in(key, self.activations - 1), h.m.shape[1:], jnp.float32)
+        site = self.activations - 1 if site is None else site
+        u = jax.random.uniform(jax.random.fold_in(key, site), h.m.shape[1:], jnp.float32)
         keep = 1 - rate.reshape(-1, *(1,) * (h.m.ndim - 1))
         return Signal(jnp.where(u[None] < keep, h.m / keep.astype(h.m.dtype), 0), h.e)
 
@@ -113,7 +117,7 @@ class Layer:
         if self.program.real_range:
             return self.stored(Signal(wide(a.m) + scale(wide(b.m), b.e), a.e))
         e = jnp.where(is_zero(a), b.e, jnp.where(is_zero(b), a.e, jnp.maximum(a.e, b.e)))
-        m = scale(wide(a.m), jnp.minimum(a.e - e, 0)) + scale(wide(b.m), jnp.minimum(b.e - e, 0))
+        m = scale(wide(a.m), a.e - e) + scale(wide(b.m), b.e - e)  # above 0 for a zero alone, which has a gradient
         return self.stored(Signal(m, e))
 
     def scaled(self, x: Signal, factors: Float[Array, " nets"]) -> Signal:
