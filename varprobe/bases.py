@@ -324,6 +324,7 @@ def base_of(law: tuple[Any, ...]) -> Base:
         return Dense(kind)
     others: dict[str, type[Base]] = {
         "orthogonal": Orthogonal,
+        "lsuv": Orthogonal,
         "nothing": Nothing,
         "eye": Eye,
         "sparse": Sparse,

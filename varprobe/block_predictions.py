@@ -75,7 +75,7 @@ def sorted_out(index: int, config: "Config", law: WeightLaw) -> tuple[Family, Me
         RequestError: theory has no law for it.
     """
     arch = config.arch
-    if config.dropout or not isinstance(arch, PlainStack | Residual):
+    if config.dropout or config.data_driven or not isinstance(arch, PlainStack | Residual):
         raise RequestError(f"{config.arch_name} has no prediction")
     layers = range(1, config.depth + 1)
     skip = isinstance(arch, Residual)
@@ -92,7 +92,7 @@ def sorted_out(index: int, config: "Config", law: WeightLaw) -> tuple[Family, Me
             with np.errstate(divide="ignore"):
                 rows[1, layer - 1] = 2 * np.log(bias_std)
         logs += [*rows]
-    scale = np.array([arch.numbers(config.place(layer))["branch_scale"] if skip else 1.0 for layer in layers])
+    scale = np.array([config.numbers(layer)["branch_scale"] if skip else 1.0 for layer in layers])
     shape = Shape(count, arch.order, skip, norm_of(config), config.batch)
     return Family(config.act, shape, config.depth), Member(
         index, (*logs, scale), laws <= {"normal", "independent"}, config.widths[-1]

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,11 +13,12 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float
 
+from varprobe.activations import behavior
 from varprobe.arguments import single
 from varprobe.bases import Base, Draw, base_of
-from varprobe.blocks import Plain
-from varprobe.cells import inputs_of, target_of
-from varprobe.configs import Config, Request, read_request
+from varprobe.blocks import Own, Plain
+from varprobe.cells import arguments, inputs_of, target_of
+from varprobe.configs import OWN, Config, Request, read_request
 from varprobe.draws import keys_of
 from varprobe.errors import RequestError
 from varprobe.extended import Signal
@@ -24,7 +26,9 @@ from varprobe.initializers import Initializer
 from varprobe.losses import output_gradient
 from varprobe.norms import standardized
 from varprobe.results import FURTHER
-from varprobe.wired.cell import slot_key
+from varprobe.wired.cell import run_wired, slot_key
+from varprobe.wired.chunks import wired_chunks
+from varprobe.wired.layer import unit_names
 
 __all__ = ["Net", "build"]
 
@@ -34,7 +38,8 @@ class Net(NamedTuple):
 
     Attributes:
         params: a tuple of {"w": (fan_in, fan_out), "b": (fan_out,)}, one a layer; a loss adds its read-out. Blocks of
-            several matrices have each by its name, and its bias as b_NAME.
+            several matrices have each by its name, and its bias as b_NAME; a block of the user's has its own pytree.
+            With `ntk` "w" is the parameter, which apply multiplies.
         apply: apply(params, x) -> h_L, or the read-out's output (batch, outputs) where the loss has one.
         x: the batch, (batch, input width), or (batch, positions..., units).
         cotangent: dLoss/d apply(params, x). The gradient of sum(cotangent * apply(params, x)) is that of the loss.
@@ -64,8 +69,8 @@ def build(config: Mapping[str, Any] | xr.Dataset, seed: int = 0) -> Net:
         raise RequestError(
             f"{config!r:.80} is neither a dict of arguments nor a dataset with one configuration", "config"
         )
-    arguments = arguments_of(config) if isinstance(config, xr.Dataset) else dict(config)
-    request = read_request(**arguments)
+    given = arguments_of(config) if isinstance(config, xr.Dataset) else dict(config)
+    request = read_request(**given)
     if len(request.configs) != 1:
         raise RequestError(f"build takes one configuration, these arguments describe {len(request.configs)}")
     return net_of(request, request.configs[0], seed)
@@ -79,6 +84,7 @@ def arguments_of(ds: xr.Dataset) -> dict[str, Any]:
     arguments = {
         k: str(np.squeeze(ds[k].values)) for k in ("act", "init", "bias", "width", "depth", "batch", "arch", "norm")
     }
+    arguments = {k: v for k, v in arguments.items() if (k, v) not in (("act", OWN), ("init", OWN), ("bias", OWN))}
     for name in FURTHER:
         if name in ds.coords and str(np.squeeze(ds[name].values)):
             arguments[name] = str(np.squeeze(ds[name].values))
@@ -91,17 +97,15 @@ def net_of(request: Request, config: Config, seed: int) -> Net:
     setting = request.setting
     dtype = jnp.dtype(setting.dtype)
     keys = keys_of(setting.root_seed, seed)
-    params = tuple(block_of(config, keys, layer, dtype) for layer in range(1, config.depth + 1))
-    if setting.outputs:
-        place = config.place(config.depth + 1, setting.outputs)
-        init, shape = config.init_last or config.init, (place.fan_in, place.fan_out)
-        w = entries(init, jax.random.fold_in(keys["weights"], place.layer), shape, place, dtype)
-        params += ({"w": w, "b": jnp.zeros(shape[1:], dtype)},)
+    units = unit_factors(request, config, seed) if config.data_driven else {}
+    params: tuple[Any, ...] = tuple(block_of(config, keys, layer, dtype, units) for layer in range(1, config.depth + 1))
     arch = config.arch
     drawn, rows = inputs_of(setting, keys, config.batch, arch.sample_shape(config.widths[0]), arch.stream)
     x = jnp.asarray(drawn.astype(dtype))
     ends = arch.sample_shape(config.widths[-1])
     target = target_of(setting, keys["loss"], rows, config.batch, math.prod(ends))
+    if setting.outputs:
+        params += (readout_of(config, setting.outputs, keys, params, x, dtype),)
     apply = partial(applied, config, setting.outputs, keys["dropout"])
     if setting.loss == "cotangent":
         cotangent = jnp.asarray(target.reshape(config.batch, *ends).astype(dtype))
@@ -116,11 +120,56 @@ def applied(config: Config, outputs: int, dropout_key: Array, params: Any, x: Ar
     """The stack's output, or the read-out's, which reads the mean over positions."""
     for layer in range(1, config.depth + 1):
         plain = plain_of(config, layer, jax.random.fold_in(dropout_key, layer))
-        x = config.arch.reference(plain, params[layer - 1], x)
+        if isinstance(config.arch, Own):
+            x = config.arch.applied(params[layer - 1], x)
+            continue
+        x = config.arch.reference(plain, multiplied(config, layer, params[layer - 1]), x)
     if not outputs:
         return x
-    pooled = x.mean(axis=tuple(range(1, x.ndim - 1)))
-    return jnp.matmul(pooled, params[-1]["w"], precision="highest")
+    factor = config.readout.multiplier_at(config.place(config.depth + 1, outputs))
+    return jnp.matmul(pooled(x), factor * params[-1]["w"], precision="highest")
+
+
+def pooled(x: Array) -> Float[Array, "batch units"]:
+    """The mean over positions."""
+    return x.mean(axis=tuple(range(1, x.ndim - 1)))
+
+
+def multiplied(config: Config, layer: int, p: Mapping[str, Array]) -> dict[str, Array]:
+    """The matrices that the parameters of a layer stand for."""
+    factors = {
+        slot.name: config.initializer(layer, i).multiplier_at(config.place(layer, slot=i))
+        for i, slot in enumerate(config.slots(layer))
+    }
+    return {k: v if factors.get(k, 1.0) == 1.0 else factors[k] * v for k, v in p.items()}
+
+
+def readout_of(
+    config: Config, outputs: int, keys: dict[str, Array], params: Any, x: Array, dtype: Any
+) -> dict[str, Array]:
+    """The matrix of a loss's read-out; its bias is 0."""
+    place, init = config.place(config.depth + 1, outputs), config.readout
+    w = entries(init, jax.random.fold_in(keys["weights"], place.layer), (place.fan_in, outputs), place, dtype)
+    if init.data_driven:
+        std = jnp.std(jnp.matmul(pooled(applied(config, 0, keys["dropout"], params, x)), w, precision="highest"))
+        w = jnp.where(std > 0, w / jnp.where(std > 0, std, 1), w).astype(dtype)
+    return {"w": w, "b": jnp.zeros((outputs,), dtype)}
+
+
+def unit_factors(request: Request, config: Config, seed: int) -> dict[tuple[int, str], tuple[float, int]]:
+    """(layer, slot) -> (f, k): what the engine multiplies that matrix by, f 2^k, for its product to have variance 1."""
+    setting = replace(request.setting, forward_only=True, loss="cotangent", outputs=0)
+    (chunk,) = wired_chunks([(0, config)], setting, {config.act: behavior(config.act)})
+    with jax.enable_x64(setting.dtype == "float64"):
+        found = jax.jit(run_wired, static_argnums=0)(chunk.program, *arguments(chunk, setting, seed))
+        several = [{name: np.asarray(v, np.float64)[:, 0] for name, v in part.items()} for part in found.scalars]
+    rows = {name: np.concatenate([part[name] for part in several]) for name in several[0]}
+    return {
+        (layer, slot.name): (float(rows[factor][layer - 1]), int(rows[exponent][layer - 1]))
+        for layer in range(1, config.depth + 1)
+        for slot in config.slots(layer)
+        for factor, exponent in [unit_names(slot.name)]
+    }
 
 
 def plain_of(config: Config, layer: int, dropout_key: Array) -> Plain:
@@ -135,28 +184,39 @@ def plain_of(config: Config, layer: int, dropout_key: Array) -> Plain:
         u = jax.random.uniform(jax.random.fold_in(dropout_key, site), h.shape, jnp.float32)
         return jnp.where(u < np.float32(1 - config.dropout), h / (1 - config.dropout), 0).astype(h.dtype)
 
-    numbers = config.arch.numbers(config.place(layer))
+    numbers = config.numbers(layer)
     return Plain(config.act, norm if config.norm else lambda z, _: z, dropped, numbers, layer, config.depth)
 
 
-def block_of(config: Config, keys: dict[str, Array], layer: int, dtype: Any) -> dict[str, Array]:
-    """The matrices of a layer by slot, and their biases: b, b_SLOT."""
+def block_of(
+    config: Config, keys: dict[str, Array], layer: int, dtype: Any, units: Mapping[tuple[int, str], tuple[float, int]]
+) -> dict[str, Array]:
+    """The matrices of a layer by slot, and their biases: b, b_SLOT. `units`: as of `unit_factors`."""
     key, bias_key = (jax.random.fold_in(keys[name], layer) for name in ("weights", "biases"))
+    if isinstance(config.arch, Own):
+        return own_params(config.arch, key, config.widths[-1], layer, config.depth, dtype)
     params = {}
     for i, slot in enumerate(config.slots(layer)):
         place = config.place(layer, slot=i)
         shape = (slot.fan_in, slot.fan_out)
-        params[slot.name] = entries(config.initializer(layer, i), slot_key(key, i), shape, place, dtype)
+        w = entries(config.initializer(layer, i), slot_key(key, i), shape, place, dtype)
+        factor, exponent = units.get((layer, slot.name), (1.0, 0))
+        params[slot.name] = jnp.ldexp(w * np.asarray(factor, w.dtype), exponent).astype(dtype) if units else w
         name = "b" if slot.name == "w" else f"b_{slot.name}"
-        params[name] = entries(config.bias, slot_key(bias_key, i), shape[1:], place, dtype)
+        biases = place._replace(bias=True)
+        params[name] = entries(config.bias, slot_key(bias_key, i), shape[1:], biases, dtype)
     return params
 
 
 def entries(init: Initializer, key: Array, shape: tuple[int, ...], place: Any, dtype: Any) -> Array:
-    """mean + scale * base, as the engine has it."""
-    mean, scale = init.at(place)
+    """mean + scale * base, as the engine has it; of the parameter, where a multiplier stands beside it."""
+    factor = init.multiplier_at(place)
+    mean, scale = (v / factor for v in init.at(place))
     matrix = base_matrix(base_of(init.law), key, shape, place.layer, place.depth, dtype)
     return (np.asarray(mean, matrix.dtype) + np.asarray(scale, matrix.dtype) * matrix).astype(dtype)
+
+
+own_params = jax.jit(Own.params, static_argnums=(0, 2, 4, 5))
 
 
 @partial(jax.jit, static_argnums=(0, 2, 4, 5))  # op by op the draws would round differently

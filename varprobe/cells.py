@@ -27,16 +27,18 @@ from varprobe.stack import run_cell
 from varprobe.tables import CellTable, statistics_of
 from varprobe.wired.cell import Keys, run_wired
 from varprobe.wired.chunks import WiredChunk
+from varprobe.wired.own import OwnChunk, OwnProgram, own_table, run_own
 from varprobe.wired.program import Wired
 from varprobe.wired.tables import wired_statistics
 
-__all__ = ["AnyChunk", "batch_of", "compiled", "inputs_of", "run_cells", "target_of"]
+__all__ = ["AnyChunk", "arguments", "batch_of", "compiled", "inputs_of", "run_cells", "target_of"]
 
-AnyChunk = Chunk | WiredChunk
+AnyChunk = Chunk | WiredChunk | OwnChunk
+AnyProgram = Program | Wired | OwnProgram
 Executable = Callable[..., tuple[Any, Any]]
 
 compile_lock = threading.Lock()
-programs: dict[tuple[Program | Wired, int], tuple[Executable, Any]] = {}
+programs: dict[tuple[AnyProgram, int], tuple[Executable, Any]] = {}
 
 
 def batch_of(
@@ -104,7 +106,7 @@ def arguments(chunk: AnyChunk, setting: Setting, seed: int) -> tuple[Any, ...]:
     program = chunk.program
     keys = keys_of(setting.root_seed, seed)
     wide = np.float64 if setting.dtype == "float64" else np.float32
-    if isinstance(program, Wired):
+    if isinstance(program, Wired | OwnProgram):
         x, rows = inputs_of(setting, keys, program.batch, program.input_shape, program.arch.stream)
         target = target_of(setting, keys["loss"], rows, program.batch, math.prod(program.output_shape))
         if setting.loss == "cotangent":
@@ -118,14 +120,16 @@ def arguments(chunk: AnyChunk, setting: Setting, seed: int) -> tuple[Any, ...]:
     return np.True_, *streams, x.astype(wide), target, chunk.numbers()
 
 
-def run_program(program: Program | Wired, space: Any, *arguments: Any) -> tuple[Any, Any]:
-    """(statistics, workspace) of a cell of either engine; only the plain one has a workspace."""
+def run_program(program: AnyProgram, space: Any, *arguments: Any) -> tuple[Any, Any]:
+    """(statistics, workspace) of a cell of any engine; only the plain one has a workspace."""
     if isinstance(program, Wired):
         return run_wired(program, *arguments), ()
+    if isinstance(program, OwnProgram):
+        return run_own(program, *arguments), ()
     return run_cell(program, space, *arguments)
 
 
-def compiled(program: Program | Wired, arguments: tuple[Any, ...], device: Any) -> tuple[Executable, Any]:
+def compiled(program: AnyProgram, arguments: tuple[Any, ...], device: Any) -> tuple[Executable, Any]:
     """(executable, shapes of its workspace) of a program on a device; compiled once, whoever asks first."""
     with compile_lock:
         if (program, device.id) not in programs:
@@ -146,10 +150,10 @@ class Worker:
 
     def __init__(self, device: Any) -> None:
         self.device = device
-        self.program: Program | Wired | None = None
+        self.program: AnyProgram | None = None
         self.space: Any = None
 
-    def run(self, program: Program | Wired, arguments: tuple[Any, ...]) -> Any:
+    def run(self, program: AnyProgram, arguments: tuple[Any, ...]) -> Any:
         """Statistics of a cell, on the host."""
         arguments = jax.device_put(arguments, self.device)
         executable, shapes = compiled(program, arguments, self.device)
@@ -164,6 +168,8 @@ def run_cell_on(worker: Worker, chunk: AnyChunk, setting: Setting, seed: int) ->
     """One cell, from arguments to a table of float64."""
     with jax.enable_x64(setting.dtype == "float64"), jax.default_device(worker.device):
         statistics = worker.run(chunk.program, arguments(chunk, setting, seed))
+    if isinstance(chunk, OwnChunk):
+        return own_table(chunk, statistics)
     return wired_statistics(chunk, statistics) if isinstance(chunk, WiredChunk) else statistics_of(chunk, statistics)
 
 

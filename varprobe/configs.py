@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from varprobe.activations import Activation, resolve_activation
 from varprobe.arguments import listed, named, numbers, resolved, single, word, yes_or_no
-from varprobe.blocks import Architecture, PlainStack, Slot, resolve_architecture
+from varprobe.blocks import Architecture, Own, PlainStack, Slot, resolve_architecture
 from varprobe.callform import Call
 from varprobe.data import Source, load_source
 from varprobe.errors import RequestError
@@ -20,11 +20,14 @@ from varprobe.norms import Norm, resolve_norm
 from varprobe.program import LossName
 from varprobe.shapes import read_stacks
 from varprobe.sizes import check_count, check_shapes
-from varprobe.trial import is_custom, try_initializer
+from varprobe.trial import is_custom, try_block, try_initializer
+from varprobe.user_code import is_block
 
 __all__ = ["DEFAULT_BATCH", "ROLES", "Config", "Request", "Setting", "read_request"]
 
 DEFAULT_BATCH = 16
+OWN = "own"
+"""Activation, initializer and biases of a user's own block, which has its own."""
 CLASSES = 10
 LOSSES = ("cotangent", "mse", "cross_entropy")
 DTYPES = ("float32", "float64", "bfloat16", "float16")
@@ -78,9 +81,39 @@ class Config:
         place = place_of(self.widths, layer, outputs)
         if layer > self.depth:
             return place
-        matrix = self.slots(layer)[slot]
-        fans = {"fan_in": matrix.fan_in, "fan_out": matrix.fan_out}
-        return place._replace(**fans, slot=matrix.name, last=matrix.last, kind=matrix.kind)
+        slots = self.slots(layer)
+        matrix = slots[slot]
+        return place._replace(
+            fan_in=matrix.fan_in,
+            fan_out=matrix.fan_out,
+            slot=matrix.name,
+            last=matrix.last,
+            kind=matrix.kind,
+            branch=matrix.branch,
+            branches=self.depth * sum(s.last for s in slots if s.branch),
+        )
+
+    def bias_at(self, layer: int, slot: int = 0) -> tuple[float, float]:
+        """(mean, scale) of the biases beside a matrix."""
+        return self.bias.at(self.place(layer, slot=slot)._replace(bias=True))
+
+    def numbers(self, layer: int) -> dict[str, float]:
+        """The architecture's run-time numbers of a layer."""
+        place = self.place(layer)
+        found = self.arch.numbers(place)
+        if "branch_scale" in found:
+            found["branch_scale"] *= self.weights_at(layer).branch_scale_at(place)
+        return found
+
+    @property
+    def readout(self) -> Initializer:
+        """The initializer of a loss's read-out."""
+        return self.init_last or self.init
+
+    @property
+    def data_driven(self) -> bool:
+        """Whether some matrix is scaled by what the batch is when it gets there."""
+        return any(i is not None and i.data_driven for i in (self.init, self.init_first, self.init_last))
 
 
 @dataclass(frozen=True)
@@ -168,6 +201,12 @@ def read_request(
     if 1.0 in dropouts:
         raise RequestError("1 would drop every unit (allowed: numbers from 0 to below 1)", "dropout")
     stacks = read_stacks(depth, width)
+    archs = named_parts("arch", wanted["arch"], resolve_architecture)
+    if all(a.own for a in archs.values()):
+        last = None if loss != "cotangent" else init_last
+        weights_given = {"init": init, "sigma_w2": sigma_w2, "init_first": init_first, "init_last": last}
+        biases_given = {"bias": None if bias == "zeros" else bias, "sigma_b2": sigma_b2}
+        refuse_given(next(iter(archs)), weights_given | biases_given | {"act": None if act == "relu" else act})
     batches = numbers("batch", batch, 1)
     seeds = single("seeds", seeds, 1)
     root_seed = single("root_seed", root_seed, 0, 2**32 - 1)
@@ -192,8 +231,8 @@ def read_request(
     shapes = stacks.expanded()
     check_shapes(shapes, source.width or given, outputs, batches, dtype)
     _, weight_option, bias_option, *_ = wanted
-    archs = named_parts("arch", wanted.pop("arch"), resolve_architecture)
     norms = named_parts("norm", wanted.pop("norm"), resolve_norm)
+    wanted.pop("arch")
     check_roles(archs, wanted)
     kinds: dict[str, Callable[..., Any]] = {"act": resolve_activation, "sigma_w2": of_sigma_w2, "sigma_b2": of_sigma_b2}
     found = {name: resolved(name, v, kinds.get(name, resolve_initializer)) for name, v in wanted.items()}
@@ -235,7 +274,8 @@ def read_request(
             stacked[arch], firsts, lasts, list(itertools.product(*by_role.values())), biases, batches, inits
         )
     )
-    check_networks(configs, (weight_option, bias_option))
+    configs = tuple(dict.fromkeys(owned(c) if c.arch.own else c for c in configs))
+    check_networks(configs, (weight_option, bias_option), dtype)
     weights = {weight_option: inits, "init_first": firsts, "init_last": lasts}
     for name, several in weights.items():
         every = (i and for_net(i, a, b) for i, a, b in itertools.product(several, acts, biases))
@@ -247,12 +287,13 @@ def read_request(
         outputs,
     )
     setting = Setting(seeds, root_seed, source, loss, outputs, dtype, range == "dtype", bool(forward_only))  # type: ignore[arg-type]
-    parts = itertools.chain(acts, inits, firsts, lasts, *by_role.values(), biases)
+    blocks = [a for a in archs.values() if isinstance(a, Own)]
+    parts = itertools.chain(acts, inits, firsts, lasts, *by_role.values(), biases, blocks)
     digests = [o.digest for o in parts if o is not None and o.digest != ""]
     spec = {
-        "act": [a.name for a in acts],
-        "init": [i.name for i in inits],
-        "bias": [b.name for b in biases],
+        "act": list(dict.fromkeys(c.act.name for c in configs)),
+        "init": list(dict.fromkeys(c.init.name for c in configs)),
+        "bias": list(dict.fromkeys(c.bias.name for c in configs)),
         "init_first": [f.name for f in firsts if f],
         "init_last": [i.name for i in lasts if i],
         **{name: [i.name for i in by_role.get(name, [])] for name in ROLES},
@@ -278,12 +319,35 @@ def read_request(
     return Request(configs, setting, spec, all(d is not None for d in digests))
 
 
-def named_parts(option: str, wanted: list[Any], resolve: Callable[[Any], tuple[str, Any]]) -> dict[str, Any]:
-    """Canonical call form -> what it names, each once."""
+def named_parts(option: str, wanted: list[Any], resolve: Callable[..., tuple[str, Any]]) -> dict[str, Any]:
+    """Canonical call form, or label -> what it names, each once."""
+    found: dict[str, Any] = {}
     for item in wanted:
-        if not isinstance(item, Call):
+        label, item = item if isinstance(item, tuple) else (None, item)
+        if not isinstance(item, Call) and not (option == "arch" and is_block(item)):
             raise RequestError(f"{item!r:.60} is not a name", option)
-    return dict(named(option, partial(resolve, item)) for item in wanted)
+        name, part = named(option, partial(resolve, item, label=label))
+        if found.setdefault(name, part) != part:
+            raise RequestError(f'two different blocks are called {name!r}; label them, as {{"Ours": block}}', option)
+    return found
+
+
+def refuse_given(block: str, options: Mapping[str, Any]) -> None:
+    """Refuse options that do not apply to a user's own block; None stands for those that were not given."""
+    for option, value in options.items():
+        if value is not None:
+            raise RequestError(f"{block} has its own; this option does not apply to it", option)
+
+
+def owned(config: Config) -> Config:
+    """The configuration of a user's own block, to which what names activation and weights does not apply.
+
+    A loss's read-out is `lecun_normal` unless --init-last names another.
+    """
+    init = replace(resolve_initializer(Call("lecun_normal")), name=OWN)
+    bias = replace(resolve_initializer(Call("zeros")), name=OWN)
+    act = replace(resolve_activation(Call("identity")), name=OWN)
+    return replace(config, act=act, init=init, init_first=None, bias=bias)
 
 
 def own_norm(arch: Architecture) -> tuple[str, Norm]:
@@ -329,12 +393,13 @@ def of_sigma_b2(value: float, label: None = None) -> Initializer:
     return resolve_initializer(Call("normal", (("var", Expression(number_text(value))),)))
 
 
-def check_networks(configs: Sequence[Config], options: tuple[str, str]) -> None:
+def check_networks(configs: Sequence[Config], options: tuple[str, str], dtype: str) -> None:
     """Refuse networks that make no sense, or whose initializers have no value at some matrix.
 
     Args:
         configs: all of them; what they share is checked once.
         options: those of the weights and of the biases.
+        dtype: of signals.
 
     Raises:
         RequestError: says which option, and why.
@@ -350,8 +415,11 @@ def check_networks(configs: Sequence[Config], options: tuple[str, str]) -> None:
                 raise RequestError(f"{c.width}: every block of {c.arch_name} keeps the width of its input", "width")
             if why := c.arch.refusal(c):
                 raise RequestError(f"{c.arch_name}: {why}", "arch")
+            if isinstance(c.arch, Own):
+                named("arch", partial(try_block, c.arch, c.arch_name, c.widths[-1], c.depth, c.batch, dtype))
             for layer in range(1, c.depth + 1):
                 named("arch", partial(c.arch.numbers, c.place(layer)))
+        check_branches(c, options[0])
         key = (c.arch_name, c.widths, c.init.name, c.bias.name, c.init_first, c.init_last, c.roles)
         if c.arch_name == "plain" or key in seen:
             continue
@@ -359,12 +427,28 @@ def check_networks(configs: Sequence[Config], options: tuple[str, str]) -> None:
         for layer in range(1, c.depth + 1):
             for i, slot in enumerate(c.slots(layer)):
                 role, place = f"init_{slot.role}", c.place(layer, slot=i)
-                weights = (role if role in dict(c.roles) else options[0], c.initializer(layer, i), place[:2])
-                for option, init, shape in (weights, (options[1], c.bias, place[1:2])):
-                    check_values(option, init, [place])
+                weights = (role if role in dict(c.roles) else options[0], c.initializer(layer, i), place, place[:2])
+                for option, init, at, shape in (weights, (options[1], c.bias, place._replace(bias=True), place[1:2])):
+                    check_values(option, init, [at])
                     if is_custom(init) and (init, shape) not in seen:
                         seen.add((init, shape))
-                        named(option, partial(try_initializer, init, shape, place, in_earnest=True))
+                        named(option, partial(try_initializer, init, shape, at, in_earnest=True))
+
+
+def check_branches(c: Config, option: str) -> None:
+    """Refuse initializers of residual branches where there are none."""
+    for name, init in ((option, c.init), ("init_first", c.init_first), ("init_last", c.init_last)):
+        if init is None or not init.residual:
+            continue
+        if not any(slot.branch for slot in c.slots(1)):
+            raise RequestError(
+                f"{init.name} is for residual branches, and {c.arch_name} has none (try --arch residual)", name
+            )
+        if init.branch_scale and "branch_scale" not in c.arch.numbers(c.place(1)):
+            raise RequestError(f"{init.name} sets the branch_scale, and {c.arch_name} has none", name)
+        for layer in range(1, c.depth + 1):
+            check_values(name, init, [c.place(layer)])
+            named(name, partial(c.numbers, layer))
 
 
 def norm_refusal(c: Config) -> str | None:

@@ -16,9 +16,20 @@ from varprobe.activations import Activation, Behavior
 from varprobe.bases import Base, base_of
 from varprobe.configs import Config, Setting
 from varprobe.initializers import Initializer
+from varprobe.parametrizations import log10_multipliers
 from varprobe.program import Block, LayerNumbers, Numbers, Phi, PhiNumbers, Program, Segment, segments_of
 
-__all__ = ["Chunk", "Member", "Net", "layer_numbers", "phi_numbers", "phi_of", "plain_chunks", "weight_bytes"]
+__all__ = [
+    "ZERO_EXPONENT",
+    "Chunk",
+    "Member",
+    "Net",
+    "layer_numbers",
+    "phi_numbers",
+    "phi_of",
+    "plain_chunks",
+    "weight_bytes",
+]
 
 CELL_BYTES = 256 * 2**20
 """What a cell may keep for its backward pass before its nets are split over several. Fixed, not taken from the machine:
@@ -37,6 +48,7 @@ class Member:
     config: int
     log10_scales: tuple[float, ...]
     weights: tuple[tuple[float, float], ...]
+    log10_multipliers: tuple[float, ...]
 
 
 @dataclass
@@ -114,8 +126,8 @@ def net_of(index: int, config: Config, setting: Setting, found: Behavior, cuts: 
     weights = pairs_of(config, segments, config.weights_at)
     biases = pairs_of(config, segments, lambda layer: config.bias)
     no_bias = all(b == (0.0, 0.0) for b in biases) and config.bias.law[0] != "custom"
-    readout_init, outputs = config.init_last or config.init, setting.outputs
-    readout = readout_init.at(config.place(config.depth + 1, outputs)) if outputs else None
+    outputs = setting.outputs
+    readout = config.readout.at(config.place(config.depth + 1, outputs)) if outputs else None
     shared = found.homogeneous and no_bias and setting.loss == "cotangent" and not setting.real_range
     units = tuple(abs(s) or abs(m) for m, s in weights)
     shared = shared and all(u > 0 for u in units)
@@ -129,10 +141,12 @@ def net_of(index: int, config: Config, setting: Setting, found: Behavior, cuts: 
         phi=phi_of(config.act, found),
         weights=((),) * len(segments),
         biases=tuple(None if no_bias else base_of(config.bias.law) for _ in segments),
-        readout=base_of(readout_init.law) if outputs else None,
+        readout=base_of(config.readout.law) if outputs else None,
     )
     bases = tuple(base_of(config.weights_at(s.first).law) for s in segments)
-    net = Net(bases, weights_run, biases, readout, numeric, found, [Member(index, logs, weights)])
+    net = Net(
+        bases, weights_run, biases, readout, numeric, found, [Member(index, logs, weights, log10_multipliers(config))]
+    )
     return block, net
 
 

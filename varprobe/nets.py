@@ -39,6 +39,11 @@ class Measured:
         return self.means[name]
 
     @property
+    def own(self) -> bool:
+        """Whether it is made of blocks of the user's, of which nothing is known."""
+        return self.coordinates["init"] == "own"
+
+    @property
     def seeds(self) -> int:
         """How many seeds."""
         return len(self.values["activation_log10_ms"])

@@ -18,7 +18,7 @@ from varprobe.storage import Cell, put
 
 if TYPE_CHECKING:
     from varprobe.activations import Activation
-    from varprobe.configs import Request
+    from varprobe.configs import Config, Request
     from varprobe.initializers import Initializer
 
 __all__ = ["ENGINE_VERSION", "NAME", "Record", "asked", "changes", "fill", "hashed", "plan"]
@@ -132,6 +132,18 @@ def described(thing: "Activation | Initializer | None") -> Any:
     return [thing.name, thing.digest, getattr(plain, "__qualname__", ""), line]
 
 
+def block_described(config: "Config") -> Any:
+    """An architecture for hashing; a block of the user's with its source and its place therein."""
+    if not config.arch.own:
+        return config.arch_name
+    block: Any = config.arch
+    functions = (inspect.unwrap(getattr(f, "__func__", f)) for f in (block.initialize, block.function))
+    codes = [
+        (getattr(f, "__qualname__", ""), getattr(getattr(f, "__code__", None), "co_firstlineno", 0)) for f in functions
+    ]
+    return [config.arch_name, block.digest, codes]
+
+
 def hashable(request: "Request", versions: dict[str, Any]) -> tuple[str, list[str]]:
     """JSON of all that decides the numbers: what the configurations share, and each of them."""
     s = request.setting
@@ -152,7 +164,7 @@ def hashable(request: "Request", versions: dict[str, Any]) -> tuple[str, list[st
                 [[option, described(init)] for option, init in c.roles],
                 c.widths,
                 c.batch,
-                c.arch_name,
+                block_described(c),
                 c.norm_name,
                 c.dropout,
             ]

@@ -15,6 +15,7 @@ import xarray as xr
 from varprobe.activations import Activation
 from varprobe.block_predictions import predicted_blocks
 from varprobe.errors import RequestError
+from varprobe.parametrizations import log10_multipliers
 from varprobe.theory.finite_widths import strayed
 from varprobe.theory.sigmas import VARIANCES, bias_numbers
 from varprobe.theory.sources import Fast
@@ -122,6 +123,10 @@ def predicted(request: "Request", ds: xr.Dataset) -> xr.Dataset:
         for i, one in predicted_blocks(wired, inputs, law_of, request.setting.forward_only):
             for name, row in one.items():
                 arrays[f"theory_{name}"][i, 1 : row.size + 1] = row
+    for i, config in enumerate(request.configs):
+        multipliers = log10_multipliers(config)
+        if any(multipliers):
+            arrays["theory_weight_gradient_log10_ms"][i, 1 : config.depth + 1] += 2 * np.array(multipliers)
     if request.setting.loss != "cotangent":
         anchor(ds, arrays, request)
     shape = tuple(ds.sizes[dim] for dim in DIMS)
@@ -173,6 +178,8 @@ def problem_of(
     Raises:
         RequestError: its weights or biases are not random, or of no known variance.
     """
+    if config.arch.own:
+        raise RequestError(f"theory does not know {config.arch_name}")
     layers = range(1, config.depth + 1)
     weights = [weights_of(config, layer, weight_log10_ms[layer], alike[layer] >= 1) for layer in layers]
     biases = [bias_numbers(config.bias, config.place(layer)) for layer in layers]

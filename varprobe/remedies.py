@@ -21,6 +21,8 @@ NEAR = 0.02
 def advice_of(flags: list[str], notes: list[str], forward: Rate, backward: Rate | None, net: Measured) -> str | None:
     """What to change, or None where neither measurement nor theory tells."""
     names, zero_bias = noted(notes), net.coordinates["bias"] == "zeros"
+    if net.own:
+        return None
     if "symmetric" in flags:
         return "Draw the weights at random, for example he_normal or orthogonal."
     if names.keys() & {"overflows", "underflows", "gradient_overflows", "gradient_underflows"}:

@@ -58,10 +58,10 @@ def further_names(archs: Iterable[str]) -> dict[str, str]:
     names: dict[str, str] = {}
     for text in archs:
         if text != "plain":
-            from varprobe.blocks import architecture_of
+            from varprobe.blocks import architecture_of, is_registered
             from varprobe.wired.tables import names_of
 
-            names |= names_of(architecture_of(text))
+            names |= names_of(architecture_of(text)) if is_registered(text) else {}
     return names
 
 

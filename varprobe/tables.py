@@ -9,7 +9,7 @@ from varprobe.moments import Moments
 from varprobe.program import Block, Program
 from varprobe.stack import CellStatistics
 
-__all__ = ["CellTable", "log10", "quantity", "statistics_of", "weight_log10_ms"]
+__all__ = ["LOG10_2", "CellTable", "log10", "quantity", "statistics_of", "weight_log10_ms"]
 
 LOG10_2 = np.log10(2.0)
 CellTable = dict[str, np.ndarray]
@@ -53,11 +53,13 @@ def statistics_of(chunk: Chunk, statistics: CellStatistics) -> CellTable:
             row[name] = np.asarray(getattr(forward, name), np.float64)
         if not program.blocks[b].phi.bounded:
             row["saturated_nonzero_fraction"] = np.full(program.depth, np.nan)
-        row["weight_log10_ms"] = weight_log10_ms(np.array(member.weights), bases[b][column])
+        multipliers = np.array(member.log10_multipliers)
+        row["weight_log10_ms"] = weight_log10_ms(np.array(member.weights), bases[b][column]) - 2 * multipliers
         if statistics.backward is not None:
             backward = pick(statistics.backward[b])
             row |= quantity("gradient", backward.gradient, down)
-            row |= quantity("weight_gradient", backward.weight_gradient, np.concatenate([[0.0], up[:-1]]) + down)
+            shift = np.concatenate([[0.0], up[:-1]]) + down + multipliers
+            row |= quantity("weight_gradient", backward.weight_gradient, shift)
             row["gradient_correlation"] = np.asarray(backward.gradient_correlation, np.float64)
         inputs = quantity("activation", jax.tree.map(lambda a: a[0], statistics.input), np.zeros(()))
         inputs["activation_correlation"] = np.asarray(statistics.input_correlation, np.float64)[0]

@@ -93,7 +93,7 @@ def title_of(rows: Sequence[Row], attrs: dict[str, Any]) -> str:
         f"{seeds} seed{'s' if seeds != 1 else ''}",
         f"batch {same('batch')} of {inputs}" if same("batch") else f"data {inputs}",
         f"dropout {same('dropout'):g}" if same("dropout") else None,
-        f"bias {same('bias')}" if same("bias") not in (None, "zeros") else None,
+        f"bias {same('bias')}" if same("bias") not in (None, "zeros", "own") else None,
         same("loss") if same("loss") != "cotangent" else None,
     ]
     dtype, real = same("dtype"), attrs.get("range") == "dtype"

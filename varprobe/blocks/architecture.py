@@ -25,7 +25,8 @@ class Slot(NamedTuple):
 
     name: `w` is the block's own, whose statistics are weight_* and weight_gradient_*; another's are NAME_weight_*.
     role: which option sets its initializer: "" for --init, "qk" for --init-qk, ... last: whether it ends its branch.
-    kind: of layer, for initializers that differ by it: dense, attention (to queries, keys and values), ...
+    kind: of layer, for initializers that differ by it: dense, attention (the projections to queries, keys and values),
+    attention_out, recurrent, ... branch: how many matrices a signal passes in its residual branch; 0 outside of one.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Slot(NamedTuple):
     role: str = ""
     last: bool = False
     kind: str = "dense"
+    branch: int = 0
 
 
 class Plain(NamedTuple):
@@ -58,7 +60,8 @@ class Architecture(ABC):
     Class attributes: `meaning`, `layer`, `z` and `delta` are what `varprobe list archs` says; `parameters` what the
     call form takes; `sites` the quantities that a block records with `Layer.see`, beside `activation`;
     `gradients` maps a site to the quantity that its gradient is; `scalars` further numbers of a layer, with meanings;
-    `quantities` the further quantities, with meanings. `stream`: blocks keep the width of their input.
+    `quantities` the further quantities, with meanings. `stream`: blocks keep the width of their input. `own`: a block of
+    the user's, with its own activation and initializer.
     """
 
     meaning: ClassVar[str]
@@ -70,6 +73,7 @@ class Architecture(ABC):
     quantities: ClassVar[Mapping[str, str]] = {}
     scalars: ClassVar[Mapping[str, str]] = {}
     stream: ClassVar[bool] = False
+    own: ClassVar[bool] = False
 
     @abstractmethod
     def slots(self, fan_in: int, fan_out: int) -> tuple[Slot, ...]:

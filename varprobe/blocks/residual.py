@@ -56,8 +56,9 @@ class Residual(Architecture):
 
     def slots(self, fan_in: int, fan_out: int) -> tuple[Slot, ...]:
         """W, and V where the branch has two layers."""
-        both = Slot("w", fan_in, fan_out), Slot("v", fan_out, fan_out, last=True)
-        return both if self.branch_layers == 2 else (both[0]._replace(last=True),)
+        m = self.branch_layers
+        both = Slot("w", fan_in, fan_out, branch=m), Slot("v", fan_out, fan_out, last=True, branch=m)
+        return both if m == 2 else (both[0]._replace(last=True),)
 
     def block(self, layer: Layer, x: Signal) -> Signal:
         """One block."""

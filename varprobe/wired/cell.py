@@ -12,7 +12,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from varprobe.bases import Base, Draw
-from varprobe.dense import product, runs
 from varprobe.draws import layer_keys
 from varprobe.extended import Signal, exponent, normalize, scale
 from varprobe.losses import output_gradient
@@ -20,7 +19,7 @@ from varprobe.moments import Moments, factor, measure, wide
 from varprobe.scans import scan_layers
 from varprobe.wired.layer import Layer
 from varprobe.wired.program import NetNumbers, Wired
-from varprobe.wired.taps import Sink, Slotted, boundary, flat, samples, sink_of
+from varprobe.wired.taps import Sink, Slotted, at_unit_variance, boundary, by_base, flat, samples, sink_of
 
 __all__ = ["Keys", "WiredStatistics", "run_wired"]
 
@@ -126,7 +125,8 @@ def run_layer(
 
     def drawn_block(held: Any, x: Signal, taken: Array, sinks: Any) -> Any:
         held = draw(program, segment, key, number, running) if held is None else held
-        matrices = tuple(Slotted(h, w.scale, w.mean, w.e) for h, w in zip(held, n.weights, strict=True))
+        unit = n.unit or (None,) * len(held)
+        matrices = tuple(Slotted(h, w.scale, w.mean, w.e, u) for h, w, u in zip(held, n.weights, unit, strict=True))
         biases = tuple(
             None if b is None else (draw_bias(program, segment, i, b, bias_key, number, running), n.biases[i])
             for i, b in enumerate(program.biases)
@@ -189,12 +189,12 @@ def loss_gradient(program: Wired, running: Array, keys: Keys, h: Signal, target:
     draw = Draw(key, (fan_in, program.outputs), layer, program.depth, jnp.dtype(program.dtype), running)
     drawn = {base: base.draw(draw) for base in dict.fromkeys(program.readout)}
 
+    matrix = Slotted(tuple(drawn.values()), n.scale, n.mean, n.e, numbers.unit_readout)
+    if matrix.unit is not None:
+        matrix = at_unit_variance(program.readout, pooled, matrix, program.outputs)[0]
+
     def read(s: Signal, width: int, transpose: bool) -> Signal:
-        rows = jnp.concatenate(
-            [product(base, drawn[base], s.m[own], width, transpose) for base, own in runs(program.readout)]
-        )
-        spread, mean = (v.astype(wide(rows).dtype)[:, None, None] for v in (n.scale, n.mean))
-        return Signal(spread * wide(rows) + mean * wide(s.m).sum(2, keepdims=True), s.e + n.e)
+        return Signal(by_base(program.readout, s.m, matrix, width, transpose), s.e + matrix.e)
 
     output = normalize(read(pooled, program.outputs, False))
     g = normalize(read(normalize(output_gradient(program.loss, output, target)), fan_in, True))

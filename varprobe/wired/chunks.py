@@ -10,8 +10,9 @@ import numpy as np
 from varprobe.activations import Activation, Behavior
 from varprobe.bases import Base, base_of
 from varprobe.configs import Config, Setting
-from varprobe.engine import CELL_BYTES, WEIGHT_BYTES, layer_numbers, phi_numbers, phi_of
-from varprobe.program import segments_of
+from varprobe.engine import CELL_BYTES, WEIGHT_BYTES, ZERO_EXPONENT, layer_numbers, phi_numbers, phi_of
+from varprobe.parametrizations import log10_multipliers
+from varprobe.program import LayerNumbers, segments_of
 from varprobe.wired.program import NetNumbers, SegmentNumbers, Wired
 
 __all__ = ["WiredChunk", "is_wired", "wired_chunks"]
@@ -24,12 +25,15 @@ Pairs = tuple[tuple[float, float], ...]
 
 def is_wired(config: Config) -> bool:
     """Whether a configuration is more than the plain stack that `stack` computes."""
-    return config.arch_name != "plain" or bool(config.norm) or config.dropout > 0
+    return config.arch_name != "plain" or bool(config.norm) or config.dropout > 0 or config.data_driven
 
 
 @dataclass(frozen=True)
 class WiredNet:
-    """One net: (mean, scale) of each slot's W and b by layer, and of the read-out; the numbers of its architecture."""
+    """One net: (mean, scale) of each slot's W and b by layer, and of the read-out; the numbers of its architecture.
+
+    Of each slot's W by layer also log10 of what it is multiplied by, and whether the batch sets its scale.
+    """
 
     config: int
     weights: tuple[Pairs, ...]
@@ -39,6 +43,9 @@ class WiredNet:
     parameters: tuple[tuple[str, float], ...]
     behavior: Behavior
     dropout: float
+    log10_multipliers: tuple[tuple[float, ...], ...]
+    unit: tuple[tuple[bool, ...], ...]
+    unit_readout: bool
 
 
 @dataclass(frozen=True)
@@ -62,17 +69,20 @@ class WiredChunk:
             rows = slice(s.first - 1, s.first - 1 + s.count)
             weights, biases = (
                 tuple(
-                    layer_numbers(np.array([getattr(n, kind)[i][rows] for n in nets]).swapaxes(0, 1), p.dtype)
+                    numbers_of(np.array([getattr(n, kind)[i][rows] for n in nets]).swapaxes(0, 1), p.dtype)
                     for i in range(len(nets[0].weights))
                 )
                 for kind in ("weights", "biases")
             )
             names = [name for name, _ in nets[0].arch]
             arch = {k: np.array([dict(n.arch)[k][rows] for n in nets], wide).T for k in names}
-            segments.append(SegmentNumbers(weights, biases, arch))
-        readout = layer_numbers(np.array([n.readout for n in nets]), p.dtype) if p.outputs else None
+            slots = range(len(nets[0].unit) if p.unit else 0)
+            unit = tuple(np.array([n.unit[i][rows] for n in nets]).T for i in slots)
+            segments.append(SegmentNumbers(weights, biases, arch, unit))
+        readout = numbers_of(np.array([n.readout for n in nets]), p.dtype) if p.outputs else None
         phi = phi_numbers(p.phi, [n.parameters for n in nets], [n.behavior for n in nets], p.dtype)
-        return NetNumbers(tuple(segments), readout, phi, np.array([n.dropout for n in nets], wide))
+        chosen = np.array([n.unit_readout for n in nets]) if p.outputs and p.unit else None
+        return NetNumbers(tuple(segments), readout, phi, np.array([n.dropout for n in nets], wide), chosen)
 
 
 class Found(NamedTuple):
@@ -81,6 +91,12 @@ class Found(NamedTuple):
     net: WiredNet
     bases: tuple[tuple[Base, ...], ...]
     readout: tuple[Base, ...]
+
+
+def numbers_of(pairs: np.ndarray, dtype: str) -> LayerNumbers:
+    """`layer_numbers`, but a matrix of zeros has the exponent 0: its gradient is not zero, and is near its signal's."""
+    found = layer_numbers(pairs, dtype)
+    return found._replace(e=np.where(found.e == ZERO_EXPONENT, 0, found.e).astype(np.int32))
 
 
 def wired_chunks(
@@ -112,11 +128,11 @@ def net_of(index: int, config: Config, setting: Setting, found: Behavior) -> tup
     weights = tuple(
         tuple(config.initializer(layer, i).at(config.place(layer, slot=i)) for layer in layers) for i in range(count)
     )
-    biases = tuple(tuple(config.bias.at(config.place(layer, slot=i)) for layer in layers) for i in range(count))
+    biases = tuple(tuple(config.bias_at(layer, i) for layer in layers) for i in range(count))
     no_bias = all(b == (0.0, 0.0) for slot in biases for b in slot) and config.bias.law[0] != "custom"
-    places = [config.arch.numbers(config.place(layer)) for layer in layers]
+    places = [config.numbers(layer) for layer in layers]
     bases = tuple(tuple(base_of(config.initializer(s.first, i).law) for i in range(count)) for s in segments)
-    readout = config.init_last or config.init
+    readout = config.readout
     outputs = setting.outputs
     program = Wired(
         arch=arch,
@@ -143,6 +159,9 @@ def net_of(index: int, config: Config, setting: Setting, found: Behavior) -> tup
         config.act.numeric,
         found,
         config.dropout,
+        tuple(log10_multipliers(config, i) for i in range(count)),
+        tuple(tuple(config.initializer(layer, i).data_driven for layer in layers) for i in range(count)),
+        readout.data_driven,
     )
     return program, Found(net, bases, (base_of(readout.law),) if outputs else ())
 
@@ -189,5 +208,6 @@ def chunk_of(program: Wired, members: Sequence[Found]) -> WiredChunk:
         with_mean=with_mean,
         readout=tuple(found.readout[0] for found in members) if program.outputs else (),
         keep_weights=kept <= WEIGHT_BYTES,
+        unit=any(any(map(any, net.unit)) or net.unit_readout for net in nets),
     )
     return WiredChunk(sized, nets)

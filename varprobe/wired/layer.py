@@ -18,12 +18,12 @@ from varprobe.moments import Moments, factor, measure, wide
 from varprobe.nonlinearity import activate, value_alone, value_and_slope
 from varprobe.norms import normalized
 from varprobe.program import LayerNumbers, PhiNumbers
-from varprobe.wired.taps import Sink, Slotted, flat, samples, tap, weighted_product
+from varprobe.wired.taps import Sink, Slotted, at_unit_variance, flat, samples, tap, weighted_product
 
 if TYPE_CHECKING:
     from varprobe.wired.program import Wired
 
-__all__ = ["Layer"]
+__all__ = ["Layer", "unit_names"]
 
 
 class Layer:
@@ -53,10 +53,15 @@ class Layer:
     def linear(self, name: str, h: Signal) -> Signal:
         """h W + b with the matrix of that name."""
         i = self.slots[name]
-        slot = self.program.slots(self.segment)[i]
-        z = weighted_product(
-            self.program.weights[self.segment][i], h, self.matrices[i], self.sink(f"{name}_weight"), slot.fan_out
+        slot, bases, matrix = (
+            self.program.slots(self.segment)[i],
+            self.program.weights[self.segment][i],
+            self.matrices[i],
         )
+        if matrix.unit is not None:
+            matrix, *factor = at_unit_variance(bases, h, matrix, slot.fan_out)
+            self.scalars |= dict(zip(unit_names(name), factor, strict=True))
+        z = weighted_product(bases, h, matrix, self.sink(f"{name}_weight"), slot.fan_out)
         return self.shifted(i, z)
 
     def shifted(self, i: int, z: Signal) -> Signal:
@@ -163,6 +168,11 @@ class Layer:
     def sink(self, name: str) -> Any:
         """The sink of that name; a scratch one where nothing goes backward."""
         return self.sinks[name]
+
+
+def unit_names(slot: str) -> tuple[str, str]:
+    """Where a layer leaves what `at_unit_variance` multiplies a matrix by: the factor, and its power of two."""
+    return f"{slot}_unit_factor", f"{slot}_unit_exponent"
 
 
 def is_zero(x: Signal) -> Array:

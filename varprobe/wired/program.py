@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from varprobe.bases import Base
 from varprobe.blocks.architecture import Architecture, Slot
@@ -22,6 +22,7 @@ class Wired:
         biases: the base of every slot, None without biases.
         with_mean: the bases of every segment and slot that some net uses with a mean that is not zero.
         keep_weights: whether weights are kept for the backward pass, or drawn again.
+        unit: whether the batch sets the scale of some net's weights, so that their products have variance 1.
     """
 
     arch: Architecture
@@ -40,6 +41,7 @@ class Wired:
     forward_only: bool = False
     dropout: bool = False
     keep_weights: bool = True
+    unit: bool = False
 
     @property
     def depth(self) -> int:
@@ -73,6 +75,7 @@ class SegmentNumbers(NamedTuple):
     weights: tuple[LayerNumbers, ...]
     biases: tuple[LayerNumbers, ...]
     arch: dict[str, Float[HostOrDevice, "layers nets"]]
+    unit: tuple[Bool[HostOrDevice, "layers nets"], ...]
 
 
 class NetNumbers(NamedTuple):
@@ -82,6 +85,7 @@ class NetNumbers(NamedTuple):
     readout: LayerNumbers | None
     phi: PhiNumbers
     dropout: Float[HostOrDevice, " nets"]
+    unit_readout: Bool[HostOrDevice, " nets"] | None
 
 
 Traced = Array | Any

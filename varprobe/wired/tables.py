@@ -7,9 +7,10 @@ import numpy as np
 
 from varprobe.blocks.architecture import Architecture
 from varprobe.moments import Moments
-from varprobe.tables import CellTable, quantity, weight_log10_ms
+from varprobe.tables import LOG10_2, CellTable, log10, quantity, weight_log10_ms
 from varprobe.wired.cell import WiredStatistics
 from varprobe.wired.chunks import WiredChunk
+from varprobe.wired.layer import unit_names
 
 __all__ = ["names_of", "wired_statistics"]
 
@@ -43,7 +44,9 @@ def wired_statistics(chunk: WiredChunk, statistics: WiredStatistics) -> CellTabl
     recorded = joined(statistics.recorded)
     for site, moments in recorded.items():
         table |= quantity(site, moments, zero)
-    table |= joined(statistics.scalars)
+    scalars = joined(statistics.scalars)
+    units = {slot.name: unit_log10(scalars, slot.name) for slot in program.slots(0)}
+    table |= scalars
     if not program.phi.bounded and "saturated_nonzero_fraction" in table:
         table["saturated_nonzero_fraction"] = np.full_like(table["saturated_nonzero_fraction"], np.nan)
     slots = program.slots(0)
@@ -57,10 +60,14 @@ def wired_statistics(chunk: WiredChunk, statistics: WiredStatistics) -> CellTabl
                 table["gradient_correlation"] = cosine
     for j, slot in enumerate(slots):
         bases = [base_moments(chunk, statistics, j, net) for net in range(program.nets)]
-        table[weight_name(slot.name, "weight_log10_ms")] = np.stack(
-            [weight_log10_ms(np.array(net.weights[j]), base) for net, base in zip(chunk.nets, bases, strict=True)],
-            axis=1,
-        )
+        squares = [weight_log10_ms(np.array(net.weights[j]), base) for net, base in zip(chunk.nets, bases, strict=True)]
+        multipliers = np.array([net.log10_multipliers[j] for net in chunk.nets]).T
+        name = weight_name(slot.name, "weight_log10_ms")
+        table[name] = np.stack(squares, axis=1) + 2 * (units[slot.name] - multipliers)
+        for statistic, times in (("ms", 2), ("var", 2), ("absmax", 1)):
+            name = weight_name(slot.name, f"weight_gradient_log10_{statistic}")
+            if name in table:
+                table[name] = table[name] + times * multipliers
     inputs = quantity("activation", jax.tree.map(lambda a: np.asarray(a)[0], statistics.input), zero)
     inputs["activation_correlation"] = np.asarray(statistics.input_correlation, np.float64)[0]
     first = lambda name: np.full((1, program.nets), inputs.get(name, np.nan))  # noqa: E731
@@ -68,6 +75,12 @@ def wired_statistics(chunk: WiredChunk, statistics: WiredStatistics) -> CellTabl
     if "stream" in arch.quantities:
         whole |= {f"stream_{statistic}": whole[f"activation_{statistic}"] for statistic in STATISTICS}
     return whole
+
+
+def unit_log10(scalars: dict[str, np.ndarray], slot: str) -> np.ndarray | float:
+    """log10 of what the batch has scaled a slot's matrices by, taken out of the scalars; 0 where it has not."""
+    factor, exponent = (scalars.pop(name, None) for name in unit_names(slot))
+    return 0.0 if factor is None else log10(factor) + exponent * LOG10_2
 
 
 def weight_name(slot: str, name: str) -> str:

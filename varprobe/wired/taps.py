@@ -9,14 +9,26 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
 
 from varprobe.bases import Base
 from varprobe.dense import product, runs
 from varprobe.extended import Signal, exponent, scale
 from varprobe.moments import Moments, factor, gram_is_cheaper, measure, product_moments, wide
 
-__all__ = ["Sink", "Slotted", "boundary", "flat", "samples", "sink_of", "tap", "weighted_product"]
+__all__ = [
+    "Sink",
+    "Slotted",
+    "at_unit_variance",
+    "boundary",
+    "by_base",
+    "flat",
+    "samples",
+    "sink_of",
+    "tap",
+    "weighted_product",
+]
 
 
 class Sink(NamedTuple):
@@ -100,12 +112,35 @@ boundary.defvjp(boundary_forward, boundary_backward)
 
 
 class Slotted(NamedTuple):
-    """One matrix of one layer at run time: what its distinct bases have drawn, and each net's scale, mean and e_W."""
+    """One matrix of one layer at run time: what its distinct bases have drawn, and each net's scale, mean and e_W.
+
+    unit: which nets' are to be scaled by `at_unit_variance`; None where none are.
+    """
 
     drawn: tuple[Any, ...]
     scale: Float[Array, " nets"]
     mean: Float[Array, " nets"]
     e: Int[Array, " nets"]
+    unit: Bool[Array, " nets"] | None = None
+
+
+def at_unit_variance(
+    bases: tuple[Base, ...], h: Signal, matrix: Slotted, width: int
+) -> tuple[Slotted, Float[Array, " nets"], Float[Array, " nets"]]:
+    """(the matrix, f, k): nets of `matrix.unit` have W f 2^k in place of W, so that h W has variance 1.
+
+    It is that of all entries about their mean: samples, positions and units. Where it is 0 the matrix stays. Nothing of
+    this is differentiated.
+    """
+    still = lax.stop_gradient(h)
+    z = by_base(bases, flat(still.m), matrix, width, transpose=False)
+    _, moments = measure(Signal(z, still.e + matrix.e))
+    assert matrix.unit is not None
+    chosen = matrix.unit & (moments.var > 0)
+    f = jnp.where(chosen, lax.rsqrt(jnp.where(chosen, moments.var, 1)), 1)
+    k = jnp.where(chosen, -moments.e, 0)
+    scaled = Slotted(matrix.drawn, matrix.scale * f, matrix.mean * f, matrix.e + k)
+    return scaled, f, k.astype(f.dtype)
 
 
 def weighted_product(bases: tuple[Base, ...], h: Signal, matrix: Slotted, sink: Sink, width: int) -> Signal:
