@@ -34,7 +34,7 @@ class Net(NamedTuple):
 
     Attributes:
         params: a tuple of {"w": (fan_in, fan_out), "b": (fan_out,)}, one a layer; a loss adds its read-out. Blocks of
-            several matrices have each by its name, and its bias as b_NAME.
+            several matrices have each by its name, and its bias as b_NAME; kernels are (sides..., channels in, out).
         apply: apply(params, x) -> h_L, or the read-out's output (batch, outputs) where the loss has one.
         x: the batch, (batch, input width), or (batch, positions..., units).
         cotangent: dLoss/d apply(params, x). The gradient of sum(cotangent * apply(params, x)) is that of the loss.
@@ -143,17 +143,18 @@ def block_of(config: Config, keys: dict[str, Array], layer: int, dtype: Any) -> 
     params = {}
     for i, slot in enumerate(config.slots(layer)):
         place = config.place(layer, slot=i)
-        shape = (slot.fan_in, slot.fan_out)
-        params[slot.name] = entries(config.initializer(layer, i), slot_key(key, i), shape, place, dtype)
+        init, shape = config.initializer(layer, i), (slot.fan_in, slot.fan_out)
+        matrix = entries(init, slot_key(key, i), shape, place, dtype, config.law(layer, i))
+        params[slot.name] = matrix.reshape(slot.shape)
         name = "b" if slot.name == "w" else f"b_{slot.name}"
-        params[name] = entries(config.bias, slot_key(bias_key, i), shape[1:], place, dtype)
+        params[name] = entries(config.bias, slot_key(bias_key, i), (slot.units,), place, dtype)
     return params
 
 
-def entries(init: Initializer, key: Array, shape: tuple[int, ...], place: Any, dtype: Any) -> Array:
+def entries(init: Initializer, key: Array, shape: tuple[int, ...], place: Any, dtype: Any, law: Any = None) -> Array:
     """mean + scale * base, as the engine has it."""
     mean, scale = init.at(place)
-    matrix = base_matrix(base_of(init.law), key, shape, place.layer, place.depth, dtype)
+    matrix = base_matrix(base_of(law or init.law), key, shape, place.layer, place.depth, dtype)
     return (np.asarray(mean, matrix.dtype) + np.asarray(scale, matrix.dtype) * matrix).astype(dtype)
 
 

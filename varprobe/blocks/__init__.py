@@ -1,6 +1,7 @@
 """The architectures, one a file, and the registry in which --arch looks them up."""
 
 from varprobe.blocks.architecture import Architecture, Plain, Slot
+from varprobe.blocks.conv import Conv
 from varprobe.blocks.plain import PlainStack
 from varprobe.blocks.residual import Residual
 from varprobe.callform import Call, parse_calls
@@ -13,6 +14,7 @@ __all__ = ["ARCHITECTURES", "Architecture", "Plain", "Slot", "architecture_of", 
 ARCHITECTURES: dict[str, type[Architecture]] = {
     "plain": PlainStack,
     "residual": Residual,
+    "conv": Conv,
 }
 
 

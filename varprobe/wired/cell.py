@@ -19,11 +19,16 @@ from varprobe.losses import output_gradient
 from varprobe.moments import Moments, factor, measure, wide
 from varprobe.program import LayerNumbers
 from varprobe.scans import scan_layers
+from varprobe.wired.convolutions import CONVOLVED
 from varprobe.wired.layer import Layer
 from varprobe.wired.program import NetNumbers, Wired
 from varprobe.wired.taps import Sink, Slotted, boundary, flat, samples, sink_of
 
 __all__ = ["Keys", "WiredStatistics", "run_wired"]
+
+KEPT = jax.checkpoint_policies.save_from_both_policies(
+    jax.checkpoint_policies.dots_saveable, jax.checkpoint_policies.save_only_these_names(CONVOLVED)
+)
 
 
 class Keys(NamedTuple):
@@ -139,7 +144,7 @@ def run_layer(
         return (Signal(m, h.e), taken), (layer.recorded, layer.scalars)
 
     held = draw(program, segment, key, number, running)
-    block = jax.checkpoint(drawn_block, policy=jax.checkpoint_policies.dots_saveable, prevent_cse=False)
+    block = jax.checkpoint(drawn_block, policy=KEPT, prevent_cse=False)
     new, (recorded, scalars) = block(held if program.keep_weights else None, *carry, sinks)
     return new, (recorded, scalars, base_moments(program, segment, held))
 
@@ -160,8 +165,8 @@ def draw(program: Wired, segment: int, key: Array, number: Array, running: Array
 def draw_bias(
     program: Wired, segment: int, slot: int, base: Base, key: Array, number: Array, running: Array
 ) -> Array:
-    """The bias base of one slot, shape (fan_out,)."""
-    shape = (program.slots(segment)[slot].fan_out,)
+    """The bias base of one slot, one entry a unit."""
+    shape = (program.slots(segment)[slot].units,)
     drawn = base.draw(Draw(slot_key(key, slot), shape, number, program.depth, jnp.dtype(program.dtype), running))
     return base.matrix(drawn, shape)
 

@@ -105,7 +105,7 @@ def net_of(index: int, config: Config, setting: Setting, found: Behavior) -> tup
     no_bias = all(b == (0.0, 0.0) for slot in biases for b in slot) and config.bias.law[0] != "custom"
     places = [config.arch.numbers(config.place(layer)) for layer in layers]
     bases = tuple(
-        tuple(base_of(config.initializer(s.first, i).law) for i in range(count)) for s in segments
+        tuple(base_of(config.law(s.first, i)) for i in range(count)) for s in segments
     )
     readout = config.init_last or config.init
     outputs = setting.outputs

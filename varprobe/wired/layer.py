@@ -18,6 +18,7 @@ from varprobe.moments import Moments, factor, measure, wide
 from varprobe.nonlinearity import activate, value_alone, value_and_slope
 from varprobe.norms import normalized
 from varprobe.program import LayerNumbers, PhiNumbers
+from varprobe.wired.convolutions import convolution
 from varprobe.wired.taps import Sink, Slotted, flat, samples, tap, weighted_product
 
 if TYPE_CHECKING:
@@ -57,6 +58,14 @@ class Layer:
         z = weighted_product(
             self.program.weights[self.segment][i], h, self.matrices[i], self.sink(f"{name}_weight"), slot.fan_out
         )
+        return self.shifted(i, z)
+
+    def convolved(self, name: str, h: Signal, circular: bool) -> Signal:
+        """h convolved with the kernel of that name, + b; h is (nets, batch, positions..., channels)."""
+        i = self.slots[name]
+        slot = self.program.slots(self.segment)[i]
+        bases = self.program.weights[self.segment][i]
+        z = convolution(bases, slot, circular, h, self.matrices[i], self.sink(f"{name}_weight"))
         return self.shifted(i, z)
 
     def shifted(self, i: int, z: Signal) -> Signal:
@@ -104,9 +113,9 @@ class Layer:
         if not self.program.dropout:
             return h
         key, rate = self.dropout
-        u = jax.random.uniform(jax.random.fold_in(key, self.activations - 1), h.m.shape[1:])
+        u = jax.random.uniform(jax.random.fold_in(key, self.activations - 1), h.m.shape[1:], jnp.float32)
         keep = 1 - rate.reshape(-1, *(1,) * (h.m.ndim - 1))
-        return Signal(jnp.where(u[None] < keep, h.m / keep.astype(h.m.dtype), 0), h.e)
+        return Signal(jnp.where(u[None] < keep.astype(jnp.float32), h.m / keep.astype(h.m.dtype), 0), h.e)
 
     def plus(self, a: Signal, b: Signal) -> Signal:
         """a + b, at the larger exponent."""
