@@ -28,7 +28,12 @@ Layers = dict[str, np.ndarray]
 REQUIRED = {"uniform": "limit=0.3", "constant": "value=0.1", "sparse": "density=0.4,std=0.5"}
 """Parameters of the initializers that need some; any that keep a small net alive will do."""
 
-EVERY_INIT = [f"{name}({REQUIRED[name]})" if name in REQUIRED else name for name in INITIALIZERS] + [
+KERNELS = {"delta_orthogonal"}
+"""Initializers of convolutions alone."""
+
+EVERY_INIT = [
+    f"{name}({REQUIRED[name]})" if name in REQUIRED else name for name in INITIALIZERS if name not in KERNELS
+] + [
     "normal(mean=0.1,std=0.3)",
     "uniform(scale=0.5)",
     "truncated_normal(std=0.3)",

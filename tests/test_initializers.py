@@ -80,7 +80,7 @@ NUMBERS: dict[str, tuple[float, float]] = {
     "normal(std=1/width)": (0, 1 / 400),
     "he_normal(gain=1/sqrt(depth))": (0, math.sqrt(2 / 300 / 50)),
 }
-OTHER_BASES = {"orthogonal", "identity", "sparse"}
+OTHER_BASES = {"orthogonal", "delta_orthogonal", "identity", "sparse"}
 UNSETTLED = {"critical"}
 """Without an activation it has no numbers; test_advice.py has those with one."""
 
@@ -127,7 +127,7 @@ def test_aliases_are_those_of_jax_and_torch() -> None:
 
 def test_every_initializer_of_jax_is_there() -> None:
     public = {name for name in dir(jax.nn.initializers) if not name.startswith("_")}
-    assert public - {"Initializer", "delta_orthogonal"} <= INITIALIZERS.keys() | ALIASES.keys()
+    assert public - {"Initializer"} <= INITIALIZERS.keys() | ALIASES.keys()
 
 
 def test_standard_set() -> None:

@@ -38,8 +38,8 @@ class Net(NamedTuple):
 
     Attributes:
         params: a tuple of {"w": (fan_in, fan_out), "b": (fan_out,)}, one a layer; a loss adds its read-out. Blocks of
-            several matrices have each by its name, and its bias as b_NAME; a block of the user's has its own pytree.
-            With `ntk` "w" is the parameter, which apply multiplies.
+            several matrices have each by its name, and its bias as b_NAME; kernels are (sides..., channels in, out); a
+            block of the user's has its own pytree. With `ntk` "w" is the parameter, which apply multiplies.
         apply: apply(params, x) -> h_L, or the read-out's output (batch, outputs) where the loss has one.
         x: the batch, (batch, input width), or (batch, positions..., units).
         cotangent: dLoss/d apply(params, x). The gradient of sum(cotangent * apply(params, x)) is that of the loss.
@@ -198,21 +198,22 @@ def block_of(
     params = {}
     for i, slot in enumerate(config.slots(layer)):
         place = config.place(layer, slot=i)
-        shape = (slot.fan_in, slot.fan_out)
-        w = entries(config.initializer(layer, i), slot_key(key, i), shape, place, dtype)
+        init, shape = config.initializer(layer, i), (slot.fan_in, slot.fan_out)
+        w = entries(init, slot_key(key, i), shape, place, dtype, config.law(layer, i))
         factor, exponent = units.get((layer, slot.name), (1.0, 0))
-        params[slot.name] = jnp.ldexp(w * np.asarray(factor, w.dtype), exponent).astype(dtype) if units else w
+        w = jnp.ldexp(w * np.asarray(factor, w.dtype), exponent).astype(dtype) if units else w
+        params[slot.name] = w.reshape(slot.shape)
         name = "b" if slot.name == "w" else f"b_{slot.name}"
         biases = place._replace(bias=True)
-        params[name] = entries(config.bias, slot_key(bias_key, i), shape[1:], biases, dtype)
+        params[name] = entries(config.bias, slot_key(bias_key, i), (slot.units,), biases, dtype)
     return params
 
 
-def entries(init: Initializer, key: Array, shape: tuple[int, ...], place: Any, dtype: Any) -> Array:
+def entries(init: Initializer, key: Array, shape: tuple[int, ...], place: Any, dtype: Any, law: Any = None) -> Array:
     """mean + scale * base, as the engine has it; of the parameter, where a multiplier stands beside it."""
     factor = init.multiplier_at(place)
     mean, scale = (v / factor for v in init.at(place))
-    matrix = base_matrix(base_of(init.law), key, shape, place.layer, place.depth, dtype)
+    matrix = base_matrix(base_of(law or init.law), key, shape, place.layer, place.depth, dtype)
     return (np.asarray(mean, matrix.dtype) + np.asarray(scale, matrix.dtype) * matrix).astype(dtype)
 
 

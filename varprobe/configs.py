@@ -1,6 +1,7 @@
 """What was asked for, checked: the grid of configurations and the setting that they share."""
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -83,9 +84,10 @@ class Config:
             return place
         slots = self.slots(layer)
         matrix = slots[slot]
+        fan_in, fan_out = matrix.fans
         return place._replace(
-            fan_in=matrix.fan_in,
-            fan_out=matrix.fan_out,
+            fan_in=fan_in,
+            fan_out=fan_out,
             slot=matrix.name,
             last=matrix.last,
             kind=matrix.kind,
@@ -114,6 +116,10 @@ class Config:
     def data_driven(self) -> bool:
         """Whether some matrix is scaled by what the batch is when it gets there."""
         return any(i is not None and i.data_driven for i in (self.init, self.init_first, self.init_last))
+
+    def law(self, layer: int, slot: int) -> tuple[Any, ...]:
+        """The law of the base of a matrix of a layer."""
+        return self.arch.law(self.initializer(layer, slot).law, self.slots(layer)[slot])
 
 
 @dataclass(frozen=True)
@@ -229,7 +235,6 @@ def read_request(
         )
     outputs = outputs_of(source, loss)
     shapes = stacks.expanded()
-    check_shapes(shapes, source.width or given, outputs, batches, dtype)
     _, weight_option, bias_option, *_ = wanted
     norms = named_parts("norm", wanted.pop("norm"), resolve_norm)
     wanted.pop("arch")
@@ -246,11 +251,13 @@ def read_request(
                 "(allowed: zeros, ones, constant, normal, truncated_normal, uniform, torch_default, keras_*)",
                 bias_option,
             )
-    features = source.width or given
     stacked = {
-        name: [(w, (named("arch", partial(a.input_units, features, p)), *p)) for w, p in shapes]
-        for name, a in archs.items()
+        name: [(w, (named("arch", partial(units, source.width or given, p)), *p)) for w, p in shapes]
+        for name, units in ((name, a.input_units if source.width else a.random_units) for name, a in archs.items())
     }
+    for name, a in archs.items():
+        for w, widths in stacked[name]:
+            check_shapes([(w, widths[1:])], widths[0], outputs, batches, dtype, *a.extent)
     configs = tuple(
         Config(
             act=a,
@@ -283,7 +290,7 @@ def read_request(
     check_places(
         {bias_option: biases, **weights},
         (weight_option, bias_option),
-        [widths for each in stacked.values() for _, widths in each],
+        [(archs[name], widths) for name, each in stacked.items() for _, widths in each],
         outputs,
     )
     setting = Setting(seeds, root_seed, source, loss, outputs, dtype, range == "dtype", bool(forward_only))  # type: ignore[arg-type]
@@ -420,6 +427,7 @@ def check_networks(configs: Sequence[Config], options: tuple[str, str], dtype: s
             for layer in range(1, c.depth + 1):
                 named("arch", partial(c.arch.numbers, c.place(layer)))
         check_branches(c, options[0])
+        check_laws(c, options[0], seen)
         key = (c.arch_name, c.widths, c.init.name, c.bias.name, c.init_first, c.init_last, c.roles)
         if c.arch_name == "plain" or key in seen:
             continue
@@ -451,10 +459,28 @@ def check_branches(c: Config, option: str) -> None:
             named(name, partial(c.numbers, layer))
 
 
+def check_laws(c: Config, option: str, seen: set[object]) -> None:
+    """Refuse initializers whose law has no meaning in a matrix.
+
+    Raises:
+        RequestError: says which option, and why.
+    """
+    key = c.arch_name, c.widths, c.init, c.init_first, c.init_last
+    if key in seen:
+        return
+    seen.add(key)
+    edges = {id(c.init_last): "init_last", id(c.init_first): "init_first", id(c.init): option}
+    for layer in range(1, c.depth + 1):
+        for i, slot in enumerate(c.slots(layer)):
+            init = c.initializer(layer, i)
+            owner = edges.get(id(init), option)
+            named(owner, partial(c.arch.law, init.law, slot))
+
+
 def norm_refusal(c: Config) -> str | None:
     """Why a norm makes no sense in a network."""
-    narrowest = min(c.widths[1:])
-    if c.norm.kind == "batch" and c.batch < 2:
+    narrowest, positions = min(c.widths[1:]), math.prod(c.arch.sample_shape(1))
+    if c.norm.kind == "batch" and c.batch * positions < 2:
         return "a batch of one sample has no variance"
     if c.norm.kind == "layer" and narrowest < 2:
         return "a layer of one unit has no variance"
@@ -462,7 +488,7 @@ def norm_refusal(c: Config) -> str | None:
         odd = next((w for w in c.widths[1:] if w % c.norm.groups), None)
         if odd is not None:
             return f"{c.norm.groups} groups do not divide {odd} units"
-        if narrowest == c.norm.groups:
+        if narrowest == c.norm.groups and positions < 2:
             return "groups of one unit have no variance"
     return None
 
@@ -492,7 +518,7 @@ def outputs_of(source: Source, loss: str) -> int:
 def check_places(
     roles: Mapping[str, Sequence[Initializer | None]],
     common: tuple[str, str],
-    stacks: Sequence[tuple[int, ...]],
+    stacks: Sequence[tuple[Architecture, tuple[int, ...]]],
     outputs: int,
 ) -> None:
     """Evaluate every initializer wherever it stands, so that a bad value is met before anything runs.
@@ -500,27 +526,46 @@ def check_places(
     Args:
         roles: option -> the initializers that it names, [None] where it is not given.
         common: the options of the weights and of the biases.
-        stacks: widths, input first.
+        stacks: architecture and widths, input first.
         outputs: units of the read-out, 0 without one.
     """
     edges = {name for name in ("init_first", "init_last") if roles[name][0] is not None}
-    for widths in dict.fromkeys(stacks):
+    for arch, widths in dict.fromkeys(stacks):
+        slots = [arch.slots(*pair)[0] for pair in itertools.pairwise(widths)]
         depth, owner = len(widths) - 1, dict.fromkeys(range(1, len(widths)), common[0])
         owner |= {depth: "init_last"} if "init_last" in edges else {}
         owner |= {1: "init_first"} if "init_first" in edges else {}
         owner |= {depth + 1: "init_last" if "init_last" in edges else common[0]} if outputs else {}
-        places: dict[str, list[Place]] = {common[1]: [place_of(widths, layer) for layer in range(1, depth + 1)]}
+        places: dict[str, list[Place]] = {
+            common[1]: [in_slot(place_of(widths, layer), slots) for layer in range(1, depth + 1)]
+        }
         for layer, option in owner.items():
-            places.setdefault(option, []).append(place_of(widths, layer, outputs))
+            places.setdefault(option, []).append(in_slot(place_of(widths, layer, outputs), slots))
         for option, found in places.items():
             distinct = list({(p.fan_in, p.fan_out): p for p in reversed(found)}.values())
             for init in roles[option]:
                 assert init is not None
                 check_values(option, init, found if init.layerwise else distinct)
                 if is_custom(init):
-                    shapes = {p[1:2] if option == common[1] else p[:2]: p for p in reversed(distinct)}
+                    shapes = {shape_at(p, slots, option == common[1]): p for p in reversed(distinct)}
                     for i, (shape, place) in enumerate(shapes.items()):
                         named(option, partial(try_initializer, init, shape, place, in_earnest=i == 0))
+
+
+def in_slot(place: Place, slots: Sequence[Slot]) -> Place:
+    """A place with the fans of its layer's first matrix; the read-out keeps its own."""
+    if place.layer > len(slots):
+        return place
+    fan_in, fan_out = slots[place.layer - 1].fans
+    return place._replace(fan_in=fan_in, fan_out=fan_out)
+
+
+def shape_at(place: Place, slots: Sequence[Slot], bias: bool) -> tuple[int, ...]:
+    """What an initializer is asked for at a place: the shape of the matrix, or of its biases."""
+    if place.layer > len(slots):
+        return place[:2]
+    slot = slots[place.layer - 1]
+    return (slot.units,) if bias else slot.shape
 
 
 def check_values(option: str, init: Initializer, places: Iterable[Place]) -> None:

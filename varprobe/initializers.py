@@ -209,6 +209,12 @@ INITIALIZERS: dict[str, Registered] = {
     "orthogonal": Registered(
         "scale x a uniformly random orthogonal matrix", "orthogonal", lambda v, p: (0.0, v["scale"]), {"scale": 1.0}
     ),
+    "delta_orthogonal": Registered(
+        "conv: orthogonal at the kernel's center, 0 elsewhere; channels may not fall",
+        "delta_orthogonal",
+        lambda v, p: (0.0, v["scale"]),
+        {"scale": 1.0},
+    ),
     "variance_scaling": Registered(
         "Var W = scale / fan; mode fan_in|fan_out|fan_avg|fan_geo_avg",
         "distribution",
@@ -226,7 +232,9 @@ INITIALIZERS: dict[str, Registered] = {
     ),
     "zeros": Registered("every entry is 0", "nothing", lambda v, p: (0.0, 0.0), for_bias=True),
     "ones": Registered("every entry is 1", "nothing", lambda v, p: (1.0, 0.0), for_bias=True),
-    "identity": Registered("ones on the diagonal, 0 elsewhere", "eye", lambda v, p: (0.0, 1.0)),
+    "identity": Registered(
+        "ones on the diagonal, 0 elsewhere; conv: at the kernel's center", "eye", lambda v, p: (0.0, 1.0)
+    ),
     "sparse": Registered(
         "N(0, std^2) in a share `density` of each column, 0 elsewhere (std: torch's)",
         "sparse",

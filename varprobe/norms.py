@@ -33,9 +33,11 @@ class Registered:
 NORMS: dict[str, Registered] = {
     "none": Registered("no normalization", {}),
     "batch": Registered("each unit over the batch (and positions), as in training", COMMON),
-    "layer": Registered("each sample over its units", COMMON),
-    "rms": Registered("each sample divided by its root mean square", COMMON),
-    "group": Registered("each sample over groups of units", {"groups": Parameter(32, "whole", low=1)} | dict(COMMON)),
+    "layer": Registered("each sample (at each position) over its units", COMMON),
+    "rms": Registered("each sample (at each position) divided by its root mean square", COMMON),
+    "group": Registered(
+        "each sample over groups of units (and positions)", {"groups": Parameter(32, "whole", low=1)} | dict(COMMON)
+    ),
 }
 
 

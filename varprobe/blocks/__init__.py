@@ -1,6 +1,7 @@
 """The architectures, one a file, and the registry in which --arch looks them up."""
 
 from varprobe.blocks.architecture import Architecture, Plain, Slot
+from varprobe.blocks.conv import Conv
 from varprobe.blocks.own import Own, own_block
 from varprobe.blocks.plain import PlainStack
 from varprobe.blocks.residual import Residual
@@ -25,6 +26,7 @@ __all__ = [
 ARCHITECTURES: dict[str, type[Architecture]] = {
     "plain": PlainStack,
     "residual": Residual,
+    "conv": Conv,
     "transformer": Transformer,
 }
 

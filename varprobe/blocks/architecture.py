@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from jaxtyping import Array
 
+from varprobe.errors import RequestError
 from varprobe.extended import Signal
 from varprobe.norms import Norm
 from varprobe.parameters import Parameter
@@ -27,6 +29,8 @@ class Slot(NamedTuple):
     role: which option sets its initializer: "" for --init, "qk" for --init-qk, ... last: whether it ends its branch.
     kind: of layer, for initializers that differ by it: dense, attention (the projections to queries, keys and values),
     attention_out, recurrent, ... branch: how many matrices a signal passes in its residual branch; 0 outside of one.
+    kernel: sides of the kernel whose entries, in order, with the channels in, are the rows; () of a dense matrix.
+    adjoint: whether it is multiplied by its transpose, so that its rows lead to the units after it.
     """
 
     name: str
@@ -36,6 +40,28 @@ class Slot(NamedTuple):
     last: bool = False
     kind: str = "dense"
     branch: int = 0
+    kernel: tuple[int, ...] = ()
+    adjoint: bool = False
+
+    @property
+    def taps(self) -> int:
+        """Entries of the kernel, 1 of a dense matrix."""
+        return math.prod(self.kernel)
+
+    @property
+    def fans(self) -> tuple[int, int]:
+        """(fan_in, fan_out) for initializers: each channel counts once for every entry of the kernel."""
+        return self.fan_in, self.fan_out * self.taps
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape that jax's initializers take: (kernel..., channels in, channels out)."""
+        return *self.kernel, self.fan_in // self.taps, self.fan_out
+
+    @property
+    def units(self) -> int:
+        """How many biases belong to it."""
+        return self.fan_in // self.taps if self.adjoint else self.fan_out
 
 
 class Plain(NamedTuple):
@@ -115,6 +141,25 @@ class Architecture(ABC):
     def kept_units(self, units: int) -> int:
         """Numbers that a position keeps beside the outputs of its matrices."""
         return 0
+
+    def random_units(self, given: int | None, widths: tuple[int, ...]) -> int:
+        """Units of layer 0 of random data, --input-width being `given`; the rest as `input_units`."""
+        return self.input_units(given, widths)
+
+    @property
+    def extent(self) -> tuple[int, int]:
+        """(positions of a sample, most rows that a matrix has for each unit before it): what memory goes with."""
+        return math.prod(self.sample_shape(1)), max(slot.fan_in for slot in self.slots(1, 1))
+
+    def law(self, law: tuple[Any, ...], slot: Slot) -> tuple[Any, ...]:
+        """The law of a base (see `bases.base_of`) in a matrix of this architecture, from an initializer's.
+
+        Raises:
+            RequestError: it has no meaning there.
+        """
+        if law[0] == "delta_orthogonal":
+            raise RequestError("delta_orthogonal is for the kernels of conv; use orthogonal")
+        return law
 
     def refusal(self, config: Any) -> str | None:
         """Why a configuration of this architecture makes no sense; None where it does."""

@@ -115,7 +115,7 @@ def attention_backward(
         return g_q.astype(q.dtype), g_k.astype(k.dtype), g_v, None, Lifts(*map(jnp.zeros_like, lifts))
     own = [exponent(jnp.max(jnp.abs(x), axis=(1, 2, 3, 4))) for x in (g_q, g_k)]
     near = [scale(x, -n).astype(q.dtype) for x, n in zip((g_q, g_k), own, strict=True)]
-    return *near, g_v, None, Lifts(*((e + n).astype(t.dtype) for n, t in zip(own, lifts, strict=True)))
+    return near[0], near[1], g_v, None, Lifts(*((e + n).astype(t.dtype) for n, t in zip(own, lifts, strict=True)))
 
 
 attention.defvjp(attention_forward, attention_backward)

@@ -17,11 +17,16 @@ from varprobe.extended import Signal, exponent, normalize, scale
 from varprobe.losses import output_gradient
 from varprobe.moments import Moments, factor, measure, wide
 from varprobe.scans import scan_layers
+from varprobe.wired.convolutions import CONVOLVED
 from varprobe.wired.layer import Layer
 from varprobe.wired.program import NetNumbers, Wired
 from varprobe.wired.taps import Sink, Slotted, at_unit_variance, boundary, by_base, flat, samples, sink_of
 
 __all__ = ["Keys", "WiredStatistics", "run_wired"]
+
+KEPT = jax.checkpoint_policies.save_from_both_policies(
+    jax.checkpoint_policies.dots_saveable, jax.checkpoint_policies.save_only_these_names(CONVOLVED)
+)
 
 
 class Keys(NamedTuple):
@@ -138,7 +143,7 @@ def run_layer(
         return (Signal(m, h.e), taken), (layer.recorded, layer.scalars)
 
     held = draw(program, segment, key, number, running)
-    block = jax.checkpoint(drawn_block, policy=jax.checkpoint_policies.dots_saveable, prevent_cse=False)
+    block = jax.checkpoint(drawn_block, policy=KEPT, prevent_cse=False)
     new, (recorded, scalars) = block(held if program.keep_weights else None, *carry, sinks)
     return new, (recorded, scalars, base_moments(program, segment, held))
 
@@ -155,8 +160,8 @@ def draw(program: Wired, segment: int, key: Array, number: Array, running: Array
 
 
 def draw_bias(program: Wired, segment: int, slot: int, base: Base, key: Array, number: Array, running: Array) -> Array:
-    """The bias base of one slot, shape (fan_out,)."""
-    shape = (program.slots(segment)[slot].fan_out,)
+    """The bias base of one slot, one entry a unit."""
+    shape = (program.slots(segment)[slot].units,)
     drawn = base.draw(Draw(slot_key(key, slot), shape, number, program.depth, jnp.dtype(program.dtype), running))
     return base.matrix(drawn, shape)
 
@@ -190,11 +195,12 @@ def loss_gradient(program: Wired, running: Array, keys: Keys, h: Signal, target:
     drawn = {base: base.draw(draw) for base in dict.fromkeys(program.readout)}
 
     matrix = Slotted(tuple(drawn.values()), n.scale, n.mean, n.e, numbers.unit_readout)
-    if matrix.unit is not None:
-        matrix = at_unit_variance(program.readout, pooled, matrix, program.outputs)[0]
 
     def read(s: Signal, width: int, transpose: bool) -> Signal:
         return Signal(by_base(program.readout, s.m, matrix, width, transpose), s.e + matrix.e)
+
+    if matrix.unit is not None:
+        matrix = at_unit_variance(read(pooled, program.outputs, False), matrix)[0]
 
     output = normalize(read(pooled, program.outputs, False))
     g = normalize(read(normalize(output_gradient(program.loss, output, target)), fan_in, True))

@@ -131,7 +131,7 @@ def net_of(index: int, config: Config, setting: Setting, found: Behavior) -> tup
     biases = tuple(tuple(config.bias_at(layer, i) for layer in layers) for i in range(count))
     no_bias = all(b == (0.0, 0.0) for slot in biases for b in slot) and config.bias.law[0] != "custom"
     places = [config.numbers(layer) for layer in layers]
-    bases = tuple(tuple(base_of(config.initializer(s.first, i).law) for i in range(count)) for s in segments)
+    bases = tuple(tuple(base_of(config.law(s.first, i)) for i in range(count)) for s in segments)
     readout = config.readout
     outputs = setting.outputs
     program = Wired(

@@ -5,6 +5,7 @@ Every method takes and returns the signals of all nets, (nets, batch, ..., units
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -18,6 +19,7 @@ from varprobe.moments import Moments, factor, measure, wide
 from varprobe.nonlinearity import activate, value_alone, value_and_slope
 from varprobe.norms import normalized
 from varprobe.program import LayerNumbers, PhiNumbers
+from varprobe.wired.convolutions import convolution
 from varprobe.wired.taps import Sink, Slotted, at_unit_variance, flat, samples, tap, weighted_product
 
 if TYPE_CHECKING:
@@ -53,16 +55,30 @@ class Layer:
     def linear(self, name: str, h: Signal) -> Signal:
         """h W + b with the matrix of that name."""
         i = self.slots[name]
-        slot, bases, matrix = (
-            self.program.slots(self.segment)[i],
-            self.program.weights[self.segment][i],
-            self.matrices[i],
-        )
+        slot, bases = self.program.slots(self.segment)[i], self.program.weights[self.segment][i]
+
+        def times(h: Signal, matrix: Slotted, sink: Sink) -> Signal:
+            return weighted_product(bases, h, matrix, sink, slot.fan_out)
+
+        return self.shifted(i, self.applied(name, times, h))
+
+    def convolved(self, name: str, h: Signal, circular: bool) -> Signal:
+        """h convolved with the kernel of that name, + b; h is (nets, batch, positions..., channels)."""
+        i = self.slots[name]
+        slot, bases = self.program.slots(self.segment)[i], self.program.weights[self.segment][i]
+
+        def times(h: Signal, matrix: Slotted, sink: Sink) -> Signal:
+            return convolution(bases, slot, circular, h, matrix, sink)
+
+        return self.shifted(i, self.applied(name, times, h))
+
+    def applied(self, name: str, times: Callable[[Signal, Slotted, Sink], Signal], h: Signal) -> Signal:
+        """h times the matrix of that name, which the batch scales first where its initializer says so."""
+        matrix, sink = self.matrices[self.slots[name]], self.sink(f"{name}_weight")
         if matrix.unit is not None:
-            matrix, *factor = at_unit_variance(bases, h, matrix, slot.fan_out)
+            matrix, *factor = at_unit_variance(times(*lax.stop_gradient((h, matrix, sink))), matrix)
             self.scalars |= dict(zip(unit_names(name), factor, strict=True))
-        z = weighted_product(bases, h, matrix, self.sink(f"{name}_weight"), slot.fan_out)
-        return self.shifted(i, z)
+        return times(h, matrix, sink)
 
     def shifted(self, i: int, z: Signal) -> Signal:
         """z + b of slot i."""
@@ -115,7 +131,7 @@ class Layer:
         site = self.activations - 1 if site is None else site
         u = jax.random.uniform(jax.random.fold_in(key, site), h.m.shape[1:], jnp.float32)
         keep = 1 - rate.reshape(-1, *(1,) * (h.m.ndim - 1))
-        return Signal(jnp.where(u[None] < keep, h.m / keep.astype(h.m.dtype), 0), h.e)
+        return Signal(jnp.where(u[None] < keep.astype(jnp.float32), h.m / keep.astype(h.m.dtype), 0), h.e)
 
     def plus(self, a: Signal, b: Signal) -> Signal:
         """a + b, at the larger exponent."""

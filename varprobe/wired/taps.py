@@ -124,17 +124,13 @@ class Slotted(NamedTuple):
     unit: Bool[Array, " nets"] | None = None
 
 
-def at_unit_variance(
-    bases: tuple[Base, ...], h: Signal, matrix: Slotted, width: int
-) -> tuple[Slotted, Float[Array, " nets"], Float[Array, " nets"]]:
-    """(the matrix, f, k): nets of `matrix.unit` have W f 2^k in place of W, so that h W has variance 1.
+def at_unit_variance(z: Signal, matrix: Slotted) -> tuple[Slotted, Float[Array, " nets"], Float[Array, " nets"]]:
+    """(the matrix, f, k): nets of `matrix.unit` have W f 2^k in place of W, so that what W made z has variance 1.
 
     It is that of all entries about their mean: samples, positions and units. Where it is 0 the matrix stays. Nothing of
     this is differentiated.
     """
-    still = lax.stop_gradient(h)
-    z = by_base(bases, flat(still.m), matrix, width, transpose=False)
-    _, moments = measure(Signal(z, still.e + matrix.e))
+    _, moments = measure(lax.stop_gradient(Signal(flat(z.m), z.e)))
     assert matrix.unit is not None
     chosen = matrix.unit & (moments.var > 0)
     f = jnp.where(chosen, lax.rsqrt(jnp.where(chosen, moments.var, 1)), 1)
