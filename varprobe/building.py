@@ -15,9 +15,10 @@ from jaxtyping import Array, Float
 from varprobe.arguments import single
 from varprobe.bases import Base, Draw, base_of
 from varprobe.blocks import Plain
+from varprobe.blocks.recurrent import Recurrent
 from varprobe.cells import inputs_of, target_of
 from varprobe.configs import Config, Request, read_request
-from varprobe.draws import keys_of
+from varprobe.draws import keys_of, layer_keys
 from varprobe.errors import RequestError
 from varprobe.extended import Signal
 from varprobe.initializers import Initializer
@@ -34,9 +35,9 @@ class Net(NamedTuple):
 
     Attributes:
         params: a tuple of {"w": (fan_in, fan_out), "b": (fan_out,)}, one a layer; a loss adds its read-out. Blocks of
-            several matrices have each by its name, and its bias as b_NAME.
+            several matrices have each by its name, and its bias as b_NAME. Recurrent nets have one for all steps.
         apply: apply(params, x) -> h_L, or the read-out's output (batch, outputs) where the loss has one.
-        x: the batch, (batch, input width), or (batch, positions..., units).
+        x: the batch, (batch, input width), or (batch, positions..., units), or (batch, steps, units).
         cotangent: dLoss/d apply(params, x). The gradient of sum(cotangent * apply(params, x)) is that of the loss.
     """
 
@@ -89,14 +90,15 @@ def net_of(request: Request, config: Config, seed: int) -> Net:
     setting = request.setting
     dtype = jnp.dtype(setting.dtype)
     keys = keys_of(setting.root_seed, seed)
-    params = tuple(block_of(config, keys, layer, dtype) for layer in range(1, config.depth + 1))
+    params = tuple(block_of(config, keys, layer, dtype) for layer in config.drawn_layers)
     if setting.outputs:
         place = config.place(config.depth + 1, setting.outputs)
         init, shape = config.init_last or config.init, (place.fan_in, place.fan_out)
         w = entries(init, jax.random.fold_in(keys["weights"], place.layer), shape, place, dtype)
         params += ({"w": w, "b": jnp.zeros(shape[1:], dtype)},)
     arch = config.arch
-    drawn, rows = inputs_of(setting, keys, config.batch, arch.sample_shape(config.widths[0]), arch.stream)
+    shape = arch.input_shape(config.widths[0], config.depth)
+    drawn, rows = inputs_of(setting, keys, config.batch, shape, arch.embeds)
     x = jnp.asarray(drawn.astype(dtype))
     ends = arch.sample_shape(config.widths[-1])
     target = target_of(setting, keys["loss"], rows, config.batch, math.prod(ends))
@@ -112,13 +114,30 @@ def net_of(request: Request, config: Config, seed: int) -> Net:
 
 def applied(config: Config, outputs: int, dropout_key: Array, params: Any, x: Array) -> Array:
     """The stack's output, or the read-out's, which reads the mean over positions."""
-    for layer in range(1, config.depth + 1):
-        plain = plain_of(config, layer, jax.random.fold_in(dropout_key, layer))
-        x = config.arch.reference(plain, params[layer - 1], x)
+    if isinstance(config.arch, Recurrent):
+        x = last_state(config, config.arch, dropout_key, params[0], x)
+    else:
+        for layer in range(1, config.depth + 1):
+            plain = plain_of(config, layer, jax.random.fold_in(dropout_key, layer))
+            x = config.arch.reference(plain, params[layer - 1], x)
     if not outputs:
         return x
     pooled = x.mean(axis=tuple(range(1, x.ndim - 1)))
     return jnp.matmul(pooled, params[-1]["w"], precision="highest")
+
+
+def last_state(config: Config, arch: Recurrent, dropout_key: Array, p: dict[str, Array], x: Array) -> Array:
+    """h after all steps of a recurrent net; x is (batch, steps, units), or its first state."""
+
+    def step(states: tuple[Array, ...], time: tuple[Array, Array | None]) -> tuple[tuple[Array, ...], None]:
+        key, entering = time
+        return arch.reference(plain_of(config, 1, key)._replace(input=entering), p, states), None
+
+    zero = jnp.zeros((len(x), config.widths[1]), x.dtype)
+    first, entering = (zero, x.swapaxes(0, 1)) if arch.inputs == "every" else (x, None)
+    states = (first, *(zero for _ in range(arch.states - 1)))
+    (h, *_), _ = jax.lax.scan(step, states, (layer_keys(dropout_key, 1, config.depth), entering))
+    return h
 
 
 def plain_of(config: Config, layer: int, dropout_key: Array) -> Plain:
@@ -145,6 +164,8 @@ def block_of(config: Config, keys: dict[str, Array], layer: int, dtype: Any) -> 
         place = config.place(layer, slot=i)
         shape = (slot.fan_in, slot.fan_out)
         params[slot.name] = entries(config.initializer(layer, i), slot_key(key, i), shape, place, dtype)
+        if not slot.bias:
+            continue
         name = "b" if slot.name == "w" else f"b_{slot.name}"
         params[name] = entries(config.bias, slot_key(bias_key, i), shape[1:], place, dtype)
     return params

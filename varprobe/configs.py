@@ -25,6 +25,8 @@ from varprobe.trial import is_custom, try_initializer
 __all__ = ["DEFAULT_BATCH", "Config", "Request", "Setting", "read_request"]
 
 DEFAULT_BATCH = 16
+INPUT_INIT = resolve_initializer(Call("lecun_normal"))
+"""The initializer of a recurrent net's input matrices, where --init-first names no other."""
 CLASSES = 10
 LOSSES = ("cotangent", "mse", "cross_entropy")
 DTYPES = ("float32", "float64", "bfloat16", "float16")
@@ -62,12 +64,21 @@ class Config:
             return self.init_last
         return self.init
 
+    @property
+    def drawn_layers(self) -> range:
+        """The layers that have weights of their own; where all share one draw, layer 1."""
+        return range(1, 2 if self.arch.shared else self.depth + 1)
+
     def slots(self, layer: int) -> tuple[Slot, ...]:
         """The weight matrices of a layer; a plain one has one."""
+        if self.arch.shared:
+            layer = 1
         return self.arch.slots(self.widths[layer - 1], self.widths[layer])
 
     def initializer(self, layer: int, slot: int) -> Initializer:
         """The initializer of a matrix of a layer."""
+        if self.arch.shared:
+            return (self.init_first or INPUT_INIT) if self.slots(layer)[slot].role == "first" else self.init
         return self.weights_at(layer)
 
     def place(self, layer: int, outputs: int = 0, slot: int = 0) -> Place:
@@ -197,7 +208,7 @@ def read_request(
             )
     features = source.width or given
     stacked = {
-        name: [(w, (named("arch", partial(a.input_units, features, p)), *p)) for w, p in shapes]
+        name: [(w, (named("arch", partial(a.file_units if source.width else a.input_units, features, p)), *p)) for w, p in shapes]
         for name, a in archs.items()
     }
     configs = tuple(
@@ -206,6 +217,8 @@ def read_request(
         for (w, ws), f, last, b, n, i in itertools.product(stacked[arch[0]], firsts, lasts, biases, batches, inits)
     )
     check_networks(configs, (weight_option, bias_option))
+    if "init_last" in wanted and not outputs and (unread := next((t for t, a in archs.items() if a.shared), None)):
+        raise RequestError(f"{unread} has no matrix that it is for, unless --loss has a read-out", "init_last")
     weights = {weight_option: inits, "init_first": firsts, "init_last": lasts}
     for name, several in weights.items():
         every = (i and for_net(i, a, b) for i, a, b in itertools.product(several, acts, biases))
@@ -301,13 +314,13 @@ def check_networks(configs: Sequence[Config], options: tuple[str, str]) -> None:
                 raise RequestError(f"{c.width}: every block of {c.arch_name} keeps the width of its input", "width")
             if why := c.arch.refusal(c):
                 raise RequestError(f"{c.arch_name}: {why}", "arch")
-            for layer in range(1, c.depth + 1):
+            for layer in c.drawn_layers:
                 named("arch", partial(c.arch.numbers, c.place(layer)))
         key = (c.arch_name, c.widths, c.init.name, c.bias.name, c.init_first, c.init_last)
         if c.arch_name == "plain" or key in seen:
             continue
         seen.add(key)
-        for layer in range(1, c.depth + 1):
+        for layer in c.drawn_layers:
             for i in range(len(c.slots(layer))):
                 check_values(options[0], c.initializer(layer, i), [c.place(layer, slot=i)])
                 check_values(options[1], c.bias, [c.place(layer, slot=i)])

@@ -1,8 +1,11 @@
 """The architectures, one a file, and the registry in which --arch looks them up."""
 
 from varprobe.blocks.architecture import Architecture, Plain, Slot
+from varprobe.blocks.gru import GRU
+from varprobe.blocks.lstm import LSTM
 from varprobe.blocks.plain import PlainStack
 from varprobe.blocks.residual import Residual
+from varprobe.blocks.rnn import RNN
 from varprobe.callform import Call, parse_calls
 from varprobe.errors import RequestError
 from varprobe.names import lookup
@@ -13,6 +16,9 @@ __all__ = ["ARCHITECTURES", "Architecture", "Plain", "Slot", "architecture_of", 
 ARCHITECTURES: dict[str, type[Architecture]] = {
     "plain": PlainStack,
     "residual": Residual,
+    "rnn": RNN,
+    "lstm": LSTM,
+    "gru": GRU,
 }
 
 

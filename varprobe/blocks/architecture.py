@@ -25,6 +25,7 @@ class Slot(NamedTuple):
     name: `w` is the block's own, whose statistics are weight_* and weight_gradient_*; those of another are NAME_weight_*.
     role: which option sets its initializer: "" for --init, "qk" for --init-qk, ... last: whether it ends its branch.
     kind: of layer, for initializers that differ by it: dense, attention (the projections to queries, keys and values), ...
+    bias: whether biases stand beside it.
     """
 
     name: str
@@ -33,10 +34,14 @@ class Slot(NamedTuple):
     role: str = ""
     last: bool = False
     kind: str = "dense"
+    bias: bool = True
 
 
 class Plain(NamedTuple):
-    """The plain functions of a net, for `Architecture.reference`: phi, norm(z, position), dropped(h, number of the site)."""
+    """The plain functions of a net, for `Architecture.reference`: phi, norm(z, position), dropped(h, number of the site).
+
+    input: of a step of a recurrent net, x_t; None without.
+    """
 
     phi: Callable[[Array], Array]
     norm: Callable[[Array, str], Array]
@@ -44,6 +49,7 @@ class Plain(NamedTuple):
     numbers: Mapping[str, float]
     layer: int
     depth: int
+    input: Array | None = None
 
     def __call__(self, x: Array) -> Array:
         """phi(x)."""
@@ -57,7 +63,8 @@ class Architecture(ABC):
     Class attributes: `meaning`, `layer`, `z` and `delta` are what `varprobe list archs` says; `parameters` what the
     call form takes; `sites` the quantities that a block records with `Layer.see`, beside `activation`;
     `gradients` maps a site to the quantity that its gradient is; `scalars` further numbers of a layer, with meanings;
-    `quantities` the further quantities, with meanings. `stream`: blocks keep the width of their input.
+    `quantities` the further quantities, with meanings. `stream`: blocks keep the width of their input. `shared`: all
+    layers have one draw of the weights, layer 1's.
     """
 
     meaning: ClassVar[str]
@@ -69,6 +76,7 @@ class Architecture(ABC):
     quantities: ClassVar[Mapping[str, str]] = {}
     scalars: ClassVar[Mapping[str, str]] = {}
     stream: ClassVar[bool] = False
+    shared: ClassVar[bool] = False
 
     @abstractmethod
     def slots(self, fan_in: int, fan_out: int) -> tuple[Slot, ...]:
@@ -93,6 +101,19 @@ class Architecture(ABC):
     def sample_shape(self, units: int) -> tuple[int, ...]:
         """The shape of one sample with this many units (channels)."""
         return (units,)
+
+    def input_shape(self, units: int, depth: int) -> tuple[int, ...]:
+        """The shape of one sample of the input, with this many units."""
+        return self.sample_shape(units)
+
+    @property
+    def embeds(self) -> bool:
+        """Whether data of another width are embedded in that of the blocks."""
+        return self.stream
+
+    def file_units(self, features: int, widths: tuple[int, ...]) -> int:
+        """`input_units` of the rows of a file or an array."""
+        return self.input_units(features, widths)
 
     def input_units(self, features: int | None, widths: tuple[int, ...]) -> int:
         """Units of layer 0, of data with so many features (None: as many as asked for) and layers of these widths.

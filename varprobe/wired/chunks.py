@@ -10,7 +10,7 @@ from varprobe.activations import Behavior
 from varprobe.bases import base_of
 from varprobe.configs import Config, Setting
 from varprobe.engine import CELL_BYTES, WEIGHT_BYTES, layer_numbers, phi_numbers, phi_of
-from varprobe.program import segments_of
+from varprobe.program import Segment, segments_of
 from varprobe.wired.program import NetNumbers, SegmentNumbers, Wired
 
 __all__ = ["WiredChunk", "is_wired", "wired_chunks"]
@@ -95,15 +95,16 @@ def net_of(index: int, config: Config, setting: Setting, found: Behavior) -> tup
     """(its program without nets, the net, the bases of its (segments, slots) and of its read-out)."""
     arch = config.arch.static()
     cuts = frozenset(([2] if config.init_first else []) + ([config.depth] if config.init_last else []))
-    segments = segments_of(config.widths, cuts)
-    layers = range(1, config.depth + 1)
-    count = len(config.slots(1))
+    segments = (Segment(1, config.depth, *config.widths[:2]),) if arch.shared else segments_of(config.widths, cuts)
+    layers, slots = config.drawn_layers, config.slots(1)
+    count, times = len(slots), config.depth // len(layers)
     weights = tuple(
-        tuple(config.initializer(layer, i).at(config.place(layer, slot=i)) for layer in layers) for i in range(count)
+        tuple(config.initializer(layer, i).at(config.place(layer, slot=i)) for layer in layers) * times
+        for i in range(count)
     )
-    biases = tuple(tuple(config.bias.at(config.place(layer, slot=i)) for layer in layers) for i in range(count))
+    biases = tuple(tuple(config.bias.at(config.place(layer, slot=i)) for layer in layers) * times for i in range(count))
     no_bias = all(b == (0.0, 0.0) for slot in biases for b in slot) and config.bias.law[0] != "custom"
-    places = [config.arch.numbers(config.place(layer)) for layer in layers]
+    places = [config.arch.numbers(config.place(layer)) for layer in layers] * times
     bases = tuple(
         tuple(base_of(config.initializer(s.first, i).law) for i in range(count)) for s in segments
     )
@@ -116,7 +117,7 @@ def net_of(index: int, config: Config, setting: Setting, found: Behavior) -> tup
         segments=segments,
         batch=config.batch,
         weights=(),
-        biases=tuple(None if no_bias else base_of(config.bias.law) for _ in range(count)),
+        biases=tuple(base_of(config.bias.law) if slot.bias and not no_bias else None for slot in slots),
         with_mean=(),
         loss=setting.loss,
         outputs=outputs,
@@ -141,7 +142,8 @@ def net_of(index: int, config: Config, setting: Setting, found: Behavior) -> tup
 def net_bytes(program: Wired) -> int:
     """What one net keeps for its backward pass, and works on."""
     positions = int(np.prod(program.output_shape)) // program.segments[-1].fan_out
-    each = sum(s.count * s.fan_out * len(program.slots(i)) for i, s in enumerate(program.segments))
+    own = [sum(slot.role != "first" for slot in program.slots(i)) for i in range(len(program.segments))]
+    each = sum(s.count * s.fan_out * slots for s, slots in zip(program.segments, own, strict=True))
     return KEPT * 4 * program.batch * positions * each
 
 

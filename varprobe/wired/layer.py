@@ -104,14 +104,14 @@ class Layer:
         if not self.program.dropout:
             return h
         key, rate = self.dropout
-        u = jax.random.uniform(jax.random.fold_in(key, self.activations - 1), h.m.shape[1:])
+        u = jax.random.uniform(jax.random.fold_in(key, self.activations - 1), h.m.shape[1:], jnp.float32)
         keep = 1 - rate.reshape(-1, *(1,) * (h.m.ndim - 1))
         return Signal(jnp.where(u[None] < keep, h.m / keep.astype(h.m.dtype), 0), h.e)
 
     def plus(self, a: Signal, b: Signal) -> Signal:
         """a + b, at the larger exponent."""
         if self.program.real_range:
-            return self.stored(Signal(wide(a.m) + scale(wide(b.m), b.e), a.e))
+            return self.stored(Signal(scale(wide(a.m), a.e) + scale(wide(b.m), b.e), jnp.zeros_like(a.e)))
         e = jnp.where(is_zero(a), b.e, jnp.where(is_zero(b), a.e, jnp.maximum(a.e, b.e)))
         m = scale(wide(a.m), jnp.minimum(a.e - e, 0)) + scale(wide(b.m), jnp.minimum(b.e - e, 0))
         return self.stored(Signal(m, e))
