@@ -17,9 +17,10 @@ from varprobe.activations import behavior
 from varprobe.arguments import single
 from varprobe.bases import Base, Draw, base_of
 from varprobe.blocks import Own, Plain
+from varprobe.blocks.recurrent import Recurrent
 from varprobe.cells import arguments, inputs_of, target_of
 from varprobe.configs import OWN, Config, Request, read_request
-from varprobe.draws import keys_of
+from varprobe.draws import keys_of, layer_keys
 from varprobe.errors import RequestError
 from varprobe.extended import Signal
 from varprobe.initializers import Initializer
@@ -39,9 +40,10 @@ class Net(NamedTuple):
     Attributes:
         params: a tuple of {"w": (fan_in, fan_out), "b": (fan_out,)}, one a layer; a loss adds its read-out. Blocks of
             several matrices have each by its name, and its bias as b_NAME; kernels are (sides..., channels in, out); a
-            block of the user's has its own pytree. With `ntk` "w" is the parameter, which apply multiplies.
+            block of the user's has its own pytree; recurrent nets have one for all steps. With `ntk` "w" is the
+            parameter, which apply multiplies.
         apply: apply(params, x) -> h_L, or the read-out's output (batch, outputs) where the loss has one.
-        x: the batch, (batch, input width), or (batch, positions..., units).
+        x: the batch, (batch, input width), or (batch, positions..., units), or (batch, steps, units).
         cotangent: dLoss/d apply(params, x). The gradient of sum(cotangent * apply(params, x)) is that of the loss.
     """
 
@@ -98,9 +100,10 @@ def net_of(request: Request, config: Config, seed: int) -> Net:
     dtype = jnp.dtype(setting.dtype)
     keys = keys_of(setting.root_seed, seed)
     units = unit_factors(request, config, seed) if config.data_driven else {}
-    params: tuple[Any, ...] = tuple(block_of(config, keys, layer, dtype, units) for layer in range(1, config.depth + 1))
+    params: tuple[Any, ...] = tuple(block_of(config, keys, layer, dtype, units) for layer in config.drawn_layers)
     arch = config.arch
-    drawn, rows = inputs_of(setting, keys, config.batch, arch.sample_shape(config.widths[0]), arch.stream)
+    shape = arch.input_shape(config.widths[0], config.depth)
+    drawn, rows = inputs_of(setting, keys, config.batch, shape, arch.embeds)
     x = jnp.asarray(drawn.astype(dtype))
     ends = arch.sample_shape(config.widths[-1])
     target = target_of(setting, keys["loss"], rows, config.batch, math.prod(ends))
@@ -118,12 +121,15 @@ def net_of(request: Request, config: Config, seed: int) -> Net:
 
 def applied(config: Config, outputs: int, dropout_key: Array, params: Any, x: Array) -> Array:
     """The stack's output, or the read-out's, which reads the mean over positions."""
-    for layer in range(1, config.depth + 1):
-        plain = plain_of(config, layer, jax.random.fold_in(dropout_key, layer))
-        if isinstance(config.arch, Own):
-            x = config.arch.applied(params[layer - 1], x)
-            continue
-        x = config.arch.reference(plain, multiplied(config, layer, params[layer - 1]), x)
+    if isinstance(config.arch, Recurrent):
+        x = last_state(config, config.arch, dropout_key, multiplied(config, 1, params[0]), x)
+    else:
+        for layer in range(1, config.depth + 1):
+            plain = plain_of(config, layer, jax.random.fold_in(dropout_key, layer))
+            if isinstance(config.arch, Own):
+                x = config.arch.applied(params[layer - 1], x)
+                continue
+            x = config.arch.reference(plain, multiplied(config, layer, params[layer - 1]), x)
     if not outputs:
         return x
     factor = config.readout.multiplier_at(config.place(config.depth + 1, outputs))
@@ -172,6 +178,20 @@ def unit_factors(request: Request, config: Config, seed: int) -> dict[tuple[int,
     }
 
 
+def last_state(config: Config, arch: Recurrent, dropout_key: Array, p: dict[str, Array], x: Array) -> Array:
+    """h after all steps of a recurrent net; x is (batch, steps, units), or its first state."""
+
+    def step(states: tuple[Array, ...], time: tuple[Array, Array | None]) -> tuple[tuple[Array, ...], None]:
+        key, entering = time
+        return arch.reference(plain_of(config, 1, key)._replace(input=entering), p, states), None
+
+    zero = jnp.zeros((len(x), config.widths[1]), x.dtype)
+    first, entering = (zero, x.swapaxes(0, 1)) if arch.inputs == "every" else (x, None)
+    states = (first, *(zero for _ in range(arch.states - 1)))
+    (h, *_), _ = jax.lax.scan(step, states, (layer_keys(dropout_key, 1, config.depth), entering))
+    return h
+
+
 def plain_of(config: Config, layer: int, dropout_key: Array) -> Plain:
     """The plain functions of a layer."""
 
@@ -203,6 +223,8 @@ def block_of(
         factor, exponent = units.get((layer, slot.name), (1.0, 0))
         w = jnp.ldexp(w * np.asarray(factor, w.dtype), exponent).astype(dtype) if units else w
         params[slot.name] = w.reshape(slot.shape)
+        if not slot.bias:
+            continue
         name = "b" if slot.name == "w" else f"b_{slot.name}"
         biases = place._replace(bias=True)
         params[name] = entries(config.bias, slot_key(bias_key, i), (slot.units,), biases, dtype)

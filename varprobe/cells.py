@@ -29,6 +29,7 @@ from varprobe.wired.cell import Keys, run_wired
 from varprobe.wired.chunks import WiredChunk
 from varprobe.wired.own import OwnChunk, OwnProgram, own_table, run_own
 from varprobe.wired.program import Wired
+from varprobe.wired.recurrent import run_recurrent
 from varprobe.wired.tables import wired_statistics
 
 __all__ = ["AnyChunk", "arguments", "batch_of", "compiled", "inputs_of", "run_cells", "target_of"]
@@ -88,7 +89,7 @@ def target_of(setting: Setting, key: Array, rows: np.ndarray | None, batch: int,
 def inputs_of(
     setting: Setting, keys: dict[str, Array], batch: int, shape: tuple[int, ...], embed: bool
 ) -> tuple[Any, Any]:
-    """(x, rows) as `batch_of`, samples in `shape`; rows of another width are embedded where blocks keep theirs.
+    """(x, rows) as `batch_of`, samples in `shape`; rows of another width are embedded, or repeated until they fill it.
 
     The embedding is a random matrix of variance 1 / fan_in, which keeps the mean square; its key is fold_in(data, 1).
     """
@@ -98,6 +99,7 @@ def inputs_of(
         with jax.enable_x64(False):
             matrix = np.asarray(jax.random.normal(jax.random.fold_in(keys["data"], 1), (x.shape[1], units)), np.float64)
         x = x @ (matrix / np.sqrt(len(matrix)))
+    x = np.tile(x, (1, units // x.shape[1]))
     return x.reshape(batch, *shape), rows
 
 
@@ -107,7 +109,7 @@ def arguments(chunk: AnyChunk, setting: Setting, seed: int) -> tuple[Any, ...]:
     keys = keys_of(setting.root_seed, seed)
     wide = np.float64 if setting.dtype == "float64" else np.float32
     if isinstance(program, Wired | OwnProgram):
-        x, rows = inputs_of(setting, keys, program.batch, program.input_shape, program.arch.stream)
+        x, rows = inputs_of(setting, keys, program.batch, program.input_shape, program.arch.embeds)
         target = target_of(setting, keys["loss"], rows, program.batch, math.prod(program.output_shape))
         if setting.loss == "cotangent":
             target = target.reshape(program.batch, *program.output_shape)
@@ -123,7 +125,7 @@ def arguments(chunk: AnyChunk, setting: Setting, seed: int) -> tuple[Any, ...]:
 def run_program(program: AnyProgram, space: Any, *arguments: Any) -> tuple[Any, Any]:
     """(statistics, workspace) of a cell of any engine; only the plain one has a workspace."""
     if isinstance(program, Wired):
-        return run_wired(program, *arguments), ()
+        return (run_recurrent if program.arch.shared else run_wired)(program, *arguments), ()
     if isinstance(program, OwnProgram):
         return run_own(program, *arguments), ()
     return run_cell(program, space, *arguments)

@@ -29,6 +29,8 @@ __all__ = ["DEFAULT_BATCH", "ROLES", "Config", "Request", "Setting", "read_reque
 DEFAULT_BATCH = 16
 OWN = "own"
 """Activation, initializer and biases of a user's own block, which has its own."""
+INPUT_INIT = resolve_initializer(Call("lecun_normal"))
+"""The initializer of a recurrent net's input matrices, where --init-first names no other."""
 CLASSES = 10
 LOSSES = ("cotangent", "mse", "cross_entropy")
 DTYPES = ("float32", "float64", "bfloat16", "float16")
@@ -69,13 +71,23 @@ class Config:
             return self.init_last
         return self.init
 
+    @property
+    def drawn_layers(self) -> range:
+        """The layers that have weights of their own; where all share one draw, layer 1."""
+        return range(1, 2 if self.arch.shared else self.depth + 1)
+
     def slots(self, layer: int) -> tuple[Slot, ...]:
         """The weight matrices of a layer; a plain one has one."""
+        if self.arch.shared:
+            layer = 1
         return self.arch.slots(self.widths[layer - 1], self.widths[layer])
 
     def initializer(self, layer: int, slot: int) -> Initializer:
         """The initializer of a matrix of a layer."""
-        return dict(self.roles).get(f"init_{self.slots(layer)[slot].role}", self.weights_at(layer))
+        matrix = self.slots(layer)[slot]
+        if self.arch.shared:
+            return (self.init_first or INPUT_INIT) if matrix.role == "first" else self.init
+        return dict(self.roles).get(f"init_{matrix.role}", self.weights_at(layer))
 
     def place(self, layer: int, outputs: int = 0, slot: int = 0) -> Place:
         """What an initializer's expressions may refer to at a layer (depth + 1: the read-out, with `outputs` units)."""
@@ -253,7 +265,7 @@ def read_request(
             )
     stacked = {
         name: [(w, (named("arch", partial(units, source.width or given, p)), *p)) for w, p in shapes]
-        for name, units in ((name, a.input_units if source.width else a.random_units) for name, a in archs.items())
+        for name, units in ((name, a.file_units if source.width else a.random_units) for name, a in archs.items())
     }
     for name, a in archs.items():
         for w, widths in stacked[name]:
@@ -283,6 +295,8 @@ def read_request(
     )
     configs = tuple(dict.fromkeys(owned(c) if c.arch.own else c for c in configs))
     check_networks(configs, (weight_option, bias_option), dtype)
+    if "init_last" in wanted and not outputs and (unread := next((t for t, a in archs.items() if a.shared), None)):
+        raise RequestError(f"{unread} has no matrix that it is for, unless --loss has a read-out", "init_last")
     weights = {weight_option: inits, "init_first": firsts, "init_last": lasts}
     for name, several in weights.items():
         every = (i and for_net(i, a, b) for i, a, b in itertools.product(several, acts, biases))
@@ -424,7 +438,7 @@ def check_networks(configs: Sequence[Config], options: tuple[str, str], dtype: s
                 raise RequestError(f"{c.arch_name}: {why}", "arch")
             if isinstance(c.arch, Own):
                 named("arch", partial(try_block, c.arch, c.arch_name, c.widths[-1], c.depth, c.batch, dtype))
-            for layer in range(1, c.depth + 1):
+            for layer in c.drawn_layers:
                 named("arch", partial(c.arch.numbers, c.place(layer)))
         check_branches(c, options[0])
         check_laws(c, options[0], seen)
@@ -432,7 +446,7 @@ def check_networks(configs: Sequence[Config], options: tuple[str, str], dtype: s
         if c.arch_name == "plain" or key in seen:
             continue
         seen.add(key)
-        for layer in range(1, c.depth + 1):
+        for layer in c.drawn_layers:
             for i, slot in enumerate(c.slots(layer)):
                 role, place = f"init_{slot.role}", c.place(layer, slot=i)
                 weights = (role if role in dict(c.roles) else options[0], c.initializer(layer, i), place, place[:2])

@@ -2,9 +2,12 @@
 
 from varprobe.blocks.architecture import Architecture, Plain, Slot
 from varprobe.blocks.conv import Conv
+from varprobe.blocks.gru import GRU
+from varprobe.blocks.lstm import LSTM
 from varprobe.blocks.own import Own, own_block
 from varprobe.blocks.plain import PlainStack
 from varprobe.blocks.residual import Residual
+from varprobe.blocks.rnn import RNN
 from varprobe.blocks.transformer import Transformer
 from varprobe.callform import Call, parse_calls
 from varprobe.errors import RequestError
@@ -28,6 +31,9 @@ ARCHITECTURES: dict[str, type[Architecture]] = {
     "residual": Residual,
     "conv": Conv,
     "transformer": Transformer,
+    "rnn": RNN,
+    "lstm": LSTM,
+    "gru": GRU,
 }
 
 

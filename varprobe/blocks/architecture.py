@@ -31,6 +31,7 @@ class Slot(NamedTuple):
     attention_out, recurrent, ... branch: how many matrices a signal passes in its residual branch; 0 outside of one.
     kernel: sides of the kernel whose entries, in order, with the channels in, are the rows; () of a dense matrix.
     adjoint: whether it is multiplied by its transpose, so that its rows lead to the units after it.
+    bias: whether biases stand beside it.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Slot(NamedTuple):
     branch: int = 0
     kernel: tuple[int, ...] = ()
     adjoint: bool = False
+    bias: bool = True
 
     @property
     def taps(self) -> int:
@@ -65,7 +67,10 @@ class Slot(NamedTuple):
 
 
 class Plain(NamedTuple):
-    """The plain functions of a net, for `Architecture.reference`: phi, norm(z, position), dropped(h, site)."""
+    """The plain functions of a net, for `Architecture.reference`: phi, norm(z, position), dropped(h, site).
+
+    input: of a step of a recurrent net, x_t; None without.
+    """
 
     phi: Callable[[Array], Array]
     norm: Callable[[Array, str], Array]
@@ -73,6 +78,7 @@ class Plain(NamedTuple):
     numbers: Mapping[str, float]
     layer: int
     depth: int
+    input: Array | None = None
 
     def __call__(self, x: Array) -> Array:
         """phi(x)."""
@@ -87,7 +93,7 @@ class Architecture(ABC):
     call form takes; `sites` the quantities that a block records with `Layer.see`, beside `activation`;
     `gradients` maps a site to the quantity that its gradient is; `scalars` further numbers of a layer, with meanings;
     `quantities` the further quantities, with meanings. `stream`: blocks keep the width of their input. `own`: a block of
-    the user's, with its own activation and initializer.
+    the user's, with its own activation and initializer. `shared`: all layers have one draw of the weights, layer 1's.
     """
 
     meaning: ClassVar[str]
@@ -100,6 +106,7 @@ class Architecture(ABC):
     scalars: ClassVar[Mapping[str, str]] = {}
     stream: ClassVar[bool] = False
     own: ClassVar[bool] = False
+    shared: ClassVar[bool] = False
 
     @abstractmethod
     def slots(self, fan_in: int, fan_out: int) -> tuple[Slot, ...]:
@@ -125,13 +132,26 @@ class Architecture(ABC):
         """The shape of one sample with this many units (channels)."""
         return (units,)
 
-    def input_units(self, features: int | None, widths: tuple[int, ...]) -> int:
-        """Units of layer 0, of data with so many features (None: as many as asked for) and layers of these widths.
+    def input_shape(self, units: int, depth: int) -> tuple[int, ...]:
+        """The shape of one sample of the input, with this many units."""
+        return self.sample_shape(units)
+
+    @property
+    def embeds(self) -> bool:
+        """Whether data of another width are embedded in that of the blocks."""
+        return self.stream
+
+    def random_units(self, given: int | None, widths: tuple[int, ...]) -> int:
+        """Units of layer 0 of random data, --input-width being `given`, before layers of these widths.
 
         Raises:
-            RequestError: the data do not fit.
+            RequestError: they do not fit.
         """
-        return widths[0] if self.stream else features or widths[0]
+        return widths[0] if self.stream else given or widths[0]
+
+    def file_units(self, features: int, widths: tuple[int, ...]) -> int:
+        """The same of the rows of a file or an array."""
+        return self.random_units(features, widths)
 
     @property
     def own_norm(self) -> Norm:
@@ -141,10 +161,6 @@ class Architecture(ABC):
     def kept_units(self, units: int) -> int:
         """Numbers that a position keeps beside the outputs of its matrices."""
         return 0
-
-    def random_units(self, given: int | None, widths: tuple[int, ...]) -> int:
-        """Units of layer 0 of random data, --input-width being `given`; the rest as `input_units`."""
-        return self.input_units(given, widths)
 
     @property
     def extent(self) -> tuple[int, int]:

@@ -99,14 +99,12 @@ class Conv(Architecture):
         """(size, ..., channels)."""
         return (*(self.size,) * self.dims, units)
 
-    def input_units(self, features: int | None, widths: tuple[int, ...]) -> int:
+    def file_units(self, features: int, widths: tuple[int, ...]) -> int:
         """Channels of the data, which are (size, ..., channels) in a row.
 
         Raises:
             RequestError: they do not fill the positions; says which sizes they would.
         """
-        if features is None:
-            return widths[0]
         if features % self.positions == 0:
             return features // self.positions
         fit = [n for n in range(1, int(features ** (1 / self.dims) + 1.5)) if features % n**self.dims == 0]

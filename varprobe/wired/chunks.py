@@ -12,7 +12,7 @@ from varprobe.bases import Base, base_of
 from varprobe.configs import Config, Setting
 from varprobe.engine import CELL_BYTES, WEIGHT_BYTES, ZERO_EXPONENT, layer_numbers, phi_numbers, phi_of
 from varprobe.parametrizations import log10_multipliers
-from varprobe.program import LayerNumbers, segments_of
+from varprobe.program import LayerNumbers, Segment, segments_of
 from varprobe.wired.program import NetNumbers, SegmentNumbers, Wired
 
 __all__ = ["WiredChunk", "is_wired", "wired_chunks"]
@@ -122,15 +122,16 @@ def net_of(index: int, config: Config, setting: Setting, found: Behavior) -> tup
     """The program of a configuration, still without nets, and its net."""
     arch = config.arch.static()
     cuts = frozenset(([2] if config.init_first else []) + ([config.depth] if config.init_last else []))
-    segments = segments_of(config.widths, cuts)
-    layers = range(1, config.depth + 1)
-    count = len(config.slots(1))
+    segments = (Segment(1, config.depth, *config.widths[:2]),) if arch.shared else segments_of(config.widths, cuts)
+    layers, slots = config.drawn_layers, config.slots(1)
+    count, times = len(slots), config.depth // len(layers)
     weights = tuple(
-        tuple(config.initializer(layer, i).at(config.place(layer, slot=i)) for layer in layers) for i in range(count)
+        tuple(config.initializer(layer, i).at(config.place(layer, slot=i)) for layer in layers) * times
+        for i in range(count)
     )
-    biases = tuple(tuple(config.bias_at(layer, i) for layer in layers) for i in range(count))
+    biases = tuple(tuple(config.bias_at(layer, i) for layer in layers) * times for i in range(count))
     no_bias = all(b == (0.0, 0.0) for slot in biases for b in slot) and config.bias.law[0] != "custom"
-    places = [config.numbers(layer) for layer in layers]
+    places = [config.numbers(layer) for layer in layers] * times
     bases = tuple(tuple(base_of(config.law(s.first, i)) for i in range(count)) for s in segments)
     readout = config.readout
     outputs = setting.outputs
@@ -141,7 +142,7 @@ def net_of(index: int, config: Config, setting: Setting, found: Behavior) -> tup
         segments=segments,
         batch=config.batch,
         weights=(),
-        biases=tuple(None if no_bias else base_of(config.bias.law) for _ in range(count)),
+        biases=tuple(base_of(config.bias.law) if slot.bias and not no_bias else None for slot in slots),
         with_mean=(),
         loss=setting.loss,
         outputs=outputs,
@@ -170,7 +171,8 @@ def net_bytes(program: Wired) -> int:
     """What one net keeps for its backward pass, and works on."""
     positions = int(np.prod(program.output_shape)) // program.segments[-1].fan_out
     each = sum(
-        s.count * (sum(slot.fan_out for slot in program.slots(i)) + program.arch.kept_units(s.fan_out))
+        s.count
+        * (sum(slot.fan_out for slot in program.slots(i) if slot.role != "first") + program.arch.kept_units(s.fan_out))
         for i, s in enumerate(program.segments)
     )
     return KEPT * 4 * program.batch * positions * each

@@ -136,7 +136,7 @@ class Layer:
     def plus(self, a: Signal, b: Signal) -> Signal:
         """a + b, at the larger exponent."""
         if self.program.real_range:
-            return self.stored(Signal(wide(a.m) + scale(wide(b.m), b.e), a.e))
+            return self.stored(Signal(scale(wide(a.m), a.e) + scale(wide(b.m), b.e), jnp.zeros_like(a.e)))
         e = jnp.where(is_zero(a), b.e, jnp.where(is_zero(b), a.e, jnp.maximum(a.e, b.e)))
         m = scale(wide(a.m), a.e - e) + scale(wide(b.m), b.e - e)  # above 0 for a zero alone, which has a gradient
         return self.stored(Signal(m, e))

@@ -56,7 +56,7 @@ class Wired:
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Of one sample."""
-        return self.arch.sample_shape(self.segments[0].fan_in)
+        return self.arch.input_shape(self.segments[0].fan_in, self.depth)
 
     @property
     def output_shape(self) -> tuple[int, ...]:
