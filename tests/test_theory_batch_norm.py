@@ -40,12 +40,12 @@ def test_a_large_batch_of_relu() -> None:
     np.testing.assert_allclose([gaps[0] / gaps[1], gaps[1] / gaps[2]], 10, rtol=0.02)
 
 
-@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("batch", [4, 8, 32, 256])
 @pytest.mark.parametrize("act", ["relu", "tanh", "silu"])
 def test_against_sampled_jacobians(act: str, batch: int) -> None:
     """E tr[(G - uu') D G D (G - uu')] over drawn directions, times E[B / chi2_{B-1}] = B / (B - 3)."""
     rng = np.random.default_rng(batch)
-    count = max(2**20 // batch, 10000)
+    count = max(2**19 // batch, 4000)
     g = rng.standard_normal((count, batch))
     g -= g.mean(1, keepdims=True)
     u = g / np.linalg.norm(g, axis=1, keepdims=True)
@@ -56,11 +56,11 @@ def test_against_sampled_jacobians(act: str, batch: int) -> None:
     trace, spread = (through - along) / (batch - 1), h.var(1, ddof=1)
     measured = trace.mean() / spread.mean() * batch / (batch - 3)
     error = (trace / trace.mean() - spread / spread.mean()).std() * measured / np.sqrt(count)
-    assert error < 2e-3 * measured
+    assert error < 3e-3 * measured
     assert vp.theory.batch_norm(act, batch).gradient_factor == pytest.approx(measured, abs=4.5 * error)
 
 
-@pytest.mark.parametrize(("act", "batch", "seeds"), [("relu", 8, 4), ("relu", 64, 3), ("tanh", 16, 4)])
+@pytest.mark.parametrize(("act", "batch", "seeds"), [("relu", 8, 3), ("tanh", 64, 2)])
 def test_against_nets(act: str, batch: int, seeds: int) -> None:
     """Factors of single layers, the first apart, whose input has no fixed point's covariance."""
     seen = measure(act, 6, 768, batch, seeds, layers=1, skip=False, norm="batch", eps=0.0)

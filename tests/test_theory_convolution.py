@@ -45,12 +45,12 @@ def test_zeros_beyond_the_border(size: int, kernel: int, dims: int) -> None:
 
 def test_deep_down_the_widest_wave_is_left() -> None:
     """One axis, 3 taps: the largest eigenvalue of the band is (1 + 2 cos(pi / (size + 1))) / 3."""
-    found = vp.theory.convolution("relu", 400, size=8, kernel=3, dims=1)
+    found = vp.theory.convolution("relu", 200, size=8, kernel=3, dims=1)
     expected = (1 + 2 * np.cos(np.pi / 9)) / 3
-    np.testing.assert_allclose(10 ** np.diff(found.activation_log10_ms)[-100:], expected, rtol=1e-10)
-    np.testing.assert_allclose(10 ** -np.diff(found.gradient_log10_ms)[:100], expected, rtol=1e-10)
-    far = vp.theory.convolution("relu", 400, size=8, dims=1, sigma_w2=1e30)
-    assert far.activation_log10_ms[-1] > 11000 and np.isfinite(far.activation_positions).all()
+    np.testing.assert_allclose(10 ** np.diff(found.activation_log10_ms)[-20:], expected, rtol=1e-10)
+    np.testing.assert_allclose(10 ** -np.diff(found.gradient_log10_ms)[:20], expected, rtol=1e-10)
+    far = vp.theory.convolution("relu", 100, size=8, dims=1, sigma_w2=1e30)
+    assert far.activation_log10_ms[-1] > 2900 and np.isfinite(far.activation_positions).all()
 
 
 def test_against_nets() -> None:

@@ -17,7 +17,8 @@ from scipy.special import gammaln
 from varprobe.activations import Activation
 from varprobe.errors import RequestError
 from varprobe.theory.checks import number, whole
-from varprobe.theory.elementwise import ActivationLike, activation
+from varprobe.theory.elementwise import ActivationLike, activation, evaluate
+from varprobe.theory.sources import DEGREE, nodes, weights
 from varprobe.theory.spheres import sphere_averages
 
 __all__ = ["BatchNorm", "Normalized", "batch_norm", "normalized_batches"]
@@ -29,6 +30,8 @@ FEWEST = 4
 """Samples: with fewer E[1/v] is infinite, and so is the mean square of the gradient."""
 SHARES = ((1 - np.cos(np.linspace(0, np.pi, 13))) / 2) ** 2
 """Values of v / (v + eps) between which averages are interpolated, in its root; the last is 1."""
+LOWEST = -500.0
+"""ln(lambda / eps) below which a batch is what it is there."""
 RADII = 1200
 """Points of the integral over ln chi2."""
 
@@ -99,53 +102,69 @@ class Normalized(NamedTuple):
 
 def normalized_batches(act: Activation, batch: int, log_spread: Nets, eps: float) -> Normalized:
     """`Normalized` where preactivations have the covariance exp(log_spread) G about the mean of the batch."""
-    levels, places = np.unique(log_spread, return_inverse=True)
-    return Normalized(*(np.array([one(act, batch, float(level), eps) for level in levels]).T[:, places]))
-
-
-@lru_cache(maxsize=4096)
-def one(act: Activation, batch: int, log_spread: float, eps: float) -> tuple[float, ...]:
-    """The fields of `Normalized` for one net."""
     if batch < FEWEST:
         raise RequestError(
             f"batch norm of {batch} samples: the gradient has no mean square; at least {FEWEST}", "batch"
         )
-    if log_spread == -np.inf:
+    if (log_spread == -np.inf).any():
         raise RequestError("batch norm of samples that are all alike", "norm")
     if eps == 0:
-        share, inverse, odds = np.ones(1), np.array([batch / (batch - 3)]), np.ones(1)
-        mean, square, product, slopes, slope_pairs, bent, bent_pairs = (
-            np.array([value]) for value in sphere_averages(act, batch)
-        )
+        found = np.repeat(np.array(unit_spread(act, batch))[:, None], log_spread.size, axis=1)
     else:
-        log_v, odds = radii(batch)  # of lambda = 1
-        relative = eps * np.exp(-log_spread)
-        share = 1 / (1 + relative * np.exp(-log_v))
-        inverse = 1 / (np.exp(log_v) + relative)
-        nodes, table = interpolated(act, batch)
-        values = barycentric_interpolate(nodes, table, np.sqrt(share))
-        mean, square, product, slopes, slope_pairs, bent, bent_pairs = values.T
-    excess = 1 - (1 - share) ** 2
-    back = ((1 - 1 / batch) * slopes + slope_pairs / batch - excess * (bent - bent_pairs) / batch) * inverse
-    whole_back = (slopes - excess * bent / (batch - 1)) * inverse
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ms = odds @ square
-        logs = np.log(np.maximum([odds @ back, odds @ (whole_back - back)], 0.0)) - log_spread
-        return (
-            float(np.log(ms)),
-            float(odds @ product / ms) if ms > 0 else 1.0,
-            float(odds @ mean / np.sqrt(ms)) if ms > 0 else 0.0,
-            *map(float, logs),
-        )
+        level = np.maximum(log_spread - np.log(eps), LOWEST)
+        found, cells = np.empty((5, level.size)), np.floor(level).astype(int)
+        for cell in np.unique(cells):
+            here = cells == cell
+            share = weights(nodes(cell, cell + 1), level[here])
+            values = table(act, batch, int(cell))
+            found[:, here] = sum(values[:, k, None] * share[k] for k in range(DEGREE))
+    log_ms, cosine, mean_over_rms, back, common = found
+    with np.errstate(divide="ignore"):
+        log_back, log_common = (np.log(np.maximum(part, 0.0)) - log_spread for part in (back, common))
+    return Normalized(log_ms, cosine, mean_over_rms, log_back, log_common)
+
+
+@lru_cache(maxsize=1024)
+def table(act: Activation, batch: int, cell: int) -> np.ndarray:
+    """`unit_spread` at the nodes of ln(lambda / eps) from `cell` to `cell + 1`, shape (fields, nodes)."""
+    return np.array([unit_spread(act, batch, float(np.exp(-level))) for level in nodes(cell, cell + 1)]).T
 
 
 @lru_cache(maxsize=64)
-def interpolated(act: Activation, batch: int) -> tuple[np.ndarray, np.ndarray]:
-    """Square roots of SHARES, and `SphereAverages` there, those with x^2 divided by its mean."""
+def unit_spread(act: Activation, batch: int, eps: float = 0.0) -> tuple[float, ...]:
+    """(ln E phi^2, cosine, mean over RMS, factors of the gradient) where lambda = 1."""
+    if eps == 0:
+        share, inverse, odds = np.ones(1), np.array([batch / (batch - 3)]), np.ones(1)
+        averages = np.array(sphere_averages(act, batch))[:, None]
+    else:
+        log_v, odds = radii(batch)
+        share, inverse = 1 / (1 + eps * np.exp(-log_v)), 1 / (np.exp(log_v) + eps)
+        points, values, powers = interpolated(act, batch)
+        averages = barycentric_interpolate(points, values, np.sqrt(share)).T * share ** powers[:, None]
+    mean, square, product, slopes, slope_pairs, bent, bent_pairs = averages
+    along = (1 - (1 - share) ** 2) / share
+    back = ((1 - 1 / batch) * slopes + slope_pairs / batch - along * (bent - bent_pairs) / batch) * inverse
+    whole_back = (slopes - along * bent / (batch - 1)) * inverse
+    ms = float(odds @ square)
+    if not ms > 0:
+        return -np.inf, 1.0, 0.0, float(odds @ back), float(odds @ (whole_back - back))
+    return (
+        float(np.log(ms)),
+        float(odds @ product) / ms,
+        float(odds @ mean) / float(np.sqrt(ms)),
+        float(odds @ back),
+        float(odds @ (whole_back - back)),
+    )
+
+
+@lru_cache(maxsize=64)
+def interpolated(act: Activation, batch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(roots of SHARES, `SphereAverages` there, each divided by share to a power, those powers)."""
     shares = np.maximum(SHARES, 1e-8)
-    table = np.array([sphere_averages(act, batch, float(share)) for share in shares])
-    table[:, 5:] /= shares[:, None]
-    return np.sqrt(shares), table
+    half = 0.5 if evaluate(act, np.zeros(1))[0][0] == 0 else 0.0
+    powers = np.array([half, 2 * half, 2 * half, 0, 0, 1, 1])
+    values = np.array([sphere_averages(act, batch, float(share)) for share in shares])
+    return np.sqrt(shares), values / shares[:, None] ** powers, powers
 
 
 @lru_cache(maxsize=64)

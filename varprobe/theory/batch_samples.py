@@ -19,7 +19,7 @@ from varprobe.theory.elementwise import evaluate
 __all__ = ["sampled_batches"]
 
 NUMBERS = 2**20
-"""Gaussians drawn in all: averages are good to a few parts in a thousand."""
+"""Gaussians drawn in all: averages are good to 0.2%, but to 3% for relu where samples have a cosine of 0.3 to 0.8."""
 RARE = 2.0**-13
 """Share of the batches, those of the largest gradients, that is left out."""
 
