@@ -38,6 +38,9 @@ OTHER_OPTIONS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (("--dtype",), {"metavar": "NAME", "help": "float32, float64, bfloat16 or float16.  [float32]"}),
     (("--range",), {"metavar": "NAME", "help": "unbounded: exponents of any size; dtype: its own range.  [unbounded]"}),
     (("--forward-only",), {"is_flag": True, "help": "No backward pass."}),
+    (("--correlation",), {"metavar": "C0", "help": "Follow pairs of inputs at these cosines, e.g. 0.1,0.5,0.9."}),
+    (("--jacobian",), {"is_flag": True, "help": "Singular values of a sample's Jacobians; width^3 a layer."}),
+    (("--histogram",), {"is_flag": True, "help": "Histograms and kurtosis of activations and gradients."}),
     (("--root-seed",), {"metavar": "N", "help": "Everything random follows from it.  [0]"}),
     (("--arch",), {"metavar": "NAME", "help": "plain.  [plain]"}),
     (("--norm",), {"metavar": "NAME", "help": "none.  [none]"}),
@@ -49,7 +52,7 @@ OTHER_OPTIONS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (("--quiet",), {"is_flag": True, "help": "Nothing on stderr but errors."}),
 ]
 MANY = frozenset(
-    f"--{name}" for name in "depth width act init bias batch init-first init-last sigma-w2 sigma-b2".split()
+    f"--{name}" for name in "depth width act init bias batch init-first init-last sigma-w2 sigma-b2 correlation".split()
 )
 """Options that may be repeated: each is an axis of the grid."""
 

@@ -9,6 +9,7 @@ from varprobe.bases import Base
 from varprobe.blocks.architecture import Architecture, Slot
 from varprobe.norms import Norm
 from varprobe.program import HostOrDevice, LayerNumbers, LossName, Phi, PhiNumbers, Segment
+from varprobe.wired.watching import Watcher
 
 __all__ = ["NetNumbers", "SegmentNumbers", "Wired"]
 
@@ -22,6 +23,7 @@ class Wired:
         biases: the base of every slot, None without biases.
         with_mean: the bases of every segment and slot that some net uses with a mean that is not zero.
         keep_weights: whether weights are kept for the backward pass, or drawn again.
+        watcher: what else is to be known of activations and gradients.
     """
 
     arch: Architecture
@@ -40,6 +42,7 @@ class Wired:
     forward_only: bool = False
     dropout: bool = False
     keep_weights: bool = True
+    watcher: Watcher | None = None
 
     @property
     def depth(self) -> int:
