@@ -18,6 +18,7 @@ from varprobe.errors import RequestError
 from varprobe.expressions import Expression, number_text
 from varprobe.initializers import STANDARD, Initializer, Place, resolve_initializer
 from varprobe.norms import Norm, resolve_norm
+from varprobe.probes.asked import Asked, check_asked, read_asked
 from varprobe.program import LossName
 from varprobe.shapes import read_stacks
 from varprobe.sizes import check_count, check_shapes
@@ -156,6 +157,7 @@ class Request:
     setting: Setting
     spec: dict[str, Any]
     reusable: bool
+    probes: Asked = Asked()
 
 
 def read_request(
@@ -187,6 +189,9 @@ def read_request(
     dtype: str = "float32",
     range: Literal["unbounded", "dtype"] = "unbounded",
     forward_only: bool = False,
+    correlation: Any = None,
+    jacobian: bool = False,
+    histogram: bool = False,
 ) -> Request:
     """Check every argument of `varprobe.sweep` (see there) and expand the grid.
 
@@ -198,6 +203,7 @@ def read_request(
     word("range", range, RANGES)
     yes_or_no("standardize", standardize)
     yes_or_no("forward_only", forward_only)
+    probes = read_asked(correlation, jacobian, histogram)
     if sigma_w2 is not None and init is not None:
         raise RequestError(f"{sigma_w2!r} sets the initializer, as --init does; give one of the two", "sigma_w2")
     if sigma_b2 is not None and bias != "zeros":
@@ -297,6 +303,7 @@ def read_request(
     check_networks(configs, (weight_option, bias_option), dtype)
     if "init_last" in wanted and not outputs and (unread := next((t for t, a in archs.items() if a.shared), None)):
         raise RequestError(f"{unread} has no matrix that it is for, unless --loss has a read-out", "init_last")
+    check_asked(probes, configs)
     weights = {weight_option: inits, "init_first": firsts, "init_last": lasts}
     for name, several in weights.items():
         every = (i and for_net(i, a, b) for i, a, b in itertools.product(several, acts, biases))
@@ -336,8 +343,9 @@ def read_request(
         "range": range,
         "forward_only": bool(forward_only),
         "code": digests,
+        **probes.spec,
     }
-    return Request(configs, setting, spec, all(d is not None for d in digests))
+    return Request(configs, setting, spec, all(d is not None for d in digests), probes)
 
 
 def named_parts(option: str, wanted: list[Any], resolve: Callable[..., tuple[str, Any]]) -> dict[str, Any]:

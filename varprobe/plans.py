@@ -201,7 +201,8 @@ def plan(request: "Request", frame: xr.Dataset, groups: list[list[int]]) -> Reco
 def identity(request: "Request", versions: dict[str, Any]) -> str:
     """The hash of all that decides the numbers of a run, without the work of planning it."""
     shared, each = hashable(request, versions)
-    return hashed(shared, str(request.setting.seeds), *each)
+    probes = [json.dumps(request.probes.spec)] if request.probes else []
+    return hashed(shared, str(request.setting.seeds), *each, *probes)
 
 
 def asked(spec: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from varprobe.chunks import chunks_of
 from varprobe.configs import DEFAULT_BATCH, Request, read_request
 from varprobe.plans import fill, plan
 from varprobe.predictions import predicted
+from varprobe.probes.joining import Probing
+from varprobe.probes.keeping import Shelf
 from varprobe.results import dataset
 from varprobe.resume import find_run
 from varprobe.storage import Cell
@@ -78,6 +80,9 @@ def sweep(
     dtype: Literal["float32", "float64", "bfloat16", "float16"] = "float32",
     range: Literal["unbounded", "dtype"] = "unbounded",
     forward_only: bool = False,
+    correlation: Any = None,
+    jacobian: bool = False,
+    histogram: bool = False,
     out: str | os.PathLike[str] | None = None,
     fresh: bool = False,
     progress: Progress | None = None,
@@ -119,6 +124,15 @@ def sweep(
         dtype: of weights and signals.
         range: "unbounded" gives signals an exponent of their own, so that nothing overflows; "dtype" the dtype's.
         forward_only: leave the gradients out (NaN).
+        correlation: cosines, from -1 to 1, of pairs of inputs that are followed: `pair_correlation` and, of gradients
+            under one cotangent (that of the loss `cotangent`), `gradient_pair_correlation`, with a further dim `c0`,
+            `theory_pair_correlation`, and `effective_rank` of the batch; several.
+        jacobian: singular values of the Jacobian dh_l/dh_0 of one sample (`jacobian_log10_max`, `_min`, `_median`, `_ms`
+            and `_condition`), of dh_l/dh_{l-1} (`partial_jacobian_*`), and all of the last layer
+            (`jacobian_log10_singular_values`, dim `index`), in float64 whatever the dtype. Batch norm's other samples
+            are held fixed. Costs width^3 a layer: seconds a net at width 128, minutes at 512.
+        histogram: `activation_kurtosis`, `gradient_kurtosis` (excess), and histograms `activation_density` and
+            `gradient_density` of values over their RMS (dim `bin`, -6 to 6), with the shares beyond.
         out: a run folder, made if it is not there. Every finished part is kept in it at once, the same request again
             computes only what is missing, and results.nc and results.csv hold the whole. None writes nothing.
         fresh: compute what is in the folder again.
@@ -167,6 +181,9 @@ def sweep(
         dtype=dtype,
         range=range,
         forward_only=forward_only,
+        correlation=correlation,
+        jacobian=jacobian,
+        histogram=histogram,
     )
     return run(request, out=out, fresh=fresh, progress=progress)
 
@@ -187,14 +204,15 @@ def in_memory(request: Request, progress: Progress) -> xr.Dataset:
     """Measure, and write nothing."""
     chunks = chunks_of(list(request.configs), request.setting)
     cells = [(chunk, seed) for seed in range(request.setting.seeds) for chunk in chunks]
-    progress.start(len(cells), 0)
+    probing = Probing(request, None, True, progress.note)
+    progress.start(len(cells) + probing.total, 0)
 
     def tables() -> Iterator[tuple[list[int], int, Table]]:
         for chunk, seed, table in run_cells(cells, request.setting):
             progress.advance(1)
             yield chunk.configs, seed, table
 
-    return predicted(request, dataset(request, tables()))
+    return probing.joined(predicted(request, dataset(request, tables())), progress.advance)
 
 
 def in_folder(request: Request, out: str | os.PathLike[str], fresh: bool, progress: Progress) -> xr.Dataset:
@@ -214,12 +232,13 @@ def in_folder(request: Request, out: str | os.PathLike[str], fresh: bool, progre
                 missing.append(cell)
             else:
                 fill(frame, cell.configs, cell.seed, table)
-        progress.start(len(missing), len(record.cells) - len(missing))
+        probing = Probing(request, Shelf.of(held.folder, request), fresh, progress.note)
+        progress.start(len(missing) + probing.total, len(record.cells) - len(missing) + probing.cached)
         for cell, table in computed(missing, chunks, request):
             held.save(cell, table)
             fill(frame, cell.configs, cell.seed, table)
             progress.advance(1)
-        frame = predicted(request, frame)
+        frame = probing.joined(predicted(request, frame), progress.advance)
         held.finish(frame)
     return frame
 

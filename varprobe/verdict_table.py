@@ -9,6 +9,7 @@ from varprobe.flags import note_sentence
 from varprobe.leaving import left_sentence
 from varprobe.names import printable
 from varprobe.numerals import bound, brief, cosine, number, powered, scientific
+from varprobe.probes.summaries import probe_lines
 from varprobe.results import PARTS
 
 __all__ = ["Line", "Sheet", "sheet_of", "title_of"]
@@ -130,7 +131,7 @@ def sheet_of(rows: Sequence[Row], ends: Sequence[dict[str, float]] = (), wide: b
                     label += f" (+{len(others)} alike)"
                 lines.append(line_of(("  " if heading else "") + label, group[0], headings))
     notes += [UNCERTAIN] if any(line.cells[-1].endswith("?") for line in lines) else []
-    return Sheet(headings, lines, [*notes, *why(rows, names)])
+    return Sheet(headings, lines, [*notes, *asked_lines(rows, names), *why(rows, names)])
 
 
 def varying(rows: Sequence[Row]) -> list[str]:
@@ -354,6 +355,11 @@ def z_cell(z: float | None) -> str:
     return "-" if z is None else f"{z:.1f}"
 
 
+def asked_lines(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
+    """What was asked for beside variances."""
+    return [printable(line) for line in probe_lines(rows, [named(row, names, rows) for row in rows])]
+
+
 def noted_lines(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
     """The notes and what formats are left, in sentences, where the rows are few."""
     lines = []
@@ -372,4 +378,5 @@ def wide_sheet(rows: Sequence[Row], ends: Sequence[dict[str, float]]) -> Sheet:
         line, beside = line_of(named(row, names, rows[:1]), row, headings), ends[i] if i < len(ends) else {}
         lines.append(Line((*line.cells, *(cell(row, beside) for cell in WIDE.values())), line.grade))
     uncertain = [UNCERTAIN] if any("?" in cell for line in lines for cell in line.cells) else []
-    return Sheet((*headings, *WIDE), lines, [*uncertain, *noted_lines(rows, names), *why(rows, names)])
+    further = [*noted_lines(rows, names), *asked_lines(rows, names)]
+    return Sheet((*headings, *WIDE), lines, [*uncertain, *further, *why(rows, names)])

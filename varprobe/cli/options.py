@@ -47,6 +47,9 @@ OTHER_OPTIONS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (("--dtype",), {"metavar": "NAME", "help": "float32, float64, bfloat16 or float16.  [float32]"}),
     (("--range",), {"metavar": "NAME", "help": "unbounded: exponents of any size; dtype: its own range.  [unbounded]"}),
     (("--forward-only",), {"is_flag": True, "help": "No backward pass."}),
+    (("--correlation",), {"metavar": "C0", "help": "Follow pairs of inputs at these cosines, e.g. 0.1,0.5,0.9."}),
+    (("--jacobian",), {"is_flag": True, "help": "Singular values of a sample's Jacobians; width^3 a layer."}),
+    (("--histogram",), {"is_flag": True, "help": "Histograms and kurtosis of activations and gradients."}),
     (("--root-seed",), {"metavar": "N", "help": "Everything random follows from it.  [0]"}),
     (("--dropout",), {"metavar": "P", "help": "Share of the activations that is dropped.  [0]"}),
     (("--fresh",), {"is_flag": True, "help": "Compute again what the run folder already holds."}),
@@ -60,7 +63,7 @@ MANY = frozenset(
     f"--{name}"
     for name in (
         "depth width act init arch norm bias dropout batch init-first init-last init-qk init-v init-o init-mlp sigma-w2"
-        " sigma-b2"
+        " sigma-b2 correlation"
     ).split()
 )
 """Options that may be repeated: each is an axis of the grid."""

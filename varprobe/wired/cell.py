@@ -95,8 +95,10 @@ def run_wired(
 def sinks_of(program: Wired, segment: int) -> dict[str, Any]:
     """A sink for every gradient of every layer of a segment; `block` receives E."""
     kind = jnp.promote_types(program.dtype, jnp.float32)
-    one = {name: sink_of(program.nets, kind) for name in program.arch.gradients}
+    one: dict[str, Any] = {name: sink_of(program.nets, kind) for name in program.arch.gradients}
     one |= {f"{slot.name}_weight": sink_of(program.nets, kind) for slot in program.slots(segment)}
+    if program.watcher:
+        one["watched"] = program.watcher.sink(program.nets, kind)
     count = program.segments[segment].count
     every = jax.tree.map(lambda a: jnp.broadcast_to(a, (count, *a.shape)), one)
     return {**every, "block": jnp.zeros((count, program.nets), kind)}

@@ -21,6 +21,7 @@ from varprobe.norms import normalized
 from varprobe.program import LayerNumbers, PhiNumbers
 from varprobe.wired.convolutions import convolution
 from varprobe.wired.taps import Sink, Slotted, at_unit_variance, flat, samples, tap, weighted_product
+from varprobe.wired.watching import watched
 
 if TYPE_CHECKING:
     from varprobe.wired.program import Wired
@@ -166,6 +167,11 @@ class Layer:
         m = tap(x.m, x.e, self.sinks[site]) if site in self.sinks else x.m
         still = lax.stop_gradient(Signal(flat(m), x.e))
         measured, self.recorded[site] = measure(still)
+        if watcher := self.program.watcher:
+            if self.program.arch.gradients.get(site) == "gradient":
+                m = watched(watcher, m, self.sinks["watched"])
+            if site == "activation":
+                self.scalars |= watcher.seen(measured.m.reshape(m.shape))
         if site == "preactivation":
             rows = measured.m
             equal = jnp.abs(rows - rows[:, :, :1]) <= EQUAL_WITHIN

@@ -9,6 +9,7 @@ from varprobe.bases import Base
 from varprobe.blocks.architecture import Architecture, Slot
 from varprobe.norms import Norm
 from varprobe.program import HostOrDevice, LayerNumbers, LossName, Phi, PhiNumbers, Segment
+from varprobe.wired.watching import Watcher
 
 __all__ = ["NetNumbers", "SegmentNumbers", "Wired"]
 
@@ -23,6 +24,7 @@ class Wired:
         with_mean: the bases of every segment and slot that some net uses with a mean that is not zero.
         keep_weights: whether weights are kept for the backward pass, or drawn again.
         unit: whether the batch sets the scale of some net's weights, so that their products have variance 1.
+        watcher: what else is to be known of activations and gradients.
     """
 
     arch: Architecture
@@ -42,6 +44,7 @@ class Wired:
     dropout: bool = False
     keep_weights: bool = True
     unit: bool = False
+    watcher: Watcher | None = None
 
     @property
     def depth(self) -> int:
