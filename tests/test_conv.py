@@ -185,8 +185,9 @@ def test_delta_orthogonal_is_an_isometry(deep: xr.Dataset) -> None:
 
 
 def test_identity_passes_the_signal_on(deep: xr.Dataset) -> None:
+    """To the rounding of float32's mean squares, a few 1e-7."""
     levels = vp.select(deep, init="identity").activation_log10_ms.values[0]
-    np.testing.assert_array_equal(levels, levels[:, :1] * np.ones(9))
+    assert np.ptp(levels, axis=-1).max() < 1e-6
 
 
 def test_variance_is_over_all_entries(deep: xr.Dataset) -> None:
@@ -198,11 +199,8 @@ def test_variance_is_over_all_entries(deep: xr.Dataset) -> None:
 def test_levels_beyond_floats(deep: xr.Dataset) -> None:
     """Scaling every kernel by s shifts levels by 2 log10 s a layer forward, and backward, whatever their size."""
     layers = np.arange(9)
-    for name, plain, power in (
-        ("delta_orthogonal(scale=1e9)", "delta_orthogonal", 18),
-        ("lecun_normal(gain=1e-9)", "lecun_normal", -18),
-    ):
-        scaled, unscaled = (vp.select(deep, init=n) for n in (name, plain))
+    for i, plain, power in ((3, 0, 18), (4, 1, -18)):
+        scaled, unscaled = deep.isel(config=[i]), deep.isel(config=[plain])
         forward = scaled.activation_log10_ms.values[0] - unscaled.activation_log10_ms.values[0]
         backward = scaled.gradient_log10_ms.values[0, :, 1:] - unscaled.gradient_log10_ms.values[0, :, 1:]
         np.testing.assert_allclose(forward, np.broadcast_to(power * layers, forward.shape), atol=1e-4)
