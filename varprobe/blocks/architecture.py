@@ -23,7 +23,7 @@ __all__ = ["Architecture", "Plain", "Slot"]
 class Slot(NamedTuple):
     """One weight matrix of a block.
 
-    name: `w` is the block's own, whose statistics are weight_* and weight_gradient_*; those of another are NAME_weight_*.
+    name: `w` is the block's own, whose statistics are weight_*, weight_gradient_*; those of another are NAME_weight_*.
     role: which option sets its initializer: "" for --init, "qk" for --init-qk, ... last: whether it ends its branch.
     kind: of layer, for initializers that differ by it: dense, attention (to queries, keys and values), ...
     """

@@ -10,7 +10,7 @@ from varprobe.activations import Behavior
 from varprobe.bases import base_of
 from varprobe.configs import Config, Setting
 from varprobe.engine import CELL_BYTES, WEIGHT_BYTES, layer_numbers, phi_numbers, phi_of
-from varprobe.program import segments_of
+from varprobe.program import LayerNumbers, segments_of
 from varprobe.wired.program import NetNumbers, SegmentNumbers, Wired
 
 __all__ = ["WiredChunk", "is_wired", "wired_chunks"]
@@ -61,7 +61,9 @@ class WiredChunk:
             rows = slice(s.first - 1, s.first - 1 + s.count)
             weights, biases = (
                 tuple(
-                    layer_numbers(np.array([getattr(n, kind)[i][rows] for n in nets]).swapaxes(0, 1), p.dtype)
+                    exponents_of_zero(
+                        layer_numbers(np.array([getattr(n, kind)[i][rows] for n in nets]).swapaxes(0, 1), p.dtype)
+                    )
                     for i in range(len(nets[0].weights))
                 )
                 for kind in ("weights", "biases")
@@ -72,6 +74,11 @@ class WiredChunk:
         readout = layer_numbers(np.array([n.readout for n in nets]), p.dtype) if p.outputs else None
         phi = phi_numbers(p.phi, [n.parameters for n in nets], [n.behavior for n in nets], p.dtype)
         return NetNumbers(tuple(segments), readout, phi, np.array([n.dropout for n in nets], wide))
+
+
+def exponents_of_zero(numbers: LayerNumbers) -> LayerNumbers:
+    """The numbers with exponent 0 where all entries are 0: an extreme one would lose the gradient of such a matrix."""
+    return numbers._replace(e=np.where((numbers.scale == 0) & (numbers.mean == 0), 0, numbers.e))
 
 
 def wired_chunks(configs: list[tuple[int, Config]], setting: Setting, behaviors: dict[object, Behavior]) -> list[WiredChunk]:
