@@ -22,7 +22,10 @@ ESSENTIAL_OPTIONS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (("--bias",), {"metavar": "NAMES", "help": "Bias initializers, e.g. normal(var=0.05).  [zeros]"}),
     (("--batch",), {"metavar": "N", "help": "Samples per batch.  [16]"}),
     (("--seeds",), {"metavar": "N", "help": "Independent draws of every network.  [8]"}),
-    (("--data",), {"metavar": "DATA", "help": "normal, uniform, sphere, tokens, digits, or FILE.npy/.npz/.csv.  [normal]"}),
+    (
+        ("--data",),
+        {"metavar": "DATA", "help": "normal, uniform, sphere, tokens, digits, or FILE.npy/.npz/.csv.  [normal]"},
+    ),
     (("--out",), {"metavar": "FOLDER", "help": "Run folder.  [runs/ACT-dDEPTH-wWIDTH-HASH]"}),
     (("--json",), {"is_flag": True, "help": "Print one JSON object to stdout and nothing else."}),
 ]

@@ -1,4 +1,4 @@
-"""Scaled dot-product attention of all nets at once, at any exponent: beyond a float's range its scores are 0 or infinite.
+"""Scaled dot-product attention of all nets at once; where scores leave a float's range it is uniform or one-hot.
 
 The softmax itself is at float precision: a probability below the smallest float is 0, and so is its gradient.
 """
@@ -59,7 +59,7 @@ def attended(
     return layer.stored(Signal(m.reshape(shape), v.e))
 
 
-def softmax_entropy(s: Float[Array, "... keys"]) -> tuple[Float[Array, "... keys"], Float[Array, "..."]]:
+def softmax_entropy(s: Float[Array, "... keys"]) -> tuple[Float[Array, "... keys"], Float[Array, ...]]:
     """The softmax over the last axis, and its entropy in nats; entries of -inf have probability 0."""
     shifted = s - jnp.max(s, axis=-1, keepdims=True)
     exponentials = jnp.exp(shifted)
@@ -119,8 +119,8 @@ def attention_backward(
     if static[2]:
         return g_q.astype(q.dtype), g_k.astype(k.dtype), g_v, None, Lifts(*map(jnp.zeros_like, lifts))
     own = [exponent(jnp.max(jnp.abs(x), axis=(1, 2, 3, 4))) for x in (g_q, g_k)]
-    near = [scale(x, -n).astype(q.dtype) for x, n in zip((g_q, g_k), own, strict=True)]
-    return *near, g_v, None, Lifts(*((e + n).astype(t.dtype) for n, t in zip(own, lifts, strict=True)))
+    g_q, g_k = (scale(x, -n).astype(q.dtype) for x, n in zip((g_q, g_k), own, strict=True))
+    return g_q, g_k, g_v, None, Lifts(*((e + n).astype(t.dtype) for n, t in zip(own, lifts, strict=True)))
 
 
 attention.defvjp(attention_forward, attention_backward)
