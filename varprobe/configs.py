@@ -37,7 +37,7 @@ LOSSES = ("cotangent", "mse", "cross_entropy")
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 RANGES = ("unbounded", "dtype")
 ROLES = ("init_qk", "init_v", "init_o", "init_mlp")
-"""Options for some matrices of a block, those whose slot has the role; they come before --init-first and --init-last."""
+"""Options for the matrices of a block whose slot has the role; they come before --init-first and --init-last."""
 
 
 @dataclass(frozen=True)

@@ -67,9 +67,10 @@ def load_source(data: Any, *, labels: Any = None, standardize: bool = False) -> 
     """Load what `--data` and `--labels` name.
 
     Args:
-        data: "normal", "uniform", "sphere", "tokens(vocab=1000)" (each position of a sample, or the sample where it has
-            one only, is a token's embedding: a row of a N(0,1) table drawn for the seed), "digits" (scikit-learn's, divided by 16, with their labels), a file that
-            ends in .npy, .npz (FILE or FILE:NAME) or .csv (commas, with or without a header), or an array.
+        data: "normal", "uniform", "sphere"; "tokens(vocab=1000)" (each position of a sample, or the sample where it has
+            one only, is a row of a N(0,1) table drawn for the seed); "digits" (scikit-learn's, divided by 16, with
+            their labels); a file that ends in .npy, .npz (FILE or FILE:NAME) or .csv (commas, with or without a
+            header); or an array.
         labels: a file of these kinds or an array, with one row for each row of the data; the digits bring their own.
         standardize: subtract each feature's mean and divide by its standard deviation; constant features become 0.
 

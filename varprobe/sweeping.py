@@ -103,8 +103,10 @@ def sweep(
             them, keyword-only layer and depth. Without it the standard ones.
         init_first: the initializer of layer 1, where it differs; several.
         init_last: the initializer of layer L and of the loss's read-out, where it differs; several.
-        init_qk, init_v, init_o, init_mlp: of a transformer's queries and keys, values, outputs of the attention, and
-            perceptrons, in all layers, where they differ; several.
+        init_qk: the initializer of a transformer's queries and keys in all layers, where it differs; several.
+        init_v: of its values; several.
+        init_o: of the attention's outputs; several.
+        init_mlp: of its perceptrons; several.
         bias: the initializer of the biases; several.
         sigma_w2: numbers: Var W = sigma_w2 / fan_in, normal, in place of init; several.
         sigma_b2: numbers: Var b = sigma_b2, normal, in place of bias; several.
@@ -117,7 +119,8 @@ def sweep(
         batch: samples; several.
         seeds: how many independent draws of weights, input and cotangent; they are the unit of uncertainty.
         root_seed: 0 to 2^32 - 1; which draws.
-        data: "normal", "uniform", "sphere", "tokens(vocab=1000)", "digits", a .npy, .npz or .csv file, or an array (samples, ...).
+        data: "normal", "uniform", "sphere", "tokens(vocab=1000)", "digits", a .npy, .npz or .csv file, or an array
+            (samples, ...).
         labels: a file or an array, one row a sample, for the losses that take one.
         standardize: give each feature of a file or an array mean 0 and variance 1.
         loss: whose gradient is measured: a random cotangent on h_L, or one of two losses on a linear read-out of h_L.

@@ -45,9 +45,7 @@ class Transformer(Architecture):
     mlp_ratio: float = 4
     gated: bool = False
 
-    meaning: ClassVar[str] = (
-        "blocks of attention and perceptron, each added to the stream; --norm none is layer norm here"
-    )
+    meaning: ClassVar[str] = "attention and perceptron, each added to the stream; --norm none is layer norm here"
     layer: ClassVar[str] = "one block, attention and perceptron; its activation is the stream x_l after it"
     z: ClassVar[str] = "of the perceptron, where phi is applied: h W + b; gated: h G + b"
     delta: ClassVar[str] = "dLoss/dx_l, of the stream; dLoss/dz is preactivation_gradient_*"

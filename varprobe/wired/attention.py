@@ -1,4 +1,4 @@
-"""Scaled dot-product attention of all nets at once, at any exponent: beyond a float's range its scores are 0 or infinite.
+"""Scaled dot-product attention of all nets at once; where scores leave a float's range it is uniform or one-hot.
 
 The softmax itself is at float precision: a probability below the smallest float is 0, and so is its gradient.
 """
@@ -73,6 +73,13 @@ def dot(pattern: str, a: Array, b: Array) -> Array:
     return jnp.einsum(pattern, a, b, precision=lax.Precision.HIGHEST, preferred_element_type=wide(a).dtype)
 
 
+def softmax_pullback(p: Float[Array, "... keys"], g: Float[Array, "... keys"]) -> Float[Array, "... keys"]:
+    """The cotangent of scores: p (g - p g); centered twice, since where one probability is nearly 1 its g cancels."""
+    for _ in range(2):
+        g = g - (p * g).sum(-1, keepdims=True)
+    return p * g
+
+
 Static = tuple[bool, str, bool]
 """Causal, dtype, whether ranges are real."""
 
@@ -106,16 +113,14 @@ def attention_backward(
     """Cotangents of queries and keys near 1, their exponents in the lifts; unless ranges are real."""
     q, k, v, p, e, lifts = kept
     g = c[0].astype(v.dtype)
-    along = dot("nbqhd,nbkhd->nbhqk", g, v)
-    wide_p = wide(p)
-    back = wide_p * (along - (wide_p * along).sum(-1, keepdims=True)) / math.sqrt(q.shape[-1])
+    back = softmax_pullback(wide(p), dot("nbqhd,nbkhd->nbhqk", g, v)) / math.sqrt(q.shape[-1])
     g_q, g_k = dot("nbhqk,nbkhd->nbqhd", back, wide(k)), dot("nbhqk,nbqhd->nbkhd", back, wide(q))
     g_v = dot("nbhqk,nbqhd->nbkhd", p, g).astype(v.dtype)
     if static[2]:
         return g_q.astype(q.dtype), g_k.astype(k.dtype), g_v, None, Lifts(*map(jnp.zeros_like, lifts))
     own = [exponent(jnp.max(jnp.abs(x), axis=(1, 2, 3, 4))) for x in (g_q, g_k)]
-    near = [scale(x, -n).astype(q.dtype) for x, n in zip((g_q, g_k), own, strict=True)]
-    return near[0], near[1], g_v, None, Lifts(*((e + n).astype(t.dtype) for n, t in zip(own, lifts, strict=True)))
+    g_q, g_k = (scale(x, -n).astype(q.dtype) for x, n in zip((g_q, g_k), own, strict=True))
+    return g_q, g_k, g_v, None, Lifts(*((e + n).astype(t.dtype) for n, t in zip(own, lifts, strict=True)))
 
 
 attention.defvjp(attention_forward, attention_backward)

@@ -129,8 +129,8 @@ class Layer:
         if not self.program.dropout:
             return h
         key, rate = self.dropout
-        site = self.activations - 1 if site is None else site
-        u = jax.random.uniform(jax.random.fold_in(key, site), h.m.shape[1:], jnp.float32)
+        key = jax.random.fold_in(key, self.activations - 1 if site is None else site)
+        u = jax.random.uniform(key, h.m.shape[1:], jnp.float32)
         keep = 1 - rate.reshape(-1, *(1,) * (h.m.ndim - 1))
         return Signal(jnp.where(u[None] < keep.astype(jnp.float32), h.m / keep.astype(h.m.dtype), 0), h.e)
 

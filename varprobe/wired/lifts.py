@@ -1,9 +1,9 @@
 """Branches whose cotangent has an exponent of its own, so that it stays near 1 however small the branch is.
 
-All signals of a net share the exponent E of their cotangents. Where a branch is 2^-200 of what it is added to, or scores
-are formed of queries of that size, a shared exponent would lose the branch's gradient. So a branch `enters` with a
-number, its lift, which whatever ends it fills on the way back: the sinks in it add the lift to their exponents, and what
-leaves it toward the input is scaled by it.
+All signals of a net share the exponent E of their cotangents. Where a branch is 2^-200 of what it is added to, or
+scores are formed of queries of that size, a shared exponent would lose the branch's gradient. So a branch enters with
+a number, its lift, which whatever ends it fills on the way back: the sinks in it add the lift to their exponents, and
+what leaves it toward the input is scaled by it.
 """
 
 from __future__ import annotations
