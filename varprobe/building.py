@@ -97,8 +97,8 @@ def net_of(request: Request, config: Config, seed: int) -> Net:
         w = entries(init, jax.random.fold_in(keys["weights"], place.layer), shape, place, dtype)
         params += ({"w": w, "b": jnp.zeros(shape[1:], dtype)},)
     arch = config.arch
-    shape = arch.input_shape(config.widths[0], config.depth)
-    drawn, rows = inputs_of(setting, keys, config.batch, shape, arch.embeds)
+    enters = arch.input_shape(config.widths[0], config.depth)
+    drawn, rows = inputs_of(setting, keys, config.batch, enters, arch.embeds)
     x = jnp.asarray(drawn.astype(dtype))
     ends = arch.sample_shape(config.widths[-1])
     target = target_of(setting, keys["loss"], rows, config.batch, math.prod(ends))

@@ -20,7 +20,9 @@ class GRU(Recurrent):
     --act tanh is the textbook's. Dropout is that of Semeniuta et al. (2016), on n.
     """
 
-    meaning: ClassVar[str] = "n = phi(x U + r (h W)), h_t = (1 - u) n + u h at each of `depth` steps, one draw of the weights"
+    meaning: ClassVar[str] = (
+        "n = phi(x U + r (h W)), h_t = (1 - u) n + u h at each of `depth` steps, one draw of weights"
+    )
     layer: ClassVar[str] = "one step of time, h_t; layer 0 is its first input, or h_0 (inputs=first)"
     z: ClassVar[str] = "of the candidate n, x_t U + b_u + r (h_{t-1} W + b)"
     delta: ClassVar[str] = f"dLoss/dh_t, the loss being of the last state; dLoss/dz_t: preactivation_gradient_*{SUMMED}"
