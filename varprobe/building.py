@@ -102,8 +102,8 @@ def net_of(request: Request, config: Config, seed: int) -> Net:
     units = unit_factors(request, config, seed) if config.data_driven else {}
     params: tuple[Any, ...] = tuple(block_of(config, keys, layer, dtype, units) for layer in config.drawn_layers)
     arch = config.arch
-    shape = arch.input_shape(config.widths[0], config.depth)
-    drawn, rows = inputs_of(setting, keys, config.batch, shape, arch.embeds)
+    enters = arch.input_shape(config.widths[0], config.depth)
+    drawn, rows = inputs_of(setting, keys, config.batch, enters, arch.embeds)
     x = jnp.asarray(drawn.astype(dtype))
     ends = arch.sample_shape(config.widths[-1])
     target = target_of(setting, keys["loss"], rows, config.batch, math.prod(ends))

@@ -21,7 +21,7 @@ class GRU(Recurrent):
     """
 
     meaning: ClassVar[str] = (
-        "n = phi(x U + r (h W)), h_t = (1 - u) n + u h at each of `depth` steps, one draw of the weights"
+        "n = phi(x U + r (h W)), h_t = (1 - u) n + u h at each of `depth` steps, one draw of weights"
     )
     layer: ClassVar[str] = "one step of time, h_t; layer 0 is its first input, or h_0 (inputs=first)"
     z: ClassVar[str] = "of the candidate n, x_t U + b_u + r (h_{t-1} W + b)"

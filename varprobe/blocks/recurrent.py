@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -33,7 +34,7 @@ class Recurrent(Architecture):
     Every gate's matrix is a draw of its own, as in flax: `orthogonal` is orthogonal gate by gate. torch and Keras draw
     the matrices of all gates as one (n, gates * n), whose orthogonal blocks are smaller by sqrt(gates).
 
-    block and reference take and return the states as a tuple, h first; `states` says how many they are.
+    States are tuples, h first; `states` says of how many.
     """
 
     inputs: str = "every"
@@ -52,6 +53,14 @@ class Recurrent(Architecture):
         recurrent = [Slot(f"w{tail}", fan_out, fan_out, kind="recurrent") for tail in tails]
         entering = [Slot(f"u{tail}", fan_in, fan_out, role="first", kind="recurrent", bias=False) for tail in tails]
         return (*recurrent, *(entering if self.inputs == "every" else ()))
+
+    @abstractmethod
+    def block(self, layer: Any, x: Any) -> Any:
+        """The states after one step, from those before; `layer` is a `wired.step.Step`, the states its nodes."""
+
+    @abstractmethod
+    def reference(self, plain: Plain, p: Mapping[str, Array], x: Any) -> Any:
+        """The same as arrays (batch, units)."""
 
     def input_shape(self, units: int, depth: int) -> tuple[int, ...]:
         """(steps, units), or the state's."""

@@ -1,4 +1,4 @@
-"""`rnn`: the recurrent net of Elman (1990), h_t = phi(h_{t-1} W + x_t U + b); with --init identity that of Le et al. (2015)."""
+"""`rnn`: the recurrent net of Elman (1990); with --init identity and ReLU the IRNN of Le et al. (2015)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

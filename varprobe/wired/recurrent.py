@@ -16,18 +16,15 @@ from jaxtyping import Array, Bool, Float
 from varprobe.blocks.recurrent import Recurrent
 from varprobe.dense import product
 from varprobe.draws import layer_keys
-from varprobe.extended import Signal, exponent, scale
+from varprobe.extended import Signal, scale
 from varprobe.moments import Factor, Moments, factor, gram_is_cheaper, measure, product_moments, wide
 from varprobe.wired.cell import Keys, WiredStatistics, base_moments, draw, draw_bias, loss_gradient
 from varprobe.wired.layer import Layer
 from varprobe.wired.program import NetNumbers, Wired
-from varprobe.wired.step import Node, Rows, Step
+from varprobe.wired.step import NEVER, Node, Rows, Step, near_one
 from varprobe.wired.taps import Sink, Slotted
 
 __all__ = ["run_recurrent"]
-
-NEVER = -(2**30)
-"""The exponent of what is exactly zero."""
 
 
 class Weights(NamedTuple):
@@ -58,8 +55,7 @@ def run_recurrent(
 
     x: (batch, steps, units), or (batch, units) where it is the first state.
     """
-    arch = program.arch
-    assert isinstance(arch, Recurrent)
+    arch = recurrent(program)
     held = draw(program, 0, layer_keys(keys.weights, 1, 1)[0], jnp.asarray(1), running)
     weights = weights_of(program, running, keys, held, numbers)
     first = x if arch.inputs == "first" else x[:, 0]
@@ -79,19 +75,22 @@ def run_recurrent(
         return WiredStatistics(moments, cosine, [recorded], [scalars], None, [], bases)
     g = loss_gradient(program, running, keys, states[0], target, numbers)
     g = Signal(g.m.astype(program.dtype), g.e)
-    nothing = Signal(jnp.zeros_like(g.m), jnp.zeros_like(g.e))
+    nothing = Signal(jnp.zeros_like(g.m), jnp.full_like(g.e, NEVER))
     gradients = (g, *(nothing for _ in states[1:]))
     _, (sinks, deltas) = lax.scan(
         partial(backward, program, weights, numbers), gradients, (before, products, times, inputs), reverse=True
     )
-    for names, delta in deltas.items():
-        for name in names:
-            side = Signal(inputs.m[:, None], inputs.e[:, None]) if inputs and name[0] == "u" else before[0]
-            summed = sink(measure(sum_of_products(side, delta))[1])
-            every = lambda a: jnp.broadcast_to(a, (program.depth, *a.shape))  # noqa: E731
-            sinks[f"{name}_weight"] = jax.tree.map(every, summed)
+    for kind, side in (("w", before[0]), ("u", inputs)):
+        if side and deltas:
+            sinks |= summed(program, kind, side, deltas)
     still = jnp.zeros((program.depth, program.nets))
     return WiredStatistics(moments, cosine, [recorded], [scalars], [sinks], [still], bases)
+
+
+def recurrent(program: Wired) -> Recurrent:
+    """Its architecture."""
+    assert isinstance(program.arch, Recurrent)
+    return program.arch
 
 
 def weights_of(program: Wired, running: Array, keys: Keys, held: Any, numbers: NetNumbers) -> Weights:
@@ -112,8 +111,7 @@ def entering(program: Wired, x: Float[Array, "batch steps units"]) -> Signal:
     still = jnp.zeros(x.shape[:1], jnp.int32)
     if program.real_range:
         return Signal(x.astype(program.dtype), still)
-    k = exponent(jnp.max(jnp.abs(x), axis=(1, 2)))
-    return Signal(scale(x, -k).astype(program.dtype), k)
+    return near_one(Signal(x, still), program.dtype)
 
 
 def rows_of(program: Wired, held: Any, inputs: Signal) -> Rows:
@@ -133,7 +131,7 @@ def first_states(program: Wired, arch: Recurrent, start: Signal, first: Array) -
     """h_0 and the other states: zero, but that the input is h_0 where no other enters."""
     shape = (program.nets, program.batch, program.segments[0].fan_out)
     still = jnp.zeros((program.nets,), jnp.int32)
-    zero = Signal(jnp.zeros(shape, program.dtype), still)
+    zero = Signal(jnp.zeros(shape, program.dtype), jnp.full_like(still, 0 if program.real_range else NEVER))
     if arch.inputs == "every":
         return (zero,) * arch.states
     m, e = (first[None], still) if program.real_range else (start.m, jnp.broadcast_to(start.e, still.shape))
@@ -149,7 +147,7 @@ def taken(
     layer = Layer(program, 0, time.number, weights.matrices, weights.biases, weights.arch, numbers.phi, dropout, {})
     step = Step(layer, time.rows, held)
     old = [step.node(state) for state in states]
-    h, *others = program.arch.block(step, tuple(old))  # type: ignore[arg-type]
+    h, *others = recurrent(program).block(step, tuple(old))
     return step, old, (step.see("activation", h), *others)
 
 
@@ -160,7 +158,7 @@ def forward(
     step, _, new = taken(program, weights, numbers, time, states)
     kept = {name: node.value.m for name, node in step.products.items() if name[0] == "w"}
     keep: Any = (None, None) if program.forward_only else (states, kept)
-    return tuple(node.value for node in new), (*keep, step.layer.recorded, step.layer.scalars)
+    return tuple(step.near(node) for node in new), (*keep, step.layer.recorded, step.layer.scalars)
 
 
 def backward(
@@ -168,28 +166,29 @@ def backward(
 ) -> tuple[tuple[Signal, ...], Any]:
     """dLoss/d(states) of the step before; the step's statistics, and dLoss/d(product) where they are to be summed."""
     states, products, time, entered = xs
-    arch = program.arch
+    arch = recurrent(program)
     step, old, new = taken(program, weights, numbers, time, states, products)
     step.pull(list(zip(new, gradients, strict=True)))
-    sinks = {site: seen(gradient(step.sites[site])) for site in arch.gradients}
-    deltas: dict[tuple[str, ...], Signal] = {}
+    sinks = {site: seen(step.gradient(step.sites[site])) for site in arch.gradients}
+    if not arch.per_step:
+        return tuple(step.gradient(node) for node in old), (sinks, step_deltas(step))
     for name, node in step.products.items():
-        delta = gradient(node)
-        if arch.per_step:  # type: ignore[attr-defined]
-            side = Signal(entered.m[None], entered.e) if name[0] == "u" else states[0]
-            sinks[f"{name}_weight"] = sink(step_moments(side, delta))
-            continue
-        shared = next((names for names, d in deltas.items() if d is delta), ())
-        deltas.pop(shared, None)
-        deltas[*shared, name] = delta
-    return tuple(gradient(node) for node in old), (sinks, deltas)
+        side = Signal(entered.m[None], entered.e) if name[0] == "u" else states[0]
+        sinks[f"{name}_weight"] = sink(step_moments(side, step.gradient(node)))
+    return tuple(step.gradient(node) for node in old), (sinks, {})
 
 
-def gradient(node: Node) -> Signal:
-    """A node's gradient, zero where nothing depends on it."""
-    if node.gradient is None:
-        return Signal(jnp.zeros_like(node.value.m), jnp.zeros_like(node.value.e))
-    return node.gradient
+def step_deltas(step: Step) -> dict[tuple[str, ...], Signal]:
+    """dLoss/d(product) of every slot, each under the names of all slots whose products are added up."""
+    groups: list[tuple[Signal, list[str]]] = []
+    for name, node in step.products.items():
+        delta = step.gradient(node)
+        names = next((names for d, names in groups if d is delta), None)
+        if names is None:
+            groups.append((delta, [name]))
+        else:
+            names.append(name)
+    return {tuple(names): delta for delta, names in groups}
 
 
 def seen(g: Signal) -> Sink:
@@ -200,9 +199,9 @@ def seen(g: Signal) -> Sink:
 
 def sink(moments: Moments, cosine: Array | None = None) -> Sink:
     """Moments as `run_wired` returns them."""
-    *values, e = moments
-    nothing = jnp.full_like(moments.mean, jnp.nan)
-    return Sink(*values, e.astype(moments.mean.dtype), nothing if cosine is None else cosine.astype(moments.mean.dtype))
+    mean, ms, var, absmax, e = moments
+    cosine = jnp.full_like(mean, jnp.nan) if cosine is None else cosine.astype(mean.dtype)
+    return Sink(mean, ms, var, absmax, e.astype(mean.dtype), cosine)
 
 
 def step_moments(h: Signal, delta: Signal) -> Moments:
@@ -215,22 +214,25 @@ def step_moments(h: Signal, delta: Signal) -> Moments:
     return product_moments(every[0], every[1], by_gram, sizes[0] * sizes[1], h.e + delta.e)
 
 
+def summed(program: Wired, kind: str, side: Signal, deltas: dict[tuple[str, ...], Signal]) -> dict[str, Sink]:
+    """Statistics of the summed gradients of the recurrent (w) or input (u) matrices, the same at every step."""
+    owners = {name: delta for names, delta in deltas.items() for name in names if name[0] == kind}
+    stacked = jax.tree.map(lambda *a: jnp.stack(a), *owners.values())
+    if side.m.ndim == 3:
+        side = Signal(side.m[:, None], side.e[:, None])
+    gradient = jax.vmap(sum_of_products, (None, 0))(side, stacked)
+    merged = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), gradient)
+    rows = sink(measure(merged)[1])
+    every = [jnp.broadcast_to(a.reshape(-1, 1, program.nets), (len(owners), program.depth, program.nets)) for a in rows]
+    return {f"{name}_weight": Sink(*values) for name, *values in zip(owners, *every, strict=True)}
+
+
 def sum_of_products(h: Signal, delta: Signal) -> Signal:
     """The sum over steps of h^T delta: h (steps, nets or 1, batch, units) with exponents (steps, nets or 1)."""
-    (h, h_zero), (delta, delta_zero) = near_one(h), near_one(delta)
-    e = jnp.where(h_zero | delta_zero, NEVER, h.e + delta.e)
+    h, delta = jax.vmap(near_one)(h), jax.vmap(near_one)(delta)
+    e = h.e + delta.e
     top = jnp.max(e, axis=0)
-    top = jnp.where(top == NEVER, 0, top)
-    weighted = jax.vmap(scale)(delta.m, jnp.minimum(e - top, 0))
-    if h.m.shape[1] == 1:
-        m = jnp.einsum("tbi,tnbo->nio", h.m[:, 0], weighted, precision=lax.Precision.HIGHEST)
-    else:
-        m = jnp.einsum("tnbi,tnbo->nio", h.m, weighted, precision=lax.Precision.HIGHEST)
-    return Signal(m, top)
-
-
-def near_one(x: Signal) -> tuple[Signal, Array]:
-    """(the same values with the largest magnitude of each step and net in [1, 2), which are exactly zero)."""
-    largest = jnp.max(jnp.abs(wide(x.m)), axis=(2, 3))
-    k = exponent(largest)
-    return Signal(jax.vmap(scale)(wide(x.m), -k), x.e + k), largest == 0
+    weighted = jax.vmap(scale)(delta.m, e - top)
+    equation = "tbi,tnbo->nio" if h.m.shape[1] == 1 else "tnbi,tnbo->nio"
+    rows = h.m[:, 0] if h.m.shape[1] == 1 else h.m
+    return Signal(jnp.einsum(equation, rows, weighted, precision=lax.Precision.HIGHEST), top)

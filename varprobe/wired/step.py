@@ -3,43 +3,54 @@
 A way back maps dLoss/d(result) to dLoss/d(operand), and both are signals with exponents of their own, so gradients of
 any size add up exactly: a state may outweigh its input by more than a float's range, and the input matrix's gradient
 is still right. (jax would differentiate the mantissas, whose cotangents share one exponent.)
+
+Sums are left as they come; whatever is multiplied, passed to phi or recorded is first brought near 1.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
 from varprobe.dense import runs
-from varprobe.extended import Signal, scale
+from varprobe.extended import Signal, exponent, scale
 from varprobe.moments import wide
 from varprobe.nonlinearity import activate, value_and_slope
 from varprobe.norms import normalized
 from varprobe.wired.layer import Layer
 from varprobe.wired.taps import by_base
 
-__all__ = ["Node", "Rows", "Step"]
+__all__ = ["NEVER", "Node", "Rows", "Step", "near_one"]
 
 LARGEST_EXPONENT = 126
+NEVER = -(2**26)
+"""The exponent of what is exactly zero, below all others; some of them can be added up."""
+
 Back = Callable[[Signal], Signal]
 
 
 @dataclass(eq=False)
 class Node:
-    """A signal, what it was made of, and dLoss/d(it) once `Step.pull` was there."""
+    """A signal, what it was made of, and dLoss/d(it), first in parts.
+
+    near: the value is stored, near 1. parts: with whether they are. gradient: the whole, stored, once it was asked for.
+    """
 
     value: Signal
     operands: tuple[tuple[Node, Back], ...] = ()
+    near: bool = False
+    parts: list[tuple[Signal, bool]] = field(default_factory=list)
     gradient: Signal | None = None
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The input of one step: what it gives with the distinct bases of each slot u, the sums of its rows, its exponent."""
+    """The input of one step: what it gives with the distinct bases of each slot u, its rows' sums, its exponent."""
 
     products: dict[str, tuple[Array, ...]]
     sums: Array
@@ -63,28 +74,31 @@ class Step:
         self.products: dict[str, Node] = {}
 
     def node(self, value: Signal, *operands: tuple[Node, Back]) -> Node:
-        """A result."""
+        """A result, or a signal to start from."""
         self.nodes.append(Node(value, operands))
         return self.nodes[-1]
 
-    def stored(self, value: Signal, *operands: tuple[Node, Back]) -> Node:
-        """A result as it would stand in memory."""
-        return self.node(self.layer.stored(value), *operands)
+    def stored(self, x: Signal) -> Signal:
+        """x in the program's dtype, near 1 unless ranges are real."""
+        return self.layer.stored(x) if self.layer.program.real_range else near_one(x, self.layer.program.dtype)
+
+    def near(self, x: Node) -> Signal:
+        """The value, stored."""
+        if not x.near:
+            x.value, x.near = self.stored(x.value), True
+        return x.value
 
     def linear(self, name: str, h: Node) -> Node:
         """h W + b with the matrix of that name."""
         layer, i = self.layer, self.layer.slots[name]
         bases, matrix = layer.program.weights[0][i], layer.matrices[i]
-        slot = layer.program.slots(0)[i]
-        if self.held is None:
-            rows = by_base(bases, h.value.m, matrix, slot.fan_out, transpose=False)
-        else:
-            rows = self.held[name]
+        slot, value = layer.program.slots(0)[i], self.near(h)
+        rows = self.held[name] if self.held else by_base(bases, value.m, matrix, slot.fan_out, transpose=False)
 
         def back(g: Signal) -> Signal:
             return Signal(by_base(bases, g.m, matrix, slot.fan_in, transpose=True), g.e + matrix.e)
 
-        self.products[name] = self.node(Signal(rows, h.value.e + matrix.e), (h, back))
+        self.products[name] = self.node(Signal(rows, value.e + matrix.e), (h, back))
         return self.shifted(i, self.products[name])
 
     def fed(self, name: str, z: Node) -> Node:
@@ -103,20 +117,27 @@ class Step:
 
     def shifted(self, i: int, z: Node) -> Node:
         """z + b of slot i."""
-        return self.node(self.layer.shifted(i, z.value), (z, same))
+        if (bias := self.layer.biases[i]) is None:
+            return z
+        drawn, n = bias
+        b = wide(n.mean[:, None] + n.scale[:, None] * wide(drawn)[None])
+        e = jnp.where((n.mean == 0) & (n.scale == 0), NEVER, n.e)
+        return self.node(total([z.value, Signal(b[:, None], e)]), (z, same))
 
     def raised(self, z: Node, number: str) -> Node:
         """z plus a number of the architecture's."""
         b = wide(self.layer.numbers[number])[:, None, None]
-        return self.node(self.layer.plus(z.value, Signal(b, jnp.zeros_like(z.value.e))), (z, same))
+        e = jnp.where(self.layer.numbers[number] == 0, NEVER, 0)
+        return self.node(total([z.value, Signal(b, e)]), (z, same))
 
     def plus(self, a: Node, b: Node) -> Node:
         """a + b."""
-        return self.node(self.layer.plus(a.value, b.value), (a, same), (b, same))
+        return self.node(total([a.value, b.value]), (a, same), (b, same))
 
     def times(self, a: Node, b: Node) -> Node:
         """a b, unit by unit."""
-        return self.stored(times(a.value, b.value), (a, lambda g: times(g, b.value)), (b, lambda g: times(g, a.value)))
+        x, y = self.near(a), self.near(b)
+        return self.node(times(x, y), (a, lambda g: times(g, y)), (b, lambda g: times(g, x)))
 
     def activated(self, z: Node) -> Node:
         """Norm and activation, in the order that --norm says, and dropout."""
@@ -124,18 +145,17 @@ class Step:
 
     def phi(self, z: Node) -> Node:
         """phi(z); the first of a step leaves its shares of zero, dead and saturated units."""
-        layer = self.layer
-        y, slope = activate(layer.program, layer.program.phi, layer.phi_numbers, z.value, value_and_slope)
+        layer, value = self.layer, self.near(z)
+        y, slope = activate(layer.program, layer.program.phi, layer.phi_numbers, value, value_and_slope)
         if not layer.activations:
-            layer.shares(z.value, y, slope, y.m.shape)
+            layer.shares(value, y, slope, y.m.shape)
         layer.activations += 1
-        return self.stored(y, (z, lambda g: Signal(wide(slope) * wide(g.m), g.e)))
+        return self.node(y, (z, lambda g: Signal(wide(slope) * wide(g.m), g.e)))
 
     def gate(self, z: Node, name: str) -> Node:
         """sigmoid(z), whose mean over batch and units is NAME_gate_mean."""
         gate = self.sigmoid(z, 1)
-        mean = wide(gate.value.m).mean(axis=(1, 2))
-        self.layer.scalars[f"{name}_gate_mean"] = scale(mean, gate.value.e)
+        self.layer.scalars[f"{name}_gate_mean"] = wide(gate.value.m).mean(axis=(1, 2))
         return gate
 
     def complement(self, z: Node) -> Node:
@@ -143,20 +163,27 @@ class Step:
         return self.sigmoid(z, -1)
 
     def sigmoid(self, z: Node, sign: int) -> Node:
-        """sigmoid(+-z)."""
-        x = sign * scale(wide(z.value.m), jnp.clip(z.value.e, -LARGEST_EXPONENT, LARGEST_EXPONENT))
+        """sigmoid(+-z), which stays as it is."""
+        value = self.near(z)
+        x = sign * scale(wide(value.m), jnp.clip(value.e, -LARGEST_EXPONENT, LARGEST_EXPONENT))
         y = jax.nn.sigmoid(x)
         slope = sign * y * jax.nn.sigmoid(-x)
-        return self.stored(Signal(y, jnp.zeros_like(z.value.e)), (z, lambda g: Signal(slope * wide(g.m), g.e)))
+        out = self.node(
+            Signal(y.astype(self.layer.program.dtype), jnp.zeros_like(value.e)),
+            (z, lambda g: Signal(slope * wide(g.m), g.e)),
+        )
+        out.near = True
+        return out
 
     def norm(self, x: Node, position: str) -> Node:
         """The norm, if that is its position."""
         norm = self.layer.program.norm
         if not norm or norm.position != position:
             return x
-        out = normalized(norm, Signal(wide(x.value.m), x.value.e))
-        _, pull = jax.vjp(lambda m: normalized(norm, Signal(m, x.value.e)).m, wide(x.value.m))
-        return self.stored(out, (x, lambda g: Signal(pull(wide(g.m))[0], g.e + out.e - x.value.e)))
+        value = self.near(x)
+        out = normalized(norm, Signal(wide(value.m), value.e))
+        _, pull = jax.vjp(lambda m: normalized(norm, Signal(m, value.e)).m, wide(value.m))
+        return self.node(out, (x, lambda g: Signal(pull(wide(g.m))[0], g.e + out.e - value.e)))
 
     def dropped(self, h: Node) -> Node:
         """Inverted dropout with each net's rate; the mask of a unit and sample is the same draw for all nets."""
@@ -168,25 +195,30 @@ class Step:
         keep = (1 - rate)[:, None, None]
         factor = jnp.where(u[None] < keep, 1 / keep, 0)
         masked = lambda x: Signal(wide(x.m) * factor, x.e)  # noqa: E731
-        return self.stored(masked(h.value), (h, masked))
+        return self.node(masked(h.value), (h, masked))
 
     def see(self, site: str, x: Node) -> Node:
-        """x, its moments recorded, and its gradient kept in `sites`."""
-        self.sites[site] = self.node(self.layer.see(site, x.value), (x, same))
-        return self.sites[site]
+        """x, its moments recorded, and its gradient to be found in `sites`."""
+        self.layer.see(site, self.near(x))
+        self.sites[site] = x
+        return x
 
     def pull(self, ends: list[tuple[Node, Signal]]) -> None:
         """Fill in the gradients of all that leads to `ends`, whose own are given (but for what they share)."""
-        for node, given in ends:
-            self.add(node, given)
+        for end, given in ends:
+            end.parts.append((given, True))
         for node in reversed(self.nodes):
-            if (g := node.gradient) is not None:
+            if node.parts:
+                g = self.gradient(node)
                 for operand, back in node.operands:
-                    self.add(operand, g if back is same else self.layer.stored(back(g)))
+                    operand.parts.append((back(g), back is same))
 
-    def add(self, node: Node, g: Signal) -> None:
-        """Another part of a node's gradient."""
-        node.gradient = g if node.gradient is None else self.layer.plus(node.gradient, g)
+    def gradient(self, node: Node) -> Signal:
+        """dLoss/d(node), stored; zero where nothing depends on it."""
+        if node.gradient is None:
+            several = total([part for part, _ in node.parts] or [Signal(jnp.zeros_like(node.value.m), node.value.e)])
+            node.gradient = node.parts[0][0] if [near for _, near in node.parts] == [True] else self.stored(several)
+        return node.gradient
 
 
 def same(g: Signal) -> Signal:
@@ -197,3 +229,17 @@ def same(g: Signal) -> Signal:
 def times(a: Signal, b: Signal) -> Signal:
     """Unit by unit."""
     return Signal(wide(a.m) * wide(b.m), a.e + b.e)
+
+
+def total(parts: list[Signal]) -> Signal:
+    """The sum, at the largest of the exponents."""
+    e = functools.reduce(jnp.maximum, [part.e for part in parts])
+    return Signal(functools.reduce(jnp.add, [scale(wide(part.m), part.e - e) for part in parts]), e)
+
+
+def near_one(x: Signal, dtype: str | None = None) -> Signal:
+    """The same values with the largest magnitude of each net in [1, 2), and zeros with the least exponent."""
+    m = wide(x.m)
+    largest = jnp.max(jnp.abs(m), axis=(1, 2))
+    k = exponent(largest)
+    return Signal(scale(m, -k).astype(dtype or m.dtype), jnp.where(largest == 0, NEVER, x.e + k))
