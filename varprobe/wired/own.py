@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float
 from varprobe.bases import Base, base_of
 from varprobe.blocks.own import Own
 from varprobe.configs import Config, Setting
+from varprobe.draws import materialized
 from varprobe.engine import layer_numbers
 from varprobe.extended import Signal
 from varprobe.layers import EQUAL_WITHIN
@@ -51,9 +52,10 @@ class OwnProgram:
 
     output_shape = input_shape
 
-    def params(self, keys: Keys, layer: Array) -> Any:
-        """Those of a block."""
-        return self.arch.params(jax.random.fold_in(keys.weights, layer), self.width, layer, self.depth, self.dtype)
+    def params(self, keys: Keys, layer: Array, running: Array) -> Any:
+        """Those of a block, as numbers in memory: of constants the compiler would square powers of two, and get NaN."""
+        make = lambda key: self.arch.params(key, self.width, layer, self.depth, self.dtype)  # noqa: E731
+        return materialized(make, jax.random.fold_in(keys.weights, layer), running)
 
 
 class OwnNumbers(NamedTuple):
@@ -142,7 +144,7 @@ def run_own(
     start, arriving = measure(Signal(x[None], still()))
 
     def forward(h: Array, layer: Array) -> tuple[Array, Any]:
-        params = program.params(keys, layer)
+        params = program.params(keys, layer, running)
         out = arch.applied(params, h)
         measured, moments = measure(Signal(out[None], still()))
         zero, rows = out == 0, measured.m[0]
@@ -161,7 +163,7 @@ def run_own(
 
     def backward(g: Signal, xs: tuple[Array, Array]) -> tuple[Signal, Any]:
         h, layer = xs
-        leaves, form = jax.tree.flatten(program.params(keys, layer))
+        leaves, form = jax.tree.flatten(program.params(keys, layer, running))
         chosen = [i for i, leaf in enumerate(leaves) if jnp.issubdtype(leaf.dtype, jnp.floating)]
 
         def block(some: list[Array], h: Array) -> Array:
