@@ -133,7 +133,7 @@ def he_numbers(values: Values, place: Place) -> tuple[float, float]:
 
 
 def fixup_numbers(values: Values, place: Place) -> tuple[float, float]:
-    """Zhang et al. 2019, rules 1 and 2: in each of L branches of m matrices the last is 0, the rest He L^(-1/(2m-2))."""
+    """Zhang et al. 2019, rules 1 and 2: of L branches of m matrices the last is 0, the rest He L^(-1/(2m-2))."""
     if not place.branch:
         return he_numbers(values, place)
     if place.last:

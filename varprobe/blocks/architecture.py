@@ -92,8 +92,8 @@ class Architecture(ABC):
     Class attributes: `meaning`, `layer`, `z` and `delta` are what `varprobe list archs` says; `parameters` what the
     call form takes; `sites` the quantities that a block records with `Layer.see`, beside `activation`;
     `gradients` maps a site to the quantity that its gradient is; `scalars` further numbers of a layer, with meanings;
-    `quantities` the further quantities, with meanings. `stream`: blocks keep the width of their input. `own`: a block of
-    the user's, with its own activation and initializer. `shared`: all layers have one draw of the weights, layer 1's.
+    `quantities` the further quantities, with meanings. `stream`: blocks keep the width of their input. `own`: a
+    block of the user's, with its own activation and initializer. `shared`: all layers have one draw of the weights, layer 1's.
     """
 
     meaning: ClassVar[str]
