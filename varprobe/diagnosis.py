@@ -12,8 +12,8 @@ from varprobe.comparison import against_theory
 from varprobe.flags import flags_of, notes_of
 from varprobe.leaving import left_layers
 from varprobe.nets import Measured, measured_nets
-from varprobe.rates import Rate, rate
 from varprobe.probes.summaries import probe_fields
+from varprobe.rates import Rate, rate
 from varprobe.reasons import reason_of
 from varprobe.remedies import advice_of
 from varprobe.results import COORDINATES, require_whole

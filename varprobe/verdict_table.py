@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 from varprobe.flags import note_sentence
 from varprobe.leaving import left_sentence
 from varprobe.names import printable
-from varprobe.probes.summaries import probe_lines
 from varprobe.numerals import bound, brief, cosine, number, powered, scientific
+from varprobe.probes.summaries import probe_lines
 
 __all__ = ["Line", "Sheet", "sheet_of", "title_of"]
 

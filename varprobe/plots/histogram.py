@@ -31,7 +31,8 @@ SYMBOLS = {"activation": r"h_\ell", "gradient": r"\delta_\ell"}
 def plot_histogram(ds: xr.Dataset, quantity: str = "activation", ax: Axes | None = None) -> Axes:
     """Draw the histogram of every layer (of eleven, where there are more) of one configuration, all seeds together.
 
-    Each is in units of its own RMS, as in Glorot & Bengio (2010), figures 6 and 7: what changes from ridge to ridge is the shape.
+    Each is in units of its own RMS, so that what changes from ridge to ridge is the shape (as in Glorot & Bengio 2010,
+    figures 6 and 7).
     The dotted outline is a Gaussian's. Peaks half as high again are cut, their density written at the right.
 
     Args:
@@ -44,7 +45,9 @@ def plot_histogram(ds: xr.Dataset, quantity: str = "activation", ax: Axes | None
     """
     require_histograms(ds, [quantity])
     if ds.sizes.get("config", 1) != 1:
-        raise RequestError(f"one configuration at a time, this dataset has {ds.sizes['config']}; see varprobe.select", "ds")
+        raise RequestError(
+            f"one configuration at a time, this dataset has {ds.sizes['config']}; see varprobe.select", "ds"
+        )
     one = ds.isel(config=0) if "config" in ds.dims else ds
     if ax is None:
         from matplotlib import pyplot
@@ -76,7 +79,9 @@ def histogram_figure(
         raise RequestError(f"{count} configurations do not fit a page (at most {MOST}): choose with --select", "ds")
     there = [q for q in quantities if not np.isnan(ds[f"{q}_density"].values).all()]
     if not there:
-        raise RequestError("no histogram was measured in this dataset; a forward-only run has none of gradients", "quantity")
+        raise RequestError(
+            "no histogram was measured in this dataset; a forward-only run has none of gradients", "quantity"
+        )
     names = one_panel(ds, labels).names
     with paper():
         figure = Figure(figsize=size or (max(2.75, 1.75 * count), 2.9 * len(there)), layout="constrained")

@@ -1,4 +1,4 @@
-"""The spectrum of the Jacobian: the density of its singular values on a logarithmic axis, with theory's where there is one."""
+"""The spectrum of the Jacobian: the density of its singular values on a logarithmic axis, with theory's if any."""
 
 import json
 import re
@@ -25,7 +25,9 @@ MOST = 7
 """Configurations that can be told apart in one panel."""
 BINS = 40
 ACTIVE = {"identity": 1.0, "linear": 1.0, "relu": 0.5}
-INDEPENDENT = re.compile(r"(he|glorot|lecun|kaiming|xavier|torch|keras)_|normal|uniform|truncated_normal|variance_scaling")
+INDEPENDENT = re.compile(
+    r"(he|glorot|lecun|kaiming|xavier|torch|keras)_|normal|uniform|truncated_normal|variance_scaling"
+)
 EQUAL = 0.1
 """Decades by which mean squares of layers' weights may differ and count as equal."""
 SPREAD = 1e-3
@@ -35,8 +37,8 @@ SPREAD = 1e-3
 def plot_spectrum(ds: xr.Dataset, ax: Axes | None = None, *, labels: Mapping[str, str] | None = None) -> Axes:
     """Draw the density of log10 of the singular values of dh_L/dh_0, all seeds together, one outline a config.
 
-    Singular values that are zero are left out of the axis and told in the legend; a spectrum narrower than a thousandth of a decade is
-    a vertical line. Dashed is the infinitely wide net's, for plain stacks of equal width with independent weights of
+    Singular values that are zero are told in the legend; a spectrum narrower than a thousandth of a decade is a
+    vertical line. Dashed is the infinitely wide net's, for plain stacks of equal width with independent weights of
     mean 0 that are linear or ReLU.
 
     Args:
@@ -115,7 +117,14 @@ def draw(ax: Axes, ds: xr.Dataset, values: list[np.ndarray], names: list[str]) -
         if prediction:
             inside = prediction.density[prediction.log10_s >= edges[0]]
             peak = max(peak, float(inside.max(initial=0.0)))
-            ax.plot(prediction.log10_s, prediction.density, color=look.theory, linewidth=0.8, linestyle=(0, (4, 2)), gid="theory")
+            ax.plot(
+                prediction.log10_s,
+                prediction.density,
+                color=look.theory,
+                linewidth=0.8,
+                linestyle=(0, (4, 2)),
+                gid="theory",
+            )
     if any(predictions):
         ax.plot([], [], color="0.3", linewidth=0.8, linestyle=(0, (4, 2)), label="infinite width")
     ax.set_xlim(edges[0], edges[-1])

@@ -73,5 +73,6 @@ def check_asked(asked: Asked, configs: "Sequence[Config]") -> None:
             )
         if asked.jacobian and max(sizes) > LARGEST:
             raise RequestError(
-                f"a sample of {max(sizes)} values is more than the {LARGEST} up to which Jacobians are formed", "jacobian"
+                f"a sample of {max(sizes)} values is more than the {LARGEST} up to which Jacobians are formed",
+                "jacobian",
             )

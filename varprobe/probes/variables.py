@@ -38,7 +38,9 @@ def probe_variables(asked: Asked) -> dict[str, Variable]:
         found["gradient_pair_correlation"] = Variable(
             pairs, "mean cosine of the gradients of two inputs at cosine c0 under the same cotangent"
         )
-        found["effective_rank"] = Variable(LAYERS, "exp of the entropy of the activations' Gram eigenvalues, 1 to batch")
+        found["effective_rank"] = Variable(
+            LAYERS, "exp of the entropy of the activations' Gram eigenvalues, 1 to batch"
+        )
     if asked.histogram:
         for quantity in ("activation", "gradient"):
             found[f"{quantity}_kurtosis"] = Variable(LAYERS, f"{quantity}: excess kurtosis, 0 of a Gaussian")

@@ -105,9 +105,9 @@ class Layer:
         if not self.program.dropout:
             return h
         key, rate = self.dropout
-        u = jax.random.uniform(jax.random.fold_in(key, self.activations - 1), h.m.shape[1:])
+        u = jax.random.uniform(jax.random.fold_in(key, self.activations - 1), h.m.shape[1:], jnp.float32)
         keep = 1 - rate.reshape(-1, *(1,) * (h.m.ndim - 1))
-        return Signal(jnp.where(u[None] < keep, h.m / keep.astype(h.m.dtype), 0), h.e)
+        return Signal(jnp.where(u[None] < keep.astype(jnp.float32), h.m / keep.astype(h.m.dtype), 0), h.e)
 
     def plus(self, a: Signal, b: Signal) -> Signal:
         """a + b, at the larger exponent."""
