@@ -130,10 +130,10 @@ def sweep(
         correlation: cosines, from -1 to 1, of pairs of inputs that are followed: `pair_correlation` and, of gradients
             under one cotangent (that of the loss `cotangent`), `gradient_pair_correlation`, with a further dim `c0`,
             `theory_pair_correlation`, and `effective_rank` of the batch; several.
-        jacobian: singular values of the Jacobian dh_l/dh_0 of one sample (`jacobian_log10_max`, `_min`, `_median`, `_ms`
-            and `_condition`), of dh_l/dh_{l-1} (`partial_jacobian_*`), and all of the last layer
-            (`jacobian_log10_singular_values`, dim `index`), in float64 whatever the dtype. Batch norm's other samples
-            are held fixed. Costs width^3 a layer: seconds a net at width 128, minutes at 512.
+        jacobian: singular values of one sample's Jacobians dh_l/dh_{l-1} (`partial_jacobian_log10_max`, `_min`,
+            `_median`, `_ms`, `_condition`), of their product dh_l/dh_0 (`jacobian_log10_*`), and all of the last layer
+            (`jacobian_log10_singular_values`, dim `index`), in float64 whatever the dtype. In batch norm the other
+            samples are held fixed at every layer. Costs width^3 a layer: seconds a net at width 128, minutes at 512.
         histogram: `activation_kurtosis`, `gradient_kurtosis` (excess), and histograms `activation_density` and
             `gradient_density` of values over their RMS (dim `bin`, -6 to 6), with the shares beyond.
         out: a run folder, made if it is not there. Every finished part is kept in it at once, the same request again

@@ -48,7 +48,7 @@ def quantities_of(texts: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def file_of(save: str | None, run: str, kind: str) -> Path:
+def file_of(save: str | None, run: str, kind: str = "variance") -> Path:
     """Where the figure goes."""
     if save is None:
         return Path(run).expanduser() / f"{kind}.pdf"

@@ -31,7 +31,8 @@ SYMBOLS = {"activation": r"h_\ell", "gradient": r"\delta_\ell"}
 def plot_histogram(ds: xr.Dataset, quantity: str = "activation", ax: Axes | None = None) -> Axes:
     """Draw the histogram of every layer (of eleven, where there are more) of one configuration, all seeds together.
 
-    Each is in units of its own RMS, as in Glorot & Bengio (2010), figures 6 and 7: what changes from ridge to ridge is the shape.
+    Each is in units of its own RMS, so that what changes from ridge to ridge is the shape (as in Glorot & Bengio 2010,
+    figures 6 and 7).
     The dotted outline is a Gaussian's. Peaks half as high again are cut, their density written at the right.
 
     Args:

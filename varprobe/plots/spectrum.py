@@ -1,4 +1,4 @@
-"""The spectrum of the Jacobian: the density of its singular values on a logarithmic axis, with theory's where there is one."""
+"""The spectrum of the Jacobian: the density of its singular values on a logarithmic axis, with theory's if any."""
 
 import json
 import re
@@ -37,8 +37,8 @@ SPREAD = 1e-3
 def plot_spectrum(ds: xr.Dataset, ax: Axes | None = None, *, labels: Mapping[str, str] | None = None) -> Axes:
     """Draw the density of log10 of the singular values of dh_L/dh_0, all seeds together, one outline a config.
 
-    Singular values that are zero are left out of the axis and told in the legend; a spectrum narrower than a thousandth of a decade is
-    a vertical line. Dashed is the infinitely wide net's, for plain stacks of equal width with independent weights of
+    Singular values that are zero are told in the legend; a spectrum narrower than a thousandth of a decade is a
+    vertical line. Dashed is the infinitely wide net's, for plain stacks of equal width with independent weights of
     mean 0 that are linear or ReLU.
 
     Args:

@@ -1,8 +1,8 @@
 """Singular values of the Jacobians of one sample: dh_l / dh_{l-1} of every layer, and their product dh_l / dh_0.
 
-The sample is the first of the batch, the others being held fixed where batch norm lets them in. Everything is float64
-with exponents of its own, whatever the dtype of the sweep: of a Jacobian it is the smallest singular values that tell
-dynamical isometry (Saxe et al. 2014; Pennington et al. 2017), and these are lost first.
+The sample is the first of the batch. Where batch norm lets the others in, their signals are held fixed at every layer.
+Everything is float64 with exponents of its own, whatever the dtype of the sweep: of a Jacobian it is the smallest
+singular values that tell dynamical isometry (Saxe et al. 2014; Pennington et al. 2017), and these are lost first.
 """
 
 import math

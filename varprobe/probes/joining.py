@@ -52,12 +52,12 @@ class Probing:
         ds = framed(ds, request.probes, max(map(jacobian_size, request.configs)))
         for job, table in self.found:
             enter(ds, job, table)
-        for job, table in run_jobs(self.missing):
-            if table is not None:
+        for job, made in run_jobs(self.missing):
+            if made is not None:
                 if self.shelf:
-                    self.shelf.save(job, table)
-                enter(ds, job, table)
-            if table is None or job.steps == 1:
+                    self.shelf.save(job, made)
+                enter(ds, job, made)
+            if made is None or job.steps == 1:
                 advance(1)
         return with_theory(request, ds) if request.probes.correlation else ds
 

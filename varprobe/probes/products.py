@@ -1,11 +1,11 @@
 """Singular values of long products of matrices, the smallest as accurate as the largest, whatever their range.
 
-A product P_l = J_l ... J_1 is carried as B 2^e W^T: B well-conditioned, an exponent for each of its columns, W orthogonal
-and never formed. The next, (J B) 2^e, is a matrix of graded columns, of which Householder's QR is accurate column by
-column. Its R is a diagonal of powers of two times a well-conditioned triangle, as is the L of R's own LQ, which is the
-next B. QR and LQ in turn (Stewart 1999) part singular values that lie far from each other, so that those of a few decades
-are those of a block of L. So a layer adds a relative error of about the precision times the condition of its own matrix,
-never of the product; rows that are only small, as those of saturated units, do not count.
+A product P_l = J_l ... J_1 is carried as B 2^e W^T: B well-conditioned, an exponent for each of its columns, W
+orthogonal and never formed. The next, (J B) 2^e, is a matrix of graded columns, of which Householder's QR is accurate
+column by column. Its R is a diagonal of powers of two times a well-conditioned triangle, as is the L of R's own LQ,
+which is the next B. QR and LQ in turn (Stewart 1999) part singular values that lie far from each other, so that those
+of a few decades are those of a block of L. So a layer adds a relative error of about the precision times the condition
+of its own matrix, never of the product; rows that are only small, as those of saturated units, do not count.
 """
 
 from typing import NamedTuple
@@ -164,7 +164,7 @@ def by_rows(s: Matrix, e: np.ndarray) -> tuple[Matrix, np.ndarray]:
 
 
 def coupling(basis: Matrix, size: np.ndarray) -> float:
-    """The largest entry of a lower triangle between singular values farther apart than the margin, over the diagonal."""
+    """The largest entry of a lower triangle between values farther apart than the margin, over the diagonal."""
     far = size[None, :] - size[:, None] > MARGIN
     return float(np.where(far, np.abs(basis / np.diagonal(basis)), 0.0).max(initial=0.0))
 
