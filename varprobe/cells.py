@@ -24,11 +24,12 @@ from varprobe.engine import Chunk
 from varprobe.errors import MachineError
 from varprobe.moments import Moments
 from varprobe.program import Block, Program
-from varprobe.stack import CellStatistics, run_cell
+from varprobe.stack import CellStatistics, run_cell, workspace_of
 
 __all__ = ["batch_of", "compiled", "run_cells", "statistics_of", "target_of"]
 
 LOG10_2 = np.log10(2.0)
+CPU_OPTIONS: dict[str, str | bool] = {"xla_cpu_multi_thread_eigen": False}
 CellTable = dict[str, np.ndarray]
 
 Executable = Callable[..., tuple[CellStatistics, Any]]
@@ -87,10 +88,9 @@ def compiled(program: Program, arguments: tuple[Any, ...], device: Any) -> tuple
     """(executable, shapes of its workspace) of a program on a device; compiled once, whoever asks first."""
     with compile_lock:
         if (program, device.id) not in programs:
-            options: dict[str, str | bool] | None = (
-                {"xla_cpu_multi_thread_eigen": False} if device.platform == "cpu" else None
-            )
-            _, space = jax.eval_shape(lambda *a: run_cell(program, None, *a), *arguments)
+            options = CPU_OPTIONS if device.platform == "cpu" else None
+            running, weight_key, bias_key, x, _, numbers = arguments
+            space = workspace_of(program, running, weight_key, bias_key, x, numbers)
             jitted = jax.jit(run_cell, static_argnums=0, donate_argnums=1)
             programs[program, device.id] = (
                 jitted.lower(program, space, *arguments).compile(compiler_options=options),
