@@ -1,4 +1,4 @@
-"""Shared by all tests: one file a worker, no compilation cache on disk, a fixture for double precision."""
+"""Shared by all tests: one file a worker, code compiled in haste and not kept on disk, a fixture for double precision."""
 
 import os
 import sys
@@ -12,8 +12,26 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 import jax
 import pytest
 
+from varprobe import cells
+
 jax.config.update("jax_enable_compilation_cache", False)
+jax.config.update("jax_disable_most_optimizations", True)
 jax.config.update("jax_legacy_prng_key", "error")
+
+HASTE = {"xla_cpu_use_fusion_emitters": False}
+"""And fewer optimizations: a third of the time to compile, for code that runs slower, most of it once."""
+cells.CPU_OPTIONS.update(HASTE)
+
+
+@pytest.fixture(scope="module")
+def compiled_for_users() -> Iterator[None]:
+    """Every optimization that users have."""
+    jax.config.update("jax_disable_most_optimizations", False)
+    for option in HASTE:
+        del cells.CPU_OPTIONS[option]
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
+    cells.CPU_OPTIONS.update(HASTE)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -29,10 +47,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def forget_compiled_programs() -> Iterator[None]:
     """Compiled programs of one file do not help the next, and would fill the memory."""
     yield
-    cells = sys.modules.get("varprobe.cells")
-    if cells is not None:
-        cells.programs.clear()
-    jax.clear_caches()
+    cells.programs.clear()
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from varprobe.draws import keys_of
 from varprobe.engine import Chunk
 from varprobe.errors import MachineError
 from varprobe.program import Program
-from varprobe.stack import run_cell
+from varprobe.stack import run_cell, workspace_of
 from varprobe.tables import CellTable, statistics_of
 from varprobe.wired.cell import Keys, run_wired
 from varprobe.wired.chunks import WiredChunk
@@ -38,6 +38,8 @@ __all__ = ["AnyChunk", "arguments", "batch_of", "compiled", "inputs_of", "run_ce
 AnyChunk = Chunk | WiredChunk | OwnChunk
 AnyProgram = Program | Wired | OwnProgram
 Executable = Callable[..., tuple[Any, Any]]
+
+CPU_OPTIONS: dict[str, str | bool] = {"xla_cpu_multi_thread_eigen": False}
 
 compile_lock = threading.Lock()
 programs: dict[tuple[AnyProgram, int], tuple[Executable, Any]] = {}
@@ -139,10 +141,11 @@ def compiled(program: AnyProgram, arguments: tuple[Any, ...], device: Any) -> tu
     """(executable, shapes of its workspace) of a program on a device; compiled once, whoever asks first."""
     with compile_lock:
         if (program, device.id) not in programs:
-            options: dict[str, str | bool] | None = (
-                {"xla_cpu_multi_thread_eigen": False} if device.platform == "cpu" else None
-            )
-            _, space = jax.eval_shape(lambda *a: run_program(program, None, *a), *arguments)
+            options = CPU_OPTIONS if device.platform == "cpu" else None
+            space: Any = ()
+            if isinstance(program, Program):
+                running, weight_key, bias_key, x, _, numbers = arguments
+                space = workspace_of(program, running, weight_key, bias_key, x, numbers)
             jitted = jax.jit(run_program, static_argnums=0, donate_argnums=1)
             programs[program, device.id] = (
                 jitted.lower(program, space, *arguments).compile(compiler_options=options),

@@ -93,7 +93,8 @@ class Architecture(ABC):
     call form takes; `sites` the quantities that a block records with `Layer.see`, beside `activation`;
     `gradients` maps a site to the quantity that its gradient is; `scalars` further numbers of a layer, with meanings;
     `quantities` the further quantities, with meanings. `stream`: blocks keep the width of their input. `own`: a
-    block of the user's, with its own activation and initializer. `shared`: all layers have one draw of the weights, layer 1's.
+    block of the user's, with its own activation and initializer. `shared`: all layers have one draw of the weights,
+    layer 1's.
     """
 
     meaning: ClassVar[str]

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import jax
 import numpy as np
 
-from varprobe.activations import Behavior, behavior
+from varprobe.activations import Activation, Behavior, behavior
 from varprobe.cells import arguments
 from varprobe.configs import Config, Request, Setting
 from varprobe.draws import keys_of
@@ -56,7 +56,7 @@ class Job:
 def jobs_of(request: Request) -> list[Job]:
     """All of a request."""
     asked, configs = request.probes, list(enumerate(request.configs))
-    behaviors: dict[object, Behavior] = {act: behavior(act) for act in dict.fromkeys(c.act for _, c in configs)}
+    behaviors: dict[Activation, Behavior] = {act: behavior(act) for act in dict.fromkeys(c.act for _, c in configs)}
     chunked = partial(wired_chunks, behaviors=behaviors)
     cotangent = replace(request.setting, loss="cotangent", outputs=0)
     exact = replace(cotangent, dtype="float64", real_range=False, forward_only=True)
