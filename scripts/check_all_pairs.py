@@ -29,7 +29,7 @@ REQUIRED = {"uniform": "limit=0.3", "constant": "value=0.1", "sparse": "density=
 """Parameters of the initializers that need some; any that keep a small net alive will do."""
 
 ELSEWHERE = {"lsuv", "fixup", "skipinit"}
-"""Not here: that of the batch runs in another engine, the others need residual branches (tests/test_arch_initializers.py)."""
+"""Not here but in tests/test_arch_initializers.py: lsuv runs in another engine, the others need residual branches."""
 
 EVERY_INIT = [
     f"{name}({REQUIRED[name]})" if name in REQUIRED else name for name in INITIALIZERS if name not in ELSEWHERE

@@ -100,7 +100,14 @@ def test_numbers(text: str) -> None:
     assert mean_and_std(text) == pytest.approx(NUMBERS[text], rel=1e-12, abs=1e-15)
     other = mean_and_std(text, Place(fan_in=301, fan_out=102, width=500, depth=60, layer=8))
     looks = "fan" in text or any(name in text for name in ("width", "depth", "layer"))
-    looks |= named(text).name.partition("(")[0] in ("torch_default", "variance_scaling", "mup", "ntk", "fixup", "skipinit")
+    looks |= named(text).name.partition("(")[0] in (
+        "torch_default",
+        "variance_scaling",
+        "mup",
+        "ntk",
+        "fixup",
+        "skipinit",
+    )
     looks |= any(text.startswith(name) for name in ("he_", "glorot_", "lecun_"))
     assert (other != mean_and_std(text)) == looks
 

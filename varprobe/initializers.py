@@ -133,7 +133,7 @@ def he_numbers(values: Values, place: Place) -> tuple[float, float]:
 
 
 def fixup_numbers(values: Values, place: Place) -> tuple[float, float]:
-    """Zhang et al. 2019, rules 1 and 2: in each of L branches of m matrices the last is 0, the rest He L^(-1/(2m-2))."""
+    """Zhang et al. 2019, rules 1 and 2: in L branches of m matrices the last is 0, the others He L^(-1/(2m-2))."""
     if not place.branch:
         return he_numbers(values, place)
     if place.last:
@@ -235,8 +235,8 @@ INITIALIZERS: dict[str, Registered] = {
         one_of=("density",),
     ),
     "torch_default": Registered(
-        "U(+-1/sqrt(fan_in)) of torch.nn.Linear and Conv (also their biases); recurrent nets 1/sqrt(width), attention "
-        "xavier_uniform of the joint q, k, v and biases 0",
+        "what torch.nn starts from: U(+-1/sqrt(fan_in)), also biases; recurrent 1/sqrt(width); q, k, v of attention "
+        "xavier_uniform of the joint matrix, its biases 0",
         "uniform",
         torch_numbers,
         for_bias=True,
@@ -253,8 +253,8 @@ INITIALIZERS: dict[str, Registered] = {
         scalable=False,
     ),
     "fixup": Registered(
-        "residual branches: the last matrix 0, the others he_normal x branches^(-1/(2m-2)) with m in a branch; a "
-        "loss's read-out he_normal, at 0 as in the paper no gradient would pass; Zhang et al. 2019",
+        "branches of m matrices: the last 0, the others he_normal x branches^(-1/(2m-2)); a read-out he_normal (at 0, "
+        "as in the paper, no gradient would pass); Zhang et al. 2019",
         "normal",
         fixup_numbers,
         residual=True,

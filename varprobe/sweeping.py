@@ -60,7 +60,7 @@ def sweep(
     bias: Any = "zeros",
     sigma_w2: Any = None,
     sigma_b2: Any = None,
-    arch: str = "plain",
+    arch: Any = "plain",
     norm: str = "none",
     input_width: int | None = None,
     batch: Any = DEFAULT_BATCH,
@@ -96,7 +96,10 @@ def sweep(
         bias: the initializer of the biases; several.
         sigma_w2: numbers: Var W = sigma_w2 / fan_in, normal, in place of init; several.
         sigma_b2: numbers: Var b = sigma_b2, normal, in place of bias; several.
-        arch: "plain".
+        arch: architectures; several. A block of your own as "FILE.py:NAME" or "PKG.MOD:NAME", an object or {"Label": object}
+            with init(key, width) -> params, any pytree, and apply(params, x) -> x; init may take parameters of the call
+            form and keyword-only layer and depth. It has its own activation and initializer. Its signal has the range of
+            float32 (the dtype), and is flagged where it leaves it; its gradient has none.
         norm: "none".
         input_width: features of a random input, where they are not as many as layer 1's units.
         batch: samples; several.
