@@ -73,10 +73,9 @@ class Growing:
 # What is measured
 
 
-@pytest.mark.parametrize("loss", ["cotangent", "mse"])
-def test_equals_brute_force(gated: Path, loss: str, x64: None) -> None:
+def test_equals_brute_force(gated: Path, x64: None) -> None:
     """Every layer of the example, in float64, against jax.grad with zeros added to each block's output."""
-    ds = vp.sweep(arch="gated.py:Gated(gain=0.7)", loss=loss, seeds=1, dtype="float64", **TINY).isel(config=0, seed=0)
+    ds = vp.sweep(arch="gated.py:Gated(gain=0.7)", loss="mse", seeds=1, dtype="float64", **TINY).isel(config=0, seed=0)
     net = vp.build(ds.expand_dims("config"))
 
     def value(added: jax.Array, params: Any) -> Any:
@@ -84,8 +83,7 @@ def test_equals_brute_force(gated: Path, loss: str, x64: None) -> None:
         for p, zero in zip(params, added, strict=False):
             h = h + jax.nn.gelu(h @ p["w"]) * (h @ p["v"]) + zero
             seen.append(h)
-        out = h @ params[3]["w"] if loss == "mse" else h
-        return jnp.sum(net.cotangent * out), seen
+        return jnp.sum(net.cotangent * (h @ params[3]["w"])), seen
 
     (delta, dw), seen = jax.jit(jax.grad(value, (0, 1), has_aux=True))(jnp.zeros((3, 4, 8)), net.params)
     params, delta, dw, seen = jax.tree.map(np.asarray, (net.params, delta, dw, seen))

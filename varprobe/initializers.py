@@ -243,8 +243,8 @@ INITIALIZERS: dict[str, Registered] = {
         one_of=("density",),
     ),
     "torch_default": Registered(
-        "U(+-1/sqrt(fan_in)) of torch.nn.Linear and Conv (also their biases); recurrent nets 1/sqrt(width), attention "
-        "xavier_uniform of the joint q, k, v and biases 0",
+        "what torch.nn starts from: U(+-1/sqrt(fan_in)), also biases; recurrent 1/sqrt(width); q, k, v of attention "
+        "xavier_uniform of the joint matrix, its biases 0",
         "uniform",
         torch_numbers,
         for_bias=True,
@@ -275,8 +275,8 @@ INITIALIZERS: dict[str, Registered] = {
         scalable=False,
     ),
     "fixup": Registered(
-        "residual branches: the last matrix 0, the others he_normal x branches^(-1/(2m-2)) with m in a branch; a "
-        "loss's read-out he_normal, at 0 as in the paper no gradient would pass; Zhang et al. 2019",
+        "branches of m matrices: the last 0, the others he_normal x branches^(-1/(2m-2)); a read-out he_normal (at 0, "
+        "as in the paper, no gradient would pass); Zhang et al. 2019",
         "normal",
         fixup_numbers,
         residual=True,

@@ -45,7 +45,7 @@ def inits() -> Rows:
     ]
     return [
         *rows,
-        ("any of these", "gain, shift", "gain x the matrix + shift"),
+        ("any but lsuv", "gain, shift", "gain x the matrix + shift"),
         (OWN, "its own", "your (key, shape, dtype), perhaps keyword-only layer, depth; also PKG.MOD:NAME"),
     ]
 

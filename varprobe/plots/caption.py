@@ -59,7 +59,8 @@ def networks(ds: xr.Dataset) -> str:
     parts = [f"{listed(ds, 'arch')} networks".strip()]
     sizes = joined(numbered(ds, name) for name in ("depth", "width") if name in ds.coords)
     parts += [f"of {sizes}"] if sizes else []
-    parts += [f"with {listed(ds, 'act')} activation"] if listed(ds, "act") else []
+    own = {str(v) for v in distinct(ds, "act")} <= {"own"}  # what a user's block has inside
+    parts += [] if own else [f"with {listed(ds, 'act')} activation"]
     settings = [
         (", initialized with {}", "init", ""),
         (", the first layer with {}", "init_first", ""),
@@ -73,7 +74,7 @@ def networks(ds: xr.Dataset) -> str:
     ]
     text = " ".join(parts)
     for words, name, absent in settings:
-        if listed(ds, name) and set(map(str, distinct(ds, name))) - {absent, "", "None"}:
+        if listed(ds, name) and set(map(str, distinct(ds, name))) - {absent, "", "None", "own"}:
             text += words.format(listed(ds, name))
     return text
 
