@@ -122,7 +122,9 @@ def test_scales_far_from_any_float() -> None:
     assert factor[1] == back[1] == 1
     assert ds.branch_log10_ms.values[1, :, 1:] == pytest.approx(-120 + np.log10(0.5), abs=0.5)
     assert ds.branch_share.values[1, :, 1:] == pytest.approx(0, abs=1e-30)
-    assert np.isfinite(ds.v_weight_gradient_log10_ms.values[:, :, 1:]).all()
+    assert ds.branch_gradient_log10_ms.values[1] == pytest.approx(ds.gradient_log10_ms.values[1], abs=1e-6, nan_ok=True)
+    for name in ("v_weight_gradient", "weight_gradient"):  # of order V g x, V being 1e-30, and phi(W x) g
+        assert ds[f"{name}_log10_ms"].values[1, :, 1:] == pytest.approx(-60 + np.log10(4 / 2), abs=1)
 
 
 def test_norms_hold_the_signal_and_ignore_the_scale_of_the_weights() -> None:

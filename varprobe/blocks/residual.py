@@ -16,6 +16,7 @@ from varprobe.extended import Signal
 from varprobe.initializers import Place
 from varprobe.parameters import Parameter
 from varprobe.wired.layer import Layer
+from varprobe.wired.lifts import added, enter
 
 __all__ = ["Residual"]
 
@@ -62,14 +63,16 @@ class Residual(Architecture):
 
     def block(self, layer: Layer, x: Signal) -> Signal:
         """One block."""
-        h = layer.activated(x) if self.order == "pre" else x
-        z = layer.see("preactivation", layer.linear("w", h))
+        inner, lift = enter(layer, x, ("preactivation", "branch", "w_weight", "v_weight"))
+        z = layer.see("preactivation", layer.linear("w", layer.activated(inner) if self.order == "pre" else inner))
         if self.branch_layers == 1:
             out = z if self.order == "pre" else layer.activated(z)
         else:
             out = layer.linear("v", layer.activated(z))
-        out = layer.see("branch", out)
-        return layer.joined(x, out, "branch_scale")
+        branch = layer.scaled(layer.see("branch", out), layer.numbers["branch_scale"])
+        total = added(layer, x, branch, lift)
+        layer.shares_of(x, branch, total)
+        return total
 
     def reference(self, plain: Plain, p: Mapping[str, Array], x: Array) -> Array:
         """One block."""

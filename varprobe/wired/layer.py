@@ -146,17 +146,13 @@ class Layer:
         """Each net's signal times a number."""
         return Signal(wide(x.m) * factors.astype(wide(x.m).dtype).reshape(-1, *(1,) * (x.m.ndim - 1)), x.e)
 
-    def joined(self, x: Signal, branch: Signal, factor: str) -> Signal:
-        """x + factor * branch, with the mean square of either over that of the sum."""
-        part = self.scaled(branch, self.numbers[factor])
-        out = self.plus(x, part)
-        squares = [self.mean_square(s) for s in (x, part, out)]
-        for name, (m, e) in zip(("stream_share", "branch_share"), squares, strict=False):
-            whole, e_whole = squares[2]
-            self.scalars[name] = jnp.where(whole > 0, m / jnp.where(whole > 0, whole, 1), jnp.nan) * scale(
-                jnp.ones_like(m), jnp.clip(2 * (e - e_whole), -126, 126)
-            )
-        return out
+    def shares_of(self, x: Signal, branch: Signal, total: Signal) -> None:
+        """What the mean squares of a stream and of its scaled branch are of that of their sum."""
+        whole, e_whole = self.mean_square(total)
+        for name, part in (("stream_share", x), ("branch_share", branch)):
+            m, e = self.mean_square(part)
+            ratio = jnp.where(whole > 0, m / jnp.where(whole > 0, whole, 1), jnp.nan)
+            self.scalars[name] = scale(ratio, 2 * (e - e_whole))
 
     def mean_square(self, x: Signal) -> tuple[Array, Array]:
         """(mean square of the mantissa, exponent), not differentiated."""
