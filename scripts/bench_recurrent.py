@@ -1,9 +1,9 @@
 """Time per recurrent net against PyTorch hooks, on the default grid: 11 initializers, 8 seeds, depth 100, width 256.
 
 PyTorch: the cell of torch.nn in a loop over the steps, with a forward hook on the cell and a gradient hook on every
-state, which record mean and variance, and mean and variance of every weight gradient; h, and the cell's c, at each
-step. varprobe's time includes its draws, and leaves out compilation, which is told apart. Both run in one process, in
-turn, on all cores; medians are printed.
+state (h, and c of the LSTM), which record mean and variance, and mean and variance of every weight gradient. The time
+of varprobe includes its draws, and leaves out compilation, which is told apart. Both run in one process, in turn, on
+all cores; medians are printed.
 
     pip install torch==2.13.0
     python scripts/bench_recurrent.py [--arch rnn,lstm,gru] [--batch 16] [--repeats 3]

@@ -113,8 +113,8 @@ def sweep(
         arch: architectures; several. Names (`varprobe list archs`: what a layer, z and delta of each are) with
             parameters in the call form, such as "residual(branch_scale=1/sqrt(depth))"; or a block of your own as
             "FILE.py:NAME" or "PKG.MOD:NAME", an object or {"Label": object} with init(key, width) -> params, any
-            pytree, and apply(params, x) -> x. Its init may take parameters of the call form and keyword-only layer and depth;
-            it has its own activation and initializer, and its signal the range of the dtype.
+            pytree, and apply(params, x) -> x. Its init may take parameters of the call form and keyword-only layer and
+            depth; it has its own activation and initializer, and its signal the range of the dtype.
         norm: normalizations; several. Names (`varprobe list norms`), such as "batch" or "layer(position=post)". z is
             what a norm before the activation is given.
         dropout: numbers from 0 to below 1: the share of activations that is dropped, the others scaled up; several.

@@ -69,7 +69,9 @@ class Conv(Architecture):
     def slots(self, fan_in: int, fan_out: int) -> tuple[Slot, ...]:
         """One kernel; transposed, that of the convolution back."""
         first, last = (fan_out, fan_in) if self.transpose else (fan_in, fan_out)
-        return (Slot("w", self.kernel**self.dims * first, last, kernel=self.sides, adjoint=self.transpose),)
+        return (
+            Slot("w", self.kernel**self.dims * first, last, kind="conv", kernel=self.sides, adjoint=self.transpose),
+        )
 
     def block(self, layer: Layer, x: Signal) -> Signal:
         """One layer."""

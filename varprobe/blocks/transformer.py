@@ -85,13 +85,16 @@ class Transformer(Architecture):
     def slots(self, fan_in: int, fan_out: int) -> tuple[Slot, ...]:
         """W and D of the perceptron, its gate, and the projections of the attention."""
         n, hidden = fan_out, max(1, round(self.mlp_ratio * fan_out))
-        gate = (Slot("gate", n, hidden, "mlp"),) if self.gated else ()
+        gate = (Slot("gate", n, hidden, "mlp", branch=2),) if self.gated else ()
         return (
-            Slot("w", n, hidden, "mlp"),
-            Slot("down", hidden, n, "mlp", last=True),
+            Slot("w", n, hidden, "mlp", branch=2),
+            Slot("down", hidden, n, "mlp", last=True, branch=2),
             *gate,
-            *(Slot(name, n, n, role, kind="attention") for name, role in (("q", "qk"), ("k", "qk"), ("v", "v"))),
-            Slot("o", n, n, "o", last=True),
+            *(
+                Slot(name, n, n, role, kind="attention", branch=2)
+                for name, role in (("q", "qk"), ("k", "qk"), ("v", "v"))
+            ),
+            Slot("o", n, n, "o", last=True, kind="attention_out", branch=2),
         )
 
     def block(self, layer: Layer, x: Signal) -> Signal:

@@ -3,8 +3,8 @@
 For J = (D_L W_L) ... (D_1 W_1), W with independent entries of variance sigma_w2 / n and D diagonal with a share p of
 ones and the rest zeros (linear: p = 1; ReLU: p = 1/2), free probability gives x = lambda / sigma_w2^L of the
 eigenvalues lambda of J J^T from x = (1 + z) / z (z + p)^L (Pennington, Schoenholz & Ganguli 2017). With z + p =
-r exp(i t) the condition that x is real is quadratic in r, and the density of ln x is r sin(t) / pi. t rises from 0 at the
-largest singular value to pi / L at the smallest (linear: pi / (L + 1)).
+r exp(i t) the condition that x is real is quadratic in r, and the density of ln x is r sin(t) / pi. t rises from 0 at
+the largest singular value to pi / L at the smallest (linear: pi / (L + 1)).
 """
 
 from typing import NamedTuple

@@ -156,8 +156,7 @@ def forward(
 ) -> tuple[tuple[Signal, ...], Any]:
     """One step, and what the way back needs of it."""
     step, _, new = taken(program, weights, numbers, time, states)
-    kept = {name: node.value.m for name, node in step.products.items() if name[0] == "w"}
-    keep: Any = (None, None) if program.forward_only else (states, kept)
+    keep: Any = (None, None) if program.forward_only else (states, step.held)
     return tuple(step.near(node) for node in new), (*keep, step.layer.recorded, step.layer.scalars)
 
 
@@ -215,12 +214,11 @@ def step_moments(h: Signal, delta: Signal) -> Moments:
 
 
 def summed(program: Wired, kind: str, side: Signal, deltas: dict[tuple[str, ...], Signal]) -> dict[str, Sink]:
-    """Statistics of the summed gradients of the recurrent (w) or input (u) matrices, the same at every step."""
+    """Statistics of the gradients of the recurrent (w) or input (u) matrices, summed over steps; they stand at each."""
     owners = {name: delta for names, delta in deltas.items() for name in names if name[0] == kind}
-    stacked = jax.tree.map(lambda *a: jnp.stack(a), *owners.values())
     if side.m.ndim == 3:
         side = Signal(side.m[:, None], side.e[:, None])
-    gradient = jax.vmap(sum_of_products, (None, 0))(side, stacked)
+    gradient = sum_of_products(side, jax.tree.map(lambda *a: jnp.stack(a, axis=1), *owners.values()))
     merged = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), gradient)
     rows = sink(measure(merged)[1])
     every = [jnp.broadcast_to(a.reshape(-1, 1, program.nets), (len(owners), program.depth, program.nets)) for a in rows]
@@ -228,11 +226,22 @@ def summed(program: Wired, kind: str, side: Signal, deltas: dict[tuple[str, ...]
 
 
 def sum_of_products(h: Signal, delta: Signal) -> Signal:
-    """The sum over steps of h^T delta: h (steps, nets or 1, batch, units) with exponents (steps, nets or 1)."""
-    h, delta = jax.vmap(near_one)(h), jax.vmap(near_one)(delta)
-    e = h.e + delta.e
+    """The sums over steps of h^T delta, (slots, nets, fan_in, units), each at its largest exponent.
+
+    h: (steps, nets or 1, batch, fan_in), 1 where all nets have the same; delta: (steps, slots, nets, batch, units).
+    """
+    h, delta = jax.vmap(near_one)(h), jax.vmap(jax.vmap(near_one))(delta)
+    e = h.e[:, None] + delta.e
     top = jnp.max(e, axis=0)
-    weighted = jax.vmap(scale)(delta.m, e - top)
-    equation = "tbi,tnbo->nio" if h.m.shape[1] == 1 else "tnbi,tnbo->nio"
-    rows = h.m[:, 0] if h.m.shape[1] == 1 else h.m
-    return Signal(jnp.einsum(equation, rows, weighted, precision=lax.Precision.HIGHEST), top)
+    weighted = jax.vmap(jax.vmap(scale))(delta.m, e - top)
+    slots, nets = top.shape
+
+    def of_net(net: Array) -> Array:
+        """One product for all slots: (slots, fan_in, units). Its shape is the same in any company."""
+        rows = h.m[:, 0] if h.m.shape[1] == 1 else lax.dynamic_index_in_dim(h.m, net, 1, keepdims=False)
+        columns = jnp.moveaxis(lax.dynamic_index_in_dim(weighted, net, 2, keepdims=False), 1, 2)
+        count = rows.shape[0] * rows.shape[1]
+        m = jnp.matmul(rows.reshape(count, -1).T, columns.reshape(count, -1), precision=lax.Precision.HIGHEST)
+        return jnp.moveaxis(m.reshape(len(m), slots, -1), 0, 1)
+
+    return Signal(jnp.moveaxis(lax.map(of_net, jnp.arange(nets)), 0, 1), top)

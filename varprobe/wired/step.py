@@ -64,11 +64,11 @@ class Step:
     """One step of all nets while it is traced.
 
     layer: its numbers and matrices, and where forward statistics go. rows: of its input, None without. held: the
-    products with recurrent matrices, where they were computed before.
+    mantissas of the products with recurrent matrices, where they were computed before; they fill it otherwise.
     """
 
     def __init__(self, layer: Layer, rows: Rows | None, held: dict[str, Array] | None = None) -> None:
-        self.layer, self.rows, self.held = layer, rows, held
+        self.layer, self.rows, self.held = layer, rows, dict(held or {})
         self.nodes: list[Node] = []
         self.sites: dict[str, Node] = {}
         self.products: dict[str, Node] = {}
@@ -93,12 +93,13 @@ class Step:
         layer, i = self.layer, self.layer.slots[name]
         bases, matrix = layer.program.weights[0][i], layer.matrices[i]
         slot, value = layer.program.slots(0)[i], self.near(h)
-        rows = self.held[name] if self.held else by_base(bases, value.m, matrix, slot.fan_out, transpose=False)
+        if name not in self.held:
+            self.held[name] = by_base(bases, value.m, matrix, slot.fan_out, transpose=False)
 
         def back(g: Signal) -> Signal:
             return Signal(by_base(bases, g.m, matrix, slot.fan_in, transpose=True), g.e + matrix.e)
 
-        self.products[name] = self.node(Signal(rows, value.e + matrix.e), (h, back))
+        self.products[name] = self.node(Signal(self.held[name], value.e + matrix.e), (h, back))
         return self.shifted(i, self.products[name])
 
     def fed(self, name: str, z: Node) -> Node:
