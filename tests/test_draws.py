@@ -152,6 +152,8 @@ LAWS: dict[str, tuple[float, Any]] = {
     "ntk": (0, stats.norm(0, 1)),
     "keras_random_uniform": (0, stats.uniform(-0.05, 0.1)),
     "keras_random_normal": (0, stats.norm(0, 0.05)),
+    "gpt2": (0, stats.norm(0, 0.02)),
+    "bert": (0, stats.truncnorm(-2, 2, 0, 0.02)),
     "normal(mean=0.1,std=0.3)": (0.1, stats.norm(0.1, 0.3)),
     "uniform(scale=0.5)": (0.25, stats.uniform(0, 0.5)),
     "truncated_normal(std=0.3)": (0, stats.truncnorm(-2, 2, 0, 0.3 / TRUNCATED.std())),

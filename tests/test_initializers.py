@@ -61,6 +61,9 @@ NUMBERS: dict[str, tuple[float, float]] = {
     "torch_default": (0, math.sqrt(1 / 900)),  # a third of 1 / fan_in
     "keras_random_uniform": (0, 0.05 / math.sqrt(3)),
     "keras_random_normal": (0, 0.05),
+    "gpt2": (0, 0.02),
+    "gpt2(std=0.1)": (0, 0.1),
+    "bert": (0, 0.02 * 0.87962566103423978),
     "he_normal(gain=3)": (0, 3 * math.sqrt(2 / 300)),
     "he_normal(shift=0.1)": (0.1, math.sqrt(2 / 300)),
     "normal(mean=0.02,std=0.05,gain=2,shift=1)": (1.04, 0.1),

@@ -40,8 +40,8 @@ SECOND = {
     "seeds": 1,
     "act": "relu",
     "init": "normal(std=0.5)",
-    "init_qk": ["normal(std=0.4)", "normal(std=1e-30)", "zeros"],
-    "init_o": ["normal(std=0.6)", "normal(std=1e-25)", "zeros"],
+    "init_qk": ["normal(std=1e-30)", "zeros"],
+    "init_o": ["normal(std=1e-25)", "zeros"],
 }
 
 
@@ -90,8 +90,8 @@ def test_every_number_is_that_of_jax_grad():
 def test_float32_has_the_gradients_of_tiny_queries_and_branches():
     """1e-30 and 1e-25: the products of two of them are far below float32, whose relative error is 1e-6 here."""
     ds = vp.sweep(**SECOND)
-    assert ds.sizes["config"] == 9
-    for config in range(9):
+    assert ds.sizes["config"] == 4
+    for config in range(4):
         zero = "zeros" in (str(ds.init_qk.values[config]), str(ds.init_o.values[config]))
         for name, values in by_jax_grad(ds, config, 0).items():
             np.testing.assert_allclose(
