@@ -20,6 +20,10 @@ jax.config.update("jax_legacy_prng_key", "error")
 
 HASTE = {"xla_cpu_use_fusion_emitters": False}
 """And fewer optimizations: a third of the time to compile, for code that runs slower, most of it once."""
+try:
+    jax.jit(lambda: 0).lower().compile(compiler_options=HASTE)
+except jax.errors.JaxRuntimeError:
+    HASTE = {}  # a jaxlib that has no such option
 cells.CPU_OPTIONS.update(HASTE)
 
 
