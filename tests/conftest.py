@@ -52,6 +52,7 @@ def forget_compiled_programs() -> Iterator[None]:
     """Compiled programs of one file do not help the next, and would fill the memory."""
     yield
     cells.programs.clear()
+    jax.clear_caches()
 
 
 @pytest.fixture
