@@ -27,7 +27,7 @@ FIRST = {
     "batch": 2,
     "seeds": 1,
     "act": "gelu",
-    "init": ["he_normal", "bert(stddev=0.3)"],
+    "init": "he_normal",
     "init_qk": "uniform(limit=1)",
     "bias": "uniform(limit=0.1)",
     "dropout": 0.25,
@@ -79,9 +79,8 @@ def by_jax_grad(ds, config, seed):
 
 def test_every_number_is_that_of_jax_grad():
     ds = run(read_request(dtype="float64", **FIRST))
-    for config in range(2):
-        for name, values in by_jax_grad(ds, config, 0).items():
-            np.testing.assert_allclose(ds[name].values[config, 0, 1:], values, atol=1e-9, err_msg=name)
+    for name, values in by_jax_grad(ds, 0, 0).items():
+        np.testing.assert_allclose(ds[name].values[0, 0, 1:], values, atol=1e-9, err_msg=name)
     assert list(np.unique(ds.init_qk)) == ["uniform(limit=1)"] and list(np.unique(ds.norm)) == ["layer"]
     entropy = ds.attention_entropy.values[..., 1:]
     assert ((entropy > 0) & (entropy < math.log(3))).all() and (np.abs(ds.token_similarity[..., 1:]) <= 1).all()

@@ -65,7 +65,12 @@ def softmax_entropy(s: Float[Array, "... keys"]) -> tuple[Float[Array, "... keys
     exponentials = jnp.exp(shifted)
     total = exponentials.sum(-1, keepdims=True)
     p = exponentials / total
-    return p, jnp.log(total[..., 0]) - (p * jnp.where(p > 0, shifted, 0)).sum(-1)
+    return p, jnp.log(total[..., 0]) - sum_of_products(p, jnp.where(p > 0, shifted, 0))
+
+
+def sum_of_products(a: Float[Array, "... keys"], b: Float[Array, "... keys"]) -> Float[Array, ...]:
+    """Sums of a b over the last axis, as a matrix product: on CPU a sum is done again for each element that uses it."""
+    return dot("...k,...k->...", a, b)
 
 
 def dot(pattern: str, a: Array, b: Array) -> Array:
@@ -76,7 +81,7 @@ def dot(pattern: str, a: Array, b: Array) -> Array:
 def softmax_pullback(p: Float[Array, "... keys"], g: Float[Array, "... keys"]) -> Float[Array, "... keys"]:
     """The cotangent of scores: p (g - p g); centered twice, since where one probability is nearly 1 its g cancels."""
     for _ in range(2):
-        g = g - (p * g).sum(-1, keepdims=True)
+        g = g - sum_of_products(p, g)[..., None]
     return p * g
 
 
