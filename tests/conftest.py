@@ -1,4 +1,4 @@
-"""Shared by all tests: one file a worker, code compiled in haste and not kept on disk, a fixture for double precision."""
+"""Shared by all tests: one file a worker, no compilation cache on disk, a fixture for double precision."""
 
 import os
 import sys
@@ -15,27 +15,7 @@ import pytest
 from varprobe import cells
 
 jax.config.update("jax_enable_compilation_cache", False)
-jax.config.update("jax_disable_most_optimizations", True)
 jax.config.update("jax_legacy_prng_key", "error")
-
-HASTE = {"xla_cpu_use_fusion_emitters": False}
-"""And fewer optimizations: a third of the time to compile, for code that runs slower, most of it once."""
-try:
-    jax.jit(lambda: 0).lower().compile(compiler_options=HASTE)
-except jax.errors.JaxRuntimeError:
-    HASTE = {}  # a jaxlib that has no such option
-cells.CPU_OPTIONS.update(HASTE)
-
-
-@pytest.fixture(scope="module")
-def compiled_for_users() -> Iterator[None]:
-    """Every optimization that users have."""
-    jax.config.update("jax_disable_most_optimizations", False)
-    for option in HASTE:
-        del cells.CPU_OPTIONS[option]
-    yield
-    jax.config.update("jax_disable_most_optimizations", True)
-    cells.CPU_OPTIONS.update(HASTE)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -30,7 +30,6 @@ COMPANY = {
 SHARED: dict[str, Any] = {"depth": 5, "seeds": 2, "bias": "normal(std=0.1)"}
 
 
-pytestmark = pytest.mark.usefixtures("compiled_for_users")
 """Optimizations are what could tell nets apart."""
 
 

@@ -214,7 +214,7 @@ def test_no_biases(name: str) -> None:
         # unknown
         ("he_norml", "unknown initializer 'he_norml'; did you mean 'he_normal'?"),
         ("kaiming_norml", "unknown initializer 'kaiming_norml'; did you mean 'kaiming_normal'?"),
-        ("delta_orthogonal", "unknown initializer 'delta_orthogonal'"),
+        ("delta_orthogonl", "unknown initializer 'delta_orthogonl'; did you mean 'delta_orthogonal'?"),
         ("normal(sdt=0.1)", "unknown parameter 'sdt'; did you mean 'std'?"),
         ("uniform(limits=0.1)", "unknown parameter 'limits'; did you mean 'limit'?"),
         ("he_normal(std=0.1)", "unknown parameter 'std'"),

@@ -6,7 +6,6 @@ import pytest
 import varprobe as vp
 from varprobe.diagnosis import diagnose
 
-pytestmark = pytest.mark.usefixtures("compiled_for_users")
 """These nets are large: they take longer to run than to compile."""
 
 RELU_LAW = {16: (-0.17639732440705033, 0.419593394106779), 256: (-0.009828659363802311, 0.019818708909798564)}

@@ -112,11 +112,12 @@ class Layer:
 
     def shares(self, z: Signal, y: Signal, slope: Array, shape: tuple[int, ...]) -> None:
         """Fractions of units; a dead one is zero on the whole batch and at every position."""
-        zero, share_of = y.m == 0, lambda mask: jnp.mean(mask, axis=(1, 2), dtype=jnp.float32)
+        kind = wide(y.m).dtype
+        zero, share_of = y.m == 0, lambda mask: jnp.mean(mask, axis=(1, 2), dtype=kind)
         flat_slope = jnp.abs(slope) < SATURATED_BELOW
         self.scalars |= {
             "activation_zero_fraction": share_of(zero),
-            "dead_unit_fraction": jnp.mean(jnp.all(zero, axis=1), axis=1, dtype=jnp.float32),
+            "dead_unit_fraction": jnp.mean(jnp.all(zero, axis=1), axis=1, dtype=kind),
             "saturated_fraction": share_of(flat_slope),
             "saturated_nonzero_fraction": share_of(flat_slope & ~zero),
         }
@@ -171,7 +172,7 @@ class Layer:
         if site == "preactivation":
             rows = measured.m
             equal = jnp.abs(rows - rows[:, :, :1]) <= EQUAL_WITHIN
-            self.scalars["equal_unit_fraction"] = jnp.mean(equal, axis=(1, 2), dtype=jnp.float32)
+            self.scalars["equal_unit_fraction"] = jnp.mean(equal, axis=(1, 2), dtype=rows.dtype)
         if site == "activation":
             self.scalars["activation_correlation"] = factor(samples(measured.m.reshape(m.shape)), by_gram=False)[1]
         return self.stored(Signal(m, x.e))
