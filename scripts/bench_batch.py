@@ -13,8 +13,8 @@ import click
 import numpy as np
 
 from varprobe.cells import run_cells
+from varprobe.chunks import chunks_of
 from varprobe.configs import read_request
-from varprobe.engine import chunks_of
 from varprobe.rates import slopes
 
 

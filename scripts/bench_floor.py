@@ -20,9 +20,9 @@ from jax import lax
 
 from varprobe.bases import Draw, Orthogonal
 from varprobe.cells import Worker, arguments, workers
+from varprobe.chunks import chunks_of
 from varprobe.configs import read_request
 from varprobe.draws import layer_keys
-from varprobe.engine import chunks_of
 from varprobe.program import Program
 
 OPTIONS = {"xla_cpu_multi_thread_eigen": False}

@@ -18,8 +18,8 @@ from torch import nn
 
 import varprobe as vp
 from varprobe.cells import arguments, run_cells
+from varprobe.chunks import chunks_of
 from varprobe.configs import DEFAULT_BATCH, read_request
-from varprobe.engine import chunks_of
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": lambda: nn.GELU(approximate="tanh"), "tanh": nn.Tanh}
 

@@ -28,7 +28,12 @@ Layers = dict[str, np.ndarray]
 REQUIRED = {"uniform": "limit=0.3", "constant": "value=0.1", "sparse": "density=0.4,std=0.5"}
 """Parameters of the initializers that need some; any that keep a small net alive will do."""
 
-EVERY_INIT = [f"{name}({REQUIRED[name]})" if name in REQUIRED else name for name in INITIALIZERS] + [
+ELSEWHERE = {"delta_orthogonal", "lsuv", "fixup", "skipinit"}
+"""Those of convolutions, of residual branches and of another engine: tests/test_conv.py, test_arch_initializers.py."""
+
+EVERY_INIT = [
+    f"{name}({REQUIRED[name]})" if name in REQUIRED else name for name in INITIALIZERS if name not in ELSEWHERE
+] + [
     "normal(mean=0.1,std=0.3)",
     "uniform(scale=0.5)",
     "truncated_normal(std=0.3)",
@@ -58,16 +63,17 @@ def brute_force(config: Mapping[str, Any], seed: int = 0) -> Layers:
         key = jax.random.fold_in(jax.random.fold_in(key, seed), 3)
         labels = jax.random.randint(key, (len(net.x),), 0, outputs, dtype=jnp.int32)
         wanted = jax.random.normal(key, (len(net.x), outputs), jnp.float32).astype(jnp.float64)
+        means = lambda w: w / len(w) ** 0.5 if config["init"] == "ntk" else w  # noqa: E731  the matrix of a parameter
 
         def value(added: list[jax.Array], weights: list[jax.Array]) -> tuple[jax.Array, Any]:
             h, seen = net.x, []
             for w, p, zero in zip(weights, hidden, added, strict=True):
-                z = jnp.matmul(h, w, precision="highest") + p["b"][None] + zero
+                z = jnp.matmul(h, means(w), precision="highest") + p["b"][None] + zero
                 h = act(z)
                 seen.append((z, h))
             if loss == "cotangent":
                 return jnp.sum(wanted * h), seen
-            output = jnp.matmul(h, net.params[-1]["w"], precision="highest")
+            output = jnp.matmul(h, means(net.params[-1]["w"]), precision="highest")
             if loss == "mse":
                 return jnp.mean(jnp.square(output - wanted)), seen
             return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(output), labels[:, None], 1)), seen

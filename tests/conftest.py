@@ -12,6 +12,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 import jax
 import pytest
 
+from varprobe import cells
+
 jax.config.update("jax_enable_compilation_cache", False)
 jax.config.update("jax_legacy_prng_key", "error")
 
@@ -29,9 +31,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def forget_compiled_programs() -> Iterator[None]:
     """Compiled programs of one file do not help the next, and would fill the memory."""
     yield
-    cells = sys.modules.get("varprobe.cells")
-    if cells is not None:
-        cells.programs.clear()
+    cells.programs.clear()
     jax.clear_caches()
 
 

@@ -103,6 +103,12 @@ def refused(place, monkeypatch, capsys):
     return run
 
 
+NO_MATRICES = [
+    ("he_normal", "plain has no such matrices; transformer has them"),
+    ("", "item 1 of '' is empty"),
+    ("he_normal(", "is never closed"),
+]
+
 SWEEP: dict[str, list[tuple[str, str]]] = {
     "--depth": [
         ("0", "0 is out of range (allowed: whole numbers from 1)"),
@@ -299,8 +305,31 @@ SWEEP: dict[str, list[tuple[str, str]]] = {
         ("dtipe", "did you mean 'dtype'?"),
         ("", "unknown value ''"),
     ],
-    "--arch": [("resnet", "(allowed: plain)"), ("", "unknown value ''"), ("plane", "did you mean 'plain'?")],
-    "--norm": [("batch", "(allowed: none)"), ("", "unknown value ''"), ("nome", "did you mean 'none'?")],
+    "--arch": [
+        ("resnet", "unknown architecture 'resnet' (allowed: plain, residual, conv, transformer, rnn, lstm, gru)"),
+        ("", "item 1 of '' is empty"),
+        ("plane", "did you mean 'plain'?"),
+        ("residual(branch_layers=3)", "branch_layers=3 is not allowed (allowed: 2, 1)"),
+    ],
+    "--norm": [
+        ("bach", "did you mean 'batch'? (allowed: none, batch, layer, rms, group)"),
+        ("", "item 1 of '' is empty"),
+        ("group(groups=7)", "7 groups do not divide 512 units"),
+    ],
+    "--dropout": [
+        ("1", "1 would drop every unit"),
+        ("-0.1", "-0.1 is out of range (allowed: numbers from 0 to 1)"),
+        ("x", "'x' is not a number"),
+    ],
+    "--init-qk": NO_MATRICES,
+    "--init-v": NO_MATRICES,
+    "--init-o": NO_MATRICES,
+    "--init-mlp": NO_MATRICES,
+    "--correlation": [
+        ("2", "2 is out of range (allowed: numbers from -1 to 1)"),
+        ("x", "'x' is not a number"),
+        ("", "item 1 of '' is empty"),
+    ],
     "--labels": [
         ("y.npy", "labels need data with rows; 'normal' is a random law"),
         ("nosuch.npy", "labels need data"),
@@ -325,6 +354,8 @@ FLAGS = (
     "--json",
     "--standardize",
     "--forward-only",
+    "--jacobian",
+    "--histogram",
     "--fresh",
     "--wide",
     "--full-range",
@@ -409,8 +440,11 @@ def test_flags_take_no_value(refused):
         ("--depth 3", "--depth: unknown option before a command; did you mean 'varprobe sweep --depth'?"),
         ("--foo", "--foo: unknown option"),
         ("--version=3", "--version: takes no value"),
-        ("list", "{acts|inits|verdicts}: missing (see --help)"),
-        ("list init", "KIND: unknown list 'init'; did you mean 'inits'? (allowed: acts, inits, verdicts)"),
+        ("list", "{acts|inits|archs|norms|verdicts}: missing (see --help)"),
+        (
+            "list init",
+            "KIND: unknown list 'init'; did you mean 'inits'? (allowed: acts, inits, archs, norms, verdicts)",
+        ),
         ("list \x1b[31m", r"KIND: unknown list '\x1b[31m'"),
         ("list acts inits", "unexpected 'inits'"),
         ("list --foo acts", "--foo: unknown option"),

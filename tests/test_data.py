@@ -221,8 +221,14 @@ def test_sizes_are_checked_before_anything_is_allocated(monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     "data, message",
     [
-        ("noraml", "unknown name 'noraml'; did you mean 'normal'? (allowed: normal, uniform, sphere, digits); a file"),
-        ("images.txt", "unknown name 'images.txt' (allowed: normal, uniform, sphere, digits); a file must end in .npy"),
+        (
+            "noraml",
+            "unknown name 'noraml'; did you mean 'normal'? (allowed: normal, uniform, sphere, tokens, digits); a file",
+        ),
+        (
+            "images.txt",
+            "unknown name 'images.txt' (allowed: normal, uniform, sphere, tokens, digits); a file must end in .npy",
+        ),
         ("", "unknown name ''"),
         (".npy", "unknown name '.npy'"),
         ("imags.npy", "there is no file 'imags.npy'; did you mean 'images.npy'?"),

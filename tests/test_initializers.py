@@ -61,6 +61,9 @@ NUMBERS: dict[str, tuple[float, float]] = {
     "torch_default": (0, math.sqrt(1 / 900)),  # a third of 1 / fan_in
     "keras_random_uniform": (0, 0.05 / math.sqrt(3)),
     "keras_random_normal": (0, 0.05),
+    "gpt2": (0, 0.02),
+    "gpt2(std=0.1)": (0, 0.1),
+    "bert": (0, 0.02 * 0.87962566103423978),
     "he_normal(gain=3)": (0, 3 * math.sqrt(2 / 300)),
     "he_normal(shift=0.1)": (0.1, math.sqrt(2 / 300)),
     "normal(mean=0.02,std=0.05,gain=2,shift=1)": (1.04, 0.1),
@@ -78,9 +81,14 @@ NUMBERS: dict[str, tuple[float, float]] = {
     "normal(std=sqrt(2/(fan_in*depth)))": (0, math.sqrt(2 / 15000)),
     "normal(std=1/layer)": (0, 1 / 7),
     "normal(std=1/width)": (0, 1 / 400),
+    "mup": (0, math.sqrt(1 / 300)),
+    "ntk": (0, math.sqrt(1 / 300)),
+    "ntk(scale=2,gain=3)": (0, 3 * math.sqrt(2 / 300)),
+    "fixup": (0, math.sqrt(2 / 300)),  # outside of a branch
+    "skipinit": (0, math.sqrt(2 / 300)),
     "he_normal(gain=1/sqrt(depth))": (0, math.sqrt(2 / 300 / 50)),
 }
-OTHER_BASES = {"orthogonal", "identity", "sparse"}
+OTHER_BASES = {"orthogonal", "delta_orthogonal", "identity", "sparse", "lsuv"}
 UNSETTLED = {"critical"}
 """Without an activation it has no numbers; test_advice.py has those with one."""
 
@@ -95,7 +103,14 @@ def test_numbers(text: str) -> None:
     assert mean_and_std(text) == pytest.approx(NUMBERS[text], rel=1e-12, abs=1e-15)
     other = mean_and_std(text, Place(fan_in=301, fan_out=102, width=500, depth=60, layer=8))
     looks = "fan" in text or any(name in text for name in ("width", "depth", "layer"))
-    looks |= named(text).name.partition("(")[0] in ("torch_default", "variance_scaling")
+    looks |= named(text).name.partition("(")[0] in (
+        "torch_default",
+        "variance_scaling",
+        "mup",
+        "ntk",
+        "fixup",
+        "skipinit",
+    )
     looks |= any(text.startswith(name) for name in ("he_", "glorot_", "lecun_"))
     assert (other != mean_and_std(text)) == looks
 
@@ -104,6 +119,7 @@ def test_numbers_of_other_bases() -> None:
     assert (named("orthogonal").law, named("orthogonal").at(PLACE)) == (("orthogonal",), (0, 1))
     assert named("orthogonal(1.5)").at(PLACE) == (0, 1.5)
     assert named("orthogonal(scale=sqrt(2),shift=1)").at(PLACE) == (1, math.sqrt(2))
+    assert (named("lsuv").law, named("lsuv").at(PLACE), named("lsuv").data_driven) == (("lsuv",), (0, 1), True)
     assert (named("identity").law, named("identity(gain=0.5)").at(PLACE)) == (("eye",), (0, 0.5))
     assert (named("sparse(density=0.1)").law, named("sparse(density=0.1)").at(PLACE)) == (("sparse", 0.1), (0, 0.01))
     assert named("sparse(density=0.25,std=2)").at(PLACE) == (0, 2)
@@ -127,7 +143,7 @@ def test_aliases_are_those_of_jax_and_torch() -> None:
 
 def test_every_initializer_of_jax_is_there() -> None:
     public = {name for name in dir(jax.nn.initializers) if not name.startswith("_")}
-    assert public - {"Initializer", "delta_orthogonal"} <= INITIALIZERS.keys() | ALIASES.keys()
+    assert public - {"Initializer"} <= INITIALIZERS.keys() | ALIASES.keys()
 
 
 def test_standard_set() -> None:
@@ -198,7 +214,7 @@ def test_no_biases(name: str) -> None:
         # unknown
         ("he_norml", "unknown initializer 'he_norml'; did you mean 'he_normal'?"),
         ("kaiming_norml", "unknown initializer 'kaiming_norml'; did you mean 'kaiming_normal'?"),
-        ("delta_orthogonal", "unknown initializer 'delta_orthogonal'"),
+        ("delta_orthogonl", "unknown initializer 'delta_orthogonl'; did you mean 'delta_orthogonal'?"),
         ("normal(sdt=0.1)", "unknown parameter 'sdt'; did you mean 'std'?"),
         ("uniform(limits=0.1)", "unknown parameter 'limits'; did you mean 'limit'?"),
         ("he_normal(std=0.1)", "unknown parameter 'std'"),

@@ -6,6 +6,8 @@ import pytest
 import varprobe as vp
 from varprobe.diagnosis import diagnose
 
+"""These nets are large: they take longer to run than to compile."""
+
 RELU_LAW = {16: (-0.17639732440705033, 0.419593394106779), 256: (-0.009828659363802311, 0.019818708909798564)}
 """Width -> drift and variance of ln ||h_l||^2/||h_{l-1}||^2 of a He ReLU layer for one input: exact moments of
 (2/n) chi^2_K, K ~ Binomial(n, 1/2) (Hanin & Nica 2020, arXiv 1812.05994)."""
@@ -42,12 +44,17 @@ def test_he_relu_is_healthy(depth, batch):
     assert abs(np.log10(row["gradient_factor"])) < limit
 
 
-@pytest.mark.parametrize(
-    ("init", "factor"),
-    [("glorot_normal", 1 / 2), ("normal(std=0.01)", 0.0256), ("uniform(limit=1)", 512 / 6), ("torch_default", 1 / 6)],
-)
-def test_relu_factors_of_common_initializers(init, factor):
-    ds = vp.sweep(init=init, seeds=3, batch=16, depth=50)
+RELU_FACTORS = {"glorot_normal": 1 / 2, "normal(std=0.01)": 0.0256, "uniform(limit=1)": 512 / 6, "torch_default": 1 / 6}
+
+
+@pytest.fixture(scope="module")
+def relu_nets():
+    return vp.sweep(init=list(RELU_FACTORS), seeds=3, batch=16, depth=50)
+
+
+@pytest.mark.parametrize("init", RELU_FACTORS)
+def test_relu_factors_of_common_initializers(init, relu_nets):
+    ds, factor = vp.select(relu_nets, init=init), RELU_FACTORS[init]
     row = diagnose(ds).rows[0]
     limit = (5 / 1024 + 4 * np.sqrt(5 / 512 / 150)) / np.log(10)
     assert abs(np.log10(row["activation_factor"] / factor)) < limit
@@ -86,10 +93,15 @@ GLOROT_TANH = {
 mean-field theory, for the standard and the normalized initialization of Glorot & Bengio (2010)."""
 
 
+@pytest.fixture(scope="module")
+def tanh_nets():
+    return vp.sweep(act="tanh", init=list(GLOROT_TANH), depth=5, width=512, batch=64, seeds=6)
+
+
 @pytest.mark.parametrize("init", GLOROT_TANH)
-def test_glorot_and_bengio_tanh_tables(init):
-    width, seeds = 512, 6
-    ds = vp.sweep(act="tanh", init=init, depth=5, width=width, batch=64, seeds=seeds)
+def test_glorot_and_bengio_tanh_tables(init, tanh_nets):
+    ds = vp.select(tanh_nets, init=init)
+    width, seeds = 512, ds.sizes["seed"]
     squares, ratios = GLOROT_TANH[init]
     measured = ds["activation_log10_ms"].values[0, :, 1:].mean(0)
     # one input's variance 2/n a layer, added over layers, is more than a batch's

@@ -92,8 +92,8 @@ def test_a_mean_in_weights_and_biases() -> None:
 
 
 def test_where_there_is_no_theory() -> None:
-    for init in ("zeros", "constant(0.1)", "identity"):
-        assert [row_of(**SMALL, act="tanh", init=init)[field] for field in FIELDS] == [None] * 4
+    for row in vp.diagnose(vp.sweep(**SMALL, act="tanh", init="zeros,constant(0.1),identity")).rows:
+        assert [row[field] for field in FIELDS] == [None] * 4, row["init"]
     assert row_of(**SMALL | {"depth": 1}, act="relu", init="he_normal")["theory_activation_factor"] is None
     one_seed = row_of(**SMALL | {"seeds": 1}, act="relu", init="he_normal")
     assert one_seed["theory_activation_factor"] == pytest.approx(1) and one_seed["theory_activation_z"] is None

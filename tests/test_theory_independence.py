@@ -57,6 +57,10 @@ def test_results_say_what_they_are() -> None:
         repr(vp.theory.phase_grid("tanh", [1.0], [0.0, 0.1])): "PhaseGrid(tanh, 1 x 2 points)",
         repr(vp.theory.finite_width("relu", width=8, depth=2)): "FiniteWidth(relu, activation, exact: at layer 2",
         repr(vp.theory.fixed_point("tanh", 1.5)): "phase='chaotic'",
+        repr(vp.theory.residual("relu", 2)): "Residual(relu, 2 blocks: stream 0 to 0.6021",
+        repr(vp.theory.normalized("relu", depth=3)): "NormalizedStack(relu, layers 1 to 3: activation_factor 1,",
+        repr(vp.theory.convolution("relu", 2, 4, padding="circular")): "Convolution(relu, layers 1 to 2: activation_f",
+        repr(vp.theory.transformer("relu", 2, 2)): "Transformer(relu, 2 blocks: stream 0 to",
     }
     for text, part in texts.items():
         assert part in text and "\n" not in text

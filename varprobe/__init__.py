@@ -21,7 +21,9 @@ HOMES = {
     "build": "varprobe.building",
     "diagnose": "varprobe.diagnosis",
     "open_run": "varprobe.runs",
+    "plot_histogram": "varprobe.plots.histogram",
     "plot_phase": "varprobe.plots.phase",
+    "plot_spectrum": "varprobe.plots.spectrum",
     "plot_variance": "varprobe.plots",
     "select": "varprobe.results",
     "sweep": "varprobe.sweeping",
@@ -37,7 +39,9 @@ __all__ = [
     "build",
     "diagnose",
     "open_run",
+    "plot_histogram",
     "plot_phase",
+    "plot_spectrum",
     "plot_variance",
     "select",
     "sweep",
@@ -52,7 +56,9 @@ if TYPE_CHECKING:
     from varprobe.errors import MachineError, RequestError
     from varprobe.health import assert_healthy
     from varprobe.plots import plot_variance
+    from varprobe.plots.histogram import plot_histogram
     from varprobe.plots.phase import plot_phase
+    from varprobe.plots.spectrum import plot_spectrum
     from varprobe.results import select
     from varprobe.runs import open_run
     from varprobe.sweeping import sweep

@@ -10,7 +10,7 @@ from varprobe.callform import Call, parse_calls, parse_numbers, split_items
 from varprobe.errors import RequestError
 from varprobe.expressions import number_text
 from varprobe.names import did_you_mean
-from varprobe.user_code import is_reference
+from varprobe.user_code import is_block, is_reference
 
 __all__ = ["listed", "named", "numbers", "resolved", "single", "word", "yes_or_no"]
 
@@ -78,10 +78,10 @@ def items(value: Any) -> Iterator[Any]:
             yield from parse_calls(text)
     elif isinstance(value, Mapping):
         for label, item in value.items():
-            if not callable(item):
+            if not (callable(item) or is_block(item)):
                 raise RequestError(f"{label!r} must map to a function, got {type(item).__name__}")
             yield str(label), item
-    elif isinstance(value, Call) or callable(value):
+    elif isinstance(value, Call) or callable(value) or is_block(value):
         yield value
     elif isinstance(value, Iterable):
         for item in value:

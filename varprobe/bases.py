@@ -269,7 +269,9 @@ class Orthogonal(Base):
         return first, jnp.asarray(1 / max(shape), wide)
 
     def matrix(self, drawn: tuple[Array, Array, Array], shape: tuple[int, ...]) -> Array:
-        """Q, by applying it to the identity."""
+        """Q, by applying it to the smaller identity."""
+        if shape[0] > shape[1]:
+            return self.backward(drawn, jnp.eye(shape[1], dtype=drawn[0].dtype)).T
         return self.forward(drawn, jnp.eye(shape[0], dtype=drawn[0].dtype))
 
 
@@ -320,10 +322,17 @@ def reflect(
 def base_of(law: tuple[Any, ...]) -> Base:
     """The base that an initializer's law names."""
     kind, *details = law
+    if kind == "kernel":
+        from varprobe.kernels import Kernel
+
+        inner, *rest = details
+        return Kernel(base_of(inner), *rest)
     if kind in ("normal", "uniform", "truncated_normal"):
         return Dense(kind)
     others: dict[str, type[Base]] = {
         "orthogonal": Orthogonal,
+        "lsuv": Orthogonal,
+        "delta_orthogonal": Orthogonal,
         "nothing": Nothing,
         "eye": Eye,
         "sparse": Sparse,

@@ -1,7 +1,9 @@
 """`varprobe.build`: the very net that a sweep measured, as plain arrays and a plain function."""
 
 import json
+import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -11,15 +13,23 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float
 
+from varprobe.activations import behavior
 from varprobe.arguments import single
 from varprobe.bases import Base, Draw, base_of
-from varprobe.cells import batch_of, target_of
-from varprobe.configs import Config, Request, read_request
-from varprobe.draws import keys_of
+from varprobe.blocks import Own, Plain
+from varprobe.blocks.recurrent import Recurrent
+from varprobe.cells import arguments, inputs_of, target_of
+from varprobe.configs import OWN, Config, Request, read_request
+from varprobe.draws import keys_of, layer_keys
 from varprobe.errors import RequestError
 from varprobe.extended import Signal
 from varprobe.initializers import Initializer
 from varprobe.losses import output_gradient
+from varprobe.norms import standardized
+from varprobe.results import FURTHER
+from varprobe.wired.cell import run_wired, slot_key
+from varprobe.wired.chunks import wired_chunks
+from varprobe.wired.layer import unit_names
 
 __all__ = ["Net", "build"]
 
@@ -28,9 +38,12 @@ class Net(NamedTuple):
     """One net of a sweep.
 
     Attributes:
-        params: a tuple of {"w": (fan_in, fan_out), "b": (fan_out,)}, one a layer; a loss adds its read-out.
+        params: a tuple of {"w": (fan_in, fan_out), "b": (fan_out,)}, one a layer; a loss adds its read-out. Blocks of
+            several matrices have each by its name, and its bias as b_NAME; kernels are (sides..., channels in, out); a
+            block of the user's has its own pytree; recurrent nets have one for all steps. With `ntk` "w" is the
+            parameter, which apply multiplies.
         apply: apply(params, x) -> h_L, or the read-out's output (batch, outputs) where the loss has one.
-        x: the batch, (batch, input width).
+        x: the batch, (batch, input width), or (batch, positions..., units), or (batch, steps, units).
         cotangent: dLoss/d apply(params, x). The gradient of sum(cotangent * apply(params, x)) is that of the loss.
     """
 
@@ -58,8 +71,8 @@ def build(config: Mapping[str, Any] | xr.Dataset, seed: int = 0) -> Net:
         raise RequestError(
             f"{config!r:.80} is neither a dict of arguments nor a dataset with one configuration", "config"
         )
-    arguments = arguments_of(config) if isinstance(config, xr.Dataset) else dict(config)
-    request = read_request(**arguments)
+    given = arguments_of(config) if isinstance(config, xr.Dataset) else dict(config)
+    request = read_request(**given)
     if len(request.configs) != 1:
         raise RequestError(f"build takes one configuration, these arguments describe {len(request.configs)}")
     return net_of(request, request.configs[0], seed)
@@ -70,8 +83,11 @@ def arguments_of(ds: xr.Dataset) -> dict[str, Any]:
     if ds.sizes.get("config", 1) != 1:
         raise RequestError(f"build takes one configuration (ds.isel(config=i)), this dataset has {ds.sizes['config']}")
     spec = json.loads(ds.attrs["spec"])
-    arguments = {k: str(np.squeeze(ds[k].values)) for k in ("act", "init", "bias", "width", "depth", "batch")}
-    for name in ("init_first", "init_last"):
+    arguments = {
+        k: str(np.squeeze(ds[k].values)) for k in ("act", "init", "bias", "width", "depth", "batch", "arch", "norm")
+    }
+    arguments = {k: v for k, v in arguments.items() if (k, v) not in (("act", OWN), ("init", OWN), ("bias", OWN))}
+    for name in FURTHER:
         if name in ds.coords and str(np.squeeze(ds[name].values)):
             arguments[name] = str(np.squeeze(ds[name].values))
     names = ("input_width", "seeds", "root_seed", "data", "labels", "standardize", "loss", "dtype", "range")
@@ -83,42 +99,147 @@ def net_of(request: Request, config: Config, seed: int) -> Net:
     setting = request.setting
     dtype = jnp.dtype(setting.dtype)
     keys = keys_of(setting.root_seed, seed)
-    params = []
-    for layer in range(1, config.depth + (2 if setting.outputs else 1)):
-        place = config.place(layer, setting.outputs)
-        readout = layer > config.depth
-        init = (config.init_last or config.init) if readout else config.weights_at(layer)
-        shape = (place.fan_in, place.fan_out)
-        w = entries(init, jax.random.fold_in(keys["weights"], layer), shape, place, dtype)
-        b = jnp.zeros(shape[1:], dtype)
-        if not readout:
-            b = entries(config.bias, jax.random.fold_in(keys["biases"], layer), shape[1:], place, dtype)
-        params.append({"w": w, "b": b})
-    drawn, rows = batch_of(setting.source, keys["data"], config.batch, config.widths[0])
+    units = unit_factors(request, config, seed) if config.data_driven else {}
+    params: tuple[Any, ...] = tuple(block_of(config, keys, layer, dtype, units) for layer in config.drawn_layers)
+    arch = config.arch
+    enters = arch.input_shape(config.widths[0], config.depth)
+    drawn, rows = inputs_of(setting, keys, config.batch, enters, arch.embeds)
     x = jnp.asarray(drawn.astype(dtype))
-    target = target_of(setting, keys["loss"], rows, config.batch, config.widths[-1])
-
-    def apply(params: Any, x: Array) -> Array:
-        """The stack's output, or the read-out's."""
-        hidden = params[:-1] if setting.outputs else params
-        for p in hidden:
-            x = config.act(jnp.matmul(x, p["w"], precision="highest") + p["b"])
-        return jnp.matmul(x, params[-1]["w"], precision="highest") if setting.outputs else x
-
+    ends = arch.sample_shape(config.widths[-1])
+    target = target_of(setting, keys["loss"], rows, config.batch, math.prod(ends))
+    if setting.outputs:
+        params += (readout_of(config, setting.outputs, keys, params, x, dtype),)
+    apply = partial(applied, config, setting.outputs, keys["dropout"])
     if setting.loss == "cotangent":
-        cotangent = jnp.asarray(target.astype(dtype))
+        cotangent = jnp.asarray(target.reshape(config.batch, *ends).astype(dtype))
     else:
-        output = apply(tuple(params), x)
+        output = apply(params, x)
         g = output_gradient(setting.loss, Signal(output[None], jnp.zeros((1,), jnp.int32)), jnp.asarray(target))
         cotangent = jnp.ldexp(g.m[0], g.e[0]).astype(dtype)
-    return Net(tuple(params), apply, x, cotangent)
+    return Net(params, apply, x, cotangent)
 
 
-def entries(init: Initializer, key: Array, shape: tuple[int, ...], place: Any, dtype: Any) -> Array:
-    """mean + scale * base, as the engine has it."""
-    mean, scale = init.at(place)
-    matrix = base_matrix(base_of(init.law), key, shape, place.layer, place.depth, dtype)
+def applied(config: Config, outputs: int, dropout_key: Array, params: Any, x: Array) -> Array:
+    """The stack's output, or the read-out's, which reads the mean over positions."""
+    if isinstance(config.arch, Recurrent):
+        x = last_state(config, config.arch, dropout_key, multiplied(config, 1, params[0]), x)
+    else:
+        for layer in range(1, config.depth + 1):
+            plain = plain_of(config, layer, jax.random.fold_in(dropout_key, layer))
+            if isinstance(config.arch, Own):
+                x = config.arch.applied(params[layer - 1], x)
+                continue
+            x = config.arch.reference(plain, multiplied(config, layer, params[layer - 1]), x)
+    if not outputs:
+        return x
+    factor = config.readout.multiplier_at(config.place(config.depth + 1, outputs))
+    return jnp.matmul(pooled(x), factor * params[-1]["w"], precision="highest")
+
+
+def pooled(x: Array) -> Float[Array, "batch units"]:
+    """The mean over positions."""
+    return x.mean(axis=tuple(range(1, x.ndim - 1)))
+
+
+def multiplied(config: Config, layer: int, p: Mapping[str, Array]) -> dict[str, Array]:
+    """The matrices that the parameters of a layer stand for."""
+    factors = {
+        slot.name: config.initializer(layer, i).multiplier_at(config.place(layer, slot=i))
+        for i, slot in enumerate(config.slots(layer))
+    }
+    return {k: v if factors.get(k, 1.0) == 1.0 else factors[k] * v for k, v in p.items()}
+
+
+def readout_of(
+    config: Config, outputs: int, keys: dict[str, Array], params: Any, x: Array, dtype: Any
+) -> dict[str, Array]:
+    """The matrix of a loss's read-out; its bias is 0."""
+    place, init = config.place(config.depth + 1, outputs), config.readout
+    w = entries(init, jax.random.fold_in(keys["weights"], place.layer), (place.fan_in, outputs), place, dtype)
+    if init.data_driven:
+        std = jnp.std(jnp.matmul(pooled(applied(config, 0, keys["dropout"], params, x)), w, precision="highest"))
+        w = jnp.where(std > 0, w / jnp.where(std > 0, std, 1), w).astype(dtype)
+    return {"w": w, "b": jnp.zeros((outputs,), dtype)}
+
+
+def unit_factors(request: Request, config: Config, seed: int) -> dict[tuple[int, str], tuple[float, int]]:
+    """(layer, slot) -> (f, k): what the engine multiplies that matrix by, f 2^k, for its product to have variance 1."""
+    setting = replace(request.setting, forward_only=True, loss="cotangent", outputs=0)
+    (chunk,) = wired_chunks([(0, config)], setting, {config.act: behavior(config.act)})
+    with jax.enable_x64(setting.dtype == "float64"):
+        found = jax.jit(run_wired, static_argnums=0)(chunk.program, *arguments(chunk, setting, seed))
+        several = [{name: np.asarray(v, np.float64)[:, 0] for name, v in part.items()} for part in found.scalars]
+    rows = {name: np.concatenate([part[name] for part in several]) for name in several[0]}
+    return {
+        (layer, slot.name): (float(rows[factor][layer - 1]), int(rows[exponent][layer - 1]))
+        for layer in range(1, config.depth + 1)
+        for slot in config.slots(layer)
+        for factor, exponent in [unit_names(slot.name)]
+    }
+
+
+def last_state(config: Config, arch: Recurrent, dropout_key: Array, p: dict[str, Array], x: Array) -> Array:
+    """h after all steps of a recurrent net; x is (batch, steps, units), or its first state."""
+
+    def step(states: tuple[Array, ...], time: tuple[Array, Array | None]) -> tuple[tuple[Array, ...], None]:
+        key, entering = time
+        return arch.reference(plain_of(config, 1, key)._replace(input=entering), p, states), None
+
+    zero = jnp.zeros((len(x), config.widths[1]), x.dtype)
+    first, entering = (zero, x.swapaxes(0, 1)) if arch.inputs == "every" else (x, None)
+    states = (first, *(zero for _ in range(arch.states - 1)))
+    (h, *_), _ = jax.lax.scan(step, states, (layer_keys(dropout_key, 1, config.depth), entering))
+    return h
+
+
+def plain_of(config: Config, layer: int, dropout_key: Array) -> Plain:
+    """The plain functions of a layer."""
+
+    def norm(z: Array, position: str) -> Array:
+        return standardized(config.norm, z[None], config.norm.eps)[0] if config.norm.position == position else z
+
+    def dropped(h: Array, site: int) -> Array:
+        if not config.dropout:
+            return h
+        u = jax.random.uniform(jax.random.fold_in(dropout_key, site), h.shape, jnp.float32)
+        return jnp.where(u < np.float32(1 - config.dropout), h / (1 - config.dropout), 0).astype(h.dtype)
+
+    numbers = config.numbers(layer)
+    return Plain(config.act, norm if config.norm else lambda z, _: z, dropped, numbers, layer, config.depth)
+
+
+def block_of(
+    config: Config, keys: dict[str, Array], layer: int, dtype: Any, units: Mapping[tuple[int, str], tuple[float, int]]
+) -> dict[str, Array]:
+    """The matrices of a layer by slot, and their biases: b, b_SLOT. `units`: as of `unit_factors`."""
+    key, bias_key = (jax.random.fold_in(keys[name], layer) for name in ("weights", "biases"))
+    if isinstance(config.arch, Own):
+        return own_params(config.arch, key, config.widths[-1], layer, config.depth, dtype)
+    params = {}
+    for i, slot in enumerate(config.slots(layer)):
+        place = config.place(layer, slot=i)
+        init, shape = config.initializer(layer, i), (slot.fan_in, slot.fan_out)
+        w = entries(init, slot_key(key, i), shape, place, dtype, config.law(layer, i))
+        factor, exponent = units.get((layer, slot.name), (1.0, 0))
+        w = jnp.ldexp(w * np.asarray(factor, w.dtype), exponent).astype(dtype) if units else w
+        params[slot.name] = w.reshape(slot.shape)
+        if not slot.bias:
+            continue
+        name = "b" if slot.name == "w" else f"b_{slot.name}"
+        biases = place._replace(bias=True)
+        params[name] = entries(config.bias, slot_key(bias_key, i), (slot.units,), biases, dtype)
+    return params
+
+
+def entries(init: Initializer, key: Array, shape: tuple[int, ...], place: Any, dtype: Any, law: Any = None) -> Array:
+    """mean + scale * base, as the engine has it; of the parameter, where a multiplier stands beside it."""
+    factor = init.multiplier_at(place)
+    mean, scale = (v / factor for v in init.at(place))
+    matrix = base_matrix(base_of(law or init.law), key, shape, place.layer, place.depth, dtype)
     return (np.asarray(mean, matrix.dtype) + np.asarray(scale, matrix.dtype) * matrix).astype(dtype)
+
+
+own_params = jax.jit(Own.params, static_argnums=(0, 2, 4, 5))
 
 
 @partial(jax.jit, static_argnums=(0, 2, 4, 5))  # op by op the draws would round differently

@@ -18,8 +18,10 @@ from typing import IO, Any
 
 import numpy as np
 
+from varprobe.callform import parse_calls
 from varprobe.errors import RequestError
 from varprobe.names import did_you_mean
+from varprobe.parameters import Parameter, read_parameters
 
 __all__ = ["LAWS", "Source", "load_source"]
 
@@ -29,6 +31,9 @@ LAWS: dict[str, str] = {
     "sphere": "uniform on the sphere of radius sqrt(d)",
 }
 """The random laws by name, as captions write them. The mean square is 1, of the uniform law 1/3."""
+
+TOKENS = {"vocab": Parameter(1000, "whole", low=1, high=2**31 - 1)}
+"""What `tokens` takes: N(0,1) embeddings of so many tokens, all of them as likely."""
 
 FILE = re.compile(r"(?P<path>.+(?P<ending>\.npy|\.npz|\.csv))(?::(?P<array>.+))?", re.IGNORECASE | re.DOTALL)
 MAX_BYTES = 8 * 2**30
@@ -44,8 +49,9 @@ class Source:
         rows: float64 of shape (samples, features), finite and read-only; None for a random law.
         labels: int64 of shape (samples,) where there is one whole number a sample, else float64 of shape (samples,)
             or (samples, outputs); None where there are none.
-        digest: the name of a random law; else the sha256 of rows and labels as they are here.
+        digest: the name of a random law (with its parameters); else the sha256 of rows and labels as they are here.
         width: the number of features; None for a random law, which has as many as it is asked for.
+        vocab: how many tokens there are; None where samples are not made of tokens.
     """
 
     name: str
@@ -54,31 +60,34 @@ class Source:
     labels: np.ndarray | None
     digest: str
     width: int | None
+    vocab: int | None = None
 
 
 def load_source(data: Any, *, labels: Any = None, standardize: bool = False) -> Source:
     """Load what `--data` and `--labels` name.
 
     Args:
-        data: "normal", "uniform", "sphere", "digits" (scikit-learn's, divided by 16, with their labels), a file that
-            ends in .npy, .npz (FILE or FILE:NAME) or .csv (commas, with or without a header), or an array.
+        data: "normal", "uniform", "sphere"; "tokens(vocab=1000)" (each position of a sample, or the sample where it has
+            one only, is a row of a N(0,1) table drawn for the seed); "digits" (scikit-learn's, divided by 16, with
+            their labels); a file that ends in .npy, .npz (FILE or FILE:NAME) or .csv (commas, with or without a
+            header); or an array.
         labels: a file of these kinds or an array, with one row for each row of the data; the digits bring their own.
         standardize: subtract each feature's mean and divide by its standard deviation; constant features become 0.
 
     Raises:
         RequestError: unknown name, a file that cannot be read, or content that is not a finite table of numbers.
     """
-    if isinstance(data, str) and data in LAWS:
+    if isinstance(data, str) and (law := random_law(data)):
         if labels is not None:
             raise RequestError(f"labels need data with rows; {data!r} is a random law", "labels")
         if standardize:
             raise RequestError(f"only rows can be standardized; {data!r} is a random law", "standardize")
-        return Source(data, LAWS[data], None, None, data, None)
+        return law
     try:
         if isinstance(data, str) and data == "digits":
             name, phrase, (array, targets) = data, "digits / 16", digits()
         else:
-            (name, phrase, array), targets = table_of(data, [*LAWS, "digits"]), None
+            (name, phrase, array), targets = table_of(data, [*LAWS, "tokens", "digits"]), None
         rows = as_rows(array, phrase)
         description = f"{phrase} ({rows.shape[0]} x {rows.shape[1]})"
         if standardize:
@@ -94,6 +103,27 @@ def load_source(data: Any, *, labels: Any = None, standardize: bool = False) -> 
     for array in [rows] if targets is None else [rows, targets]:
         array.setflags(write=False)
     return Source(name, description, rows, targets, digest(rows, targets), rows.shape[1])
+
+
+def random_law(text: str) -> Source | None:
+    """The source of a random law; None where the text names none.
+
+    Raises:
+        RequestError: a parameter of `tokens` is wrong.
+    """
+    if text in LAWS:
+        return Source(text, LAWS[text], None, None, text, None)
+    if not re.fullmatch(r"\s*tokens\s*(\(.*)?", text, re.DOTALL) or FILE.fullmatch(text):
+        return None
+    try:
+        call, *more = parse_calls(text)
+        if more:
+            raise RequestError(f"takes one number of tokens, got {text!r}")
+        name, values = read_parameters(call, "tokens", TOKENS)
+    except RequestError as error:
+        raise error.at("data") from error
+    vocab = values["vocab"]
+    return Source(name, f"embedded tokens (vocab {vocab})", None, None, f"tokens(vocab={vocab})", None, vocab)
 
 
 def digits() -> tuple[np.ndarray, np.ndarray]:

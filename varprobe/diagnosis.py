@@ -12,10 +12,11 @@ from varprobe.comparison import against_theory
 from varprobe.flags import flags_of, notes_of
 from varprobe.leaving import left_layers
 from varprobe.nets import Measured, measured_nets
+from varprobe.probes.summaries import probe_fields
 from varprobe.rates import Rate, rate
 from varprobe.reasons import reason_of
 from varprobe.remedies import advice_of
-from varprobe.results import COORDINATES, require_whole
+from varprobe.results import COORDINATES, FURTHER, require_whole
 from varprobe.verdicts import threshold
 
 __all__ = ["Diagnosis", "diagnose"]
@@ -68,6 +69,7 @@ def diagnose(ds: xr.Dataset) -> Diagnosis:
         infinitely wide net, and theory_activation_z and theory_gradient_z how many standard errors the measured slopes
         lie from prediction, the drift of the finite width included. Values that are not finite are None. `formats` has
         the first layer at which the signal leaves float16, bfloat16 and float8_e4m3 (`varprobe.leaving.left_layers`).
+        `correlation`, `effective_rank`, `jacobian` and `histogram` where the sweep was asked for them.
 
     Example:
         for row in varprobe.diagnose(ds):
@@ -77,7 +79,7 @@ def diagnose(ds: xr.Dataset) -> Diagnosis:
 
     require_whole(ds)
     nets = list(measured_nets(ds))
-    rows = [row_of(net) for net in nets]
+    rows = [row_of(net) | further for net, further in zip(nets, probe_fields(ds), strict=True)]
     return Diagnosis(rows, title_of(rows, ds.attrs), [ends_of(net) for net in nets])
 
 
@@ -91,7 +93,7 @@ def row_of(net: Measured) -> dict[str, Any]:
     notes = notes_of(net, left)
     healthy = not flags and not {"vanishing", "exploding"} & set(words)
     row = {name: net.coordinates[name] for name in COORDINATES[:8]}
-    row |= {name: net.coordinates[name] for name in ("init_first", "init_last") if name in net.coordinates}
+    row |= {name: net.coordinates[name] for name in FURTHER if name in net.coordinates}
     row |= {"seeds": net.seeds} | {name: net.coordinates[name] for name in COORDINATES[8:]}
     row["activation_factor"], row["activation_factor_ci95"] = factor_fields(forward)
     row["gradient_factor"], row["gradient_factor_ci95"] = factor_fields(backward)

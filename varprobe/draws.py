@@ -28,15 +28,16 @@ __all__ = [
     "unit_interval",
 ]
 
+STREAMS = ("weights", "biases", "data", "loss", "dropout")
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARITY = np.uint32(0x1BD11BDA)
 SQRT2 = np.float32(np.sqrt(2))
 
 
 def keys_of(root_seed: int, seed: int) -> dict[str, Array]:
-    """The four streams of one seed: `weights`, `biases`, `data` and `loss` (cotangent or labels)."""
+    """The streams of one seed: `weights`, `biases`, `data`, `loss` (cotangent or labels) and `dropout`."""
     key = jax.random.fold_in(jax.random.key(root_seed, impl="threefry2x32"), seed)
-    return {name: jax.random.fold_in(key, i) for i, name in enumerate(("weights", "biases", "data", "loss"))}
+    return {name: jax.random.fold_in(key, i) for i, name in enumerate(STREAMS)}
 
 
 def layer_keys(key: Array, first: int, count: int) -> Array:

@@ -6,19 +6,30 @@ by s_{l+1} ... s_L, so nets that differ in scales alone are one net, and each co
 """
 
 import math
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import jax.numpy as jnp
 import numpy as np
 
-from varprobe.activations import Behavior, behavior
+from varprobe.activations import Activation, Behavior
 from varprobe.bases import Base, base_of
 from varprobe.configs import Config, Setting
 from varprobe.initializers import Initializer
+from varprobe.parametrizations import log10_multipliers
 from varprobe.program import Block, LayerNumbers, Numbers, Phi, PhiNumbers, Program, Segment, segments_of
 
-__all__ = ["Chunk", "Member", "Net", "chunks_of", "weight_bytes"]
+__all__ = [
+    "ZERO_EXPONENT",
+    "Chunk",
+    "Member",
+    "Net",
+    "layer_numbers",
+    "phi_numbers",
+    "phi_of",
+    "plain_chunks",
+    "weight_bytes",
+]
 
 CELL_BYTES = 256 * 2**20
 """What a cell may keep for its backward pass before its nets are split over several. Fixed, not taken from the machine:
@@ -37,6 +48,7 @@ class Member:
     config: int
     log10_scales: tuple[float, ...]
     weights: tuple[tuple[float, float], ...]
+    log10_multipliers: tuple[float, ...]
 
 
 @dataclass
@@ -60,6 +72,11 @@ class Chunk:
     nets: tuple[tuple[Net, ...], ...]
 
     @property
+    def configs(self) -> list[int]:
+        """The configurations, in the order of its tables' rows."""
+        return [member.config for _, _, member in self.members]
+
+    @property
     def members(self) -> list[tuple[int, int, Member]]:
         """(block, column, member) of every configuration in the chunk, in configuration order."""
         found = [(b, c, m) for b, nets in enumerate(self.nets) for c, net in enumerate(nets) for m in net.members]
@@ -72,12 +89,14 @@ class Chunk:
         ]
 
 
-def chunks_of(configs: list[Config], setting: Setting) -> list[Chunk]:
-    """Programs that compute every configuration once."""
+def plain_chunks(
+    configs: Sequence[tuple[int, Config]], setting: Setting, behaviors: Mapping[Activation, Behavior]
+) -> list[Chunk]:
+    """Programs that compute every (index, configuration) once, all of them plain stacks."""
     groups: dict[tuple[tuple[Segment, ...], int], dict[Block, dict[Hashable, Net]]] = {}
-    behaviors = {act: behavior(act) for act in dict.fromkeys(c.act for c in configs)}
-    cuts = frozenset(cut for c in configs for cut in ([2] if c.init_first else []) + ([c.depth] if c.init_last else []))
-    for index, config in enumerate(configs):
+    ends = [(c.init_first, c.init_last, c.depth) for _, c in configs]
+    cuts = frozenset(cut for first, last, depth in ends for cut in ([2] if first else []) + ([depth] if last else []))
+    for index, config in configs:
         block, net = net_of(index, config, setting, behaviors[config.act], cuts)
         segments = segments_of(config.widths, cuts)
         nets = groups.setdefault((segments, config.batch), {}).setdefault(block, {})
@@ -107,8 +126,8 @@ def net_of(index: int, config: Config, setting: Setting, found: Behavior, cuts: 
     weights = pairs_of(config, segments, config.weights_at)
     biases = pairs_of(config, segments, lambda layer: config.bias)
     no_bias = all(b == (0.0, 0.0) for b in biases) and config.bias.law[0] != "custom"
-    readout_init, outputs = config.init_last or config.init, setting.outputs
-    readout = readout_init.at(config.place(config.depth + 1, outputs)) if outputs else None
+    outputs = setting.outputs
+    readout = config.readout.at(config.place(config.depth + 1, outputs)) if outputs else None
     shared = found.homogeneous and no_bias and setting.loss == "cotangent" and not setting.real_range
     units = tuple(abs(s) or abs(m) for m, s in weights)
     shared = shared and all(u > 0 for u in units)
@@ -118,24 +137,30 @@ def net_of(index: int, config: Config, setting: Setting, found: Behavior, cuts: 
     else:
         weights_run, logs = weights, (0.0,) * config.depth
     numeric = config.act.numeric
-    phi = Phi(
-        config.act.function,
-        config.act.static,
-        tuple(k for k, _ in numeric),
+    block = Block(
+        phi=phi_of(config.act, found),
+        weights=((),) * len(segments),
+        biases=tuple(None if no_bias else base_of(config.bias.law) for _ in segments),
+        readout=base_of(config.readout.law) if outputs else None,
+    )
+    bases = tuple(base_of(config.weights_at(s.first).law) for s in segments)
+    net = Net(
+        bases, weights_run, biases, readout, numeric, found, [Member(index, logs, weights, log10_multipliers(config))]
+    )
+    return block, net
+
+
+def phi_of(act: Activation, found: Behavior) -> Phi:
+    """An activation as compiled code knows it."""
+    return Phi(
+        act.function,
+        act.static,
+        tuple(k for k, _ in act.numeric),
         found.near is not None,
         found.far is not None,
         found.bounded,
         found.homogeneous,
     )
-    block = Block(
-        phi=phi,
-        weights=((),) * len(segments),
-        biases=tuple(None if no_bias else base_of(config.bias.law) for _ in segments),
-        readout=base_of(readout_init.law) if outputs else None,
-    )
-    bases = tuple(base_of(config.weights_at(s.first).law) for s in segments)
-    net = Net(bases, weights_run, biases, readout, numeric, found, [Member(index, logs, weights)])
-    return block, net
 
 
 def pairs_of(
@@ -229,18 +254,24 @@ def block_numbers(program: Program, block: Block, nets: tuple[Net, ...]) -> Numb
     weights = np.array([net.weights for net in nets], np.float64).swapaxes(0, 1)
     biases = np.array([net.biases for net in nets], np.float64).swapaxes(0, 1)
     rows = [slice(s.first - 1, s.first - 1 + s.count) for s in program.segments]
-    wide = "float64" if program.dtype == "float64" else "float32"
     readout = None
     if block.readout is not None:
         readout = layer_numbers(np.array([net.readout for net in nets], np.float64), program.dtype)
-    none = (0.0, 0.0)
     return Numbers(
         weights=tuple(layer_numbers(weights[r], program.dtype) for r in rows),
         biases=tuple(layer_numbers(biases[r], program.dtype) for r in rows),
         readout=readout,
-        phi=PhiNumbers(
-            {name: np.array([dict(net.parameters)[name] for net in nets], wide) for name in block.phi.numeric},
-            near=np.array([net.behavior.near or none for net in nets], wide),
-            far=np.array([net.behavior.far or none for net in nets], wide),
-        ),
+        phi=phi_numbers(block.phi, [net.parameters for net in nets], [net.behavior for net in nets], program.dtype),
+    )
+
+
+def phi_numbers(
+    phi: Phi, parameters: Sequence[tuple[tuple[str, float], ...]], behaviors: Sequence[Behavior], dtype: str
+) -> PhiNumbers:
+    """The numbers of an activation, one column a net."""
+    wide, none = "float64" if dtype == "float64" else "float32", (0.0, 0.0)
+    return PhiNumbers(
+        {name: np.array([dict(net)[name] for net in parameters], wide) for name in phi.numeric},
+        near=np.array([found.near or none for found in behaviors], wide),
+        far=np.array([found.far or none for found in behaviors], wide),
     )

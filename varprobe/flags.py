@@ -26,7 +26,9 @@ def flags_of(net: Measured) -> dict[str, str]:
 def non_finite(net: Measured) -> str | None:
     """The first quantity that is infinite or NaN, and where: the gradient comes from the last layer."""
     found: list[tuple[int, int, str]] = []
-    for order, name in enumerate(["preactivation", "activation", *(["gradient"] if net.backward else [])]):
+    for order, name in enumerate(
+        [*([] if net.own else ["preactivation"]), "activation", *(["gradient"] if net.backward else [])]
+    ):
         largest, ms = net.values[f"{name}_log10_absmax"][:, 1:], net.values[f"{name}_log10_ms"][:, 1:]
         infinite = np.isposinf(largest) | np.isposinf(ms)
         wrong = np.flatnonzero((infinite | np.isnan(largest) | np.isnan(ms)).any(axis=0))

@@ -22,17 +22,29 @@ TRUNCATED_STD = 0.87962566103423978
 
 
 class Place(NamedTuple):
-    """Where a matrix stands: what an expression may refer to. `layer`: 1 to depth (depth + 1: the read-out)."""
+    """Where a matrix stands: what an expression may refer to. `layer`: 1 to depth (depth + 1: the read-out).
+
+    Initializers may also look at `slot`, the matrix's name in its block, `last`, whether it ends a branch, `kind`, the
+    kind of layer that it belongs to, `branch`, how many matrices a signal passes in its residual branch (0: in none),
+    `branches`, how many residual branches the net has, and `bias`, whether the vector beside it is meant.
+    """
 
     fan_in: int
     fan_out: int
     width: int
     depth: int
     layer: int
+    slot: str = "w"
+    last: bool = False
+    kind: str = "dense"
+    branch: int = 0
+    branches: int = 0
+    bias: bool = False
 
 
 Values = dict[str, Any]
 Numbers = Callable[[Values, Place], tuple[float, float]]
+Factor = Callable[[Values, Place], float]
 
 
 @dataclass(frozen=True)
@@ -41,7 +53,9 @@ class Registered:
 
     parameters: name -> default (None: no default). one_of: groups of which exactly one must be given, unless the group
     has a default. words: the values that a word parameter takes. law: (kind of base, its parameters); numbers: (mean,
-    scale) at a place.
+    scale) at a place. multiplier: what stands between the parameter and the matrix that it means. branch_scale: what
+    residual branches are multiplied by. residual: for nets with residual branches only. scalable: gain= and shift= have
+    a meaning.
     """
 
     meaning: str
@@ -53,6 +67,10 @@ class Registered:
     aliases: tuple[str, ...] = ()
     positional: bool = True
     for_bias: bool = False
+    multiplier: Factor | None = None
+    branch_scale: Factor | None = None
+    residual: bool = False
+    scalable: bool = True
 
 
 def std_of(values: Values) -> float:
@@ -96,6 +114,43 @@ def uniform_numbers(values: Values, place: Place) -> tuple[float, float]:
     if "limit" in values:
         return 0.0, values["limit"]
     return values["scale"] / 2, values["scale"] / 2
+
+
+def torch_numbers(values: Values, place: Place) -> tuple[float, float]:
+    """The limit of the uniform law that the layers of torch.nn start from, by the kind of layer."""
+    if place.kind == "recurrent":  # RNN, LSTM, GRU: all matrices and biases by the size of the state
+        return 0.0, 1 / math.sqrt(place.width)
+    if place.kind.startswith("attention") and place.bias:  # MultiheadAttention
+        return 0.0, 0.0
+    if place.kind == "attention":  # xavier_uniform of the joint (3 E, E) matrix
+        return 0.0, math.sqrt(6 / (4 * place.fan_in))
+    return 0.0, 1 / math.sqrt(place.fan_in)
+
+
+def he_numbers(values: Values, place: Place) -> tuple[float, float]:
+    """N(0, 2 / fan_in)."""
+    return 0.0, math.sqrt(2 / place.fan_in)
+
+
+def fixup_numbers(values: Values, place: Place) -> tuple[float, float]:
+    """Zhang et al. 2019, rules 1 and 2: of L branches of m matrices the last is 0, the rest He L^(-1/(2m-2))."""
+    if not place.branch:
+        return he_numbers(values, place)
+    if place.last:
+        return 0.0, 0.0
+    return 0.0, place.branches ** (-1 / (2 * place.branch - 2)) * math.sqrt(2 / place.fan_in)
+
+
+def mup_numbers(values: Values, place: Place) -> tuple[float, float]:
+    """Yang et al. 2021, table 3: variance 1 / fan_in of input and hidden weights, 1 / fan_in^2 of the read-out's."""
+    return 0.0, 1 / place.fan_in if place.layer > place.depth else 1 / math.sqrt(place.fan_in)
+
+
+def ntk_multiplier(values: Values, place: Place) -> float:
+    """sqrt(scale / fan_in)."""
+    if not values["scale"] > 0:
+        raise RequestError(f"scale must be above 0, got {values['scale']:g}")
+    return math.sqrt(values["scale"] / place.fan_in)
 
 
 def unsettled(values: Values, place: Place) -> tuple[float, float]:
@@ -154,6 +209,12 @@ INITIALIZERS: dict[str, Registered] = {
     "orthogonal": Registered(
         "scale x a uniformly random orthogonal matrix", "orthogonal", lambda v, p: (0.0, v["scale"]), {"scale": 1.0}
     ),
+    "delta_orthogonal": Registered(
+        "conv: orthogonal at the kernel's center, 0 elsewhere; channels may not fall",
+        "delta_orthogonal",
+        lambda v, p: (0.0, v["scale"]),
+        {"scale": 1.0},
+    ),
     "variance_scaling": Registered(
         "Var W = scale / fan; mode fan_in|fan_out|fan_avg|fan_geo_avg",
         "distribution",
@@ -171,7 +232,9 @@ INITIALIZERS: dict[str, Registered] = {
     ),
     "zeros": Registered("every entry is 0", "nothing", lambda v, p: (0.0, 0.0), for_bias=True),
     "ones": Registered("every entry is 1", "nothing", lambda v, p: (1.0, 0.0), for_bias=True),
-    "identity": Registered("ones on the diagonal, 0 elsewhere", "eye", lambda v, p: (0.0, 1.0)),
+    "identity": Registered(
+        "ones on the diagonal, 0 elsewhere; conv: at the kernel's center", "eye", lambda v, p: (0.0, 1.0)
+    ),
     "sparse": Registered(
         "N(0, std^2) in a share `density` of each column, 0 elsewhere (std: torch's)",
         "sparse",
@@ -180,15 +243,63 @@ INITIALIZERS: dict[str, Registered] = {
         one_of=("density",),
     ),
     "torch_default": Registered(
-        "U(+-1/sqrt(fan_in)), what torch.nn.Linear starts from (also its bias)",
+        "what torch.nn starts from: U(+-1/sqrt(fan_in)), also biases; recurrent 1/sqrt(width); q, k, v of attention "
+        "xavier_uniform of the joint matrix, its biases 0",
         "uniform",
-        lambda v, p: (0.0, 1 / math.sqrt(p.fan_in)),
+        torch_numbers,
         for_bias=True,
+    ),
+    "gpt2": Registered(
+        "N(0, std^2), std=0.02; matrices that end a branch divided by sqrt(2 depth), as GPT-2 (Radford et al. 2019)",
+        "normal",
+        lambda v, p: (0.0, v["std"] / (math.sqrt(2 * p.depth) if p.last else 1.0)),
+        {"std": 0.02},
+        positional=False,
+    ),
+    "bert": Registered(
+        "truncated N, stddev=0.02 before the cut, as BERT (Devlin et al. 2019)",
+        "truncated_normal",
+        lambda v, p: (0.0, v["stddev"]),
+        {"stddev": 0.02},
+        positional=False,
     ),
     "critical": Registered(
         "N, Var W = sigma_w2 / fan_in with chi_1 = 1 for this activation and bias",
         "normal",
         unsettled,
+    ),
+    "lsuv": Registered(
+        "orthogonal, each matrix scaled so that its product has variance 1 on the very batch; Mishkin & Matas 2016",
+        "lsuv",
+        lambda v, p: (0.0, 1.0),
+        scalable=False,
+    ),
+    "fixup": Registered(
+        "branches of m matrices: the last 0, the others he_normal x branches^(-1/(2m-2)); a read-out he_normal (at 0, "
+        "as in the paper, no gradient would pass); Zhang et al. 2019",
+        "normal",
+        fixup_numbers,
+        residual=True,
+    ),
+    "skipinit": Registered(
+        "he_normal, and residual branches x alpha, which is learned and starts at 0; De & Smith 2020",
+        "normal",
+        he_numbers,
+        {"alpha": 0.0},
+        branch_scale=lambda v, p: v["alpha"],
+        residual=True,
+    ),
+    "mup": Registered(
+        "N, Var W = 1 / fan_in, and 1 / fan_in^2 in a loss's read-out; Yang et al. 2021, table 3",
+        "normal",
+        mup_numbers,
+    ),
+    "ntk": Registered(
+        "W = sqrt(scale / fan_in) w, w ~ N(0, 1): weights and weight gradients are those of w; Jacot et al. 2018",
+        "normal",
+        lambda v, p: (0.0, ntk_multiplier(v, p)),
+        {"scale": 1.0},
+        multiplier=ntk_multiplier,
     ),
     "keras_random_uniform": Registered("U(-0.05, 0.05)", "uniform", lambda v, p: (0.0, 0.05), for_bias=True),
     "keras_random_normal": Registered("N(0, 0.05^2)", "normal", lambda v, p: (0.0, 0.05), for_bias=True),
@@ -228,6 +339,9 @@ class Initializer:
     numbers: Numbers
     for_bias: bool
     digest: str | None = ""
+    multiplier: Factor | None = None
+    branch_scale: Factor | None = None
+    residual: bool = False
 
     def at(self, place: Place) -> tuple[float, float]:
         """(mean, scale) of W = mean + scale * base.
@@ -235,11 +349,7 @@ class Initializer:
         Raises:
             RequestError: a value is out of range there, or not finite.
         """
-        values: Values = {}
-        for name, value in self.arguments:
-            values[name] = value.evaluate(**place._asdict()) if isinstance(value, Expression) else value
-            if name in POSITIVE and values[name] < 0:
-                raise RequestError(f"{self.name}: {name} must not be negative, got {values[name]:g}")
+        values = self.values(place)
         gain, shift = values.pop("gain", 1.0), values.pop("shift", 0.0)
         try:
             mean, scale = self.numbers(values, place)
@@ -249,6 +359,28 @@ class Initializer:
         if not (math.isfinite(mean) and math.isfinite(scale)):
             raise RequestError(f"{self.name} is not finite at layer {place.layer}")
         return mean, scale
+
+    def values(self, place: Place) -> Values:
+        """The parameters at a place."""
+        values: Values = {}
+        for name, value in self.arguments:
+            values[name] = value.evaluate(**place._asdict()) if isinstance(value, Expression) else value
+            if name in POSITIVE and values[name] < 0:
+                raise RequestError(f"{self.name}: {name} must not be negative, got {values[name]:g}")
+        return values
+
+    def multiplier_at(self, place: Place) -> float:
+        """W over the parameter that a net has in its place: 1, but for parametrizations such as `ntk`."""
+        return self.multiplier(self.values(place), place) if self.multiplier else 1.0
+
+    def branch_scale_at(self, place: Place) -> float:
+        """What the residual branches of a layer are multiplied by: 1, but for `skipinit`."""
+        return self.branch_scale(self.values(place), place) if self.branch_scale else 1.0
+
+    @property
+    def data_driven(self) -> bool:
+        """Whether its scale is that of the batch which goes through the net."""
+        return self.law[0] == "lsuv"
 
     @property
     def settled(self) -> bool:
@@ -293,16 +425,26 @@ def resolve_initializer(spec: Call | Callable[..., Any], label: str | None = Non
         if v is not None and k not in given and not (k in registered.one_of and given & set(registered.one_of))
     ]
     return Initializer(
-        str(Call(name, tuple(arguments))), law, (*arguments, *defaults), registered.numbers, registered.for_bias
+        str(Call(name, tuple(arguments))),
+        law,
+        (*arguments, *defaults),
+        registered.numbers,
+        registered.for_bias,
+        multiplier=registered.multiplier,
+        branch_scale=registered.branch_scale,
+        residual=registered.residual,
     )
 
 
 def check_arguments(spec: Call, name: str, registered: Registered) -> list[tuple[str, Any]]:
     """The arguments with their names, each known and of the right kind, and none missing."""
-    own, known = list(registered.parameters), [*registered.parameters, *COMMON]
+    own = list(registered.parameters)
+    known = [*own, *COMMON] if registered.scalable else own
     arguments = []
     for key, value in spec.args:
         if not key:
+            if not known:
+                raise RequestError(f"{spec}: {name} takes no parameters")
             if len(own) != 1 or not registered.positional:
                 raise RequestError(
                     f"{spec}: a value needs its name here: {name}({' or '.join(f'{k}=' for k in known)})"
@@ -314,7 +456,8 @@ def check_arguments(spec: Call, name: str, registered: Registered) -> list[tuple
                 f"variance; say std= or var="
             )
         if key not in known:
-            raise RequestError(f"{spec}: unknown parameter {key!r}{did_you_mean(key, known)}")
+            allowed = did_you_mean(key, known) if known else f" ({name} takes no parameters)"
+            raise RequestError(f"{spec}: unknown parameter {key!r}{allowed}")
         if key in registered.words:
             value = value.text if isinstance(value, Expression) else value
             if value not in registered.words[key]:

@@ -39,6 +39,11 @@ class Measured:
         return self.means[name]
 
     @property
+    def own(self) -> bool:
+        """Whether it is made of blocks of the user's, of which nothing is known."""
+        return self.coordinates["init"] == "own"
+
+    @property
     def seeds(self) -> int:
         """How many seeds."""
         return len(self.values["activation_log10_ms"])
@@ -56,7 +61,8 @@ def measured_nets(ds: xr.Dataset) -> Iterator[Measured]:
         names = [name for name in ds.coords if not ds[name].ndim]
         ds = ds.expand_dims("config").assign_coords({name: ("config", [ds[name].values[()]]) for name in names})
     ds = ds.transpose("config", "seed", "layer", ...)
-    arrays = {str(name): variable.values for name, variable in ds.data_vars.items()}
+    dims = ("config", "seed", "layer")
+    arrays = {str(name): variable.values for name, variable in ds.data_vars.items() if variable.dims == dims}
     theory = {name: arrays.pop(name)[:, 0] for name in list(arrays) if name.startswith("theory_")}
     with np.errstate(invalid="ignore"):
         means = {name: array.mean(axis=1) for name, array in arrays.items()}

@@ -5,15 +5,18 @@ for it: there the two differ by less than the dtype resolves. An activation with
 and leaves it as infinity or zero.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from varprobe.extended import Signal, scale
 from varprobe.moments import wide
-from varprobe.program import Phi, PhiNumbers, Program
+from varprobe.program import Phi, PhiNumbers
 
-__all__ = ["activate"]
+__all__ = ["activate", "value_alone", "value_and_slope"]
 
 EDGE = {"float64": 60}
 EDGE_FLOAT32 = 40
@@ -27,6 +30,12 @@ def value_and_slope(phi: Phi, parameters: dict[str, Array], x: Array) -> tuple[A
     return y, pullback(jnp.ones_like(y))[0]
 
 
+def value_alone(phi: Phi, parameters: dict[str, Array], x: Array) -> tuple[Array, None]:
+    """phi(x), to be differentiated by whoever asks."""
+    shaped = {name: value.astype(x.dtype)[:, None, None] for name, value in parameters.items()}
+    return phi.function(x, **dict(phi.static), **shaped), None
+
+
 def lines(m: Float[Array, "nets batch units"], slopes: Float[Array, "nets 2"]) -> Float[Array, "nets batch units"]:
     """slopes[0] m below zero, slopes[1] m above."""
     left, right = slopes[:, 0, None, None].astype(m.dtype), slopes[:, 1, None, None].astype(m.dtype)
@@ -34,15 +43,23 @@ def lines(m: Float[Array, "nets batch units"], slopes: Float[Array, "nets 2"]) -
 
 
 def activate(
-    program: Program, phi: Phi, numbers: PhiNumbers, z: Signal
-) -> tuple[Signal, Float[Array, "nets batch units"]]:
-    """(phi(z), phi'(z)); z has its largest magnitude in [1, 2) unless ranges are real."""
+    program: Any, phi: Phi, numbers: PhiNumbers, z: Signal, evaluate: Callable[..., Any] = value_and_slope
+) -> tuple[Signal, Any]:
+    """(phi(z), phi'(z)); z has its largest magnitude in [1, 2) unless ranges are real.
+
+    Args:
+        program: has `real_range` and `dtype`.
+        phi: the activation.
+        numbers: its parameters and slopes.
+        z: (nets, batch, units).
+        evaluate: `value_and_slope`, or `value_alone`, which has no slope.
+    """
     if program.real_range:
-        y, slope = value_and_slope(phi, numbers.parameters, z.m)
+        y, slope = evaluate(phi, numbers.parameters, z.m)
         return Signal(y, z.e), slope
     m = wide(z.m)
     if phi.homogeneous:
-        y, slope = value_and_slope(phi, numbers.parameters, m)
+        y, slope = evaluate(phi, numbers.parameters, m)
         return Signal(y, z.e), slope
     edge = EDGE.get(program.dtype, EDGE_FLOAT32)
     low = -edge if phi.near else -LAST
@@ -50,7 +67,7 @@ def activate(
     x = scale(m, jnp.clip(z.e, low, high))
     if not phi.near:
         x = jnp.where((z.e < low)[:, None, None], 0, x)
-    y, slope = value_and_slope(phi, numbers.parameters, x)
+    y, slope = evaluate(phi, numbers.parameters, x)
     e = jnp.zeros_like(z.e)
     if phi.near:
         is_near = z.e < low

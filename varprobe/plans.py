@@ -18,7 +18,7 @@ from varprobe.storage import Cell, put
 
 if TYPE_CHECKING:
     from varprobe.activations import Activation
-    from varprobe.configs import Request
+    from varprobe.configs import Config, Request
     from varprobe.initializers import Initializer
 
 __all__ = ["ENGINE_VERSION", "NAME", "Record", "asked", "changes", "fill", "hashed", "plan"]
@@ -64,13 +64,13 @@ class Record:
             for i, chunk in enumerate(self.chunks)
         ]
 
-    @property
-    def variables(self) -> set[str]:
-        """The variables that each cell holds."""
+    def variables(self, cell: Cell) -> set[str]:
+        """The variables that a cell holds."""
         from varprobe.results import variable_names
 
-        backward = ("gradient_", "weight_gradient_") if self.spec["forward_only"] else ()
-        return {name for name in variable_names() if not name.startswith(backward)}
+        archs = dict.fromkeys(self.coordinates["arch"][i] for i in cell.configs)
+        backward = not self.spec["forward_only"]
+        return {name for name in variable_names(archs) if backward or "gradient" not in name}
 
     @classmethod
     def read(cls, text: str) -> "Record":
@@ -95,7 +95,7 @@ class Record:
         shape = (len(self.coordinates["depth"]), seeds, layers)
         data = {
             name: (("config", "seed", "layer"), np.full(shape, np.nan), {"long_name": text})
-            for name, text in variable_names().items()
+            for name, text in variable_names(self.spec["arch"]).items()
         }
         return xr.Dataset(data, {"seed": np.arange(seeds), "layer": np.arange(layers), **coords}, self.attributes)
 
@@ -132,6 +132,18 @@ def described(thing: "Activation | Initializer | None") -> Any:
     return [thing.name, thing.digest, getattr(plain, "__qualname__", ""), line]
 
 
+def block_described(config: "Config") -> Any:
+    """An architecture for hashing; a block of the user's with its source and its place therein."""
+    if not config.arch.own:
+        return config.arch_name
+    block: Any = config.arch
+    functions = (inspect.unwrap(getattr(f, "__func__", f)) for f in (block.initialize, block.function))
+    codes = [
+        (getattr(f, "__qualname__", ""), getattr(getattr(f, "__code__", None), "co_firstlineno", 0)) for f in functions
+    ]
+    return [config.arch_name, block.digest, codes]
+
+
 def hashable(request: "Request", versions: dict[str, Any]) -> tuple[str, list[str]]:
     """JSON of all that decides the numbers: what the configurations share, and each of them."""
     s = request.setting
@@ -146,7 +158,17 @@ def hashable(request: "Request", versions: dict[str, Any]) -> tuple[str, list[st
         s.forward_only,
     ]
     each = [
-        json.dumps([*map(described, (c.act, c.init, c.init_first, c.init_last, c.bias)), c.widths, c.batch])
+        json.dumps(
+            [
+                *map(described, (c.act, c.init, c.init_first, c.init_last, c.bias)),
+                [[option, described(init)] for option, init in c.roles],
+                c.widths,
+                c.batch,
+                block_described(c),
+                c.norm_name,
+                c.dropout,
+            ]
+        )
         for c in request.configs
     ]
     return json.dumps(shared), each
@@ -179,7 +201,8 @@ def plan(request: "Request", frame: xr.Dataset, groups: list[list[int]]) -> Reco
 def identity(request: "Request", versions: dict[str, Any]) -> str:
     """The hash of all that decides the numbers of a run, without the work of planning it."""
     shared, each = hashable(request, versions)
-    return hashed(shared, str(request.setting.seeds), *each)
+    probes = [json.dumps(request.probes.spec)] if request.probes else []
+    return hashed(shared, str(request.setting.seeds), *each, *probes)
 
 
 def asked(spec: dict[str, Any]) -> dict[str, Any]:

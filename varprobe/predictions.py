@@ -13,11 +13,14 @@ import numpy as np
 import xarray as xr
 
 from varprobe.activations import Activation
+from varprobe.block_predictions import predicted_blocks
 from varprobe.errors import RequestError
+from varprobe.parametrizations import log10_multipliers
 from varprobe.theory.finite_widths import strayed
 from varprobe.theory.sigmas import VARIANCES, bias_numbers
 from varprobe.theory.sources import Fast
 from varprobe.theory.trajectories import Inputs, Nets, pass_backward, pass_forward
+from varprobe.wired.chunks import is_wired
 
 if TYPE_CHECKING:
     from varprobe.configs import Config, Request
@@ -93,12 +96,16 @@ def predicted(request: "Request", ds: xr.Dataset) -> xr.Dataset:
     layers = ds.sizes["layer"]
     arrays = {name: np.full((len(request.configs), layers), np.nan) for name in theory_names()}
     groups: dict[Kind, dict[tuple[object, ...], tuple[Problem, list[int]]]] = defaultdict(dict)
+    wired: list[tuple[int, Config]] = []
     try:
         inputs = inputs_of(request.setting.source)
     except RequestError:
         inputs = None
     for i, config in enumerate(request.configs if inputs else ()):
         assert inputs is not None
+        if is_wired(config):
+            wired.append((i, config))
+            continue
         try:
             first = (ds[name].values[i, 0] for name in ("weight_log10_ms", "equal_unit_fraction"))
             law, problem = problem_of(config, inputs, *first)
@@ -112,6 +119,14 @@ def predicted(request: "Request", ds: xr.Dataset) -> xr.Dataset:
             rows, configs = (list(side) for side in zip(*members, strict=True))
             for name, values in found.items():
                 arrays[f"theory_{name}"][configs, 1 : kind.depth + 1] = values[rows]
+    if wired and inputs:
+        for i, one in predicted_blocks(wired, inputs, law_of, request.setting.forward_only):
+            for name, row in one.items():
+                arrays[f"theory_{name}"][i, 1 : row.size + 1] = row
+    for i, config in enumerate(request.configs):
+        multipliers = log10_multipliers(config)
+        if any(multipliers):
+            arrays["theory_weight_gradient_log10_ms"][i, 1 : config.depth + 1] += 2 * np.array(multipliers)
     if request.setting.loss != "cotangent":
         anchor(ds, arrays, request)
     shape = tuple(ds.sizes[dim] for dim in DIMS)
@@ -129,6 +144,8 @@ def inputs_of(source: "Source") -> Moments:
     Raises:
         RequestError: all rows are zero.
     """
+    if source.vocab:
+        return 0.0, 1 / source.vocab, 0.0, 0.0
     if source.rows is None:
         return float(np.log(RANDOM[source.name])), 0.0, 0.0, 0.0
     rows = np.asarray(source.rows, np.float64)
@@ -161,6 +178,8 @@ def problem_of(
     Raises:
         RequestError: its weights or biases are not random, or of no known variance.
     """
+    if config.arch.own:
+        raise RequestError(f"theory does not know {config.arch_name}")
     layers = range(1, config.depth + 1)
     weights = [weights_of(config, layer, weight_log10_ms[layer], alike[layer] >= 1) for layer in layers]
     biases = [bias_numbers(config.bias, config.place(layer)) for layer in layers]
@@ -173,9 +192,16 @@ def problem_of(
     return law, Problem(np.array(log_w), log_b, np.array(mean_w), mean_b, widths, inputs)
 
 
-def weights_of(config: "Config", layer: int, log10_ms: float, alike: bool) -> tuple[str | None, float, float]:
+def law_of(config: "Config", layer: int, slot: int) -> tuple[str | None, float, float]:
+    """`weights_of` a matrix of a block."""
+    return weights_of(config, layer, np.nan, False, slot)
+
+
+def weights_of(
+    config: "Config", layer: int, log10_ms: float, alike: bool, slot: int = 0
+) -> tuple[str | None, float, float]:
     """(law, ln of fan_in Var(W), mean) of a layer's weights; `log10_ms` is their measured mean square."""
-    init, place = config.weights_at(layer), config.place(layer)
+    init, place = config.initializer(layer, slot), config.place(layer, slot=slot)
     mean, scale = init.at(place)
     kind = init.law[0]
     if kind in LIKE_NORMAL:

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from varprobe.block_reasons import block_cause, is_plain
 from varprobe.flags import note_sentence, noted
 from varprobe.nets import Measured
 from varprobe.numerals import rounded
+from varprobe.parametrizations import measured_log10_multipliers
 from varprobe.rates import Rate, power
 from varprobe.verdicts import threshold
 
@@ -50,7 +52,8 @@ def parts_of(net: Measured) -> Parts:
     wide = np.log10(np.array(net.widths, float))
     with np.errstate(invalid="ignore"):
         z, h = net.mean("preactivation_log10_ms")[2:], net.mean("activation_log10_ms")
-        weights, act = net.mean("weight_log10_ms")[2:] + wide[1:-1], h[2:] - z
+        matrices = net.mean("weight_log10_ms") + 2 * measured_log10_multipliers(net)
+        weights, act = matrices[2:] + wide[1:-1], h[2:] - z
         return Parts(
             weights=float(np.mean(weights)),
             act=float(np.mean(act)),
@@ -178,6 +181,10 @@ def cause_of(flags: Mapping[str, str], notes: list[str], changed: Mapping[str, R
     """What makes signal or gradient change, or None where the parts measured do not explain it."""
     if "dead" in flags:
         return flags["dead"].rstrip(".")
+    if net.own:
+        return None
+    if not is_plain(net):
+        return block_cause(changed, net)
     parts, saturated = parts_of(net), saturation(flags, net)
     signal, gradient = changed.get("signal"), changed.get("gradient")
     if mean_drives(net) or (

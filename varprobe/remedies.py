@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from varprobe.block_reasons import block_advice, is_plain
 from varprobe.flags import noted
 from varprobe.nets import Measured
 from varprobe.numerals import rounded
@@ -20,6 +21,8 @@ NEAR = 0.02
 def advice_of(flags: list[str], notes: list[str], forward: Rate, backward: Rate | None, net: Measured) -> str | None:
     """What to change, or None where neither measurement nor theory tells."""
     names, zero_bias = noted(notes), net.coordinates["bias"] == "zeros"
+    if net.own:
+        return None
     if "symmetric" in flags:
         return "Draw the weights at random, for example he_normal or orthogonal."
     if names.keys() & {"overflows", "underflows", "gradient_overflows", "gradient_underflows"}:
@@ -27,7 +30,8 @@ def advice_of(flags: list[str], notes: list[str], forward: Rate, backward: Rate 
         return f"Rescale the weights so that each layer keeps its scale{', or use bfloat16' if small else ''}."
     if "non_finite" in flags:
         return None
-    if "mean_dominated" in names or mean_drives(net):
+    plain = is_plain(net)
+    if plain and ("mean_dominated" in names or mean_drives(net)):
         return centered(net, zero_bias)
     if "dead" in flags:
         return (
@@ -36,6 +40,9 @@ def advice_of(flags: list[str], notes: list[str], forward: Rate, backward: Rate 
     rates = [r for r in (forward, backward) if r is not None]
     if not all(map(finite, rates)):
         return None
+    if not plain:
+        conv = str(net.coordinates["arch"]).startswith("conv") and net.coordinates["norm"] == "none"
+        return by_rate(flags, rates) if conv else block_advice(rates, net)
     return by_theory(net) or by_rate(flags, rates)
 
 

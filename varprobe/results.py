@@ -22,6 +22,12 @@ __all__ = ["COORDINATES", "dataset", "select", "variable_names"]
 COORDINATES = ("arch", "act", "init", "bias", "norm", "depth", "width", "batch", "loss", "dtype")
 """Always on `config`, swept or not."""
 
+PARTS = ("init_first", "init_last", "init_qk", "init_v", "init_o", "init_mlp")
+"""Initializers of some of the matrices."""
+
+FURTHER = (*PARTS, "dropout")
+"""On `config` where they were asked for."""
+
 QUANTITIES = ("preactivation", "activation", "gradient", "weight_gradient")
 STATISTICS = {
     "log10_ms": "log10 of the mean square over batch and units",
@@ -41,17 +47,30 @@ OTHERS = {
 }
 
 
-def variable_names() -> dict[str, str]:
-    """Every variable of a dataset, with what it is."""
+def variable_names(archs: Iterable[str] = ()) -> dict[str, str]:
+    """Every measured variable of a dataset, with what it is; more for some architectures, given by their call forms."""
     moments = {f"{q}_{s}": f"{q.replace('_', ' ')}: {text}" for q in QUANTITIES for s, text in STATISTICS.items()}
-    return moments | OTHERS
+    return moments | OTHERS | further_names(archs)
+
+
+def further_names(archs: Iterable[str]) -> dict[str, str]:
+    """The variables that architectures add."""
+    names: dict[str, str] = {}
+    for text in archs:
+        if text != "plain":
+            from varprobe.blocks import architecture_of, is_registered
+            from varprobe.wired.tables import names_of
+
+            names |= names_of(architecture_of(text)) if is_registered(text) else {}
+    return names
 
 
 def coordinate(config: Config, request: Request, name: str) -> Any:
     """A configuration's value of a coordinate."""
     values = {
-        "arch": request.spec["arch"][0],
-        "norm": request.spec["norm"][0],
+        "arch": config.arch_name,
+        "norm": config.norm_name,
+        "dropout": config.dropout,
         "act": config.act.name,
         "init": config.init.name,
         "bias": config.bias.name,
@@ -62,6 +81,7 @@ def coordinate(config: Config, request: Request, name: str) -> Any:
         "dtype": request.setting.dtype,
         "init_first": config.init_first.name if config.init_first else "",
         "init_last": config.init_last.name if config.init_last else "",
+        **{option: init.name for option, init in config.roles},
     }
     return values[name]
 
@@ -75,12 +95,12 @@ def dataset(request: Request, tables: Iterable[tuple[list[int], int, dict[str, n
     """
     configs, seeds = request.configs, request.setting.seeds
     layers = max(c.depth for c in configs) + 1
-    names = variable_names()
+    names = variable_names(request.spec["arch"])
     arrays = {name: np.full((len(configs), seeds, layers), np.nan) for name in names}
     for members, seed, table in tables:
         for name, values in table.items():
             arrays[name][members, seed, : values.shape[1]] = values
-    names_of_coordinates = list(COORDINATES) + [k for k in ("init_first", "init_last") if request.spec[k]]
+    names_of_coordinates = list(COORDINATES) + [k for k in FURTHER if any(request.spec[k])]
     coords: dict[str, Any] = {"seed": np.arange(seeds), "layer": np.arange(layers)}
     for name in names_of_coordinates:
         column = [coordinate(c, request, name) for c in configs]

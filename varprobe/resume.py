@@ -57,7 +57,7 @@ class Run:
             return None
         try:
             for cell in self.record.cells:
-                load_cell(self.folder, cell, self.record.variables)
+                load_cell(self.folder, cell, self.record.variables(cell))
         except DamagedError:  # to be named when the cell is asked for
             return None
         ds = stored(self.folder, self.record, self.note)
@@ -108,7 +108,7 @@ class Run:
         if not os.path.lexists(cell.path(self.folder)):
             return None
         try:
-            return load_cell(self.folder, cell, self.record.variables)
+            return load_cell(self.folder, cell, self.record.variables(cell))
         except DamagedError as error:
             self.note(f"{cell.path(self.folder)} {error}; it is computed anew")
             return None

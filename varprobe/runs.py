@@ -102,7 +102,7 @@ def stored(folder: Path, record: Record, note: Note) -> xr.Dataset | None:
     path = folder / "results.nc"
     try:
         ds = load_dataset(path, record.results)
-        if ds.attrs != record.attributes or not set(variable_names()) <= set(ds.data_vars):
+        if ds.attrs != record.attributes or not set(variable_names(record.spec["arch"])) <= set(ds.data_vars):
             raise DamagedError("is not this run's")
         return ds
     except DamagedError as error:
@@ -116,7 +116,7 @@ def rebuilt(folder: Path, record: Record, note: Note) -> xr.Dataset:
     done, frame = 0, record.frame() if len(present) == len(record.cells) else None
     for cell in present:
         try:
-            table = load_cell(folder, cell, record.variables)
+            table = load_cell(folder, cell, record.variables(cell))
             done += 1
             if frame is not None:
                 fill(frame, cell.configs, cell.seed, table)

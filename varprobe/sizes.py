@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from varprobe.errors import RequestError
 from varprobe.shapes import Stacks
 
-__all__ = ["check_count", "check_shapes"]
+__all__ = ["check_count", "check_shapes", "machine_bytes", "memory_text", "product"]
 
 ITEMSIZE = {"float64": 8}
 VARIABLES = 25
@@ -83,6 +83,8 @@ def check_shapes(
     outputs: int,
     batches: Sequence[int],
     dtype: str,
+    positions: int = 1,
+    taps: int = 1,
 ) -> None:
     """Refuse a net that cannot fit this machine, saying what it would take and which option is to blame.
 
@@ -92,17 +94,20 @@ def check_shapes(
         outputs: units of the read-out, 0 without one.
         batches: the batch sizes.
         dtype: of weights and signals.
+        positions: of a sample, each of which has all units.
+        taps: rows of a weight matrix for each unit before it.
 
     Raises:
-        RequestError: names --width, --depth, --batch, --input-width or --labels, whichever is farthest from ordinary.
+        RequestError: names --width, --depth, --batch, --input-width, --labels or --arch, whichever is
+            farthest from ordinary.
     """
     have, itemsize = machine_bytes(), ITEMSIZE.get(dtype, 4)
     batch = max(batches)
     for width, widths in shapes:
         first = inputs or widths[0]
-        matrices = {"input_width": (first, widths[0]), "labels": (widths[-1], outputs)}
+        matrices = {"input_width": (first * taps, widths[0]), "labels": (widths[-1], outputs)}
         widest = max(itertools.pairwise(widths), key=lambda pair: float(pair[0]) * pair[1], default=(1, 1))
-        for option, (fan_in, fan_out) in {**matrices, "width": widest}.items():
+        for option, (fan_in, fan_out) in {**matrices, "width": (widest[0] * taps, widest[1])}.items():
             need = float(fan_in) * fan_out * itemsize * 4
             if need > have:
                 blame = "width" if max(widths) >= max(first, outputs) else option
@@ -111,11 +116,13 @@ def check_shapes(
                     f"this machine has {memory_text(have)}",
                     blame,
                 )
-        need = float(first + sum(widths)) * batch * itemsize * 2
+        need = float(first + sum(widths)) * batch * itemsize * 2 * positions
         if need > have:
             usual = {"batch": batch / 32, "depth": len(widths) / 50, "width": max(widths) / 512}
+            usual |= {"arch": positions / 256}
+            where = f", {positions} positions" if positions > 1 else ""
             raise RequestError(
-                f"width {width}, depth {len(widths)}, batch {batch} needs about {memory_text(need)} of memory; this "
-                f"machine has {memory_text(have)}",
+                f"width {width}, depth {len(widths)}, batch {batch}{where} needs about {memory_text(need)} of memory; "
+                f"this machine has {memory_text(have)}",
                 max(usual, key=lambda name: usual[name]),
             )

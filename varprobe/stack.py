@@ -24,7 +24,7 @@ from varprobe.program import Block, Numbers, Program, Segment
 from varprobe.scans import scan_layers, scan_leaving
 from varprobe.turns import net_by_net
 
-__all__ = ["CellStatistics", "run_cell"]
+__all__ = ["CellStatistics", "run_cell", "workspace_of"]
 
 
 class CellStatistics(NamedTuple):
@@ -66,17 +66,8 @@ def run_cell(
         target: the cotangent (batch, width of layer L), or the labels of the loss.
         numbers: one entry a block.
     """
-    start, input_moments, input_correlation = net_by_net(partial(start_net, program), x[None], running)
-    carries = [
-        jax.tree.map(lambda a, n=block.nets: jnp.broadcast_to(a, (n, *a.shape[1:])), start) for block in program.blocks
-    ]
-    statistics, base_moments, left = [], [], []
-    for i in range(len(program.segments)):
-        space = None if workspace is None else workspace[i]
-        carries, outputs, space = forward_segment(program, i, carries, running, weight_key, bias_key, numbers, space)
-        statistics.append(outputs[0])
-        base_moments.append(outputs[1])
-        left.append(space)
+    inputs, carries, outputs, left = forward_pass(program, workspace, running, weight_key, bias_key, x, numbers)
+    statistics, base_moments = zip(*outputs, strict=True)
     forward = [concatenate([s[b] for s in statistics]) for b in range(len(program.blocks))]
     backward = None
     if not program.forward_only:
@@ -90,7 +81,44 @@ def run_cell(
             gs, part = backward_segment(program, i, gs, left[i], running, weight_key, numbers)
             parts.insert(0, part)
         backward = [concatenate([p[b] for p in parts]) for b in range(len(program.blocks))]
-    return CellStatistics(input_moments, input_correlation, forward, backward, base_moments), left
+    return CellStatistics(*inputs, forward, backward, list(base_moments)), left
+
+
+def workspace_of(
+    program: Program,
+    running: Bool[Array, ""],
+    weight_key: Array,
+    bias_key: Array,
+    x: Float[Array, "batch input"],
+    numbers: list[Numbers],
+) -> Any:
+    """Shapes of what `run_cell` takes as its workspace."""
+    return jax.eval_shape(
+        lambda *arguments: forward_pass(program, None, *arguments)[-1], running, weight_key, bias_key, x, numbers
+    )
+
+
+def forward_pass(
+    program: Program,
+    workspace: Any,
+    running: Array,
+    weight_key: Array,
+    bias_key: Array,
+    x: Float[Array, "batch input"],
+    numbers: list[Numbers],
+) -> tuple[tuple[Moments, Array], list[Carry], list[Any], list[Any]]:
+    """(moments and correlation of the input, h_L of each block, outputs of each segment, what each leaves behind)."""
+    start, *inputs = net_by_net(partial(start_net, program), x[None], running)
+    carries = [
+        jax.tree.map(lambda a, n=block.nets: jnp.broadcast_to(a, (n, *a.shape[1:])), start) for block in program.blocks
+    ]
+    outputs, left = [], []
+    for i in range(len(program.segments)):
+        space = None if workspace is None else workspace[i]
+        carries, output, space = forward_segment(program, i, carries, running, weight_key, bias_key, numbers, space)
+        outputs.append(output)
+        left.append(space)
+    return (inputs[0], inputs[1]), carries, outputs, left
 
 
 def start_net(program: Program, x: Float[Array, "1 batch input"]) -> tuple[Carry, Moments, Array]:

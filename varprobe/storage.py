@@ -24,6 +24,7 @@ from varprobe.errors import MachineError
 __all__ = [
     "Cell",
     "DamagedError",
+    "checked",
     "is_stray",
     "load_cell",
     "load_dataset",
@@ -110,7 +111,7 @@ def is_stray(path: Path) -> bool:
 
 def remove_strays(folder: Path) -> None:
     """Remove what a killed run left half written."""
-    for path in [*folder.glob(".*.varprobe.tmp"), *folder.glob("cells/.*.varprobe.tmp")]:
+    for path in (found for place in (".", "cells", "probes") for found in (folder / place).glob(".*.varprobe.tmp")):
         if is_stray(path):
             with contextlib.suppress(OSError):
                 path.unlink()
@@ -198,21 +199,23 @@ def load_dataset(path: Path, sha256: str) -> xr.Dataset:
 def save_csv(path: Path, ds: xr.Dataset) -> None:
     """Write a tidy table: one row a config, seed and layer, every float in full, NaN as an empty cell.
 
+    Variables with other dims, such as histograms, stand in the dataset only.
+
     The layers that pad shallower configurations have no rows.
 
     Raises:
         MachineError: the disk refuses.
     """
     names = [str(k) for k, v in ds.coords.items() if v.dims == ("config",)]
-    variables = [v.values for v in ds.data_vars.values()]
+    variables = {k: v.values for k, v in ds.data_vars.items() if v.dims == ("config", "seed", "layer")}
 
     def fill(binary: BinaryIO) -> None:
         file = io.TextIOWrapper(binary, "utf-8", newline="")
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["config", *names, "seed", "layer", *ds.data_vars])
+        writer.writerow(["config", *names, "seed", "layer", *variables])
         for i, config in enumerate(zip(*(ds[name].values.tolist() for name in names), strict=True)):
             layers = int(ds["depth"].values[i]) + 1
-            block = np.stack([v[i, :, :layers] for v in variables], axis=-1)
+            block = np.stack([v[i, :, :layers] for v in variables.values()], axis=-1)
             cells = block.astype(object)
             cells[np.isnan(block)] = None
             for seed, rows in enumerate(cells.tolist()):

@@ -25,15 +25,16 @@ def net_by_net(f: Callable[[Any], Any], nets: Any, running: Bool[Array, ""]) -> 
     """
 
     def in_turn(nets: Any) -> Any:
+        once = jax.jit(f, inline=True)  # traced once, for its shapes and in the loop
         count = jax.tree.leaves(nets)[0].shape[0]
         room = max(count, 2)  # the compiler would see that a slice of one net's arrays is all of them
         if count < room:
             nets = jax.tree.map(lambda a: jnp.concatenate([a, a]), nets)
         only = lambda i: jax.tree.map(lambda a: lax.dynamic_slice_in_dim(a, i, 1), nets)  # noqa: E731
-        shapes = jax.eval_shape(f, only(0))
+        shapes = jax.eval_shape(once, only(0))
         whole = jax.tree.map(lambda s: jnp.zeros((room, *s.shape[1:]), s.dtype), shapes)
         put = lambda i, whole, part: lax.dynamic_update_slice_in_dim(whole, part, i, 0)  # noqa: E731
-        turn = lambda i, whole: jax.tree.map(lambda w, p: put(i, w, p), whole, f(only(i)))  # noqa: E731
+        turn = lambda i, whole: jax.tree.map(lambda w, p: put(i, w, p), whole, once(only(i)))  # noqa: E731
         done = lax.fori_loop(0, jnp.where(running, count, 0), turn, whole)
         return jax.tree.map(lambda a: a[:count], done)
 

@@ -22,7 +22,18 @@ from typing import Any
 from varprobe.errors import RequestError
 from varprobe.names import did_you_mean
 
-__all__ = ["REQUIRED", "UserCode", "digest_of", "is_reference", "keyword_parameters", "load", "was_loaded"]
+__all__ = [
+    "REQUIRED",
+    "UserCode",
+    "digest_of",
+    "digest_of_several",
+    "functions_of",
+    "is_block",
+    "is_reference",
+    "keyword_parameters",
+    "load",
+    "was_loaded",
+]
 
 REQUIRED = inspect.Parameter.empty
 """What `keyword_parameters` gives for a parameter without a default."""
@@ -37,14 +48,14 @@ class UserCode:
 
     Attributes:
         reference: as written, `pkg.mod:name` or `file.py:name`.
-        function: what it names.
+        function: what it names; of a block, the object that holds its two.
         digest: sha256 of the source file; where that imported others from the current folder or its own, or the
             function is defined in another, of all of these. None where a file does not say all (a closure) or there
             is none (a builtin): results of such code are not to be reused.
     """
 
     reference: str
-    function: Callable[..., Any]
+    function: Any
     digest: str | None
 
 
@@ -62,10 +73,15 @@ def was_loaded(reference: str) -> bool:
     return reference in trusted
 
 
-def load(reference: str) -> UserCode:
+def load(reference: str, wanted: Callable[[Any], bool] = callable, what: str = "function") -> UserCode:
     """Load the function that `reference` names; a file is compiled from the very bytes that the digest is taken of.
 
     A module that was imported before, by the caller, is used as it is.
+
+    Args:
+        reference: `pkg.mod:name` or `file.py:name`.
+        wanted: whether an object is what is looked for.
+        what: it is called.
 
     Raises:
         RequestError: no such file or module, it does not import, or it holds no such function; one line says why.
@@ -81,13 +97,14 @@ def load(reference: str) -> UserCode:
             module = execute(path, source) if path else importlib.import_module(form["module"])
         except (Exception, SystemExit) as error:  # the user's module may raise anything
             raise RequestError(f"{reference}: {failure(error, form['module'])}") from error
-    function = named(form["name"], module, reference)
-    if as_it_is or getattr(function, "__closure__", None):
-        return UserCode(reference, function, digest_of(function))
-    plain = inspect.unwrap(function)
+    function = named(form["name"], module, reference, wanted, what)
+    parts = [function] if callable(function) and what == "function" else functions_of(function)
+    if as_it_is or any(getattr(f, "__closure__", None) for f in parts):
+        return UserCode(reference, function, digest_of_several(parts))
     files[module.__name__] = Path(getattr(module, "__file__", None) or "")
-    if isinstance(plain, types.FunctionType):
-        files[plain.__module__] = Path(plain.__code__.co_filename)
+    for plain in map(inspect.unwrap, parts):
+        if isinstance(plain, types.FunctionType):
+            files[plain.__module__] = Path(plain.__code__.co_filename)
     present = [files[name] for name in sorted(files) if files[name].is_file()]
     contents = [source if file == path else file.read_bytes() for file in dict.fromkeys(present)]
     return UserCode(reference, function, digest(contents) if contents else None)
@@ -108,6 +125,25 @@ def digest_of(function: Callable[..., Any]) -> str | None:
     except (OSError, SyntaxError, ValueError):
         return None
     return digest([content]) if occurs(plain.__code__, current) else None
+
+
+def digest_of_several(functions: list[Callable[..., Any]]) -> str | None:
+    """The digest of the files of all of them; None where one has none."""
+    found = [digest_of(function) for function in functions]
+    several = list(dict.fromkeys(d for d in found if d is not None))
+    if None in found or not several:
+        return None
+    return several[0] if len(several) == 1 else hashlib.sha256("".join(several).encode()).hexdigest()
+
+
+def is_block(thing: Any) -> bool:
+    """Whether it has the two functions of a block, `init` and `apply`."""
+    return all(callable(getattr(thing, name, None)) for name in ("init", "apply"))
+
+
+def functions_of(block: Any) -> list[Callable[..., Any]]:
+    """The two functions of a block; of methods what they were made of."""
+    return [getattr(f, "__func__", f) for f in (block.init, block.apply)]
 
 
 def keyword_parameters(function: Callable[..., Any], positional: int = 1) -> dict[str, Any]:
@@ -184,15 +220,15 @@ def execute(path: Path, source: bytes) -> types.ModuleType:
     return module
 
 
-def named(name: str, module: types.ModuleType, reference: str) -> Callable[..., Any]:
-    """The function `name` of a module."""
+def named(name: str, module: types.ModuleType, reference: str, wanted: Callable[[Any], bool], what: str) -> Any:
+    """The object `name` of a module."""
     if not hasattr(module, name):
-        public = [n for n, value in vars(module).items() if callable(value) and not n.startswith("_")]
-        hint = did_you_mean(name, public) if public else " and no other function"
+        public = [n for n, value in vars(module).items() if wanted(value) and not n.startswith("_")]
+        hint = did_you_mean(name, public) if public else f" and no other {what}"
         raise RequestError(f"{reference}: there is no {name!r} in it{hint}")
     function = getattr(module, name)
-    if not callable(function):
-        raise RequestError(f"{reference}: {name!r} is of type {type(function).__name__}, not a function")
+    if not wanted(function):
+        raise RequestError(f"{reference}: {name!r} is of type {type(function).__name__}, not a {what}")
     return function
 
 

@@ -9,17 +9,23 @@ from varprobe.flags import note_sentence
 from varprobe.leaving import left_sentence
 from varprobe.names import printable
 from varprobe.numerals import bound, brief, cosine, number, powered, scientific
+from varprobe.probes.summaries import probe_lines
+from varprobe.results import PARTS
 
 __all__ = ["Line", "Sheet", "sheet_of", "title_of"]
 
 Row = dict[str, Any]
 
-SHOWN = ("act", "init", "init_first", "init_last", "bias", "depth", "width", "batch")
+SHOWN = ("arch", "norm", "act", "init", *PARTS, "bias", "dropout", "depth", "width", "batch")
 """Coordinates that may tell rows apart, in the order in which they are said."""
 
-PREFIX = {k: f"{k} " for k in ("bias", "depth", "width", "batch")} | {
+PREFIX = {k: f"{k} " for k in ("norm", "bias", "dropout", "depth", "width", "batch")} | {
     "init_first": "first layer ",
     "init_last": "last layer ",
+    "init_qk": "queries and keys ",
+    "init_v": "values ",
+    "init_o": "attention outputs ",
+    "init_mlp": "perceptrons ",
 }
 VERBS = {
     "vanishing": "vanishes",
@@ -75,17 +81,20 @@ def title_of(rows: Sequence[Row], attrs: dict[str, Any]) -> str:
     def same(name: str) -> Any:
         return rows[0].get(name) if len({str(r.get(name)) for r in rows}) == 1 else None
 
-    edges = [PREFIX[name] + same(name) for name in ("init_first", "init_last") if same(name)]
+    edges = [PREFIX[name] + same(name) for name in PARTS if same(name)]
     inputs = attrs.get("data_description", "data")
     seeds = rows[0]["seeds"]
     parts = [
+        same("arch") if same("arch") != "plain" else None,
+        f"norm {same('norm')}" if same("norm") not in (None, "none") else None,
         same("act"),
         same("init") if len(rows) > 1 else None,
         *edges,
         *(f"{name} {same(name)}" for name in ("depth", "width") if same(name)),
         f"{seeds} seed{'s' if seeds != 1 else ''}",
         f"batch {same('batch')} of {inputs}" if same("batch") else f"data {inputs}",
-        f"bias {same('bias')}" if same("bias") not in (None, "zeros") else None,
+        f"dropout {same('dropout'):g}" if same("dropout") else None,
+        f"bias {same('bias')}" if same("bias") not in (None, "zeros", "own") else None,
         same("loss") if same("loss") != "cotangent" else None,
     ]
     dtype, real = same("dtype"), attrs.get("range") == "dtype"
@@ -122,7 +131,7 @@ def sheet_of(rows: Sequence[Row], ends: Sequence[dict[str, float]] = (), wide: b
                     label += f" (+{len(others)} alike)"
                 lines.append(line_of(("  " if heading else "") + label, group[0], headings))
     notes += [UNCERTAIN] if any(line.cells[-1].endswith("?") for line in lines) else []
-    return Sheet(headings, lines, [*notes, *why(rows, names)])
+    return Sheet(headings, lines, [*notes, *asked_lines(rows, names), *why(rows, names)])
 
 
 def varying(rows: Sequence[Row]) -> list[str]:
@@ -346,6 +355,11 @@ def z_cell(z: float | None) -> str:
     return "-" if z is None else f"{z:.1f}"
 
 
+def asked_lines(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
+    """What was asked for beside variances."""
+    return [printable(line) for line in probe_lines(rows, [named(row, names, rows) for row in rows])]
+
+
 def noted_lines(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
     """The notes and what formats are left, in sentences, where the rows are few."""
     lines = []
@@ -364,4 +378,5 @@ def wide_sheet(rows: Sequence[Row], ends: Sequence[dict[str, float]]) -> Sheet:
         line, beside = line_of(named(row, names, rows[:1]), row, headings), ends[i] if i < len(ends) else {}
         lines.append(Line((*line.cells, *(cell(row, beside) for cell in WIDE.values())), line.grade))
     uncertain = [UNCERTAIN] if any("?" in cell for line in lines for cell in line.cells) else []
-    return Sheet((*headings, *WIDE), lines, [*uncertain, *noted_lines(rows, names), *why(rows, names)])
+    further = [*noted_lines(rows, names), *asked_lines(rows, names)]
+    return Sheet((*headings, *WIDE), lines, [*uncertain, *further, *why(rows, names)])

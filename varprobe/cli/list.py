@@ -1,7 +1,8 @@
 """`varprobe list`: what can be named, each with a line of meaning."""
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import click
 
@@ -44,9 +45,32 @@ def inits() -> Rows:
     ]
     return [
         *rows,
-        ("any of these", "gain, shift", "gain x the matrix + shift"),
+        ("any but lsuv", "gain, shift", "gain x the matrix + shift"),
         (OWN, "its own", "your (key, shape, dtype), perhaps keyword-only layer, depth; also PKG.MOD:NAME"),
     ]
+
+
+def archs() -> Rows:
+    """Architectures: what one is, then what its layer, z and delta are."""
+    from varprobe.blocks import ARCHITECTURES
+
+    rows = []
+    for name, arch in ARCHITECTURES.items():
+        rows.append((name, shown(arch.parameters), arch.meaning))
+        rows += [("", label, text) for label, text in (("layer", arch.layer), ("z", arch.z), ("delta", arch.delta))]
+    return rows
+
+
+def norms() -> Rows:
+    """Norms."""
+    from varprobe.norms import NORMS
+
+    return [(name, shown(norm.parameters), norm.meaning) for name, norm in NORMS.items()]
+
+
+def shown(parameters: Mapping[str, Any]) -> str:
+    """Parameters with their values, the default first."""
+    return ", ".join(f"{k}={p.shown}" for k, p in parameters.items())
 
 
 def verdicts() -> Rows:
@@ -62,14 +86,16 @@ def verdicts() -> Rows:
 KINDS: dict[str, tuple[str, str, Callable[[], Rows]]] = {
     "acts": ("activation", "parameters", acts),
     "inits": ("initializer", "parameters", inits),
+    "archs": ("architecture", "parameters", archs),
+    "norms": ("norm", "parameters", norms),
     "verdicts": ("verdict", "threshold", verdicts),
 }
 
 
-@click.command(cls=Command, examples=["varprobe list inits", "varprobe list acts", "varprobe list verdicts"])
-@click.argument("kind", metavar="{acts|inits|verdicts}")
+@click.command(cls=Command, examples=["varprobe list inits", "varprobe list acts", "varprobe list archs"])
+@click.argument("kind", metavar="{acts|inits|archs|norms|verdicts}")
 def command(kind: str) -> None:
-    """List activations, initializers or verdicts, with parameters and formulas."""
+    """List activations, initializers, architectures, norms or verdicts, with parameters and formulas."""
     try:
         first, second, read = lookup(KINDS, kind, "list")
     except RequestError as error:

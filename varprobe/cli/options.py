@@ -19,16 +19,25 @@ ESSENTIAL_OPTIONS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
         ("--init",),
         {"metavar": "NAMES", "help": "Initializers, e.g. he_normal,critical,normal(std=0.02).  [the standard set]"},
     ),
-    (("--bias",), {"metavar": "NAMES", "help": "Bias initializers, e.g. normal(var=0.05).  [zeros]"}),
-    (("--batch",), {"metavar": "N", "help": "Samples per batch.  [16]"}),
+    (("--arch",), {"metavar": "NAMES", "help": "Architectures, e.g. residual,conv(kernel=5).  [plain]"}),
+    (("--norm",), {"metavar": "NAMES", "help": "batch, layer, rms or group, e.g. batch(position=post).  [none]"}),
     (("--seeds",), {"metavar": "N", "help": "Independent draws of every network.  [8]"}),
-    (("--data",), {"metavar": "DATA", "help": "normal, uniform, sphere, digits, or FILE.npy/.npz/.csv.  [normal]"}),
+    (
+        ("--data",),
+        {"metavar": "DATA", "help": "normal, uniform, sphere, tokens, digits, or FILE.npy/.npz/.csv.  [normal]"},
+    ),
     (("--out",), {"metavar": "FOLDER", "help": "Run folder.  [runs/ACT-dDEPTH-wWIDTH-HASH]"}),
     (("--json",), {"is_flag": True, "help": "Print one JSON object to stdout and nothing else."}),
 ]
 OTHER_OPTIONS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
+    (("--batch",), {"metavar": "N", "help": "Samples per batch.  [16]"}),
+    (("--bias",), {"metavar": "NAMES", "help": "Bias initializers, e.g. normal(var=0.05).  [zeros]"}),
     (("--init-first",), {"metavar": "NAMES", "help": "Initializer of layer 1."}),
     (("--init-last",), {"metavar": "NAMES", "help": "Initializer of layer L and of the read-out."}),
+    (("--init-qk",), {"metavar": "NAMES", "help": "Initializer of a transformer's queries and keys."}),
+    (("--init-v",), {"metavar": "NAMES", "help": "Initializer of a transformer's values."}),
+    (("--init-o",), {"metavar": "NAMES", "help": "Initializer of the attention's outputs."}),
+    (("--init-mlp",), {"metavar": "NAMES", "help": "Initializer of a transformer's perceptrons."}),
     (("--sigma-w2",), {"metavar": "R", "help": "fan_in Var W of normal weights, e.g. 1:4:32 (instead of --init)."}),
     (("--sigma-b2",), {"metavar": "R", "help": "Var b of normal biases (instead of --bias)."}),
     (("--input-width",), {"metavar": "N", "help": "Width of random data.  [that of layer 1]"}),
@@ -38,9 +47,11 @@ OTHER_OPTIONS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (("--dtype",), {"metavar": "NAME", "help": "float32, float64, bfloat16 or float16.  [float32]"}),
     (("--range",), {"metavar": "NAME", "help": "unbounded: exponents of any size; dtype: its own range.  [unbounded]"}),
     (("--forward-only",), {"is_flag": True, "help": "No backward pass."}),
+    (("--correlation",), {"metavar": "C0", "help": "Follow pairs of inputs at these cosines, e.g. 0.1,0.5,0.9."}),
+    (("--jacobian",), {"is_flag": True, "help": "Singular values of a sample's Jacobians; width^3 a layer."}),
+    (("--histogram",), {"is_flag": True, "help": "Histograms and kurtosis of activations and gradients."}),
     (("--root-seed",), {"metavar": "N", "help": "Everything random follows from it.  [0]"}),
-    (("--arch",), {"metavar": "NAME", "help": "plain.  [plain]"}),
-    (("--norm",), {"metavar": "NAME", "help": "none.  [none]"}),
+    (("--dropout",), {"metavar": "P", "help": "Share of the activations that is dropped.  [0]"}),
     (("--fresh",), {"is_flag": True, "help": "Compute again what the run folder already holds."}),
     (("--wide",), {"is_flag": True, "help": "Every configuration on its own line, and more columns."}),
     (("--full-range",), {"is_flag": True, "help": "A figure whose axes show every curve to its end."}),
@@ -49,7 +60,11 @@ OTHER_OPTIONS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (("--quiet",), {"is_flag": True, "help": "Nothing on stderr but errors."}),
 ]
 MANY = frozenset(
-    f"--{name}" for name in "depth width act init bias batch init-first init-last sigma-w2 sigma-b2".split()
+    f"--{name}"
+    for name in (
+        "depth width act init arch norm bias dropout batch init-first init-last init-qk init-v init-o init-mlp sigma-w2"
+        " sigma-b2 correlation"
+    ).split()
 )
 """Options that may be repeated: each is an axis of the grid."""
 

@@ -82,7 +82,7 @@ def command(arguments: list[str], quiet: bool, **options: Any) -> None:
 def phase(options: dict[str, Any], progress: TerminalProgress, stdout: TextIO) -> None:
     """Check the request, predict, measure where asked for, draw and say so."""
     inches = size_of(options["size"])
-    path = None if options["save"] is None else file_of(options["save"], "")
+    path = None if options["save"] is None else file_of(options["save"], "", "phase")
     from varprobe.arguments import single
     from varprobe.phases import phase_diagram
     from varprobe.plots import save_figure

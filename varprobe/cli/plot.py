@@ -19,8 +19,10 @@ __all__ = ["command"]
 
 SIZE = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*x\s*(\d+(?:\.\d+)?|\.\d+)\s*(in|cm|mm)?", re.IGNORECASE | re.ASCII)
 INCHES = {"in": 1.0, "cm": 1 / 2.54, "mm": 1 / 25.4}
-QUANTITIES = ("activation", "preactivation", "gradient", "weight_gradient")
+QUANTITIES = ("activation", "preactivation", "gradient", "weight_gradient", "branch", "branch_gradient")
 ENDINGS = (".pdf", ".svg", ".png")
+KINDS = ("variance", "spectrum", "histogram")
+HISTOGRAMS = ("activation", "gradient")
 
 
 def size_of(text: str | None) -> tuple[float, float] | None:
@@ -46,10 +48,10 @@ def quantities_of(texts: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def file_of(save: str | None, run: str) -> Path:
+def file_of(save: str | None, run: str, kind: str = "variance") -> Path:
     """Where the figure goes."""
     if save is None:
-        return Path(run).expanduser() / "variance.pdf"
+        return Path(run).expanduser() / f"{kind}.pdf"
     path = Path(save).expanduser()
     if path.suffix.lower() not in ENDINGS:
         raise RequestError(f"{save!r} must end in one of {', '.join(ENDINGS)}", "save")
@@ -78,6 +80,24 @@ def selected(ds: Any, texts: Sequence[str]) -> Any:
     return select(ds, **chosen)
 
 
+def other_figure(
+    ds: Any, kind: str, quantity: Sequence[str], size: tuple[float, float] | None, labels: dict[str, str]
+) -> Any:
+    """The spectrum or the histograms."""
+    if kind == "spectrum":
+        from varprobe.plots.spectrum import spectrum_figure
+
+        if quantity:
+            raise RequestError("a spectrum has no quantities", "quantity")
+        with naming("kind"):
+            return spectrum_figure(ds, size=size, labels=labels)
+    from varprobe.plots.histogram import histogram_figure
+
+    quantities = quantities_of(quantity) if quantity else HISTOGRAMS
+    with naming("kind"):
+        return histogram_figure(ds, quantities=quantities, size=size, labels=labels)
+
+
 @contextlib.contextmanager
 def naming(option: str) -> Iterator[None]:
     """Let errors name this option."""
@@ -93,9 +113,11 @@ def naming(option: str) -> Iterator[None]:
         "varprobe plot runs/relu-d50-w512-3f9a1c --select init=he_normal,glorot_normal",
         "varprobe plot RUN --quantity gradient --size 3.25x2.4in --save fig.pdf",
         "varprobe plot RUN --label he_normal=He --label glorot_normal=Glorot",
+        "varprobe plot RUN --kind spectrum --select init=he_normal,orthogonal",
     ],
 )
 @click.argument("run")
+@click.option("--kind", default="variance", metavar="NAME", help="variance, spectrum or histogram.  [variance]")
 @click.option(
     "--quantity",
     multiple=True,
@@ -103,7 +125,7 @@ def naming(option: str) -> Iterator[None]:
     help="activation, preactivation, gradient, weight_gradient; a list gives columns.  [activation,gradient]",
 )
 @click.option("--select", multiple=True, metavar="NAME=VALUES", help="Only these, e.g. init=he_normal,orthogonal.")
-@click.option("--save", metavar="FILE", help="fig.pdf, fig.svg or fig.png.  [RUN/variance.pdf]")
+@click.option("--save", metavar="FILE", help="fig.pdf, fig.svg or fig.png.  [RUN/KIND.pdf]")
 @click.option("--size", metavar="WxH", help="Width and height, e.g. 3.25x2.4in, 8.5x6cm.  [text width]")
 @click.option("--full-range", is_flag=True, help="Show every curve to its end.")
 @click.option("--no-theory", is_flag=True, help="Leave out the lines of mean-field theory.")
@@ -111,6 +133,7 @@ def naming(option: str) -> Iterator[None]:
 @label_option
 def command(
     run: str,
+    kind: str,
     quantity: tuple[str, ...],
     select: tuple[str, ...],
     save: str | None,
@@ -120,17 +143,28 @@ def command(
     no_formats: bool,
     label: tuple[str, ...],
 ) -> None:
-    """Draw the variance-against-depth figure of a run folder, and print where it is."""
+    """Draw the variance-against-depth figure of a run folder, and print where it is.
+
+    --kind spectrum draws the singular values of its Jacobians, --kind histogram its distributions.
+    """
+    if kind not in KINDS:
+        raise RequestError(f"unknown kind {kind!r}{did_you_mean(kind, KINDS)}", "kind")
     inches, quantities = size_of(size), quantities_of(quantity)
     from varprobe.results import names_in
     from varprobe.runs import open_run
 
     ds = open_run(run, note=TerminalProgress(quiet=False).note)
-    path = file_of(save, run)
+    path = file_of(save, run, kind)
     with naming("select"):
         ds = selected(ds, select)
     labels = labels_of(label, names_in(ds))
-    from varprobe.plots import save_figure, variance_figure
+    from varprobe.plots import save_figure
+
+    if kind != "variance":
+        save_figure(other_figure(ds, kind, quantity, inches, labels), path)
+        print(printable(str(path)), file=sys.stdout)
+        return
+    from varprobe.plots import variance_figure
 
     with naming("quantity" if quantity else "select"):
         figure = variance_figure(

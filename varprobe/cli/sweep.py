@@ -21,7 +21,10 @@ from varprobe.names import printable
 __all__ = ["PRESENTATION", "command", "measured", "measuring"]
 
 PRESENTATION = ("json", "quiet", "wide", "fresh", "out", "label", "full_range", "no_theory", "no_compile_cache")
-NAMED = ("act", "init", "bias", "init_first", "init_last", "depth", "width", "batch")
+NAMED = (
+    *("arch", "norm", "act", "init", "bias", "init_first", "init_last", "init_qk", "init_v", "init_o", "init_mlp"),
+    *("depth", "width", "batch"),
+)
 """Parts of a spec whose values --label may rename."""
 
 

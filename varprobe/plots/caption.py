@@ -10,7 +10,7 @@ from varprobe.plots.facets import crowded, facets, values
 from varprobe.plots.formats import near_limits
 from varprobe.plots.ladder import find_ladder
 from varprobe.plots.limits import common_ranges, leaves
-from varprobe.plots.quantities import QUANTITIES, measured
+from varprobe.plots.quantities import QUANTITIES, measured, quantity_of
 
 __all__ = ["caption", "escaped"]
 
@@ -36,7 +36,7 @@ def caption(ds: xr.Dataset, *, quantities: Sequence[str] = ("activation", "gradi
     """What `variance_figure` shows of this dataset, in whole sentences for the argument of LaTeX's caption command."""
     shown = sorted((q for q in quantities if measured(ds, q)), key=lambda q: QUANTITIES[q].backward)
     sentences = [
-        f"Variance of {drawn(shown)} against layer~$\\ell$ in {networks(ds)}.",
+        f"Variance of {drawn(ds, shown)} against layer~$\\ell$ in {networks(ds)}.",
         *([f"{inputs(ds)}."] if inputs(ds) else []),
         f"{statistics(ds)}{marks(ds, shown)}.",
         *predictions(ds, shown if theory else ()),
@@ -47,10 +47,10 @@ def caption(ds: xr.Dataset, *, quantities: Sequence[str] = ("activation", "gradi
     return " ".join(sentences)
 
 
-def drawn(quantities: Sequence[str]) -> str:
+def drawn(ds: xr.Dataset, quantities: Sequence[str]) -> str:
     """The quantities with their symbols and, where there are two, their places."""
     places = {2: (" (left)", " (right)")}.get(len(quantities), ("",) * len(quantities))
-    chosen = [QUANTITIES[q] for q in quantities]
+    chosen = [quantity_of(ds, q) for q in quantities]
     return joined(f"the {q.plural} ${q.symbol}${place}" for q, place in zip(chosen, places, strict=True))
 
 
@@ -59,17 +59,22 @@ def networks(ds: xr.Dataset) -> str:
     parts = [f"{listed(ds, 'arch')} networks".strip()]
     sizes = joined(numbered(ds, name) for name in ("depth", "width") if name in ds.coords)
     parts += [f"of {sizes}"] if sizes else []
-    parts += [f"with {listed(ds, 'act')} activation"] if listed(ds, "act") else []
+    own = {str(v) for v in distinct(ds, "act")} <= {"own"}  # what a user's block has inside
+    parts += [] if own else [f"with {listed(ds, 'act')} activation"]
     settings = [
         (", initialized with {}", "init", ""),
         (", the first layer with {}", "init_first", ""),
         (", the last layer with {}", "init_last", ""),
+        (", queries and keys with {}", "init_qk", ""),
+        (", values with {}", "init_v", ""),
+        (", the attention's outputs with {}", "init_o", ""),
+        (", the perceptrons with {}", "init_mlp", ""),
         (", with biases {}", "bias", "zeros"),
         (", with norm {}", "norm", "none"),
     ]
     text = " ".join(parts)
     for words, name, absent in settings:
-        if listed(ds, name) and set(map(str, distinct(ds, name))) - {absent, "", "None"}:
+        if listed(ds, name) and set(map(str, distinct(ds, name))) - {absent, "", "None", "own"}:
             text += words.format(listed(ds, name))
     return text
 

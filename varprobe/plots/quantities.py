@@ -8,7 +8,7 @@ import xarray as xr
 from varprobe.errors import RequestError
 from varprobe.names import lookup
 
-__all__ = ["QUANTITIES", "STATISTICS", "Quantity", "axis_label", "measured", "variable"]
+__all__ = ["QUANTITIES", "STATISTICS", "Quantity", "axis_label", "measured", "quantity_of", "variable"]
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,35 @@ QUANTITIES = {
     "weight_gradient": Quantity(
         "weight gradient", "weight gradients", r"\partial\mathcal{L}/\partial W_\ell", backward=True
     ),
+    "stream": Quantity("stream", "streams", r"x_\ell", backward=False),
+    "branch": Quantity("branch", "branches", r"f_\ell", backward=False),
+    "branch_gradient": Quantity(
+        "branch gradient", "branch gradients", r"\partial\mathcal{L}/\partial f_\ell", backward=True
+    ),
+    "preactivation_gradient": Quantity(
+        "preactivation gradient", "preactivation gradients", r"\partial\mathcal{L}/\partial z_\ell", backward=True
+    ),
 }
+ON_STREAM = {
+    "activation": Quantity("stream", "streams", r"x_\ell", backward=False),
+    "gradient": Quantity("gradient", "gradients", r"\partial\mathcal{L}/\partial x_\ell", backward=True),
+}
+"""What a layer's activation and gradient are where all networks drawn have a stream."""
 
 STATISTICS = {
     "var": ("variance", r"\mathrm{{Var}}[{0}]"),
     "ms": ("mean square", r"\mathrm{{E}}[({0})^2]"),
     "absmax": ("largest magnitude", r"\max|{0}|"),
 }
+
+
+def quantity_of(ds: xr.Dataset, name: str) -> Quantity:
+    """A quantity as it reads for the networks of a dataset."""
+    if name in ON_STREAM and "stream_log10_ms" in ds:
+        stream = ds["stream_log10_ms"]
+        if not bool(stream.isnull().all([d for d in stream.dims if d != "config"]).any()):
+            return ON_STREAM[name]
+    return lookup(QUANTITIES, name, "quantity")
 
 
 def axis_label(quantity: Quantity, statistic: str, between: str = "  ") -> str:

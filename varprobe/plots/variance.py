@@ -18,7 +18,7 @@ from varprobe.plots.labels import column
 from varprobe.plots.layout import height
 from varprobe.plots.limits import common_ranges
 from varprobe.plots.panel import Panel, draw_panel
-from varprobe.plots.quantities import QUANTITIES, measured
+from varprobe.plots.quantities import QUANTITIES, measured, quantity_of
 from varprobe.plots.style import LINE_WIDTH, paper
 from varprobe.plots.texts import check_labels
 from varprobe.results import names_in, require_layers
@@ -175,7 +175,7 @@ def draw_panels(
         panels.append([])
         for c, quantity in enumerate(quantities):
             curves = [[curve for curve in cells[r][c] if curve.name in group.names] for group in here]
-            panel = Panel(grid[r][c], QUANTITIES[quantity], here, curves)
+            panel = Panel(grid[r][c], quantity_of(ds, quantity), here, curves)
             draw_panel(panel, ranges[r][c], statistic, last_row=r == len(plan.rows) - 1, stacked=len(plan.rows) > 1)
             panels[-1].append(panel)
     return panels

@@ -1,0 +1,18 @@
+"""Requests for chosen nets, where a sweep would take every activation with every initializer."""
+
+import dataclasses
+from typing import Any
+
+from varprobe import chunks
+from varprobe.configs import Request, read_request
+
+
+def request_of(nets: dict[str, list[str]], **arguments: Any) -> Request:
+    """activation -> its initializers, and nothing else, in one run."""
+    requests = [read_request(act=act, init=inits, **arguments) for act, inits in nets.items()]
+    return dataclasses.replace(requests[0], configs=tuple(c for r in requests for c in r.configs))
+
+
+def chunk_sizes(request: Request) -> list[int]:
+    """How many nets each of its cells computes."""
+    return [sum(len(nets) for nets in c.nets) for c in chunks.chunks_of(list(request.configs), request.setting)]

@@ -1,0 +1,141 @@
+"""Numbers do not depend on company, chunks, memory, workers or devices, to the bit.
+
+What is compared to the bit are float64 datasets, NaN equal to NaN, of code compiled as a user's is.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+import xarray as xr
+from chosen_nets import chunk_sizes, request_of
+
+import varprobe as vp
+from varprobe import cells, chunks, engine, sweep
+from varprobe.sweeping import run
+
+SCALES = [f"normal(std={s})" for s in (0.3, 0.05, 0.1, 0.15, 0.2, 0.25, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8)]
+COMPANY = {
+    "tanh": SCALES,
+    "gelu": ["orthogonal"],
+    "relu": ["normal(mean=0.02,std=0.3)"],
+    "softplus": ["sparse(density=0.3,std=0.2)"],
+}
+SHARED: dict[str, Any] = {"depth": 5, "seeds": 2, "bias": "normal(std=0.1)"}
+
+
+"""Optimizations are what could tell nets apart."""
+
+
+def assert_same(a: xr.Dataset, b: xr.Dataset) -> None:
+    for name in a.data_vars:
+        np.testing.assert_array_equal(a[name].values, b[name].values, err_msg=str(name))
+
+
+def assert_differ(a: xr.Dataset, b: xr.Dataset) -> None:
+    """The known wrong input beside the right one: what is compared are numbers, not constants."""
+    for name in ("activation_log10_ms", "gradient_log10_var", "weight_gradient_log10_ms"):
+        assert not np.array_equal(a[name].values, b[name].values, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    "width, batch, alone, more",
+    [
+        (7, 1, ("tanh",), {}),
+        (10, 16, ("gelu",), {}),
+        (33, 3, ("relu",), {"dtype": "bfloat16"}),
+        (100, 32, ("tanh",), {}),
+        (33, 32, ("tanh",), {"loss": "mse"}),
+        (5, 2, ("softplus",), {"loss": "cross_entropy"}),
+        ("3-20", 5, ("tanh",), {"depth": None, "input_width": 1}),
+        (9, 4, ("tanh",), {"dtype": "float16", "range": "dtype"}),
+    ],
+)
+def test_alone_as_in_company(width: Any, batch: int, alone: tuple[str, ...], more: dict[str, Any]) -> None:
+    """Sixteen nets of four activations and bases in one program, and one net in its own."""
+    arguments = SHARED | more | {"width": width, "batch": batch}
+    together = run(request_of(COMPANY, **arguments))
+    for act in alone:
+        init = COMPANY[act][0]
+        one = run(request_of({act: [init]}, **arguments))
+        assert_same(one, vp.select(together, act=act, init=init))
+    assert_differ(vp.select(together, act="tanh", init=SCALES[0]), vp.select(together, act="tanh", init=SCALES[1]))
+
+
+def test_alone_as_in_company_on_an_older_processor() -> None:
+    """With vectors half as long, sums of the same shape run in another order; this once told one net from forty."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "company[7-1- or company[100-32-"]
+    flags = {"XLA_FLAGS": "--xla_cpu_max_isa=AVX2"}
+    done = subprocess.run([*command, __file__], env=os.environ | flags, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout
+
+
+WIDE: dict[str, Any] = {"width": 10, "batch": 16, **SHARED}
+
+
+@pytest.fixture(scope="module")
+def whole() -> xr.Dataset:
+    return run(request_of(COMPANY, **WIDE))
+
+
+def test_chunks_as_whole(whole: xr.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nets split over cells of at most five."""
+    request = request_of(COMPANY, **WIDE)
+    assert chunk_sizes(request) == [16]
+    monkeypatch.setattr(engine, "CELL_BYTES", 5 * 4 * 5 * 16 * 10)
+    assert chunk_sizes(request) == [5, 5, 5, 1, 1, 1]  # thirteen tanh nets, in pieces of one size
+    assert_same(run(request), whole)
+
+
+def test_weights_drawn_again_as_kept(whole: xr.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = request_of(COMPANY, **WIDE)
+    kept = chunks.chunks_of(list(request.configs), request.setting)
+    assert all(chunk.program.keep_weights for chunk in kept)
+    monkeypatch.setattr(engine, "WEIGHT_BYTES", 0)
+    again = chunks.chunks_of(list(request.configs), request.setting)
+    assert not any(chunk.program.keep_weights for chunk in again)
+    assert_same(run(request), whole)
+
+
+def test_one_worker_as_two(whole: xr.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    for count in (1, 2):
+        monkeypatch.setattr(cells, "workers", lambda count=count: jax.local_devices()[:1] * count)
+        assert_same(run(request_of(COMPANY, **WIDE)), whole)
+
+
+TWO_DEVICES = """
+import sys
+import jax
+jax.config.update("jax_num_cpu_devices", int(sys.argv[1]))
+import varprobe as vp
+from varprobe import cells
+assert len(jax.local_devices()) == int(sys.argv[1])
+assert len({d.id for d in cells.workers()}) == int(sys.argv[1])
+ds = vp.sweep(act="tanh", init="normal(std=0.3),orthogonal", width=33, depth=12, batch=3, seeds=4)
+assert {device for _, device in cells.programs} == set(range(int(sys.argv[1])))
+ds.to_netcdf(sys.argv[2], engine="h5netcdf")
+"""
+
+
+def test_two_devices_as_one(tmp_path: Path) -> None:
+    """In processes of their own, of which each compiles anew; and chaotic nets, in which a bit would grow."""
+    one = sweep(act="tanh", init="normal(std=0.3),orthogonal", width=33, depth=12, batch=3, seeds=4)
+    command = [sys.executable, "-c", TWO_DEVICES, "2", str(tmp_path / "two.nc")]
+    subprocess.run(command, check=True, timeout=300)
+    with xr.open_dataset(tmp_path / "two.nc", engine="h5netcdf") as two:
+        assert_same(two, one)
+        assert json.loads(two.attrs["spec"]) == json.loads(one.attrs["spec"])
+
+
+def test_same_again(whole: xr.Dataset) -> None:
+    again = run(request_of(COMPANY, **WIDE))
+    assert_same(again, whole)
+    xr.testing.assert_identical(again, whole)
+    assert_differ(whole.isel(seed=0), whole.isel(seed=1))
+    assert_same(run(request_of(COMPANY, **WIDE | {"seeds": 1})), whole.isel(seed=[0]))  # more seeds change none

@@ -1,0 +1,72 @@
+"""float16 and bfloat16: near float32, with their own range where it is asked for, and correlations of lost samples."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import xarray as xr
+from chosen_nets import request_of
+
+import varprobe as vp
+from varprobe import sweep
+from varprobe.sweeping import run
+
+
+@pytest.fixture(scope="module")
+def formats() -> dict[str, xr.Dataset]:
+    nets = {"relu": ["he_normal"], "tanh": ["glorot_normal"]}
+    arguments: dict[str, Any] = {"depth": 10, "width": 64, "batch": 8, "seeds": 4, "bias": "normal(std=0.01)"}
+    return {dtype: run(request_of(nets, dtype=dtype, **arguments)) for dtype in ("float32", "bfloat16", "float16")}
+
+
+@pytest.mark.parametrize("dtype, bits", [("bfloat16", 8), ("float16", 11)])
+def test_half_precision(dtype: str, bits: int, formats: dict[str, xr.Dataset]) -> None:
+    """Near float32, and not equal to it.
+
+    Each layer rounds signal and weights to a relative 2^-bits, independently in each of 512 entries; in ten layers and
+    back, log10 of a mean square then shifts by less than 2 * 2^-bits. The gradient of relu is left out: where rounding
+    turns the sign of a preactivation near 0, it changes at once.
+    """
+    exact, found = formats["float32"], formats[dtype]
+    for act in ("relu", "tanh"):
+        a, b = vp.select(exact, act=act), vp.select(found, act=act)
+        for name in ("preactivation", "activation", *(["gradient", "weight_gradient"] if act == "tanh" else [])):
+            for statistic in ("log10_ms", "log10_var"):
+                difference = np.abs(b[f"{name}_{statistic}"] - a[f"{name}_{statistic}"]).max()
+                assert 2.0**-bits / 100 < difference < 2 * 2.0**-bits, (act, name)
+    assert found.dtype.values.tolist() == [dtype] * 2
+
+
+@pytest.mark.parametrize("init", ["normal(std=1)", "normal(std=0.02)"])
+def test_the_range_of_float16(init: str) -> None:
+    """`range="dtype"` finds the layer at which a plain float16 net overflows, or is zero; the default leaves no range."""
+    arguments: dict[str, Any] = {"act": "relu", "init": init, "depth": 14, "width": 32, "batch": 4, "dtype": "float16"}
+    net = vp.build({**arguments, "seeds": 1})
+    h, plain = net.x, []
+    for p in net.params:
+        h = jax.nn.relu(jnp.matmul(h, p["w"], precision="highest") + p["b"][None])
+        assert h.dtype == jnp.float16
+        plain.append(np.asarray(h, np.float64))
+    lost = [not np.isfinite(a).all() or not a.any() for a in plain]
+    assert 4 < np.argmax(lost) < 12 and lost[-1]
+    real = sweep(range="dtype", seeds=1, **arguments).isel(config=0, seed=0)
+    ms, absmax = real.activation_log10_ms.values[1:], real.activation_log10_absmax.values[1:]
+    assert np.argmax(~np.isfinite(absmax)) == np.argmax(lost)
+    before = slice(0, int(np.argmax(lost)) - (2 if "0.02" in init else 0))  # subnormal numbers have fewer bits
+    with np.errstate(over="ignore"):
+        np.testing.assert_allclose(ms[before], [np.log10(np.mean(a * a)) for a in plain[before]], atol=0.01)
+    assert np.isneginf(absmax).any() == ("0.02" in init)
+    free = sweep(seeds=1, **arguments).isel(config=0, seed=0)
+    assert np.isfinite(free.activation_log10_ms.values).all()
+    np.testing.assert_allclose(free.activation_log10_ms.values[1:][before], ms[before], atol=0.01)
+
+
+def test_correlation_of_one_sample_left_is_not_a_number() -> None:
+    """With weights of one sign ReLU zeroes whole samples; where fewer than two are left there is no pair."""
+    ds = sweep(act="relu", init="ones,constant(value=0.1)", depth=5, width=6, batch=3, seeds=24)
+    for name in ("activation_correlation", "gradient_correlation"):
+        values = ds[name].values[..., 1:]
+        assert np.isnan(values).any() and not np.isinf(values).any()
+        assert (np.abs(values[~np.isnan(values)]) <= 1 + 1e-5).all()

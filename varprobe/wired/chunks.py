@@ -1,0 +1,215 @@
+"""From configurations to compiled programs, for all architectures but the plainest."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from varprobe.activations import Activation, Behavior
+from varprobe.bases import Base, base_of
+from varprobe.configs import Config, Setting
+from varprobe.engine import CELL_BYTES, WEIGHT_BYTES, ZERO_EXPONENT, layer_numbers, phi_numbers, phi_of
+from varprobe.parametrizations import log10_multipliers
+from varprobe.program import LayerNumbers, Segment, segments_of
+from varprobe.wired.program import NetNumbers, SegmentNumbers, Wired
+
+__all__ = ["WiredChunk", "is_wired", "wired_chunks"]
+
+KEPT = 4
+"""Arrays of a block's size that its backward pass works on at once, for each of its matrices."""
+
+Pairs = tuple[tuple[float, float], ...]
+
+
+def is_wired(config: Config) -> bool:
+    """Whether a configuration is more than the plain stack that `stack` computes."""
+    return config.arch_name != "plain" or bool(config.norm) or config.dropout > 0 or config.data_driven
+
+
+@dataclass(frozen=True)
+class WiredNet:
+    """One net: (mean, scale) of each slot's W and b by layer, and of the read-out; the numbers of its architecture.
+
+    Of each slot's W by layer also log10 of what it is multiplied by, and whether the batch sets its scale.
+    """
+
+    config: int
+    weights: tuple[Pairs, ...]
+    biases: tuple[Pairs, ...]
+    readout: tuple[float, float] | None
+    arch: tuple[tuple[str, tuple[float, ...]], ...]
+    parameters: tuple[tuple[str, float], ...]
+    behavior: Behavior
+    dropout: float
+    log10_multipliers: tuple[tuple[float, ...], ...]
+    unit: tuple[tuple[bool, ...], ...]
+    unit_readout: bool
+
+
+@dataclass(frozen=True)
+class WiredChunk:
+    """A program and the nets that it runs."""
+
+    program: Wired
+    nets: tuple[WiredNet, ...]
+
+    @property
+    def configs(self) -> list[int]:
+        """The configurations, in the order of the nets."""
+        return [net.config for net in self.nets]
+
+    def numbers(self) -> NetNumbers:
+        """The run-time arguments."""
+        p, nets = self.program, self.nets
+        wide = "float64" if p.dtype == "float64" else "float32"
+        segments = []
+        for s in p.segments:
+            rows = slice(s.first - 1, s.first - 1 + s.count)
+            weights, biases = (
+                tuple(
+                    numbers_of(np.array([getattr(n, kind)[i][rows] for n in nets]).swapaxes(0, 1), p.dtype)
+                    for i in range(len(nets[0].weights))
+                )
+                for kind in ("weights", "biases")
+            )
+            names = [name for name, _ in nets[0].arch]
+            arch = {k: np.array([dict(n.arch)[k][rows] for n in nets], wide).T for k in names}
+            slots = range(len(nets[0].unit) if p.unit else 0)
+            unit = tuple(np.array([n.unit[i][rows] for n in nets]).T for i in slots)
+            segments.append(SegmentNumbers(weights, biases, arch, unit))
+        readout = numbers_of(np.array([n.readout for n in nets]), p.dtype) if p.outputs else None
+        phi = phi_numbers(p.phi, [n.parameters for n in nets], [n.behavior for n in nets], p.dtype)
+        chosen = np.array([n.unit_readout for n in nets]) if p.outputs and p.unit else None
+        return NetNumbers(tuple(segments), readout, phi, np.array([n.dropout for n in nets], wide), chosen)
+
+
+class Found(NamedTuple):
+    """A net, the bases of each of its segments and slots, and that of its read-out (none without)."""
+
+    net: WiredNet
+    bases: tuple[tuple[Base, ...], ...]
+    readout: tuple[Base, ...]
+
+
+def numbers_of(pairs: np.ndarray, dtype: str) -> LayerNumbers:
+    """`layer_numbers`, but a matrix of zeros has the exponent 0: its gradient is not zero, and is near its signal's."""
+    found = layer_numbers(pairs, dtype)
+    return found._replace(e=np.where(found.e == ZERO_EXPONENT, 0, found.e).astype(np.int32))
+
+
+def wired_chunks(
+    configs: Sequence[tuple[int, Config]], setting: Setting, behaviors: Mapping[Activation, Behavior]
+) -> list[WiredChunk]:
+    """Programs that compute every (index, configuration) once."""
+    groups: dict[Wired, list[Found]] = {}
+    for index, config in configs:
+        program, found = net_of(index, config, setting, behaviors[config.act])
+        groups.setdefault(program, []).append(found)
+    chunks = []
+    for program, members in groups.items():
+        members.sort(key=lambda found: str(found.bases))  # nets of the same bases side by side
+        size = max(1, CELL_BYTES // net_bytes(program))
+        pieces = -(-len(members) // size)
+        length = -(-len(members) // pieces)
+        for start in range(0, len(members), length):
+            chunks.append(chunk_of(program, members[start : start + length]))
+    return chunks
+
+
+def net_of(index: int, config: Config, setting: Setting, found: Behavior) -> tuple[Wired, Found]:
+    """The program of a configuration, still without nets, and its net."""
+    arch = config.arch.static()
+    cuts = frozenset(([2] if config.init_first else []) + ([config.depth] if config.init_last else []))
+    segments = (Segment(1, config.depth, *config.widths[:2]),) if arch.shared else segments_of(config.widths, cuts)
+    layers, slots = config.drawn_layers, config.slots(1)
+    count, times = len(slots), config.depth // len(layers)
+    weights = tuple(
+        tuple(config.initializer(layer, i).at(config.place(layer, slot=i)) for layer in layers) * times
+        for i in range(count)
+    )
+    biases = tuple(tuple(config.bias_at(layer, i) for layer in layers) * times for i in range(count))
+    no_bias = all(b == (0.0, 0.0) for slot in biases for b in slot) and config.bias.law[0] != "custom"
+    places = [config.numbers(layer) for layer in layers] * times
+    bases = tuple(tuple(base_of(config.law(s.first, i)) for i in range(count)) for s in segments)
+    readout = config.readout
+    outputs = setting.outputs
+    program = Wired(
+        arch=arch,
+        norm=config.norm,
+        phi=phi_of(config.act, found),
+        segments=segments,
+        batch=config.batch,
+        weights=(),
+        biases=tuple(base_of(config.bias.law) if slot.bias and not no_bias else None for slot in slots),
+        with_mean=(),
+        loss=setting.loss,
+        outputs=outputs,
+        dtype=setting.dtype,
+        real_range=setting.real_range,
+        forward_only=setting.forward_only,
+        dropout=config.dropout > 0,
+    )
+    net = WiredNet(
+        index,
+        weights,
+        biases,
+        readout.at(config.place(config.depth + 1, outputs)) if outputs else None,
+        tuple((k, tuple(p[k] for p in places)) for k in places[0]),
+        config.act.numeric,
+        found,
+        config.dropout,
+        tuple(log10_multipliers(config, i) for i in range(count)),
+        tuple(tuple(config.initializer(layer, i).data_driven for layer in layers) for i in range(count)),
+        readout.data_driven,
+    )
+    return program, Found(net, bases, (base_of(readout.law),) if outputs else ())
+
+
+def net_bytes(program: Wired) -> int:
+    """What one net keeps for its backward pass, and works on."""
+    positions = int(np.prod(program.output_shape)) // program.segments[-1].fan_out
+    each = sum(
+        s.count
+        * (sum(slot.fan_out for slot in program.slots(i) if slot.role != "first") + program.arch.kept_units(s.fan_out))
+        for i, s in enumerate(program.segments)
+    )
+    return KEPT * 4 * program.batch * positions * each
+
+
+def chunk_of(program: Wired, members: Sequence[Found]) -> WiredChunk:
+    """The program with these nets."""
+    nets = tuple(found.net for found in members)
+    segments, itemsize = range(len(program.segments)), jnp.dtype(program.dtype).itemsize
+    slots = [program.slots(i) for i in segments]
+    weights = tuple(
+        tuple(tuple(found.bases[i][j] for found in members) for j in range(len(slots[i]))) for i in segments
+    )
+    rows = [slice(s.first - 1, s.first - 1 + s.count) for s in program.segments]
+    with_mean = tuple(
+        tuple(
+            frozenset(
+                base
+                for net, base in zip(nets, weights[i][j], strict=True)
+                if any(mean for mean, _ in net.weights[j][rows[i]])
+            )
+            for j in range(len(slots[i]))
+        )
+        for i in segments
+    )
+    kept = sum(
+        program.segments[i].count * base.bytes(slot.fan_in, slot.fan_out, itemsize)
+        for i in segments
+        for slot, bases in zip(slots[i], weights[i], strict=True)
+        for base in set(bases)
+    )
+    sized = replace(
+        program,
+        weights=weights,
+        with_mean=with_mean,
+        readout=tuple(found.readout[0] for found in members) if program.outputs else (),
+        keep_weights=kept <= WEIGHT_BYTES,
+        unit=any(any(map(any, net.unit)) or net.unit_readout for net in nets),
+    )
+    return WiredChunk(sized, nets)
