@@ -1,35 +1,36 @@
-"""What theory predicts for networks that are more than plain stacks: norms, residual branches, convolutions, attention.
+"""What theory predicts for stacks with norms, of residual blocks, and with the activation before the weights.
 
-Infinitely wide nets of weights without a mean, in float64. Where theory has no law for a part of a net (dropout,
-recurrent nets, the user's own blocks) there is no prediction; finite-width terms are those that theory has.
+Infinitely wide nets of weights without a mean, in float64; finite-width terms are those that theory has. The positions
+of a circular convolution count as samples do. Where theory has no law for a part of a net there is no prediction.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from varprobe.activations import Activation
+from varprobe.blocks.conv import Conv
 from varprobe.blocks.plain import PlainStack
 from varprobe.blocks.residual import Residual
 from varprobe.errors import RequestError
 from varprobe.theory.block_spreads import spread_of_stream
 from varprobe.theory.blocks import Blocks, Path, Shape, pass_blocks
+from varprobe.theory.sigmas import bias_numbers
 from varprobe.theory.sources import Fast
 from varprobe.theory.trajectories import Inputs
 from varprobe.theory.unit_layers import Norm
+from varprobe.weight_laws import weights_of
 
 if TYPE_CHECKING:
     from varprobe.configs import Config
 
-__all__ = ["WeightLaw", "predicted_blocks"]
+__all__ = ["Found", "predicted_blocks"]
 
 LN10 = float(np.log(10))
-WeightLaw = Callable[["Config", int, int], tuple[str | None, float, float]]
-"""(law, ln of fan_in Var(W), mean) of the matrix of a configuration's layer and slot."""
-
 Found = dict[str, np.ndarray]
+"""Predictions by variable without their `theory_`."""
 
 
 class Family(NamedTuple):
@@ -52,14 +53,14 @@ class Member(NamedTuple):
 def predicted_blocks(
     configs: Sequence[tuple[int, "Config"]],
     inputs: tuple[float, float, float, float],
-    law: WeightLaw,
+    random: bool,
     forward_only: bool,
 ) -> Iterator[tuple[int, Found]]:
-    """(index, predictions by variable without their `theory_`, each (depth,)) of every configuration that has some."""
+    """(index, predictions, each (depth,)) of every configuration that has some; `random`: whether the data are."""
     families: dict[Family, list[Member]] = defaultdict(list)
     for index, config in configs:
         try:
-            family, member = sorted_out(index, config, law)
+            family, member = sorted_out(index, config)
         except RequestError:
             continue
         families[family].append(member)
@@ -68,15 +69,17 @@ def predicted_blocks(
             yield from part
 
 
-def sorted_out(index: int, config: "Config", law: WeightLaw) -> tuple[Family, Member]:
+def sorted_out(index: int, config: "Config") -> tuple[Family, Member]:
     """The family of a configuration, and its numbers.
 
     Raises:
         RequestError: theory has no law for it.
     """
     arch = config.arch
-    if config.dropout or config.data_driven or not isinstance(arch, PlainStack | Residual):
+    if config.dropout or config.data_driven or not isinstance(arch, PlainStack | Residual | Conv):
         raise RequestError(f"{config.arch_name} has no prediction")
+    if isinstance(arch, Conv) and (arch.padding != "circular" or config.norm.kind == "group"):
+        raise RequestError(f"{config.arch_name} with norm {config.norm_name} has no prediction")
     layers = range(1, config.depth + 1)
     skip = isinstance(arch, Residual)
     count = len(config.slots(1))
@@ -84,26 +87,21 @@ def sorted_out(index: int, config: "Config", law: WeightLaw) -> tuple[Family, Me
     for slot in range(2):
         rows = np.full((2, config.depth), -np.inf)
         for layer in layers if slot < count else ():
-            kind, rows[0, layer - 1], mean = law(config, layer, slot)
-            bias_mean, bias_std = bias_of(config, layer, slot)
-            if mean or bias_mean:
+            law = weights_of(config, layer, slot)
+            bias_mean, bias_std = bias_numbers(config.bias, config.place(layer, slot=slot))
+            if law.mean or bias_mean:
                 raise RequestError("weights or biases have a mean")
-            laws.add(kind)
+            laws.add(law.law)
+            rows[0, layer - 1] = law.log_w
             with np.errstate(divide="ignore"):
                 rows[1, layer - 1] = 2 * np.log(bias_std)
         logs += [*rows]
     scale = np.array([config.numbers(layer)["branch_scale"] if skip else 1.0 for layer in layers])
-    shape = Shape(count, arch.order, skip, norm_of(config), config.batch)
+    order = "post" if isinstance(arch, Conv) else arch.order
+    shape = Shape(count, order, skip, norm_of(config), config.samples)
     return Family(config.act, shape, config.depth), Member(
         index, (*logs, scale), laws <= {"normal", "independent"}, config.widths[-1]
     )
-
-
-def bias_of(config: "Config", layer: int, slot: int) -> tuple[float, float]:
-    """(mean, standard deviation) of the biases of a matrix."""
-    from varprobe.theory.sigmas import bias_numbers
-
-    return bias_numbers(config.bias, config.place(layer, slot=slot))
 
 
 def norm_of(config: "Config") -> Norm | None:

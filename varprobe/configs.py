@@ -64,6 +64,11 @@ class Config:
         """Number of weight layers."""
         return len(self.widths) - 1
 
+    @property
+    def samples(self) -> int:
+        """How many signals a layer averages over: each position of a sample counts."""
+        return self.batch * self.arch.extent[0]
+
     def weights_at(self, layer: int) -> Initializer:
         """The initializer of W_layer."""
         if layer == 1 and self.init_first:

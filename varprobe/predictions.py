@@ -7,34 +7,39 @@ finite-width law. Constant and identity matrices are not random: for them there 
 
 from collections import defaultdict
 from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import xarray as xr
 
 from varprobe.activations import Activation
-from varprobe.block_predictions import predicted_blocks
+from varprobe.block_predictions import Found, predicted_blocks
+from varprobe.blocks.conv import Conv
+from varprobe.blocks.plain import PlainStack
 from varprobe.errors import RequestError
 from varprobe.parametrizations import log10_multipliers
+from varprobe.position_predictions import predicted_positions
 from varprobe.theory.finite_widths import strayed
-from varprobe.theory.sigmas import VARIANCES, bias_numbers
+from varprobe.theory.sigmas import bias_numbers
 from varprobe.theory.sources import Fast
 from varprobe.theory.trajectories import Inputs, Nets, pass_backward, pass_forward
-from varprobe.wired.chunks import is_wired
+from varprobe.weight_laws import Measured, weights_of
 
 if TYPE_CHECKING:
     from varprobe.configs import Config, Request
     from varprobe.data import Source
 
-__all__ = ["predicted", "theory_names"]
+__all__ = ["inputs_of", "is_plain", "predicted", "problem_of", "theory_names"]
 
 Moments = tuple[float, float, float, float]
 LN10 = float(np.log(10))
 RANDOM = {"normal": 1.0, "uniform": 1 / 3, "sphere": 1.0}
 """Mean squares of random data, whose samples are orthogonal on average."""
 DIMS = ("config", "seed", "layer")
-LIKE_NORMAL = ("normal", "truncated_normal", "uniform")
-"""Laws of independent entries of mean 0 around the initializer's mean."""
+
+OTHERS = (predicted_blocks, predicted_positions)
+"""Where the predictions for nets that are no plain stacks come from."""
 
 LOGS = {
     "preactivation_log10_ms": "log10 E z^2",
@@ -80,13 +85,13 @@ class Problem(NamedTuple):
 class Kind(NamedTuple):
     """What nets that are predicted together share.
 
-    law: "normal", "independent" (other entries of mean 0), "orthogonal" or "mixed"; None where the finite-width law
-    is not known. biased: whether there are biases.
+    samples: positions count, each for itself. law: "normal", "independent" (other entries of mean 0), "orthogonal" or
+    "mixed"; None where the finite-width law is not known. biased: whether there are biases.
     """
 
     act: Activation
     depth: int
-    batch: int
+    samples: int
     law: str | None
     biased: bool
 
@@ -95,40 +100,29 @@ def predicted(request: "Request", ds: xr.Dataset) -> xr.Dataset:
     """The measured dataset with theory's variables, NaN where there is no prediction."""
     layers = ds.sizes["layer"]
     arrays = {name: np.full((len(request.configs), layers), np.nan) for name in theory_names()}
-    groups: dict[Kind, dict[tuple[object, ...], tuple[Problem, list[int]]]] = defaultdict(dict)
-    wired: list[tuple[int, Config]] = []
+    source, forward_only = request.setting.source, request.setting.forward_only
     try:
-        inputs = inputs_of(request.setting.source)
+        inputs = inputs_of(source)
     except RequestError:
-        inputs = None
-    for i, config in enumerate(request.configs if inputs else ()):
-        assert inputs is not None
-        if is_wired(config):
-            wired.append((i, config))
-            continue
-        try:
-            first = (ds[name].values[i, 0] for name in ("weight_log10_ms", "equal_unit_fraction"))
-            law, problem = problem_of(config, inputs, *first)
-        except RequestError:
-            continue
-        kind = Kind(config.act, config.depth, config.batch, law, not np.isneginf(problem.log_b).all())
-        groups[kind].setdefault(problem.key, (problem, []))[1].append(i)
-    for kind, problems in groups.items():
-        for part, found in solutions(kind, list(problems.values()), request.setting.forward_only):
-            members = [(row, i) for row, (_, configs) in enumerate(part) for i in configs]
-            rows, configs = (list(side) for side in zip(*members, strict=True))
-            for name, values in found.items():
-                arrays[f"theory_{name}"][configs, 1 : kind.depth + 1] = values[rows]
-    if wired and inputs:
-        for i, one in predicted_blocks(wired, inputs, law_of, request.setting.forward_only):
-            for name, row in one.items():
-                arrays[f"theory_{name}"][i, 1 : row.size + 1] = row
+        return beside(ds, arrays)
+    plain = predicted_plain(request, ds, inputs)
+    others = [(i, config) for i, config in enumerate(request.configs) if not is_plain(config)]
+    more = (predict(others, inputs, source.rows is None, forward_only) for predict in OTHERS)
+    for i, found in chain(plain, *more):
+        for name, row in found.items():
+            arrays[f"theory_{name}"][i, 1 : row.size + 1] = row
     for i, config in enumerate(request.configs):
-        multipliers = log10_multipliers(config)
-        if any(multipliers):
-            arrays["theory_weight_gradient_log10_ms"][i, 1 : config.depth + 1] += 2 * np.array(multipliers)
+        shift = 2 * np.array(log10_multipliers(config))
+        if is_plain(config) and isinstance(config.arch, Conv):
+            shift += np.log10(config.arch.coverage)
+        arrays["theory_weight_gradient_log10_ms"][i, 1 : config.depth + 1] += shift
     if request.setting.loss != "cotangent":
         anchor(ds, arrays, request)
+    return beside(ds, arrays)
+
+
+def beside(ds: xr.Dataset, arrays: dict[str, np.ndarray]) -> xr.Dataset:
+    """The dataset with these variables, the same for every seed."""
     shape = tuple(ds.sizes[dim] for dim in DIMS)
     return ds.assign(
         {
@@ -136,6 +130,29 @@ def predicted(request: "Request", ds: xr.Dataset) -> xr.Dataset:
             for name, text in theory_names().items()
         }
     )
+
+
+def predicted_plain(request: "Request", ds: xr.Dataset, inputs: Moments) -> Iterator[tuple[int, Found]]:
+    """(index, predictions, each (depth,)) of every configuration that is a plain stack and has some."""
+    groups: dict[Kind, dict[tuple[object, ...], tuple[Problem, list[int]]]] = defaultdict(dict)
+    random = request.setting.source.rows is None
+    for i, config in enumerate(request.configs):
+        if not is_plain(config):
+            continue
+        try:
+            first = (ds[name].values[i, 0] for name in ("weight_log10_ms", "equal_unit_fraction"))
+            law, problem = problem_of(config, inputs, *first)
+        except RequestError:
+            continue
+        if isinstance(config.arch, Conv) and (law != "orthogonal" or not random):
+            law = None  # a kernel averages over positions what a draw of the weights does to each
+        kind = Kind(config.act, config.depth, config.samples, law, not np.isneginf(problem.log_b).all())
+        groups[kind].setdefault(problem.key, (problem, []))[1].append(i)
+    for kind, problems in groups.items():
+        for part, found in solutions(kind, list(problems.values()), request.setting.forward_only):
+            for row, (_, configs) in enumerate(part):
+                one = {name: values[row] for name, values in found.items()}
+                yield from ((i, one) for i in configs)
 
 
 def inputs_of(source: "Source") -> Moments:
@@ -168,6 +185,17 @@ def inputs_of(source: "Source") -> Moments:
     return level, float(np.clip(cosine, -1, 1)), float(np.clip(mean, -1, 1)), float(np.clip(common, 0, 1))
 
 
+def is_plain(config: "Config") -> bool:
+    """Whether infinite width makes a net a plain stack: a convolution is one, where all positions are alike."""
+    if config.norm or config.dropout or config.data_driven:
+        return False
+    arch = config.arch
+    if isinstance(arch, Conv):
+        initializers = (config.weights_at(layer) for layer in range(1, config.depth + 1))
+        return arch.padding == "circular" or all(init.law[0] == "delta_orthogonal" for init in initializers)
+    return isinstance(arch, PlainStack) and arch.order == "post"
+
+
 def problem_of(
     config: "Config", inputs: Moments, weight_log10_ms: np.ndarray, alike: np.ndarray
 ) -> tuple[str | None, Problem]:
@@ -178,10 +206,10 @@ def problem_of(
     Raises:
         RequestError: its weights or biases are not random, or of no known variance.
     """
-    if config.arch.own:
-        raise RequestError(f"theory does not know {config.arch_name}")
     layers = range(1, config.depth + 1)
-    weights = [weights_of(config, layer, weight_log10_ms[layer], alike[layer] >= 1) for layer in layers]
+    weights = [
+        weights_of(config, layer, measured=Measured(weight_log10_ms[layer], alike[layer] >= 1)) for layer in layers
+    ]
     biases = [bias_numbers(config.bias, config.place(layer)) for layer in layers]
     laws, log_w, mean_w = zip(*weights, strict=True)
     mean_b, std_b = np.array(biases).T
@@ -190,33 +218,6 @@ def problem_of(
     with np.errstate(divide="ignore"):
         log_b = 2 * np.log(std_b)
     return law, Problem(np.array(log_w), log_b, np.array(mean_w), mean_b, widths, inputs)
-
-
-def law_of(config: "Config", layer: int, slot: int) -> tuple[str | None, float, float]:
-    """`weights_of` a matrix of a block."""
-    return weights_of(config, layer, np.nan, False, slot)
-
-
-def weights_of(
-    config: "Config", layer: int, log10_ms: float, alike: bool, slot: int = 0
-) -> tuple[str | None, float, float]:
-    """(law, ln of fan_in Var(W), mean) of a layer's weights; `log10_ms` is their measured mean square."""
-    init, place = config.initializer(layer, slot), config.place(layer, slot=slot)
-    mean, scale = init.at(place)
-    kind = init.law[0]
-    if kind in LIKE_NORMAL:
-        law, per_entry = "normal" if kind == "normal" else "independent", VARIANCES[kind]
-    elif kind == "orthogonal":
-        law, per_entry = kind, 1 / max(place.fan_in, place.fan_out)
-    elif kind == "sparse":
-        law, per_entry = None, init.law[1]
-    elif kind == "custom" and not mean and not alike and np.isfinite(log10_ms):
-        return None, float(np.log(place.fan_in) + LN10 * log10_ms), 0.0
-    else:
-        raise RequestError(f"the weights of layer {layer} are not random")
-    if not scale:
-        raise RequestError(f"the weights of layer {layer} are not random")
-    return law, float(np.log(place.fan_in * per_entry) + 2 * np.log(abs(scale))), mean
 
 
 def solutions(
@@ -250,10 +251,10 @@ def solved(kind: Kind, problems: list[Problem], forward_only: bool) -> dict[str,
         gradient = pass_backward(path.laws, nets, widths)
         before = np.concatenate([arriving.log_ms[:, None], path.laws.log_ms[:, :-1]], axis=1)
         found["gradient_log10_ms"] = gradient / LN10
-        found["weight_gradient_log10_ms"] = (before + gradient + np.log(kind.batch)) / LN10
+        found["weight_gradient_log10_ms"] = (before + gradient + np.log(kind.samples)) / LN10
     if kind.law:
         quantities = ("activation",) if forward_only else ("activation", "gradient")
-        _, spreads = strayed(source, path, nets, widths, arriving, kind.batch, quantities, kind.law)
+        _, spreads = strayed(source, path, nets, widths, arriving, kind.samples, quantities, kind.law)
         for quantity, (drift, variance) in spreads.items():
             found[f"{quantity}_drift"], found[f"{quantity}_std"] = drift / LN10, np.sqrt(variance) / LN10
     return found

@@ -66,6 +66,15 @@ class Conv(Architecture):
         """Of a sample."""
         return self.size**self.dims
 
+    @property
+    def coverage(self) -> float:
+        """The share of the kernel's entries that meet a position of the signal, on average over positions."""
+        if self.padding == "circular":
+            return 1.0
+        low = (self.kernel - 1) // 2
+        inside = sum(self.size - abs(at - low) for at in range(self.kernel))
+        return float((inside / (self.kernel * self.size)) ** self.dims)
+
     def slots(self, fan_in: int, fan_out: int) -> tuple[Slot, ...]:
         """One kernel; transposed, that of the convolution back."""
         first, last = (fan_out, fan_in) if self.transpose else (fan_in, fan_out)

@@ -7,10 +7,9 @@ import numpy as np
 import xarray as xr
 
 from varprobe.errors import RequestError
-from varprobe.predictions import inputs_of, problem_of
+from varprobe.predictions import inputs_of, is_plain, problem_of
 from varprobe.theory.sources import Source
 from varprobe.theory.trajectories import Inputs, Nets, pass_forward
-from varprobe.wired.chunks import is_wired
 
 if TYPE_CHECKING:
     from varprobe.configs import Request
@@ -30,7 +29,7 @@ def with_theory(request: "Request", ds: xr.Dataset) -> xr.Dataset:
     except RequestError:
         inputs = None
     for i, config in enumerate(request.configs):
-        if inputs is None or is_wired(config):
+        if inputs is None or not is_plain(config):
             continue
         try:
             first = (ds[name].values[i, 0] for name in ("weight_log10_ms", "equal_unit_fraction"))

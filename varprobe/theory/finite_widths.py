@@ -295,14 +295,14 @@ def activation_steps(
 def gradient_steps(source: Source, path: Forward, batch: int, orthogonal: bool, widths: np.ndarray) -> Table:
     """n times the variance that each layer adds to ln(mean_b E delta_b^2); cotangents independent between inputs.
 
-    delta = phi'(z) g with g Gaussian. The cosine x of the gradients of two inputs has mean 0; its mean square, which
-    starts at 1 / n and grows by about 1 / n a layer as the inputs align, is kept: it ties the inputs' g^2 together.
+    delta = phi'(z) g with g Gaussian. What ties two inputs' g^2 in a unit together is their covariance there, given the
+    layer above: its mean square x2 starts at 0, as cotangents are drawn one by one, and grows by about 1 / n a layer.
     That phi and phi' of one unit depend on each other is left out.
     """
     fourths = path.laws.derivative_fourth
     kept = np.minimum(1.0, widths[:, 1:-1] / widths[:, 2:])  # by the transposed weights
     found = (3 * fourths - 1) / batch
-    top, x2 = fourths.shape[1] - 1, 1 / widths[:, -1]
+    top, x2 = fourths.shape[1] - 1, np.zeros(len(widths))
     for at in range(top, -1, -1):
         if batch > 1:
             pair = source.similarity(path.log_q[:, at], path.c[:, at], np.zeros(len(x2)))
