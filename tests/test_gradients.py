@@ -6,6 +6,7 @@ activations; both ways to the weight gradient's moments, biases or none, all los
 """
 
 import dataclasses
+from itertools import cycle, islice
 from typing import Any
 
 import jax
@@ -45,7 +46,10 @@ CASES: dict[str, tuple[list[tuple[str, str]], dict[str, Any]]] = {
         {**SQUARE, "batch": SMALL},
     ),
     "every activation, another initializer, biases, weight gradients formed": (
-        [(WITH_PARAMETERS.get(act, act), OTHER_INITS[i % len(OTHER_INITS)]) for i, act in enumerate(EVERY_ACT)],
+        [
+            (WITH_PARAMETERS.get(act, act), OTHER_INITS[i % len(OTHER_INITS)])
+            for i, act in enumerate(islice(cycle(EVERY_ACT), max(len(EVERY_ACT), len(OTHER_INITS))))
+        ],
         {**SQUARE, "batch": LARGE, "bias": BIAS},
     ),
     "every initializer, unequal widths, mse": (
