@@ -28,8 +28,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 @pytest.fixture(autouse=True, scope="module")
-def forget_compiled_programs() -> Iterator[None]:
-    """Compiled programs of one file do not help the next, and would fill the memory."""
+def compiled_for_this_file(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Programs run once here, so most of the compiler's time is spared, but in files that are about bits.
+
+    These say COMPILED_AS_FOR_USERS = True; so does whatever runs in a subprocess. What one file compiled does not help
+    the next, and would fill the memory.
+    """
+    jax.config.update("jax_disable_most_optimizations", not getattr(request.module, "COMPILED_AS_FOR_USERS", False))
     yield
     cells.programs.clear()
     jax.clear_caches()

@@ -20,6 +20,8 @@ import varprobe as vp
 from varprobe import cells, chunks, engine, sweep
 from varprobe.sweeping import run
 
+COMPILED_AS_FOR_USERS = True
+
 SCALES = [f"normal(std={s})" for s in (0.3, 0.05, 0.1, 0.15, 0.2, 0.25, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8)]
 COMPANY = {
     "tanh": SCALES,

@@ -19,6 +19,8 @@ from varprobe import draws
 from varprobe.bases import Draw, Orthogonal, base_of
 from varprobe.initializers import INITIALIZERS
 
+COMPILED_AS_FOR_USERS = True
+
 SHAPES = [(7,), (64, 33), (3, 2, 5)]
 KEYS = [0, 1, 2**31 + 5]
 Z_MAX = 4.5

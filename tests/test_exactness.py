@@ -17,6 +17,8 @@ from varprobe import chunks, sweep
 from varprobe.activations import Activation, Behavior, behavior
 from varprobe.sweeping import run
 
+COMPILED_AS_FOR_USERS = True
+
 HOMOGENEOUS = ["relu", "leaky_relu(0.3)", "identity"]
 SHARING = ["he_normal", "glorot_normal", "normal(mean=0.02,std=0.05)", "uniform(limit=1)", "orthogonal(scale=1.4)"]
 

@@ -13,6 +13,8 @@ import varprobe as vp
 from varprobe import sweep
 from varprobe.sweeping import run
 
+COMPILED_AS_FOR_USERS = True
+
 
 @pytest.fixture(scope="module")
 def formats() -> dict[str, xr.Dataset]:

@@ -12,6 +12,8 @@ from varprobe.predictions import theory_names
 from varprobe.theory.elementwise import activation
 from varprobe.theory.sources import Fast, Source
 
+COMPILED_AS_FOR_USERS = True
+
 SMALL = {"depth": 6, "width": 16, "batch": 4, "seeds": 2}
 FIELDS = [f"theory_{q}_{f}" for q in ("activation", "gradient") for f in ("factor", "z")]
 
