@@ -5,6 +5,7 @@ from typing import Any
 
 from varprobe import chunks
 from varprobe.configs import Request, read_request
+from varprobe.wired.chunks import WiredChunk
 
 
 def request_of(nets: dict[str, list[str]], **arguments: Any) -> Request:
@@ -15,4 +16,5 @@ def request_of(nets: dict[str, list[str]], **arguments: Any) -> Request:
 
 def chunk_sizes(request: Request) -> list[int]:
     """How many nets each of its cells computes."""
-    return [sum(len(nets) for nets in c.nets) for c in chunks.chunks_of(list(request.configs), request.setting)]
+    found = chunks.chunks_of(list(request.configs), request.setting)
+    return [len(c.nets) if isinstance(c, WiredChunk) else sum(map(len, c.nets)) for c in found]

@@ -15,6 +15,7 @@ from scipy import special
 import varprobe as vp
 from varprobe import chunks, sweep
 from varprobe.activations import Activation, Behavior, behavior
+from varprobe.probes import running
 from varprobe.sweeping import run
 
 COMPILED_AS_FOR_USERS = True
@@ -24,17 +25,19 @@ SHARING = ["he_normal", "glorot_normal", "normal(mean=0.02,std=0.05)", "uniform(
 
 
 @pytest.mark.parametrize(
-    "dtype, acts, inits, tolerance",
+    "arch, dtype, acts, inits, tolerance",
     [
-        ("float32", HOMOGENEOUS, SHARING, 1e-5),  # some fifty roundings of float32 in twelve layers
-        ("float64", ["relu"], SHARING[:3], 1e-12),
+        ("plain", "float32", HOMOGENEOUS, SHARING, 1e-5),  # some fifty roundings of float32 in twelve layers
+        ("plain", "float64", ["relu"], SHARING[:3], 1e-12),
+        ("plain(order=pre)", "float64", ["relu"], SHARING[:3], 1e-12),
+        ("conv(dims=1,size=4,padding=zero)", "float64", ["leaky_relu(0.3)"], SHARING[:3], 1e-12),
     ],
 )
 def test_homogeneity_as_full_computation(
-    dtype: str, acts: list[str], inits: list[str], tolerance: float, monkeypatch: pytest.MonkeyPatch
+    arch: str, dtype: str, acts: list[str], inits: list[str], tolerance: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arguments: dict[str, Any] = {"depth": 12, "width": 32, "batch": 4, "seeds": 1, "dtype": dtype}
-    request = request_of(dict.fromkeys(acts, inits), **arguments)
+    arguments: dict[str, Any] = {"depth": 12, "width": 32, "batch": 4, "seeds": 1, "dtype": dtype, "arch": arch}
+    request = request_of(dict.fromkeys(acts, inits), **arguments, jacobian="pre" in arch)
     fewer = sum(chunk_sizes(request))
     short = run(request)
 
@@ -42,6 +45,7 @@ def test_homogeneity_as_full_computation(
         return dataclasses.replace(behavior(act), homogeneous=False)
 
     monkeypatch.setattr(chunks, "behavior", without)
+    monkeypatch.setattr(running, "behavior", without)
     assert (fewer, sum(chunk_sizes(request))) == (len(acts) * (len(inits) - 1), len(acts) * len(inits))
     full = run(request)
     for name in short.data_vars:

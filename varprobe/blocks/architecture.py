@@ -94,7 +94,7 @@ class Architecture(ABC):
     `gradients` maps a site to the quantity that its gradient is; `scalars` further numbers of a layer, with meanings;
     `quantities` the further quantities, with meanings. `stream`: blocks keep the width of their input. `own`: a
     block of the user's, with its own activation and initializer. `shared`: all layers have one draw of the weights,
-    layer 1's.
+    layer 1's. `homogeneous`: a block is one matrix and phi; where phi has degree 1 the matrix's scale is a factor.
     """
 
     meaning: ClassVar[str]
@@ -108,6 +108,7 @@ class Architecture(ABC):
     stream: ClassVar[bool] = False
     own: ClassVar[bool] = False
     shared: ClassVar[bool] = False
+    homogeneous: ClassVar[bool] = False
 
     @abstractmethod
     def slots(self, fan_in: int, fan_out: int) -> tuple[Slot, ...]:

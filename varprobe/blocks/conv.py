@@ -48,6 +48,7 @@ class Conv(Architecture):
     layer: ClassVar[str] = "one convolution of stride 1, h_l = phi(z_l)"
     z: ClassVar[str] = "h_{l-1} * K + b, at every position"
     delta: ClassVar[str] = "dLoss/dz_l"
+    homogeneous: ClassVar[bool] = True
     parameters: ClassVar[Mapping[str, Parameter]] = {
         "kernel": Parameter(3, "whole", low=1),
         "dims": Parameter(2, "whole", (2, 1)),

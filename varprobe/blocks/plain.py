@@ -25,6 +25,7 @@ class PlainStack(Architecture):
     layer: ClassVar[str] = "one weight layer, h_l = phi(z_l); pre: h_l = z_l"
     z: ClassVar[str] = "h_{l-1} W + b; pre: phi(h_{l-1}) W + b"
     delta: ClassVar[str] = "dLoss/dz_l"
+    homogeneous: ClassVar[bool] = True
     parameters: ClassVar[Mapping[str, Parameter]] = {"order": Parameter("post", "word", ("post", "pre"))}
 
     def slots(self, fan_in: int, fan_out: int) -> tuple[Slot, ...]:

@@ -28,6 +28,8 @@ Table = dict[str, np.ndarray]
 Kind = Literal["pairs", "batch", "jacobian"]
 JACOBIAN_BYTES = 1 << 28
 PARTS = ("density", "share_below", "share_above")
+SCALED = {"max": 1, "min": 1, "median": 1, "ms": 2}
+"""Numbers of singular values that go with their scale, and the power."""
 PAIR_NOISE = 2
 """fold_in of the data's key for the directions of partners; 1 is that of the embedding."""
 
@@ -115,7 +117,18 @@ def tables(job: Job) -> Iterator[Table | None]:
     while table is None:
         with jax.enable_x64(job.setting.dtype == "float64"):  # not around a yield, where others go on
             table = next(steps)
-        yield table
+        yield of_members(job.chunk, table) if table else None
+
+
+def of_members(chunk: WiredChunk, table: Table) -> Table:
+    """The table of a chunk's configurations, from that of its nets; scales show in Jacobians only."""
+    columns = [column for column, _ in chunk.columns]
+    scales = np.array([member.log10_scales for _, member in chunk.columns])
+    shifts = {"jacobian_log10_singular_values": scales.sum(axis=1, keepdims=True)}
+    up = np.concatenate([np.zeros((len(scales), 1)), scales], axis=1)
+    for name, times in SCALED.items():
+        shifts |= {f"jacobian_log10_{name}": times * up.cumsum(axis=1), f"partial_jacobian_log10_{name}": times * up}
+    return {name: values[columns] + shifts.get(name, 0.0) for name, values in table.items()}
 
 
 def layer_by_layer(job: Job) -> Iterator[Table | None]:

@@ -1,5 +1,6 @@
 """From configurations to compiled programs, for all architectures but the plainest."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -29,13 +30,26 @@ def is_wired(config: Config) -> bool:
 
 
 @dataclass(frozen=True)
-class WiredNet:
-    """One net: (mean, scale) of each slot's W and b by layer, and of the read-out; the numbers of its architecture.
+class Member:
+    """A configuration, and how it is told from what its net computes.
 
-    Of each slot's W by layer also log10 of what it is multiplied by, and whether the batch sets its scale.
+    weights: (mean, scale) of each slot's W by layer. log10_multipliers: of what that is multiplied by. log10_scales: W
+    over the W that is computed, by layer.
     """
 
     config: int
+    weights: tuple[Pairs, ...]
+    log10_multipliers: tuple[tuple[float, ...], ...]
+    log10_scales: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class WiredNet:
+    """One net: (mean, scale) of each slot's W and b by layer, and of the read-out; the numbers of its architecture.
+
+    unit: of each slot's W by layer whether the batch sets its scale.
+    """
+
     weights: tuple[Pairs, ...]
     biases: tuple[Pairs, ...]
     readout: tuple[float, float] | None
@@ -43,22 +57,27 @@ class WiredNet:
     parameters: tuple[tuple[str, float], ...]
     behavior: Behavior
     dropout: float
-    log10_multipliers: tuple[tuple[float, ...], ...]
     unit: tuple[tuple[bool, ...], ...]
     unit_readout: bool
 
 
 @dataclass(frozen=True)
 class WiredChunk:
-    """A program and the nets that it runs."""
+    """A program, the nets that it runs, and the configurations that each of them stands for."""
 
     program: Wired
     nets: tuple[WiredNet, ...]
+    members: tuple[tuple[Member, ...], ...]
+
+    @property
+    def columns(self) -> list[tuple[int, Member]]:
+        """(net, member), in the order of the nets."""
+        return [(column, member) for column, members in enumerate(self.members) for member in members]
 
     @property
     def configs(self) -> list[int]:
-        """The configurations, in the order of the nets."""
-        return [net.config for net in self.nets]
+        """The configurations, in the order of `columns`."""
+        return [member.config for _, member in self.columns]
 
     def numbers(self) -> NetNumbers:
         """The run-time arguments."""
@@ -103,23 +122,23 @@ def wired_chunks(
     configs: Sequence[tuple[int, Config]], setting: Setting, behaviors: Mapping[Activation, Behavior]
 ) -> list[WiredChunk]:
     """Programs that compute every (index, configuration) once."""
-    groups: dict[Wired, list[Found]] = {}
+    groups: dict[Wired, dict[Found, list[Member]]] = {}
     for index, config in configs:
-        program, found = net_of(index, config, setting, behaviors[config.act])
-        groups.setdefault(program, []).append(found)
+        program, found, member = net_of(index, config, setting, behaviors[config.act])
+        groups.setdefault(program, {}).setdefault(found, []).append(member)
     chunks = []
-    for program, members in groups.items():
-        members.sort(key=lambda found: str(found.bases))  # nets of the same bases side by side
+    for program, nets in groups.items():
+        ordered = sorted(nets.items(), key=lambda item: str(item[0].bases))  # nets of the same bases side by side
         size = max(1, CELL_BYTES // net_bytes(program))
-        pieces = -(-len(members) // size)
-        length = -(-len(members) // pieces)
-        for start in range(0, len(members), length):
-            chunks.append(chunk_of(program, members[start : start + length]))
+        pieces = -(-len(ordered) // size)
+        length = -(-len(ordered) // pieces)
+        for start in range(0, len(ordered), length):
+            chunks.append(chunk_of(program, ordered[start : start + length]))
     return chunks
 
 
-def net_of(index: int, config: Config, setting: Setting, found: Behavior) -> tuple[Wired, Found]:
-    """The program of a configuration, still without nets, and its net."""
+def net_of(index: int, config: Config, setting: Setting, found: Behavior) -> tuple[Wired, Found, Member]:
+    """The program of a configuration, still without nets, the net that stands for it, and what it makes of that."""
     arch = config.arch.static()
     cuts = frozenset(([2] if config.init_first else []) + ([config.depth] if config.init_last else []))
     segments = (Segment(1, config.depth, *config.widths[:2]),) if arch.shared else segments_of(config.widths, cuts)
@@ -151,20 +170,37 @@ def net_of(index: int, config: Config, setting: Setting, found: Behavior) -> tup
         forward_only=setting.forward_only,
         dropout=config.dropout > 0,
     )
+    run, logs = weights, (0.0,) * config.depth
+    if arch.homogeneous and no_bias and not config.norm and not config.data_driven and scale_passes(found, setting):
+        run, logs = without_scales(weights)
     net = WiredNet(
-        index,
-        weights,
+        run,
         biases,
         readout.at(config.place(config.depth + 1, outputs)) if outputs else None,
         tuple((k, tuple(p[k] for p in places)) for k in places[0]),
         config.act.numeric,
         found,
         config.dropout,
-        tuple(log10_multipliers(config, i) for i in range(count)),
         tuple(tuple(config.initializer(layer, i).data_driven for layer in layers) for i in range(count)),
         readout.data_driven,
     )
-    return program, Found(net, bases, (base_of(readout.law),) if outputs else ())
+    member = Member(index, weights, tuple(log10_multipliers(config, i) for i in range(count)), logs)
+    return program, Found(net, bases, (base_of(readout.law),) if outputs else ()), member
+
+
+def scale_passes(found: Behavior, setting: Setting) -> bool:
+    """Whether a net of one matrix a layer has the scale of its weights in all signals and gradients, as a factor."""
+    return found.homogeneous and setting.loss == "cotangent" and not setting.real_range
+
+
+def without_scales(weights: tuple[Pairs, ...]) -> tuple[tuple[Pairs, ...], tuple[float, ...]]:
+    """((mean, scale) of the only slot with the larger of them 1, log10 of what they were divided by)."""
+    (pairs,) = weights
+    units = [abs(scale) or abs(mean) for mean, scale in pairs]
+    if not all(units):
+        return weights, (0.0,) * len(pairs)
+    run = tuple((mean / unit, scale / unit) for (mean, scale), unit in zip(pairs, units, strict=True))
+    return (run,), tuple(map(math.log10, units))
 
 
 def net_bytes(program: Wired) -> int:
@@ -178,14 +214,13 @@ def net_bytes(program: Wired) -> int:
     return KEPT * 4 * program.batch * positions * each
 
 
-def chunk_of(program: Wired, members: Sequence[Found]) -> WiredChunk:
+def chunk_of(program: Wired, nets_and_members: Sequence[tuple[Found, list[Member]]]) -> WiredChunk:
     """The program with these nets."""
-    nets = tuple(found.net for found in members)
+    founds = [found for found, _ in nets_and_members]
+    nets = tuple(found.net for found in founds)
     segments, itemsize = range(len(program.segments)), jnp.dtype(program.dtype).itemsize
     slots = [program.slots(i) for i in segments]
-    weights = tuple(
-        tuple(tuple(found.bases[i][j] for found in members) for j in range(len(slots[i]))) for i in segments
-    )
+    weights = tuple(tuple(tuple(found.bases[i][j] for found in founds) for j in range(len(slots[i]))) for i in segments)
     rows = [slice(s.first - 1, s.first - 1 + s.count) for s in program.segments]
     with_mean = tuple(
         tuple(
@@ -208,8 +243,8 @@ def chunk_of(program: Wired, members: Sequence[Found]) -> WiredChunk:
         program,
         weights=weights,
         with_mean=with_mean,
-        readout=tuple(found.readout[0] for found in members) if program.outputs else (),
+        readout=tuple(found.readout[0] for found in founds) if program.outputs else (),
         keep_weights=kept <= WEIGHT_BYTES,
         unit=any(any(map(any, net.unit)) or net.unit_readout for net in nets),
     )
-    return WiredChunk(sized, nets)
+    return WiredChunk(sized, nets, tuple(tuple(members) for _, members in nets_and_members))

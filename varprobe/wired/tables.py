@@ -31,46 +31,52 @@ def names_of(arch: Architecture) -> dict[str, str]:
     return names | dict(arch.scalars)
 
 
-def joined(parts: list[Any]) -> Any:
-    """Statistics of successive segments, in one array along the layers; float64."""
-    return jax.tree.map(lambda *a: np.concatenate([np.asarray(x, np.float64) for x in a]), *parts)
+def joined(parts: list[Any], columns: list[int] | slice = slice(None)) -> Any:
+    """Statistics of successive segments, in one array along the layers; float64, (layers, columns): those of nets."""
+    return jax.tree.map(lambda *a: np.concatenate([np.asarray(x, np.float64)[:, columns] for x in a]), *parts)
 
 
 def wired_statistics(chunk: WiredChunk, statistics: WiredStatistics) -> CellTable:
-    """Every variable of the results, each (nets, depth + 1); layer 0 is the input and has an activation only."""
+    """Every variable of the results, each (members, depth + 1); layer 0 is the input and has an activation only."""
     program, arch = chunk.program, chunk.program.arch
-    zero = np.zeros(())
+    columns, members = [column for column, _ in chunk.columns], [member for _, member in chunk.columns]
+    up = np.cumsum(np.array([member.log10_scales for member in members]).T, axis=0)
+    down = up[-1] - up
     table: CellTable = {}
-    recorded = joined(statistics.recorded)
+    recorded = joined(statistics.recorded, columns)
     for site, moments in recorded.items():
-        table |= quantity(site, moments, zero)
-    scalars = joined(statistics.scalars)
-    units = {slot.name: unit_log10(scalars, slot.name) for slot in program.slots(0)}
+        table |= quantity(site, moments, up)
+    scalars = joined(statistics.scalars, columns)
+    slots = program.slots(0)
+    units = {slot.name: unit_log10(scalars, slot.name) for slot in slots}
     table |= scalars
     if not program.phi.bounded and "saturated_nonzero_fraction" in table:
         table["saturated_nonzero_fraction"] = np.full_like(table["saturated_nonzero_fraction"], np.nan)
-    slots = program.slots(0)
     if statistics.backward is not None:
-        backward, e = joined(statistics.backward), joined(statistics.exponents)
-        names = dict(arch.gradients) | {f"{s.name}_weight": weight_name(s.name, "weight_gradient") for s in slots}
-        for site, name in names.items():
+        backward, e = joined(statistics.backward, columns), joined(statistics.exponents, columns)
+        of_weights = np.concatenate([np.zeros_like(up[:1]), up[:-1]]) + down
+        shifts = {name: (site, down) for site, name in arch.gradients.items()}
+        shifts |= {weight_name(s.name, "weight_gradient"): (f"{s.name}_weight", of_weights) for s in slots}
+        for name, (site, shift) in shifts.items():
             mean, ms, var, absmax, own, cosine = backward[site]
-            table |= quantity(name, Moments(mean, ms, var, absmax, own + e), zero)
+            table |= quantity(name, Moments(mean, ms, var, absmax, own + e), shift)
             if name == "gradient":
                 table["gradient_correlation"] = cosine
     for j, slot in enumerate(slots):
-        bases = [base_moments(chunk, statistics, j, net) for net in range(program.nets)]
-        squares = [weight_log10_ms(np.array(net.weights[j]), base) for net, base in zip(chunk.nets, bases, strict=True)]
-        multipliers = np.array([net.log10_multipliers[j] for net in chunk.nets]).T
+        bases = [base_moments(chunk, statistics, j, column) for column in columns]
+        squares = [
+            weight_log10_ms(np.array(member.weights[j]), base) for member, base in zip(members, bases, strict=True)
+        ]
+        multipliers = np.array([member.log10_multipliers[j] for member in members]).T
         name = weight_name(slot.name, "weight_log10_ms")
         table[name] = np.stack(squares, axis=1) + 2 * (units[slot.name] - multipliers)
         for statistic, times in (("ms", 2), ("var", 2), ("absmax", 1)):
             name = weight_name(slot.name, f"weight_gradient_log10_{statistic}")
             if name in table:
                 table[name] = table[name] + times * multipliers
-    inputs = quantity("activation", jax.tree.map(lambda a: np.asarray(a)[0], statistics.input), zero)
+    inputs = quantity("activation", jax.tree.map(lambda a: np.asarray(a)[0], statistics.input), np.zeros(()))
     inputs["activation_correlation"] = np.asarray(statistics.input_correlation, np.float64)[0]
-    first = lambda name: np.full((1, program.nets), inputs.get(name, np.nan))  # noqa: E731
+    first = lambda name: np.full((1, len(members)), inputs.get(name, np.nan))  # noqa: E731
     whole = {name: np.concatenate([first(name), values]).T for name, values in table.items()}
     if "stream" in arch.quantities:
         whole |= {f"stream_{statistic}": whole[f"activation_{statistic}"] for statistic in STATISTICS}
