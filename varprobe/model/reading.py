@@ -1,0 +1,337 @@
+"""Read a traced program: find the sites whose statistics are wanted, before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import jax.numpy as jnp
+
+from varprobe.model import compat
+from varprobe.model.compat import Program
+from varprobe.model.operations import ELEMENTWISE, PRODUCTS, RESHAPING
+from varprobe.model.tags import Known, Place, Point, Tag
+
+__all__ = ["Reading", "Site", "read"]
+
+
+@dataclass
+class Site:
+    """A place in a program that is probed.
+
+    kind: linear, conv, mixing (a product of two signals), probabilities, norm, sum (of products) or residual.
+    value: what is recorded, a preactivation after its bias. product: the same before it. activation: what a nonlinear
+    function makes of the value. parameters: leaves that belong to it. lengths: of the scans around it. scope and
+    source: the named scopes, and the line of code.
+    """
+
+    kind: str
+    value: Point
+    lengths: tuple[int, ...]
+    parameters: frozenset[int]
+    near: frozenset[int]
+    scope: str
+    source: str
+    product: Point | None = None
+    activation: Point | None = None
+    exits: dict[Point, bool] = field(default_factory=dict)
+
+
+@dataclass
+class Reading:
+    """Sites in the order of execution; matrix products fed by a parameter that are probed, and those that are not."""
+
+    sites: list[Site] = field(default_factory=list)
+    products: int = 0
+    opaque: list[str] = field(default_factory=list)
+
+
+def read(program: Program, leaves: int, signals: int) -> Reading:
+    """The sites of a program whose first inputs are `leaves` parameters, and whose next are `signals` of data."""
+    reader = Reader()
+    tags = [Tag(parameters=frozenset({i})) for i in range(leaves)] + [Tag(signal=True)] * signals
+    reader.read(program, (), tags, ())
+    reader.finish(program)
+    return reader.found
+
+
+class Reader:
+    """The walk through a program; `found` is what it has come upon."""
+
+    def __init__(self) -> None:
+        self.found = Reading()
+        self.same: dict[Point, Point] = {}
+        self.squares: set[Point] = set()
+
+    def read(self, program: Program, place: Place, tags: Sequence[Tag], lengths: tuple[int, ...]) -> list[Tag]:
+        """The tags of a program's outputs, from those of its inputs."""
+        jaxpr = program.jaxpr
+        known: dict[Any, Tag] = dict(zip(jaxpr.invars, tags, strict=True))
+        known |= dict.fromkeys(jaxpr.constvars, Tag())
+        for number, equation in enumerate(jaxpr.eqns):
+            entering = [Tag() if compat.is_literal(atom) else known[atom] for atom in equation.invars]
+            leaving = self.step(equation, place, number, entering, lengths)
+            known |= dict(zip(equation.outvars, leaving, strict=True))
+            self.note_exits(equation, place, entering, leaving)
+        return [Tag() if compat.is_literal(atom) else known[atom] for atom in jaxpr.outvars]
+
+    def step(self, equation: Any, place: Place, number: int, tags: list[Tag], lengths: tuple[int, ...]) -> list[Tag]:
+        """The tags of an equation's outputs."""
+        inside = (*place, number)
+        if inner := compat.inner_of(equation):
+            self.bind(inner.program, inside, equation, place)
+            return self.read(inner.program, inside, tags, lengths)
+        if loop := compat.loop_of(equation):
+            return self.read_loop(loop, inside, tags, lengths)
+        if branches := compat.branches_of(equation):
+            return self.read_branches(branches, inside, tags[1:], lengths)
+        name = equation.primitive.name
+        if name in PRODUCTS:
+            return [self.product(equation, place, tags, lengths)]
+        if any(True for _ in compat.others_in(equation)):
+            return self.closed(equation, place, tags, lengths)
+        if name in RESHAPING:
+            return [tags[0]] * len(equation.outvars)
+        if is_square(equation) and tags[0].of and tags[0].of.linear:
+            self.squares.add(Point(place, equation.outvars[0]))
+        if rule := RULES.get(name):
+            return [rule(self, equation, place, tags, lengths)]
+        if name in ELEMENTWISE:
+            return [self.elementwise(tags)]
+        return [plain(tags)] * len(equation.outvars)
+
+    def bind(self, program: Program, inside: Place, equation: Any, place: Place) -> None:
+        """Note which variables of a call are the same values as those around it."""
+        for inner, outer in zip(program.jaxpr.invars, equation.invars, strict=True):
+            if not compat.is_literal(outer):
+                self.same[Point(inside, inner)] = Point(place, outer)
+        for inner, outer in zip(program.jaxpr.outvars, equation.outvars, strict=True):
+            if not compat.is_literal(inner):
+                self.same[Point(place, outer)] = Point(inside, inner)
+
+    def origin(self, point: Point) -> Point:
+        """Where a value was computed."""
+        while point in self.same:
+            point = self.same[point]
+        return point
+
+    def read_loop(self, loop: compat.Loop, inside: Place, tags: list[Tag], lengths: tuple[int, ...]) -> list[Tag]:
+        """A scan: what its carry is made of is known once that no longer changes."""
+        entering = [tag.outside() for tag in tags]
+        carry = slice(loop.constants, loop.constants + loop.carried)
+        while True:
+            trial = Reader()
+            leaving = trial.read(loop.body, inside, entering, lengths)
+            merged = [a.merged(b) for a, b in zip(entering[carry], leaving[: loop.carried], strict=True)]
+            merged = [replace(m, latest=a.latest) for m, a in zip(merged, entering[carry], strict=True)]
+            if [m.signal for m in merged] == [a.signal for a in entering[carry]]:
+                break
+            entering[carry] = merged
+        leaving = self.read(loop.body, inside, entering, (*lengths, loop.length))
+        for atom, tag in zip(loop.body.jaxpr.outvars, leaving, strict=True):
+            self.leave(inside, atom, tag)
+        return [tag.outside() for tag in leaving]
+
+    def read_branches(
+        self, branches: compat.Branches, inside: Place, tags: list[Tag], lengths: tuple[int, ...]
+    ) -> list[Tag]:
+        """A cond: what comes out may come from any branch."""
+        found: list[Tag] = []
+        for number, program in enumerate(branches.programs):
+            here = (*inside, number)
+            leaving = self.read(program, here, [tag.outside() for tag in tags], lengths)
+            for atom, tag in zip(program.jaxpr.outvars, leaving, strict=True):
+                self.leave(here, atom, tag)
+            found = [a.merged(b) for a, b in zip(found, leaving, strict=True)] if found else leaving
+        return [tag.outside() for tag in found]
+
+    def closed(self, equation: Any, place: Place, tags: list[Tag], lengths: tuple[int, ...]) -> list[Tag]:
+        """A call that has rules of its own for gradients, or that cannot be entered: what it gives can be probed."""
+        name = equation.primitive.name
+        whole = plain(tags)
+        for program in compat.others_in(equation):
+            if len(program.jaxpr.invars) != len(tags):
+                continue
+            trial = Reader()
+            trial.found.sites = [replace(site, exits={}) for site in self.found.sites]
+            before = len(trial.found.sites)
+            leaving = trial.read(program, (*place, -1), tags, lengths)
+            for _ in range(trial.found.products):
+                self.found.opaque.append(f"{name} at {compat.source_of(equation)}")
+            if len(leaving) != len(equation.outvars):
+                continue
+            return [
+                self.softmax(equation, place, tags, lengths)
+                if tag.of and tag.of.site >= before and trial.found.sites[tag.of.site].kind == "probabilities"
+                else replace(tag.outside(), of=tag.of if tag.of and tag.of.site < before else None)
+                for tag in leaving
+            ]
+        return [whole] * len(equation.outvars)
+
+    def softmax(self, equation: Any, place: Place, tags: list[Tag], lengths: tuple[int, ...]) -> Tag:
+        """Probabilities that an opaque call gives."""
+        return self.new("probabilities", equation, place, lengths, plain(tags))
+
+    def new(self, kind: str, equation: Any, place: Place, lengths: tuple[int, ...], like: Tag) -> Tag:
+        """A site at what an equation gives, and the tag of that."""
+        variable = equation.outvars[0]
+        if not jnp.issubdtype(variable.aval.dtype, jnp.inexact):
+            return like
+        scope, source = compat.name_stack(equation), compat.source_of(equation)
+        own = like.parameters if kind in ("linear", "conv") else frozenset()
+        point = Point(place, variable)
+        self.found.sites.append(Site(kind, point, lengths, own, like.parameters, scope, source))
+        number = len(self.found.sites) - 1
+        return Tag(True, like.parameters, number, Known(number, True))
+
+    def moved(self, equation: Any, place: Place, site: int, tag: Tag, more: frozenset[int]) -> Tag:
+        """The site's value is what this equation gives."""
+        found = self.found.sites[site]
+        found.product = found.product or found.value
+        found.value = Point(place, equation.outvars[0])
+        found.parameters |= more
+        return replace(tag, of=Known(site, True))
+
+    def product(self, equation: Any, place: Place, tags: list[Tag], lengths: tuple[int, ...]) -> Tag:
+        """Of a parameter with a signal, or of two signals."""
+        signals = [tag for tag in tags[:2] if tag.signal]
+        if not signals:
+            return plain(tags)
+        if len(signals) == 2:
+            return self.new("mixing", equation, place, lengths, plain(tags))
+        (fixed,) = (tag for tag in tags[:2] if not tag.signal)
+        if not fixed.parameters:
+            return plain(tags)
+        self.found.products += 1
+        kind = "conv" if equation.primitive.name.startswith("conv") else "linear"
+        return self.new(kind, equation, place, lengths, replace(fixed, signal=True))
+
+    def elementwise(self, tags: list[Tag]) -> Tag:
+        """Follows from a site if all its signals do."""
+        whole = plain(tags)
+        sites = {tag.of.site if tag.of else None for tag in tags if tag.signal}
+        (site,) = sites if len(sites) == 1 else (None,)
+        root = any(tag.inverse_root for tag in tags)
+        return replace(whole, of=None if site is None else Known(site, False), inverse_root=root)
+
+    def note_exits(self, equation: Any, place: Place, tags: list[Tag], leaving: list[Tag]) -> None:
+        """What follows from a site elementwise, and is used by something that does not."""
+        if compat.inner_of(equation):
+            return
+        kept = {tag.of.site for tag in leaving if tag.of}
+        for atom, tag in zip(equation.invars, tags, strict=True):
+            if tag.of and tag.of.site not in kept:
+                self.leave(place, atom, tag)
+
+    def leave(self, place: Place, atom: Any, tag: Tag) -> None:
+        """A value that follows from a site is used elsewhere."""
+        if tag.of and not compat.is_literal(atom):
+            self.found.sites[tag.of.site].exits[self.origin(Point(place, atom))] = tag.of.linear
+
+    def finish(self, program: Program) -> None:
+        """What is known at the end: the activation of a site is the first nonlinear function of it that is used."""
+        for site in self.found.sites:
+            site.value = self.origin(site.value)
+            site.product = self.origin(site.product) if site.product else None
+            nonlinear = [point for point, linear in site.exits.items() if not linear and point not in self.squares]
+            if nonlinear and site.kind in ("linear", "conv", "sum", "norm"):
+                site.activation = nonlinear[0]
+
+
+def is_square(equation: Any) -> bool:
+    """Whether a value is multiplied by itself: of a linear one that is a mean square or a loss, no activation."""
+    name, inputs = equation.primitive.name, equation.invars
+    return (
+        name == "square"
+        or (name == "integer_pow" and equation.params["y"] == 2)
+        or (name == "mul" and inputs[0] is inputs[1])
+    )
+
+
+def plain(tags: Sequence[Tag]) -> Tag:
+    """Of what depends on all of these, in no way that is known; a signal is known by its latest product."""
+    signals = [tag for tag in tags if tag.signal]
+    if not signals:
+        return Tag(False, frozenset().union(*(tag.parameters for tag in tags)), inverse_root=False)
+    latest = max(signals, key=lambda tag: tag.latest)
+    return Tag(True, latest.parameters, latest.latest)
+
+
+def added(reader: Reader, equation: Any, place: Place, tags: list[Tag], lengths: tuple[int, ...]) -> Tag:
+    """A bias, a residual sum, a sum of products, or a part of some function."""
+    signals = [tag for tag in tags if tag.signal]
+    if len(signals) == 1:
+        (signal,), (other,) = signals, (tag for tag in tags if not tag.signal)
+        if signal.of and signal.of.linear and other.parameters:
+            if reader.found.sites[signal.of.site].kind in ("linear", "conv", "norm", "sum"):
+                return reader.moved(equation, place, signal.of.site, signal, other.parameters)
+        return replace(reader.elementwise(tags), inverse_root=signal.inverse_root)
+    found = reader.elementwise(tags)
+    shapes = {atom.aval.shape for atom in equation.invars}
+    if len(signals) < 2 or found.of or len(shapes) > 1 or len(*shapes) < 2 or not all(t.latest >= 0 for t in signals):
+        return found
+    sites = reader.found.sites
+    products = all(tag.of and tag.of.linear and sites[tag.of.site].kind in ("linear", "conv", "sum") for tag in tags)
+    return reader.new("sum" if products else "residual", equation, place, lengths, plain(tags))
+
+
+def multiplied(reader: Reader, equation: Any, place: Place, tags: list[Tag], lengths: tuple[int, ...]) -> Tag:
+    """A norm, its scale, that of something else, or a part of some function."""
+    signals = [tag for tag in tags if tag.signal]
+    roots = [tag for tag in tags if tag.inverse_root]
+    if roots and any(tag.signal and not tag.inverse_root for tag in tags):
+        found = plain(tags)
+        scale = frozenset().union(*(tag.scale for tag in roots))
+        tag = reader.new("norm", equation, place, lengths, found)
+        reader.found.sites[tag.latest].parameters = scale
+        return tag
+    if len(signals) == 1 and len(tags) == 2:
+        (signal,), (other,) = signals, (tag for tag in tags if not tag.signal)
+        if signal.of and signal.of.linear:
+            kind = reader.found.sites[signal.of.site].kind
+            if kind == "norm" and other.parameters:
+                return reader.moved(equation, place, signal.of.site, signal, other.parameters)
+            if kind == "mixing" and not other.parameters:
+                return reader.moved(equation, place, signal.of.site, signal, frozenset())
+        if signal.inverse_root:
+            return replace(signal, of=None, scale=signal.scale | other.parameters)
+        if not other.parameters:
+            return replace(signal, exponential=None)
+    return replace(reader.elementwise(tags), inverse_root=False) if len(signals) > 1 else reader.elementwise(tags)
+
+
+def divided(reader: Reader, equation: Any, place: Place, tags: list[Tag], lengths: tuple[int, ...]) -> Tag:
+    """Probabilities, or as a product."""
+    above, below = tags
+    if above.exponential and above.exponential == below.summed:
+        return reader.new("probabilities", equation, place, lengths, plain(tags))
+    return multiplied(reader, equation, place, tags, lengths)
+
+
+def rooted(reader: Reader, equation: Any, place: Place, tags: list[Tag], lengths: tuple[int, ...]) -> Tag:
+    """Half of a norm."""
+    found = reader.elementwise(tags)
+    return replace(found, inverse_root=True, scale=frozenset() if found.signal else found.parameters)
+
+
+def exponentiated(reader: Reader, equation: Any, place: Place, tags: list[Tag], lengths: tuple[int, ...]) -> Tag:
+    """Half of a softmax."""
+    return replace(reader.elementwise(tags), exponential=Point(place, equation.outvars[0]))
+
+
+def summed(reader: Reader, equation: Any, place: Place, tags: list[Tag], lengths: tuple[int, ...]) -> Tag:
+    """Over an axis."""
+    return replace(plain(tags), summed=tags[0].exponential)
+
+
+RULES: dict[str, Callable[..., Tag]] = {
+    "add": added,
+    "add_any": added,
+    "mul": multiplied,
+    "div": divided,
+    "rsqrt": rooted,
+    "sqrt": rooted,
+    "exp": exponentiated,
+    "reduce_sum": summed,
+}

@@ -1,0 +1,53 @@
+"""What the probe knows of each value of a program while it reads it: where it comes from."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+__all__ = ["Known", "Place", "Point", "Tag"]
+
+Place = tuple[int, ...]
+"""Where a program stands inside others: numbers of equations, and of their branches."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A value: the program that it is in, and its variable there."""
+
+    place: Place
+    variable: Any
+
+
+@dataclass(frozen=True)
+class Known:
+    """How a value follows from one site: through shapes and scales alone (`linear`), or elementwise."""
+
+    site: int
+    linear: bool
+
+
+@dataclass(frozen=True)
+class Tag:
+    """What a value is made of.
+
+    signal: whether it depends on the data. parameters: leaves that it depends on; of a signal those of the latest
+    matrix product behind it. latest: number of the latest site behind it, -1 without. of: the site that it follows from
+    elementwise. exponential: it is exp of something, and known by this. summed: the exponential that it sums.
+    inverse_root: whether it is made with a root, as what a norm divides by; scale: leaves that this was multiplied by.
+    """
+
+    signal: bool = False
+    parameters: frozenset[int] = frozenset()
+    latest: int = -1
+    of: Known | None = None
+    exponential: Point | None = None
+    summed: Point | None = None
+    inverse_root: bool = False
+    scale: frozenset[int] = frozenset()
+
+    def merged(self, other: "Tag") -> "Tag":
+        """Of a value that is one or the other."""
+        return Tag(self.signal or other.signal, self.parameters | other.parameters, max(self.latest, other.latest))
+
+    def outside(self) -> "Tag":
+        """The same beyond a border that elementwise relations do not cross."""
+        return replace(self, of=None, exponential=None, summed=None)
