@@ -13,21 +13,27 @@ from varprobe.model.compat import Program
 from varprobe.model.operations import ELEMENTWISE, PRODUCTS, RESHAPING
 from varprobe.model.tags import Known, Place, Point, Tag
 
-__all__ = ["Reading", "Site", "read"]
+__all__ = ["MARK", "Reading", "Site", "read"]
+
+MARK = "varprobe:"
+"""What the names of `mark` begin with in a program."""
 
 
 @dataclass
 class Site:
     """A place in a program that is probed.
 
-    kind: linear, conv, mixing (a product of two signals), probabilities, norm, sum (of products) or residual.
-    value: what is recorded, a preactivation after its bias. product: the same before it. activation: what a nonlinear
-    function makes of the value. parameters: leaves that belong to it. lengths: of the scans around it. scope and
-    source: the named scopes, and the line of code.
+    kind: linear, conv, mixing (a product of two signals), logits, probabilities, norm, sum (of products), residual or
+    mark. value: what is recorded, a preactivation after its bias. product: the same before it. activation: what a
+    nonlinear function makes of the value. at: the equation, as a place. loops: lengths of the places within `at` that
+    are bodies of scans. lengths: of these scans. parameters: leaves that belong to it; near: those of the latest
+    product before. scope and source: the named scopes, and the line of code.
     """
 
     kind: str
     value: Point
+    at: Place
+    loops: tuple[int, ...]
     lengths: tuple[int, ...]
     parameters: frozenset[int]
     near: frozenset[int]
@@ -63,6 +69,8 @@ class Reader:
         self.found = Reading()
         self.same: dict[Point, Point] = {}
         self.squares: set[Point] = set()
+        self.loops: list[Place] = []
+        self.now: Place = ()
 
     def read(self, program: Program, place: Place, tags: Sequence[Tag], lengths: tuple[int, ...]) -> list[Tag]:
         """The tags of a program's outputs, from those of its inputs."""
@@ -71,6 +79,7 @@ class Reader:
         known |= dict.fromkeys(jaxpr.constvars, Tag())
         for number, equation in enumerate(jaxpr.eqns):
             entering = [Tag() if compat.is_literal(atom) else known[atom] for atom in equation.invars]
+            self.now = (*place, number)
             leaving = self.step(equation, place, number, entering, lengths)
             known |= dict(zip(equation.outvars, leaving, strict=True))
             self.note_exits(equation, place, entering, leaving)
@@ -91,6 +100,11 @@ class Reader:
             return [self.product(equation, place, tags, lengths)]
         if any(True for _ in compat.others_in(equation)):
             return self.closed(equation, place, tags, lengths)
+        if name == "name" and (given := marked_name(equation.params["name"])) is not None:
+            tag = self.new("mark", equation, place, lengths, tags[0])
+            if tag.latest >= 0 and self.found.sites[tag.latest].kind == "mark":
+                self.found.sites[tag.latest].scope = given
+            return [tags[0]]
         if name in RESHAPING:
             return [tags[0]] * len(equation.outvars)
         if is_square(equation) and tags[0].of and tags[0].of.linear:
@@ -128,6 +142,7 @@ class Reader:
             if [m.signal for m in merged] == [a.signal for a in entering[carry]]:
                 break
             entering[carry] = merged
+        self.loops.append(inside)
         leaving = self.read(loop.body, inside, entering, (*lengths, loop.length))
         for atom, tag in zip(loop.body.jaxpr.outvars, leaving, strict=True):
             self.leave(inside, atom, tag)
@@ -149,7 +164,6 @@ class Reader:
     def closed(self, equation: Any, place: Place, tags: list[Tag], lengths: tuple[int, ...]) -> list[Tag]:
         """A call that has rules of its own for gradients, or that cannot be entered: what it gives can be probed."""
         name = equation.primitive.name
-        whole = plain(tags)
         for program in compat.others_in(equation):
             if len(program.jaxpr.invars) != len(tags):
                 continue
@@ -167,10 +181,13 @@ class Reader:
                 else replace(tag.outside(), of=tag.of if tag.of and tag.of.site < before else None)
                 for tag in leaving
             ]
-        return [whole] * len(equation.outvars)
+        return [plain(tags)] * len(equation.outvars)
 
     def softmax(self, equation: Any, place: Place, tags: list[Tag], lengths: tuple[int, ...]) -> Tag:
-        """Probabilities that an opaque call gives."""
+        """Probabilities; what they are made of are logits."""
+        latest = max(tag.latest for tag in tags)
+        if latest >= 0 and self.found.sites[latest].kind == "mixing":
+            self.found.sites[latest].kind = "logits"
         return self.new("probabilities", equation, place, lengths, plain(tags))
 
     def new(self, kind: str, equation: Any, place: Place, lengths: tuple[int, ...], like: Tag) -> Tag:
@@ -181,7 +198,8 @@ class Reader:
         scope, source = compat.name_stack(equation), compat.source_of(equation)
         own = like.parameters if kind in ("linear", "conv") else frozenset()
         point = Point(place, variable)
-        self.found.sites.append(Site(kind, point, lengths, own, like.parameters, scope, source))
+        loops = tuple(len(loop) for loop in self.loops if place[: len(loop)] == loop)
+        self.found.sites.append(Site(kind, point, self.now, loops, lengths, own, like.parameters, scope, source))
         number = len(self.found.sites) - 1
         return Tag(True, like.parameters, number, Known(number, True))
 
@@ -237,6 +255,11 @@ class Reader:
             nonlinear = [point for point, linear in site.exits.items() if not linear and point not in self.squares]
             if nonlinear and site.kind in ("linear", "conv", "sum", "norm"):
                 site.activation = nonlinear[0]
+
+
+def marked_name(text: str) -> str | None:
+    """The name that `mark` was given."""
+    return text.removeprefix(MARK) if text.startswith(MARK) else None
 
 
 def is_square(equation: Any) -> bool:
@@ -305,7 +328,7 @@ def divided(reader: Reader, equation: Any, place: Place, tags: list[Tag], length
     """Probabilities, or as a product."""
     above, below = tags
     if above.exponential and above.exponential == below.summed:
-        return reader.new("probabilities", equation, place, lengths, plain(tags))
+        return reader.softmax(equation, place, tags, lengths)
     return multiplied(reader, equation, place, tags, lengths)
 
 

@@ -1,0 +1,59 @@
+"""Names of sites that a person recognizes: those of the modules that their parameters stand in."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from varprobe.model.reading import Site
+
+__all__ = ["family_of", "names_of"]
+
+ENDINGS = ("value", "raw_value", "get_value")
+"""What libraries put behind the name of a parameter."""
+BEGINNINGS = ("params",)
+WITHIN = {
+    "logits": "logits", "probabilities": "probabilities", "mixing": "mixed", "residual": "residual", "sum": "sum",
+    "norm": "norm",
+}  # fmt: skip
+"""How a site without parameters of its own is called within its module."""
+
+
+def names_of(sites: Sequence[Site], leaves: Sequence[str], ranks: Sequence[int]) -> list[str]:
+    """A name for each site, told apart by #2, #3, ... where one module is used again.
+
+    Args:
+        sites: in the order of execution.
+        leaves: paths of the parameters.
+        ranks: their numbers of dimensions.
+    """
+    found, met = [], Counter[str]()
+    for site in sites:
+        name = site.scope if site.kind == "mark" else name_of(site, leaves, ranks)
+        met[name] += 1
+        found.append(name if met[name] == 1 else f"{name}#{met[name]}")
+    return found
+
+
+def name_of(site: Site, leaves: Sequence[str], ranks: Sequence[int]) -> str:
+    """The module of the site's own parameters; else its place in the module of the latest product."""
+    if site.parameters:
+        return module_of(leaves[max(sorted(site.parameters), key=lambda i: ranks[i])])
+    if not site.near:
+        return WITHIN[site.kind]
+    parent, _, _ = module_of(leaves[max(sorted(site.near), key=lambda i: ranks[i])]).rpartition("/")
+    return f"{parent}/{WITHIN[site.kind]}" if parent else WITHIN[site.kind]
+
+
+def module_of(leaf: str) -> str:
+    """blocks/0/up of params/blocks/0/up/kernel; a parameter that stands alone is its own module."""
+    parts = leaf.split("/")
+    while len(parts) > 1 and parts[-1] in ENDINGS:
+        parts = parts[:-1]
+    while len(parts) > 1 and parts[0] in BEGINNINGS:
+        parts = parts[1:]
+    return "/".join(parts[:-1] if len(parts) > 1 else parts)
+
+
+def family_of(name: str) -> str:
+    """blocks/*/up of blocks/7/up and layer_*/up of layer_7/up: like sites, whose factor has a meaning."""
+    return re.sub(r"\d+", "*", name.partition("#")[0])
