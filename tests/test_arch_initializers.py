@@ -251,6 +251,14 @@ def test_refused(arguments: dict[str, Any], message: str) -> None:
     assert str(error.value).startswith(message)
 
 
+def test_lsuv_of_some_matrices_of_a_transformer() -> None:
+    net = {"arch": "transformer(heads=2,tokens=2)", "init_qk": "zeros", "init_mlp": "lsuv", "depth": 1, "width": 8}
+    ds = vp.sweep(**net, init="he_normal", batch=3, seeds=1)
+    built = vp.build(ds.isel(config=0), 0)
+    for slot, name in (("w", "weight_log10_ms"), ("down", "down_weight_log10_ms"), ("v", "v_weight_log10_ms")):
+        assert float(ds[name][0, 0, 1]) == pytest.approx(log10_ms(built.params[0][slot]), abs=1e-5)
+
+
 def test_lsuv_beside_others_and_at_the_edges() -> None:
     """Only layer 1 is scaled by the batch; the other configuration is the plain engine's."""
     request = read_request(init="he_normal", init_first="lsuv", act="tanh", depth=3, width=12, batch=6, seeds=1)

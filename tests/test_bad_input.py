@@ -317,8 +317,8 @@ SWEEP: dict[str, list[tuple[str, str]]] = {
         ("group(groups=7)", "7 groups do not divide 512 units"),
     ],
     "--dropout": [
-        ("1", "1 would drop every unit"),
-        ("-0.1", "-0.1 is out of range (allowed: numbers from 0 to 1)"),
+        ("1", "1 is out of range (allowed: numbers from 0 to 0.999)"),
+        ("-0.1", "-0.1 is out of range (allowed: numbers from 0 to 0.999)"),
         ("x", "'x' is not a number"),
     ],
     "--init-qk": NO_MATRICES,

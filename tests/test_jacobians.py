@@ -129,11 +129,11 @@ def brute(config: dict[str, Any] | xr.Dataset) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def plain() -> xr.Dataset:
-    return vp.sweep(act="tanh", init="he_normal,orthogonal,normal(std=1e-60)", **SMALL)
+    return vp.sweep(act="tanh", init="he_normal,orthogonal,normal(std=1e-60),lsuv", **SMALL)
 
 
 def test_plain_net(plain: xr.Dataset) -> None:
-    for i in (0, 1):
+    for i in (0, 1, 3):  # lsuv: the weights that the whole batch has scaled
         expected = brute(plain.isel(config=i))
         np.testing.assert_allclose(plain.jacobian_log10_singular_values[i, 0], expected, atol=1e-9)
         np.testing.assert_allclose(plain.jacobian_log10_max[i, 0, 3], expected[0], atol=1e-9)

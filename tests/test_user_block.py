@@ -239,6 +239,42 @@ def test_what_does_not_apply_is_refused(gated: Path, arguments: dict[str, Any], 
     assert str(error.value).startswith(message)
 
 
+class Restless:
+    @staticmethod
+    def init(key: Any, width: int) -> Any:
+        return jnp.asarray(np.random.default_rng().normal(size=(width, width)), jnp.float32)
+
+    @staticmethod
+    def apply(params: Any, x: Any) -> Any:
+        return x @ params
+
+
+class Ending:
+    def __init__(self) -> None:
+        raise SystemExit(0)
+
+    def init(self, key: Any, width: int) -> Any: ...
+
+    def apply(self, params: Any, x: Any) -> Any: ...
+
+
+@pytest.mark.parametrize(
+    "block, message",
+    [
+        (Restless, "arch: Restless: init returns other numbers for the same key; draw with jax.random from it alone"),
+        (Ending, "arch: Ending() fails: SystemExit"),
+        (
+            type("Short", (), {"init": staticmethod(lambda key: key), "apply": staticmethod(lambda p, x: x)}),
+            "arch: Short: <lambda> is called with 2 positional arguments and takes 1 (a block has init(key, width))",
+        ),
+    ],
+)
+def test_blocks_that_cannot_work_are_refused(block: Any, message: str) -> None:
+    with pytest.raises(RequestError) as error:
+        read_request(**{"arch": block, **TINY})
+    assert str(error.value).startswith(message)
+
+
 # When results are used again
 
 

@@ -10,7 +10,7 @@ from varprobe.callform import Call, parse_calls, parse_numbers, split_items
 from varprobe.errors import RequestError
 from varprobe.expressions import number_text
 from varprobe.names import did_you_mean
-from varprobe.user_code import is_block, is_reference
+from varprobe.user_code import is_block, looks_like_code
 
 __all__ = ["listed", "named", "numbers", "resolved", "single", "word", "yes_or_no"]
 
@@ -27,7 +27,7 @@ def yes_or_no(option: str, value: Any) -> None:
         raise RequestError(f"{value!r} is neither True nor False", option)
 
 
-def numbers(option: str, value: Any, low: int, high: int | None = None, integer: bool = True) -> list[Any]:
+def numbers(option: str, value: Any, low: float, high: float | None = None, integer: bool = True) -> list[Any]:
     """The numbers that an option names, each at least `low`; whatever is wrong with them, the message says what is."""
     bounds = f"from {low}" + (f" to {high}" if high is not None else "")
     allowed = f" (allowed: {'whole ' if integer else ''}numbers {bounds})"
@@ -88,11 +88,6 @@ def items(value: Any) -> Iterator[Any]:
             yield from items(item)
     else:
         raise RequestError(f"takes names or functions, got {value!r}")
-
-
-def looks_like_code(name: str) -> bool:
-    """Whether a name was meant for the user's own function, and is not written as one."""
-    return (":" in name or "/" in name or name.endswith(".py")) and not is_reference(name)
 
 
 def resolved(option: str, wanted: list[Any], resolve: Callable[..., Any]) -> list[Any]:

@@ -39,6 +39,10 @@ RANGES = ("unbounded", "dtype")
 ROLES = ("init_qk", "init_v", "init_o", "init_mlp")
 """Options for the matrices of a block whose slot has the role; they come before --init-first and --init-last."""
 
+MOST_DROPPED = 0.999
+LARGEST_SCALE = 1e30
+"""Of a branch, within what float32 holds."""
+
 
 @dataclass(frozen=True)
 class Config:
@@ -122,7 +126,12 @@ class Config:
         place = self.place(layer)
         found = self.arch.numbers(place)
         if "branch_scale" in found:
-            found["branch_scale"] *= self.weights_at(layer).branch_scale_at(place)
+            scale = found["branch_scale"] = found["branch_scale"] * self.weights_at(layer).branch_scale_at(place)
+            if scale and not 1 / LARGEST_SCALE <= abs(scale) <= LARGEST_SCALE:
+                raise RequestError(
+                    f"branch_scale is {scale:.3g} in layer {layer} "
+                    f"(allowed: 0 and magnitudes from {1 / LARGEST_SCALE:g} to {LARGEST_SCALE:g})"
+                )
         return found
 
     @property
@@ -133,7 +142,8 @@ class Config:
     @property
     def data_driven(self) -> bool:
         """Whether some matrix is scaled by what the batch is when it gets there."""
-        return any(i is not None and i.data_driven for i in (self.init, self.init_first, self.init_last))
+        roles = (init for _, init in self.roles)
+        return any(i is not None and i.data_driven for i in (self.init, self.init_first, self.init_last, *roles))
 
     def law(self, layer: int, slot: int) -> tuple[Any, ...]:
         """The law of the base of a matrix of a layer."""
@@ -226,9 +236,7 @@ def read_request(
     edges |= dict(zip(ROLES, (init_qk, init_v, init_o, init_mlp), strict=True))
     wanted |= {name: listed(name, value) for name, value in edges.items() if value is not None}
     wanted |= {"arch": listed("arch", arch), "norm": listed("norm", norm)}
-    dropouts = numbers("dropout", dropout, 0, 1, integer=False)
-    if 1.0 in dropouts:
-        raise RequestError("1 would drop every unit (allowed: numbers from 0 to below 1)", "dropout")
+    dropouts = numbers("dropout", dropout, 0, MOST_DROPPED, integer=False)
     stacks = read_stacks(depth, width)
     archs = named_parts("arch", wanted["arch"], resolve_architecture)
     if all(a.own for a in archs.values()):
@@ -279,6 +287,8 @@ def read_request(
         for name, units in ((name, a.file_units if source.width else a.random_units) for name, a in archs.items())
     }
     for name, a in archs.items():
+        if given and source.width is None and a.random_units(given, shapes[0][1]) != given:
+            raise RequestError(f"the data of {name} have the width of its blocks", "input_width")
         for w, widths in stacked[name]:
             check_shapes([(w, widths[1:])], widths[0], outputs, batches, dtype, *a.extent)
     configs = tuple(
@@ -453,6 +463,7 @@ def check_networks(configs: Sequence[Config], options: tuple[str, str], dtype: s
                 named("arch", partial(try_block, c.arch, c.arch_name, c.widths[-1], c.depth, c.batch, dtype))
             for layer in c.drawn_layers:
                 named("arch", partial(c.arch.numbers, c.place(layer)))
+                named(options[0] if c.init.residual else "arch", partial(c.numbers, layer))
         check_branches(c, options[0])
         check_laws(c, options[0], seen)
         key = (c.arch_name, c.widths, c.init.name, c.bias.name, c.init_first, c.init_last, c.roles)
@@ -472,7 +483,7 @@ def check_networks(configs: Sequence[Config], options: tuple[str, str], dtype: s
 
 def check_branches(c: Config, option: str) -> None:
     """Refuse initializers of residual branches where there are none."""
-    for name, init in ((option, c.init), ("init_first", c.init_first), ("init_last", c.init_last)):
+    for name, init in ((option, c.init), ("init_first", c.init_first), ("init_last", c.init_last), *c.roles):
         if init is None or not init.residual:
             continue
         if not any(slot.branch for slot in c.slots(1)):
@@ -492,7 +503,7 @@ def check_laws(c: Config, option: str, seen: set[object]) -> None:
     Raises:
         RequestError: says which option, and why.
     """
-    key = c.arch_name, c.widths, c.init, c.init_first, c.init_last
+    key = c.arch_name, c.widths, c.init, c.init_first, c.init_last, c.roles
     if key in seen:
         return
     seen.add(key)
@@ -500,7 +511,8 @@ def check_laws(c: Config, option: str, seen: set[object]) -> None:
     for layer in range(1, c.depth + 1):
         for i, slot in enumerate(c.slots(layer)):
             init = c.initializer(layer, i)
-            owner = edges.get(id(init), option)
+            role = f"init_{slot.role}"
+            owner = role if role in dict(c.roles) else edges.get(id(init), option)
             named(owner, partial(c.arch.law, init.law, slot))
 
 

@@ -18,7 +18,7 @@ __all__ = ["NORMS", "Norm", "normalized", "resolve_norm", "standardized"]
 LARGEST_EXPONENT = 60
 COMMON: Mapping[str, Parameter] = {
     "position": Parameter("pre", "word", ("pre", "post")),
-    "eps": Parameter(1e-5, "number"),
+    "eps": Parameter(1e-5, "number", high=1e30),
 }
 
 
@@ -36,7 +36,8 @@ NORMS: dict[str, Registered] = {
     "layer": Registered("each sample (at each position) over its units", COMMON),
     "rms": Registered("each sample (at each position) divided by its root mean square", COMMON),
     "group": Registered(
-        "each sample over groups of units (and positions)", {"groups": Parameter(32, "whole", low=1)} | dict(COMMON)
+        "each sample over groups of units (and positions)",
+        {"groups": Parameter(32, "whole", low=1, high=2**20)} | dict(COMMON),
     ),
 }
 

@@ -95,6 +95,8 @@ def read_parameters(spec: Call, name: str, known: Mapping[str, Parameter]) -> tu
         if key not in known:
             allowed = did_you_mean(key, known) if known else f" ({name} takes no parameters)"
             raise RequestError(f"{spec}: unknown parameter {key!r}{allowed}")
+        if key in given:
+            raise RequestError(f"{spec}: {key!r} is given twice")
         given[key] = known[key].read(spec, key, value)
         shown.append((key, value))
     values = {k: given.get(k, Expression(p.default) if p.kind == "expression" else p.default) for k, p in known.items()}

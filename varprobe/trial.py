@@ -103,7 +103,8 @@ def try_block(block: Own, name: str, width: int, depth: int, batch: int, dtype: 
         traced(f"the gradient of {what}", lambda p, x: jax.vjp(lambda x: block.function(p, x), x)[1](x), params, x)
         if sum(leaf.size for leaf in floating) > LARGEST:
             return
-        first, second = (jax.tree.map(np.asarray, jax.jit(init)(key, np.int32(1))) for _ in range(2))
+        once, again = (lambda *a: init(*a)), (lambda *a: init(*a))  # two functions, so that jax traces both
+        first, second = (jax.tree.map(np.asarray, jax.jit(each)(key, np.int32(1))) for each in (once, again))
     for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True):
         if jnp.issubdtype(a.dtype, jnp.floating) and not np.isfinite(a.astype(np.float64)).all():
             raise RequestError(f"{name}: init(key, {width}) returns numbers that are not finite")

@@ -32,6 +32,7 @@ __all__ = [
     "is_reference",
     "keyword_parameters",
     "load",
+    "looks_like_code",
     "was_loaded",
 ]
 
@@ -134,6 +135,11 @@ def digest_of_several(functions: list[Callable[..., Any]]) -> str | None:
     if None in found or not several:
         return None
     return several[0] if len(several) == 1 else hashlib.sha256("".join(several).encode()).hexdigest()
+
+
+def looks_like_code(name: str) -> bool:
+    """Whether a name was meant for the user's own function, and is not written as one."""
+    return (":" in name or "/" in name or name.endswith(".py")) and not is_reference(name)
 
 
 def is_block(thing: Any) -> bool:

@@ -13,7 +13,7 @@ from varprobe.callform import Call, parse_calls
 from varprobe.errors import RequestError
 from varprobe.names import lookup
 from varprobe.parameters import read_parameters
-from varprobe.user_code import is_reference
+from varprobe.user_code import is_reference, looks_like_code
 
 __all__ = [
     "ARCHITECTURES",
@@ -53,6 +53,8 @@ def resolve_architecture(spec: Call | object, label: str | None = None) -> tuple
         if is_registered(name):
             raise RequestError(f'{name!r} is the name of another architecture; label it, as {{"Ours": block}}')
         return name, block
+    if looks_like_code(spec.name):
+        raise RequestError(f"{spec.name!r} is not of the form FILE.py:NAME or PKG.MOD:NAME")
     found = lookup(ARCHITECTURES, spec.name, "architecture", "varprobe list archs")
     text, values = read_parameters(spec, spec.name, found.parameters)
     return text, found(**values)

@@ -50,10 +50,10 @@ class Conv(Architecture):
     delta: ClassVar[str] = "dLoss/dz_l"
     homogeneous: ClassVar[bool] = True
     parameters: ClassVar[Mapping[str, Parameter]] = {
-        "kernel": Parameter(3, "whole", low=1),
+        "kernel": Parameter(3, "whole", low=1, high=2**10),
         "dims": Parameter(2, "whole", (2, 1)),
         "padding": Parameter("circular", "word", ("circular", "zero")),
-        "size": Parameter(16, "whole", low=1),
+        "size": Parameter(16, "whole", low=1, high=2**20),
         "transpose": Parameter(False, "flag"),
     }
 
@@ -120,13 +120,13 @@ class Conv(Architecture):
         if features % self.positions == 0:
             return features // self.positions
         fit = [n for n in range(1, int(features ** (1 / self.dims) + 1.5)) if features % n**self.dims == 0]
-        fit = [n for n in fit if n >= self.kernel] or fit
+        fit = [n for n in fit if n >= self.kernel]
         sizes = [
             f"size={n} with {features // n**self.dims} channel{'s' * (features != n**self.dims)}" for n in fit[::-1]
         ]
         raise RequestError(
             f"conv: {features} values do not fill {' x '.join([str(self.size)] * self.dims)} positions with channels; "
-            f"they fit {', '.join(sizes[:SHOWN])}"
+            f"they fit {', '.join(sizes[:SHOWN]) or 'no size that is as large as the kernel'}"
         )
 
     def random_units(self, given: int | None, widths: tuple[int, ...]) -> int:

@@ -32,7 +32,7 @@ class LSTM(Recurrent):
     z: ClassVar[str] = "of the candidate, h_{t-1} W + x_t U + b"
     delta: ClassVar[str] = f"dLoss/dh_t, the loss being of the last h; dLoss/dc_t: cell_gradient_*{SUMMED}"
     parameters: ClassVar[Mapping[str, Parameter]] = {
-        "forget_bias": Parameter(1.0, "number", low=-float("inf")),
+        "forget_bias": Parameter(1.0, "number", low=-1e30, high=1e30),
         **RECURRENT,
     }
     gradients: ClassVar[Mapping[str, str]] = {**Recurrent.gradients, "cell": "cell_gradient"}

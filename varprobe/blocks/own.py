@@ -105,14 +105,29 @@ def own_block(spec: Any, label: str | None = None) -> tuple[str, Own]:
     else:
         name, thing, digest, args = label or name_of(spec), spec, object_digest(spec), ()
     thing = instance_of(thing, name)
-    known = keyword_parameters(thing.init, positional=2)
+    known = parameters_of(thing.init, name, "init(key, width)")
     positions = tuple(k for k in POSITIONS if k in known)
     keywords = tuple(keyword(name, key, value, [k for k in known if k not in POSITIONS]) for key, value in args)
+    names = [key for key, _ in keywords]
+    if twice := [key for key in names if names.count(key) > 1]:
+        raise RequestError(f"{name}: {twice[0]!r} is given twice")
     missing = [k for k, d in known.items() if d is REQUIRED and k not in positions and k not in dict(keywords)]
     if missing:
         raise RequestError(f"{name}: init needs a value for {', '.join(missing)}")
-    keyword_parameters(thing.apply, positional=2)
+    parameters_of(thing.apply, name, "apply(params, x)")
     return name, Own(hashable(thing.init), hashable(thing.apply), keywords, positions, digest)
+
+
+def parameters_of(function: Callable[..., Any], name: str, form: str) -> dict[str, Any]:
+    """`keyword_parameters` of a block's function behind its two arguments.
+
+    Raises:
+        RequestError: it does not take these two; names the block.
+    """
+    try:
+        return keyword_parameters(function, positional=2)
+    except RequestError as error:
+        raise RequestError(f"{name}: {error.message} (a block has {form})") from error
 
 
 def name_of(thing: Any) -> str:
@@ -139,7 +154,7 @@ def instance_of(thing: Any, name: str) -> Any:
         return thing
     try:
         return thing()
-    except Exception as error:  # the user's code may raise anything
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise RequestError(f"{name}() fails: {type(error).__name__}: {error}") from error
 
 

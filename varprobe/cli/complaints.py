@@ -11,8 +11,8 @@ __all__ = ["complaint", "one_line"]
 
 LONGEST_WORD = 200
 LONGEST = 1000
-ARGUMENTS = ("run", "kind")
-"""Parameters that are not options; they are written in capitals."""
+ARGUMENTS = {"run": "RUN", "list": "KIND"}
+"""Parameters that are not options, as help writes them."""
 
 
 def one_line(text: str) -> str:
@@ -42,7 +42,7 @@ def complaint(error: RequestError | click.ClickException) -> str:
 
 def spelled(option: str) -> str:
     """A parameter as the user typed it: `init_first` is `--init-first`."""
-    return option.upper() if option in ARGUMENTS else f"--{option.replace('_', '-')}"
+    return ARGUMENTS[option] if option in ARGUMENTS else f"--{option.replace('_', '-')}"
 
 
 def options_of(command: click.Command | None) -> list[click.Option]:

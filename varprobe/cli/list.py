@@ -99,7 +99,7 @@ def command(kind: str) -> None:
     try:
         first, second, read = lookup(KINDS, kind, "list")
     except RequestError as error:
-        raise error.at("kind") from error
+        raise error.at("list") from error
     console, rows = console_for(sys.stdout), [(first, second, "meaning"), *read()]
     names, parameters = (max(len(row[i]) for row in rows) for i in (0, 1))
     parameters = min(parameters, WIDEST_PARAMETERS)

@@ -104,7 +104,7 @@ def naming(option: str) -> Iterator[None]:
     try:
         yield
     except RequestError as error:
-        raise RequestError(error.message, option) from error
+        raise RequestError(error.message, option if error.option in (None, "ds") else error.option) from error
 
 
 @click.command(

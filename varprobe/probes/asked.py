@@ -66,6 +66,12 @@ def check_asked(asked: Asked, configs: "Sequence[Config]") -> None:
     """
     for c in configs if asked else ():
         sizes = [math.prod(c.arch.sample_shape(units)) for units in c.widths]
+        if c.arch.shared or c.arch.own:
+            option = "correlation" if asked.correlation else "jacobian" if asked.jacobian else "histogram"
+            kind = "a block of your own" if c.arch.own else "a recurrent net, whose layers are steps of one"
+            raise RequestError(f"{c.arch_name} is {kind}; this measures the other architectures", option)
+        if asked.correlation and c.data_driven:
+            raise RequestError("lsuv scales weights by the batch, and pairs are another batch", "correlation")
         between = [x for x in asked.correlation if abs(x) < 1]
         if between and sizes[0] < 2:
             raise RequestError(

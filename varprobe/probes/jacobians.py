@@ -35,7 +35,7 @@ LOST = np.full(len(NAMES), np.nan)
 
 def needs_batch(program: Wired) -> bool:
     """Whether a sample's signal depends on the other samples, or on its place among them."""
-    return program.norm.kind == "batch" or program.dropout
+    return program.norm.kind == "batch" or program.dropout or program.unit
 
 
 @partial(jax.jit, static_argnums=(0, 1))
