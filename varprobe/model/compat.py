@@ -5,17 +5,23 @@ supported jax; both are read here, and nowhere else.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from math import prod
 from typing import Any, NamedTuple
 
 import jax
 from jax.extend.core import Literal
 
+from varprobe.model.operations import PRODUCTS
+
 __all__ = [
+    "OPAQUE",
     "Branches",
     "Inner",
     "Loop",
     "Program",
     "branches_of",
+    "count_products",
+    "fan_in_of",
     "inner_of",
     "is_literal",
     "loop_of",
@@ -123,6 +129,26 @@ def others_in(equation: Any) -> Iterator[Program]:
             inner = getattr(one, "jaxpr", one)
             if hasattr(inner, "eqns"):
                 yield opened(one)
+
+
+def count_products(program: Program) -> int:
+    """Matrix products in a program and in all programs within it."""
+    found = 0
+    for equation in program.jaxpr.eqns:
+        found += equation.primitive.name in PRODUCTS
+        inside = list(others_in(equation))
+        found += sum(map(count_products, inside[:1] if equation.primitive.name in OPAQUE else inside))
+    return found
+
+
+def fan_in_of(equation: Any, side: int) -> int:
+    """How many inputs a unit has whose weights are this side of a product; 0 where that is not known."""
+    shape, params = equation.invars[side].aval.shape, equation.params
+    if equation.primitive.name == "dot_general":
+        return prod(shape[axis] for axis in params["dimension_numbers"][0][side])
+    if equation.primitive.name == "conv_general_dilated" and side == 1:
+        return prod(shape) // shape[params["dimension_numbers"].rhs_spec[0]]
+    return 0
 
 
 def run_equation(jaxpr: Any, equation: Any, values: Sequence[Any]) -> list[Any]:

@@ -1,6 +1,6 @@
 """What the names of primitives mean to the probe."""
 
-__all__ = ["ELEMENTWISE", "PRODUCTS", "RESHAPING", "SCALING"]
+__all__ = ["ELEMENTWISE", "MOVING", "PRODUCTS", "RESHAPING"]
 
 PRODUCTS = frozenset({"dot_general", "conv_general_dilated", "ragged_dot", "ragged_dot_general"})
 RESHAPING = frozenset(
@@ -8,8 +8,8 @@ RESHAPING = frozenset(
      "sharding_constraint", "rev", "reduce_precision", "optimization_barrier", "name", "stop_gradient", "device_put"}
 )  # fmt: skip
 """Values stay what they are."""
-SCALING = frozenset({"mul", "div", "neg"})
-"""By what does not depend on the data."""
+MOVING = frozenset({"reshape", "transpose", "squeeze", "expand_dims", "broadcast_in_dim", "rev"})
+"""Those of them that axes do not survive."""
 ELEMENTWISE = frozenset(
     {"abs", "acos", "acosh", "add", "add_any", "and", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "ceil",
      "clamp", "cos", "cosh", "digamma", "div", "eq", "erf", "erf_inv", "erfc", "exp", "exp2", "expm1", "floor", "ge",

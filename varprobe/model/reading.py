@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
 from varprobe.model import compat
 from varprobe.model.compat import Program
-from varprobe.model.operations import ELEMENTWISE, PRODUCTS, RESHAPING
+from varprobe.model.operations import ELEMENTWISE, MOVING, PRODUCTS, RESHAPING
 from varprobe.model.tags import Known, Place, Point, Tag
 
 __all__ = ["MARK", "Reading", "Site", "read"]
@@ -19,26 +19,37 @@ MARK = "varprobe:"
 """What the names of `mark` begin with in a program."""
 
 
+class Scan(NamedTuple):
+    """A scan around a site: the place of its body, how many iterations it has, and whether the last comes first."""
+
+    place: Place
+    length: int
+    reverse: bool
+
+
 @dataclass
 class Site:
     """A place in a program that is probed.
 
-    kind: linear, conv, mixing (a product of two signals), logits, probabilities, norm, sum (of products), residual or
-    mark. value: what is recorded, a preactivation after its bias. product: the same before it. activation: what a
-    nonlinear function makes of the value. at: the equation, as a place. loops: lengths of the places within `at` that
-    are bodies of scans. lengths: of these scans. parameters: leaves that belong to it; near: those of the latest
-    product before. scope and source: the named scopes, and the line of code.
+    kind: linear, conv, embedding, mixing (a product of two signals), logits, probabilities, norm, sum (of products),
+    residual or mark. value: what is recorded, a preactivation after its bias. product: the same before it. activation:
+    what a nonlinear function makes of the value. at: the equation, as a place. scans: those that it is in. parameters:
+    leaves that belong to it; near: those of the latest product before. kernel: the leaf that a product is fed by, -1
+    where it is made of several; slices: the scans whose iterations took one entry each of its leading axes, None where
+    that is not known. fan_in: inputs of a unit. scope and source: the named scopes, and the line of code.
     """
 
     kind: str
     value: Point
     at: Place
-    loops: tuple[int, ...]
-    lengths: tuple[int, ...]
+    scans: tuple[Scan, ...]
     parameters: frozenset[int]
     near: frozenset[int]
     scope: str
     source: str
+    kernel: int = -1
+    slices: tuple[Place, ...] | None = None
+    fan_in: int = 0
     product: Point | None = None
     activation: Point | None = None
     exits: dict[Point, bool] = field(default_factory=dict)
@@ -46,7 +57,7 @@ class Site:
 
 @dataclass
 class Reading:
-    """Sites in the order of execution; matrix products fed by a parameter that are probed, and those that are not."""
+    """Sites in the order of the program; matrix products of a signal that are probed; what the others are in."""
 
     sites: list[Site] = field(default_factory=list)
     products: int = 0
@@ -56,9 +67,9 @@ class Reading:
 def read(program: Program, leaves: int, signals: int) -> Reading:
     """The sites of a program whose first inputs are `leaves` parameters, and whose next are `signals` of data."""
     reader = Reader()
-    tags = [Tag(parameters=frozenset({i})) for i in range(leaves)] + [Tag(signal=True)] * signals
-    reader.read(program, (), tags, ())
-    reader.finish(program)
+    tags = [Tag(parameters=frozenset({i}), leaf=i) for i in range(leaves)] + [Tag(signal=True)] * signals
+    reader.read(program, (), tags)
+    reader.finish()
     return reader.found
 
 
@@ -69,10 +80,17 @@ class Reader:
         self.found = Reading()
         self.same: dict[Point, Point] = {}
         self.squares: set[Point] = set()
-        self.loops: list[Place] = []
+        self.scans: tuple[Scan, ...] = ()
         self.now: Place = ()
 
-    def read(self, program: Program, place: Place, tags: Sequence[Tag], lengths: tuple[int, ...]) -> list[Tag]:
+    def trial(self) -> Reader:
+        """A reader that knows the same and changes nothing of it."""
+        other = Reader()
+        other.found.sites = [replace(site, exits={}) for site in self.found.sites]
+        other.scans = self.scans
+        return other
+
+    def read(self, program: Program, place: Place, tags: Sequence[Tag]) -> list[Tag]:
         """The tags of a program's outputs, from those of its inputs."""
         jaxpr = program.jaxpr
         known: dict[Any, Tag] = dict(zip(jaxpr.invars, tags, strict=True))
@@ -80,37 +98,39 @@ class Reader:
         for number, equation in enumerate(jaxpr.eqns):
             entering = [Tag() if compat.is_literal(atom) else known[atom] for atom in equation.invars]
             self.now = (*place, number)
-            leaving = self.step(equation, place, number, entering, lengths)
+            leaving = self.step(equation, place, entering)
             known |= dict(zip(equation.outvars, leaving, strict=True))
             self.note_exits(equation, place, entering, leaving)
         return [Tag() if compat.is_literal(atom) else known[atom] for atom in jaxpr.outvars]
 
-    def step(self, equation: Any, place: Place, number: int, tags: list[Tag], lengths: tuple[int, ...]) -> list[Tag]:
+    def step(self, equation: Any, place: Place, tags: list[Tag]) -> list[Tag]:
         """The tags of an equation's outputs."""
-        inside = (*place, number)
+        inside = self.now
         if inner := compat.inner_of(equation):
             self.bind(inner.program, inside, equation, place)
-            return self.read(inner.program, inside, tags, lengths)
+            return self.read(inner.program, inside, tags)
         if loop := compat.loop_of(equation):
-            return self.read_loop(loop, inside, tags, lengths)
+            return self.read_loop(loop, inside, tags)
         if branches := compat.branches_of(equation):
-            return self.read_branches(branches, inside, tags[1:], lengths)
+            return self.read_branches(branches, inside, tags[1:])
         name = equation.primitive.name
         if name in PRODUCTS:
-            return [self.product(equation, place, tags, lengths)]
+            return [self.product(equation, place, tags)]
+        if name == "gather" and tags[0].parameters and not tags[0].signal and tags[1].signal:
+            return [self.new("embedding", equation, place, replace(tags[0], signal=True))]
         if any(True for _ in compat.others_in(equation)):
-            return self.closed(equation, place, tags, lengths)
+            return self.closed(equation, place, tags)
         if name == "name" and (given := marked_name(equation.params["name"])) is not None:
-            tag = self.new("mark", equation, place, lengths, tags[0])
+            tag = self.new("mark", equation, place, tags[0])
             if tag.latest >= 0 and self.found.sites[tag.latest].kind == "mark":
                 self.found.sites[tag.latest].scope = given
             return [tags[0]]
         if name in RESHAPING:
-            return [tags[0]] * len(equation.outvars)
+            return [replace(tags[0], moved=tags[0].moved or name in MOVING)] * len(equation.outvars)
         if is_square(equation) and tags[0].of and tags[0].of.linear:
             self.squares.add(Point(place, equation.outvars[0]))
         if rule := RULES.get(name):
-            return [rule(self, equation, place, tags, lengths)]
+            return [rule(self, equation, place, tags)]
         if name in ELEMENTWISE:
             return [self.elementwise(tags)]
         return [plain(tags)] * len(equation.outvars)
@@ -130,76 +150,77 @@ class Reader:
             point = self.same[point]
         return point
 
-    def read_loop(self, loop: compat.Loop, inside: Place, tags: list[Tag], lengths: tuple[int, ...]) -> list[Tag]:
+    def read_loop(self, loop: compat.Loop, inside: Place, tags: list[Tag]) -> list[Tag]:
         """A scan: what its carry is made of is known once that no longer changes."""
-        entering = [tag.outside() for tag in tags]
-        carry = slice(loop.constants, loop.constants + loop.carried)
+        first = loop.constants + loop.carried
+        entering = [tag.outside() for tag in tags[:first]] + [tag.sliced(inside) for tag in tags[first:]]
+        carry, outside = slice(loop.constants, first), self.scans
+        for tag in range(loop.constants, first):
+            entering[tag] = replace(entering[tag], leaf=-1)
         while True:
-            trial = Reader()
-            leaving = trial.read(loop.body, inside, entering, lengths)
+            leaving = self.trial().read(loop.body, inside, entering)
             merged = [a.merged(b) for a, b in zip(entering[carry], leaving[: loop.carried], strict=True)]
             merged = [replace(m, latest=a.latest) for m, a in zip(merged, entering[carry], strict=True)]
             if [m.signal for m in merged] == [a.signal for a in entering[carry]]:
                 break
             entering[carry] = merged
-        self.loops.append(inside)
-        leaving = self.read(loop.body, inside, entering, (*lengths, loop.length))
+        self.scans = (*outside, Scan(inside, loop.length, loop.reverse))
+        leaving = self.read(loop.body, inside, entering)
+        self.scans = outside
         for atom, tag in zip(loop.body.jaxpr.outvars, leaving, strict=True):
             self.leave(inside, atom, tag)
-        return [tag.outside() for tag in leaving]
+        return [replace(tag.outside(), leaf=-1) for tag in leaving]
 
     def read_branches(
-        self, branches: compat.Branches, inside: Place, tags: list[Tag], lengths: tuple[int, ...]
+        self, branches: compat.Branches, inside: Place, tags: list[Tag]
     ) -> list[Tag]:
         """A cond: what comes out may come from any branch."""
         found: list[Tag] = []
         for number, program in enumerate(branches.programs):
             here = (*inside, number)
-            leaving = self.read(program, here, [tag.outside() for tag in tags], lengths)
+            leaving = self.read(program, here, [tag.outside() for tag in tags])
             for atom, tag in zip(program.jaxpr.outvars, leaving, strict=True):
                 self.leave(here, atom, tag)
             found = [a.merged(b) for a, b in zip(found, leaving, strict=True)] if found else leaving
         return [tag.outside() for tag in found]
 
-    def closed(self, equation: Any, place: Place, tags: list[Tag], lengths: tuple[int, ...]) -> list[Tag]:
+    def closed(self, equation: Any, place: Place, tags: list[Tag]) -> list[Tag]:
         """A call that has rules of its own for gradients, or that cannot be entered: what it gives can be probed."""
-        name = equation.primitive.name
-        for program in compat.others_in(equation):
-            if len(program.jaxpr.invars) != len(tags):
-                continue
-            trial = Reader()
-            trial.found.sites = [replace(site, exits={}) for site in self.found.sites]
-            before = len(trial.found.sites)
-            leaving = trial.read(program, (*place, -1), tags, lengths)
-            for _ in range(trial.found.products):
-                self.found.opaque.append(f"{name} at {compat.source_of(equation)}")
-            if len(leaving) != len(equation.outvars):
-                continue
-            return [
-                self.softmax(equation, place, tags, lengths)
-                if tag.of and tag.of.site >= before and trial.found.sites[tag.of.site].kind == "probabilities"
-                else replace(tag.outside(), of=tag.of if tag.of and tag.of.site < before else None)
-                for tag in leaving
-            ]
-        return [plain(tags)] * len(equation.outvars)
+        name, programs = equation.primitive.name, list(compat.others_in(equation))
+        if any(tag.signal for tag in tags):
+            inside = sum(map(compat.count_products, programs[:1] if name in compat.OPAQUE else programs))
+            self.found.opaque += [f"{name} at {compat.source_of(equation)}"] * inside
+        if name not in compat.OPAQUE or len(programs[0].jaxpr.invars) != len(tags):
+            return [plain(tags)] * len(equation.outvars)
+        trial, before = self.trial(), len(self.found.sites)
+        leaving = trial.read(programs[0], (*self.now, -1), tags)
+        if len(leaving) != len(equation.outvars):
+            return [plain(tags)] * len(equation.outvars)
+        return [
+            self.softmax(equation, place, tags)
+            if tag.of and tag.of.site >= before and trial.found.sites[tag.of.site].kind == "probabilities"
+            else known_outside(tag, before)
+            for tag in leaving
+        ]
 
-    def softmax(self, equation: Any, place: Place, tags: list[Tag], lengths: tuple[int, ...]) -> Tag:
+    def softmax(self, equation: Any, place: Place, tags: list[Tag]) -> Tag:
         """Probabilities; what they are made of are logits."""
         latest = max(tag.latest for tag in tags)
         if latest >= 0 and self.found.sites[latest].kind == "mixing":
             self.found.sites[latest].kind = "logits"
-        return self.new("probabilities", equation, place, lengths, plain(tags))
+        return self.new("probabilities", equation, place, plain(tags))
 
-    def new(self, kind: str, equation: Any, place: Place, lengths: tuple[int, ...], like: Tag) -> Tag:
+    def new(self, kind: str, equation: Any, place: Place, like: Tag) -> Tag:
         """A site at what an equation gives, and the tag of that."""
         variable = equation.outvars[0]
-        if not jnp.issubdtype(variable.aval.dtype, jnp.inexact):
+        if not jnp.issubdtype(variable.aval.dtype, jnp.floating):
             return like
         scope, source = compat.name_stack(equation), compat.source_of(equation)
-        own = like.parameters if kind in ("linear", "conv") else frozenset()
-        point = Point(place, variable)
-        loops = tuple(len(loop) for loop in self.loops if place[: len(loop)] == loop)
-        self.found.sites.append(Site(kind, point, self.now, loops, lengths, own, like.parameters, scope, source))
+        own = like.parameters if kind in ("linear", "conv", "embedding") else frozenset()
+        site = Site(kind, Point(place, variable), self.now, self.scans, own, like.parameters, scope, source)
+        if own:
+            site.kernel, site.slices = like.leaf, like.slices
+        self.found.sites.append(site)
         number = len(self.found.sites) - 1
         return Tag(True, like.parameters, number, Known(number, True))
 
@@ -211,19 +232,20 @@ class Reader:
         found.parameters |= more
         return replace(tag, of=Known(site, True))
 
-    def product(self, equation: Any, place: Place, tags: list[Tag], lengths: tuple[int, ...]) -> Tag:
-        """Of a parameter with a signal, or of two signals."""
+    def product(self, equation: Any, place: Place, tags: list[Tag]) -> Tag:
+        """Of a parameter with a signal, of two signals, or of a signal with what the program holds."""
         signals = [tag for tag in tags[:2] if tag.signal]
         if not signals:
             return plain(tags)
-        if len(signals) == 2:
-            return self.new("mixing", equation, place, lengths, plain(tags))
-        (fixed,) = (tag for tag in tags[:2] if not tag.signal)
-        if not fixed.parameters:
-            return plain(tags)
         self.found.products += 1
+        if len(signals) == 2:
+            return self.new("mixing", equation, place, plain(tags))
+        (side,) = (i for i, tag in enumerate(tags[:2]) if not tag.signal)
         kind = "conv" if equation.primitive.name.startswith("conv") else "linear"
-        return self.new(kind, equation, place, lengths, replace(fixed, signal=True))
+        fixed = tags[side] if tags[side].parameters else replace(tags[side], leaf=-1)
+        found = self.new(kind, equation, place, replace(fixed, signal=True))
+        self.found.sites[-1].fan_in = compat.fan_in_of(equation, side)
+        return found
 
     def elementwise(self, tags: list[Tag]) -> Tag:
         """Follows from a site if all its signals do."""
@@ -247,7 +269,7 @@ class Reader:
         if tag.of and not compat.is_literal(atom):
             self.found.sites[tag.of.site].exits[self.origin(Point(place, atom))] = tag.of.linear
 
-    def finish(self, program: Program) -> None:
+    def finish(self) -> None:
         """What is known at the end: the activation of a site is the first nonlinear function of it that is used."""
         for site in self.found.sites:
             site.value = self.origin(site.value)
@@ -255,6 +277,12 @@ class Reader:
             nonlinear = [point for point, linear in site.exits.items() if not linear and point not in self.squares]
             if nonlinear and site.kind in ("linear", "conv", "sum", "norm"):
                 site.activation = nonlinear[0]
+
+
+def known_outside(tag: Tag, sites: int) -> Tag:
+    """What a tag from within an opaque call says of sites before it, of which there are so many."""
+    latest = min(tag.latest, sites - 1)
+    return replace(tag.outside(), latest=latest, of=tag.of if tag.of and tag.of.site < sites else None)
 
 
 def marked_name(text: str) -> str | None:
@@ -281,7 +309,7 @@ def plain(tags: Sequence[Tag]) -> Tag:
     return Tag(True, latest.parameters, latest.latest)
 
 
-def added(reader: Reader, equation: Any, place: Place, tags: list[Tag], lengths: tuple[int, ...]) -> Tag:
+def added(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
     """A bias, a residual sum, a sum of products, or a part of some function."""
     signals = [tag for tag in tags if tag.signal]
     if len(signals) == 1:
@@ -296,17 +324,17 @@ def added(reader: Reader, equation: Any, place: Place, tags: list[Tag], lengths:
         return found
     sites = reader.found.sites
     products = all(tag.of and tag.of.linear and sites[tag.of.site].kind in ("linear", "conv", "sum") for tag in tags)
-    return reader.new("sum" if products else "residual", equation, place, lengths, plain(tags))
+    return reader.new("sum" if products else "residual", equation, place, plain(tags))
 
 
-def multiplied(reader: Reader, equation: Any, place: Place, tags: list[Tag], lengths: tuple[int, ...]) -> Tag:
+def multiplied(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
     """A norm, its scale, that of something else, or a part of some function."""
     signals = [tag for tag in tags if tag.signal]
     roots = [tag for tag in tags if tag.inverse_root]
     if roots and any(tag.signal and not tag.inverse_root for tag in tags):
         found = plain(tags)
         scale = frozenset().union(*(tag.scale for tag in roots))
-        tag = reader.new("norm", equation, place, lengths, found)
+        tag = reader.new("norm", equation, place, found)
         reader.found.sites[tag.latest].parameters = scale
         return tag
     if len(signals) == 1 and len(tags) == 2:
@@ -324,26 +352,26 @@ def multiplied(reader: Reader, equation: Any, place: Place, tags: list[Tag], len
     return replace(reader.elementwise(tags), inverse_root=False) if len(signals) > 1 else reader.elementwise(tags)
 
 
-def divided(reader: Reader, equation: Any, place: Place, tags: list[Tag], lengths: tuple[int, ...]) -> Tag:
+def divided(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
     """Probabilities, or as a product."""
     above, below = tags
     if above.exponential and above.exponential == below.summed:
-        return reader.softmax(equation, place, tags, lengths)
-    return multiplied(reader, equation, place, tags, lengths)
+        return reader.softmax(equation, place, tags)
+    return multiplied(reader, equation, place, tags)
 
 
-def rooted(reader: Reader, equation: Any, place: Place, tags: list[Tag], lengths: tuple[int, ...]) -> Tag:
+def rooted(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
     """Half of a norm."""
     found = reader.elementwise(tags)
     return replace(found, inverse_root=True, scale=frozenset() if found.signal else found.parameters)
 
 
-def exponentiated(reader: Reader, equation: Any, place: Place, tags: list[Tag], lengths: tuple[int, ...]) -> Tag:
+def exponentiated(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
     """Half of a softmax."""
     return replace(reader.elementwise(tags), exponential=Point(place, equation.outvars[0]))
 
 
-def summed(reader: Reader, equation: Any, place: Place, tags: list[Tag], lengths: tuple[int, ...]) -> Tag:
+def summed(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
     """Over an axis."""
     return replace(plain(tags), summed=tags[0].exponential)
 

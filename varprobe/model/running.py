@@ -13,13 +13,18 @@ from varprobe.model.reading import Reading
 from varprobe.model.stats import Seen, seen, sink, tapped
 from varprobe.model.tags import Place, Point
 
-__all__ = ["Slot", "Taps", "run", "taps_of"]
+__all__ = ["BACKWARD", "ROLES", "Slot", "Statistics", "Taps", "run", "taps_of"]
+
+ROLES = ("product", "value", "activation")
+BACKWARD = ("value", "activation")
+"""Roles whose gradients are wanted too; a product's is that of the value."""
 
 Statistics = dict[int, Seen]
+"""By the number of the slot."""
 
 
 class Slot(NamedTuple):
-    """A value that is tapped: of which site, and whether it is its value, its product or its activation."""
+    """A value that is tapped: of which site, in which role, and the lengths of the scans that it is in."""
 
     site: int
     role: str
@@ -46,10 +51,10 @@ def taps_of(reading: Reading) -> Taps:
     """What is tapped of the sites."""
     slots = []
     for number, site in enumerate(reading.sites):
-        for role in ("product", "value", "activation"):
-            point = getattr(site, role)
-            if point:
-                slots.append(Slot(number, role, point, site.lengths))
+        for role in ROLES:
+            if point := getattr(site, role):
+                lengths = tuple(s.length for s in site.scans if point.place[: len(s.place)] == s.place)
+                slots.append(Slot(number, role, point, lengths))
     at: dict[Point, list[int]] = {}
     for i, slot in enumerate(slots):
         at.setdefault(slot.point, []).append(i)
@@ -75,7 +80,8 @@ def run(
         for variable, output in zip(equation.outvars, outputs, strict=True):
             for slot in taps.at.get(Point(place, variable), ()):
                 found[slot] = seen(output)
-                output = tapped(output, sinks[slot])
+                if taps.slots[slot].role in BACKWARD:
+                    output = tapped(output, sinks[slot])
             env[variable] = output
     return [value(atom) for atom in jaxpr.outvars], found
 

@@ -1,5 +1,6 @@
 """What is kept of a probed value: moments with an exponent of their own, and the shares that its dtype cannot hold."""
 
+from math import prod
 from typing import Any, NamedTuple
 
 import jax
@@ -15,32 +16,39 @@ __all__ = ["Seen", "seen", "sink", "tapped"]
 class Seen(NamedTuple):
     """Of all entries of an array: moments of m, where it is m * 2^e; shares of entries.
 
-    zero: exactly zero. overflow: not finite. underflow: not zero, but below the smallest normal number of the dtype.
-    count: 1, so that what was never computed is known by its 0.
+    zero: exactly zero. dead: units, along the last axis, that are zero everywhere. overflow: not finite. underflow: not
+    zero, but below the smallest normal number of the dtype. count: 1, so that what was never computed is known by its 0.
     """
 
-    mean: Float[Array, ""]
-    ms: Float[Array, ""]
-    var: Float[Array, ""]
-    absmax: Float[Array, ""]
-    e: Float[Array, ""]
-    zero: Float[Array, ""]
-    overflow: Float[Array, ""]
-    underflow: Float[Array, ""]
-    count: Float[Array, ""]
+    mean: Float[Array, "*axes"]
+    ms: Float[Array, "*axes"]
+    var: Float[Array, "*axes"]
+    absmax: Float[Array, "*axes"]
+    e: Float[Array, "*axes"]
+    zero: Float[Array, "*axes"]
+    dead: Float[Array, "*axes"]
+    overflow: Float[Array, "*axes"]
+    underflow: Float[Array, "*axes"]
+    count: Float[Array, "*axes"]
 
 
-def seen(x: Float[Array, "..."]) -> Seen:
-    """The statistics of an array."""
-    last = x.shape[-1] if x.ndim else 1
-    rows = jax.lax.stop_gradient(x).reshape(1, -1, last)
-    moments = measure(Signal(rows, jnp.zeros((1,), jnp.int32)))[1]
+def seen(x: Float[Array, "..."], axes: int = 0) -> Seen:
+    """The statistics of an array, or of each entry of its leading axes; of complex numbers those of their magnitudes."""
+    x, lead = jnp.abs(x) if jnp.iscomplexobj(x) else x, x.shape[:axes]
+    last = x.shape[-1] if x.ndim > axes else 1
+    rows = jax.lax.stop_gradient(x).reshape(prod(lead), -1, last)
+    moments = measure(Signal(rows, jnp.zeros(rows.shape[:1], jnp.int32)))[1]
     kind = moments.ms.dtype
-    *values, e = (part[0].astype(kind) for part in moments)
     size = jnp.abs(rows)
-    shares = (size == 0), ~jnp.isfinite(rows), (size > 0) & (size < jnp.finfo(x.dtype).tiny)
-    zero, overflow, underflow = (share.mean(dtype=kind) for share in shares)
-    return Seen(*values, e, zero, overflow, underflow, jnp.ones((), kind))
+    nothing = size == 0
+    shares = (
+        nothing.mean((1, 2), dtype=kind),
+        nothing.all(1).mean(1, dtype=kind),
+        (~jnp.isfinite(rows)).mean((1, 2), dtype=kind),
+        ((size > 0) & (size < jnp.finfo(x.dtype).tiny)).mean((1, 2), dtype=kind),
+        jnp.ones(rows.shape[:1], kind),
+    )
+    return Seen(*(value.astype(kind).reshape(lead) for value in (*moments, *shares)))
 
 
 def sink(lengths: tuple[int, ...], dtype: Any) -> Seen:

@@ -33,6 +33,8 @@ class Tag:
     matrix product behind it. latest: number of the latest site behind it, -1 without. of: the site that it follows from
     elementwise. exponential: it is exp of something, and known by this. summed: the exponential that it sums.
     inverse_root: whether it is made with a root, as what a norm divides by; scale: leaves that this was multiplied by.
+    leaf: the parameter that it is, cast or reshaped at most; -1 if it is none. slices: the scans whose iterations took
+    one entry each of its leading axes, None where that is not known. moved: whether its axes are not those it had.
     """
 
     signal: bool = False
@@ -43,6 +45,9 @@ class Tag:
     summed: Point | None = None
     inverse_root: bool = False
     scale: frozenset[int] = frozenset()
+    leaf: int = -1
+    slices: tuple[Place, ...] | None = ()
+    moved: bool = False
 
     def merged(self, other: "Tag") -> "Tag":
         """Of a value that is one or the other."""
@@ -51,3 +56,8 @@ class Tag:
     def outside(self) -> "Tag":
         """The same beyond a border that elementwise relations do not cross."""
         return replace(self, of=None, exponential=None, summed=None)
+
+    def sliced(self, loop: Place) -> "Tag":
+        """Of one entry along the first axis, in a step of a scan."""
+        known = self.slices is not None and not self.moved
+        return replace(self.outside(), slices=(*self.slices, loop) if known and self.slices is not None else None)

@@ -1,0 +1,105 @@
+"""A function that was read once for a shape of its arguments, and its statistics: what leaves the device."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from varprobe.model import compat
+from varprobe.model.layout import Layout, layout_of, leaf_slices
+from varprobe.model.reading import read
+from varprobe.model.running import Statistics, Taps, run, taps_of
+from varprobe.model.stats import Seen, seen
+
+__all__ = ["Plan", "Stats", "measured", "plan_of"]
+
+
+class Plan(NamedTuple):
+    """A function of (parameters, *batch) -> (scalar, anything) that was read; slices: leading axes of parameters."""
+
+    program: compat.Program
+    taps: Taps
+    shape: Any
+    layout: Layout
+    slices: tuple[int, ...]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Stats:
+    """What one step says of every site and parameter, as arrays of a few numbers each; a pytree.
+
+    Attributes:
+        loss: the scalar.
+        forward: of each tapped value.
+        backward: of its gradient.
+        parameters: of each parameter, and of each entry of its leading axes where scans take them one by one.
+        gradients: of their gradients.
+        lost: share of their entries that a step of plain gradient descent does not change though it should; None where
+            no step size was given.
+        data: of the batch, its first array of floats; None without.
+        layout: which is which.
+    """
+
+    loss: Float[Array, ""]
+    forward: Statistics
+    backward: Statistics
+    parameters: tuple[Seen, ...]
+    gradients: tuple[Seen, ...]
+    lost: tuple[Float[Array, "*axes"], ...] | None
+    data: Seen | None
+    layout: Layout = field(metadata={"static": True})
+
+
+def plan_of(function: Callable[..., Any], parameters: Any, *batch: Any) -> Plan:
+    """Read a function that returns (scalar, anything)."""
+    paths, _ = jax.tree_util.tree_flatten_with_path(parameters)
+    names = tuple(jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in paths)
+    program, shape = compat.trace(function, parameters, *batch)
+    reading = read(program, len(names), len(jax.tree.leaves(batch)))
+    taps = taps_of(reading)
+    layout = layout_of(reading, taps, names, [jnp.ndim(leaf) for _, leaf in paths])
+    return Plan(program, taps, shape, layout, tuple(leaf_slices(reading, len(names))))
+
+
+def measured(
+    plan: Plan, step_size: float | None, parameters: Any, *batch: Any
+) -> tuple[tuple[Any, Any], Any, Stats]:
+    """((scalar, anything), gradients of the parameters, statistics) of a function that was read."""
+    data = jax.tree.leaves(batch)
+
+    def loss(parameters: Any, sinks: Statistics) -> tuple[Any, tuple[Any, Statistics]]:
+        outputs, found = run(plan.taps, plan.program, (), [*jax.tree.leaves(parameters), *data], sinks)
+        return outputs[0], (outputs, found)
+
+    (value, (outputs, forward)), (gradients, backward) = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(
+        parameters, plan.taps.sinks()
+    )
+    leaves, slopes = jax.tree.leaves(parameters), jax.tree.leaves(gradients)
+    floats = [x for x in data if jnp.issubdtype(jnp.result_type(x), jnp.floating)]
+    stats = Stats(
+        loss=value,
+        forward=forward,
+        backward=backward,
+        parameters=tuple(map(seen, leaves, plan.slices)),
+        gradients=tuple(map(seen, slopes, plan.slices)),
+        lost=None if step_size is None else tuple(map(lost_in(step_size), leaves, slopes, plan.slices)),
+        data=seen(jnp.asarray(floats[0])) if floats else None,
+        layout=plan.layout,
+    )
+    return jax.tree.unflatten(jax.tree.structure(plan.shape), outputs), gradients, stats
+
+
+def lost_in(step_size: float) -> Callable[[Array, Array, int], Array]:
+    """Share of a parameter's entries whose update is rounded away, of those that have one."""
+
+    def lost(parameter: Array, gradient: Array, axes: int) -> Array:
+        update = jnp.asarray(step_size, jnp.float32) * gradient.astype(jnp.float32)
+        after = (parameter.astype(jnp.float32) - update).astype(parameter.dtype)
+        moved, over = gradient != 0, tuple(range(axes, parameter.ndim))
+        return ((after == parameter) & moved).sum(over) / jnp.maximum(moved.sum(over), 1)
+
+    return lost
