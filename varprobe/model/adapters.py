@@ -7,23 +7,39 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 
 from varprobe.errors import RequestError
-from varprobe.names import did_you_mean
+from varprobe.model.objectives import objective_of
 
 __all__ = ["Subject", "subject_of"]
 
-LOSSES = ("cotangent", "mse", "cross_entropy")
-CLASSES = "cross_entropy needs labels, the second thing in the batch"
-
 
 class Subject(NamedTuple):
-    """function(parameters, *batch) -> (scalar, anything); parameters: a pytree of inexact arrays alone."""
+    """What is probed.
+
+    function: (parameters, *batch) -> (scalar, (what else it returns, state that it leaves)). parameters: a pytree whose
+    leaves are arrays of floats. batch: the arrays among what follows. extract: the parameters of a fresh model, or of
+    fresh parameters, of the same form. keep: gives the state back to the model, where it has one. noise: whether the
+    last of the batch is the seed of a random cotangent. name: what it is called.
+    """
 
     function: Callable[..., tuple[Any, Any]]
     parameters: Any
     batch: tuple[Any, ...]
+    extract: Callable[[Any], Any]
+    keep: Callable[[Any], None]
+    noise: bool
+    name: str
+
+
+class Split(NamedTuple):
+    """A model taken apart: call(parameters, *batch) -> (output, state)."""
+
+    call: Callable[..., tuple[Any, Any]]
+    parameters: Any
+    extract: Callable[[Any], Any]
+    keep: Callable[[Any], None]
 
 
 def subject_of(model: Any, arguments: tuple[Any, ...], loss: Any) -> Subject:
@@ -32,20 +48,58 @@ def subject_of(model: Any, arguments: tuple[Any, ...], loss: Any) -> Subject:
     Raises:
         RequestError: it is no function or model, has no parameters, or there is no loss.
     """
+    name = name_of(model[0] if isinstance(model, tuple) and model else model)
     if isinstance(model, tuple) and len(model) == 2 and is_linen(model[0]):
-        module, variables = model
-        return of_variables(module.apply, variables, arguments, loss or "cotangent")
-    if is_transformed(model):
+        split, batch = of_variables(model[0].apply, model[1]), arguments
+    elif is_transformed(model):
         if not arguments:
             raise RequestError("a transformed function needs its parameters: probe(transformed, params, x)")
-        return of_transformed(model, arguments[0], arguments[1:], loss or "cotangent")
-    if is_module(model):
-        return of_tree(lambda model, *batch: model(*batch), model, arguments, loss or "cotangent")
-    if not callable(model):
+        split, batch = of_transformed(model, arguments[0]), arguments[1:]
+    elif is_module(model):
+        split, batch = of_tree(lambda model, *batch: model(*batch), model), arguments
+    elif not callable(model):
         raise RequestError(f"{type(model).__name__} is no function and no model")
-    if not arguments:
+    elif not arguments:
         raise RequestError("a function needs parameters: probe(loss_fn, params, *batch)")
-    return of_tree(model, arguments[0], arguments[1:], loss)
+    else:
+        return joined(name, of_tree(model, arguments[0]), arguments[1:], loss)
+    return joined(name, split, batch, "cotangent" if loss is None else loss)
+
+
+def joined(name: str, split: Split, batch: tuple[Any, ...], loss: Any) -> Subject:
+    """A model with its loss; what is no array in the batch is a constant.
+
+    Raises:
+        RequestError: there is nothing to differentiate, or no such loss.
+    """
+    if not jax.tree.leaves(split.parameters):
+        raise RequestError(f"{name} has no parameters: there is no array of floats in it, or in what comes after it")
+    leaves, shape = jax.tree.flatten(batch)
+    arrays = [isinstance(leaf, jax.Array | np.ndarray | np.generic) for leaf in leaves]
+    constants = [None if array else leaf for leaf, array in zip(leaves, arrays, strict=True)]
+    measure = objective_of(loss, len(batch))
+
+    def function(parameters: Any, *data: Any) -> tuple[Any, Any]:
+        found = iter(data)
+        whole = [next(found) if array else c for c, array in zip(constants, arrays, strict=True)]
+        return measure(split.call, parameters, jax.tree.unflatten(shape, whole), *found)
+
+    data = tuple(leaf for leaf, array in zip(leaves, arrays, strict=True) if array)
+    noise = loss == "cotangent"
+    return Subject(
+        function,
+        split.parameters,
+        (*data, np.int32(0)) if noise else data,
+        split.extract,
+        split.keep,
+        noise,
+        name,
+    )
+
+
+def name_of(thing: Any) -> str:
+    """What an object is called."""
+    return str(getattr(thing, "__name__", None) or type(thing).__name__)
 
 
 def is_nnx(thing: Any) -> bool:
@@ -70,91 +124,77 @@ def is_module(thing: Any) -> bool:
     return callable(thing) and any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(thing))
 
 
-def of_tree(function: Callable[..., Any], tree: Any, batch: tuple[Any, ...], loss: Any) -> Subject:
-    """A function of a pytree: what of it is inexact arrays are parameters."""
+def of_tree(function: Callable[..., Any], tree: Any) -> Split:
+    """A function of a pytree: what of it is arrays of floats are parameters."""
     if is_nnx(tree):
-        from flax import nnx
-
-        graph, parameters, rest = nnx.split(tree, nnx.Param, ...)
-        return subject(lambda p, *batch: function(nnx.merge(graph, p, rest, copy=True), *batch), parameters, batch, loss)
+        return of_nnx(function, tree)
     leaves, shape = jax.tree.flatten(tree)
     inexact = [is_inexact(leaf) for leaf in leaves]
-    parameters = jax.tree.unflatten(shape, [leaf if yes else None for leaf, yes in zip(leaves, inexact, strict=True)])
 
-    def whole(parameters: Any) -> Any:
+    def extract(tree: Any) -> Any:
+        found = jax.tree.leaves(tree)
+        if jax.tree.structure(tree) != shape:
+            raise RequestError("init returns parameters of another structure", "init")
+        return jax.tree.unflatten(shape, [leaf if yes else None for leaf, yes in zip(found, inexact, strict=True)])
+
+    def call(parameters: Any, *batch: Any) -> tuple[Any, Any]:
         found = iter(jax.tree.leaves(parameters))
-        return jax.tree.unflatten(shape, [next(found) if yes else leaf for leaf, yes in zip(leaves, inexact, strict=True)])
+        whole = [next(found) if yes else leaf for leaf, yes in zip(leaves, inexact, strict=True)]
+        return function(jax.tree.unflatten(shape, whole), *batch), None
 
-    return subject(lambda p, *batch: function(whole(p), *batch), parameters, batch, loss)
+    return Split(call, extract(tree), extract, lambda state: None)
 
 
-def of_variables(apply: Callable[..., Any], variables: Any, batch: tuple[Any, ...], loss: Any) -> Subject:
-    """A Linen module's apply; only `params` is differentiated."""
+def of_nnx(function: Callable[..., Any], model: Any) -> Split:
+    """A flax.nnx.Module; what it changes besides its parameters, such as running means, is its state."""
+    from flax import nnx
+
+    graph, parameters, rest = nnx.split(model, nnx.Param, ...)
+
+    def call(parameters: Any, *batch: Any) -> tuple[Any, Any]:
+        whole = nnx.merge(graph, parameters, rest, copy=True)
+        return function(whole, *batch), nnx.split(whole, nnx.Param, ...)[2]
+
+    return Split(
+        call, parameters, lambda model: nnx.split(model, nnx.Param, ...)[1], lambda state: nnx.update(model, state)
+    )
+
+
+def of_variables(apply: Callable[..., Any], variables: Any) -> Split:
+    """A Linen module's apply; only `params` is differentiated, and what it would change is thrown away.
+
+    Raises:
+        RequestError: there is no `params`.
+    """
+    if not hasattr(variables, "items") or "params" not in variables:
+        raise RequestError("the variables of a Linen module need 'params': probe((module, variables), x)")
     rest = {name: value for name, value in variables.items() if name != "params"}
-    return subject(lambda p, *batch: apply({"params": p, **rest}, *batch), variables["params"], batch, loss)
+
+    def call(parameters: Any, *batch: Any) -> tuple[Any, Any]:
+        if not rest:
+            return apply({"params": parameters}, *batch), None
+        return apply({"params": parameters, **rest}, *batch, mutable=list(rest))[0], None
+
+    return Split(call, variables["params"], lambda fresh: fresh.get("params", fresh), lambda state: None)
 
 
-def of_transformed(model: Any, parameters: Any, batch: tuple[Any, ...], loss: Any) -> Subject:
-    """A Haiku function; a random key is given to what takes one."""
+def of_transformed(model: Any, parameters: Any) -> Split:
+    """A Haiku function; it is given a fixed random key, and its state if it was transformed with one."""
     key = jax.random.key(0)
-    return subject(lambda p, *batch: model.apply(p, key, *batch), parameters, batch, loss)
+    if isinstance(parameters, tuple) and len(parameters) == 2:
+        parameters, state = parameters
 
+        def call(parameters: Any, *batch: Any) -> tuple[Any, Any]:
+            return model.apply(parameters, state, key, *batch)[0], None
 
-def subject(function: Callable[..., Any], parameters: Any, batch: tuple[Any, ...], loss: Any) -> Subject:
-    """The function with its loss.
+        return Split(call, parameters, lambda fresh: fresh[0], lambda state: None)
 
-    Raises:
-        RequestError: there is nothing to differentiate, or no such loss.
-    """
-    if not jax.tree.leaves(parameters):
-        raise RequestError("there are no parameters: no array of floats among what comes after the function")
-    if isinstance(loss, str) and loss not in LOSSES:
-        raise RequestError(f"unknown loss {loss!r}{did_you_mean(loss, LOSSES)}", "loss")
-    if loss is None:
-        return Subject(lambda p, *batch: scalar(function(p, *batch)), parameters, batch)
-    if loss == "cotangent":
-        return Subject(lambda p, *batch: against_noise(function(p, *batch)), parameters, batch)
-    if loss in ("mse", "cross_entropy") and len(batch) < 2:
-        raise RequestError(f"{loss} needs a target: probe(model, x, y, loss={loss!r})", "loss")
-    measure = {"mse": squared_error, "cross_entropy": cross_entropy}.get(loss, loss)
-    return Subject(lambda p, x, *rest: scalar(measure(function(p, x), *rest)), parameters, batch)
+    def stateless(parameters: Any, *batch: Any) -> tuple[Any, Any]:
+        return model.apply(parameters, key, *batch), None
 
-
-def scalar(found: Any) -> tuple[Any, Any]:
-    """(scalar, anything) of what a loss returns.
-
-    Raises:
-        RequestError: it is no scalar.
-    """
-    value, more = found if isinstance(found, tuple) and len(found) == 2 else (found, None)
-    shape, dtype = jnp.shape(value), jnp.result_type(value)
-    if shape or not jnp.issubdtype(dtype, jnp.floating):
-        raise RequestError(
-            f"the function returns {dtype} {list(shape)}, not a scalar; give loss= (cotangent, mse, cross_entropy or a "
-            "function of the output)",
-            "loss",
-        )
-    return value, more
-
-
-def against_noise(output: Any) -> tuple[Any, Any]:
-    """(sum of outputs times N(0, 1), None)."""
-    key, total = jax.random.key(0), jnp.zeros(())
-    for i, leaf in enumerate(leaf for leaf in jax.tree.leaves(output) if is_inexact(leaf)):
-        total = total + jnp.sum(leaf * jax.random.normal(jax.random.fold_in(key, i), leaf.shape, leaf.dtype))
-    return total, None
-
-
-def squared_error(output: Any, target: Any) -> Any:
-    """Mean over everything."""
-    return jnp.mean(jnp.square(output - target))
-
-
-def cross_entropy(output: Any, labels: Any) -> Any:
-    """Mean over samples, of whole-number labels."""
-    return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(output), jnp.asarray(labels)[..., None], axis=-1))
+    return Split(stateless, parameters, lambda fresh: fresh, lambda state: None)
 
 
 def is_inexact(leaf: Any) -> bool:
     """An array of floats."""
-    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.inexact)
+    return hasattr(leaf, "dtype") and jax.numpy.issubdtype(leaf.dtype, np.inexact)

@@ -1,12 +1,11 @@
 """Names of sites that a person recognizes: those of the modules that their parameters stand in."""
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 
 from varprobe.model.reading import Site
 
-__all__ = ["family_of", "names_of"]
+__all__ = ["names_of"]
 
 ENDINGS = ("value", "raw_value", "get_value")
 """What libraries put behind the name of a parameter."""
@@ -52,8 +51,3 @@ def module_of(leaf: str) -> str:
     while len(parts) > 1 and parts[0] in BEGINNINGS:
         parts = parts[1:]
     return "/".join(parts[:-1] if len(parts) > 1 else parts)
-
-
-def family_of(name: str) -> str:
-    """blocks/*/up of blocks/7/up and layer_*/up of layer_7/up: like sites, whose factor has a meaning."""
-    return re.sub(r"\d+", "*", name.partition("#")[0])

@@ -1,0 +1,73 @@
+"""Families of like sites: those whose names differ by one number, and iterations of one site; a factor needs three."""
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+__all__ = ["Family", "families_of", "labels_of"]
+
+SMALLEST = 3
+"""Sites between which a factor is fitted; fewer are compared."""
+
+CHAIN = ("linear", "conv")
+"""Kinds that are compared with each other where there is no family."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """Like sites in the order of execution; layers: where they stand in the dataset; fitted: whether they have a rate."""
+
+    name: str
+    kind: str
+    layers: tuple[int, ...]
+    fitted: bool
+
+
+def families_of(ds: xr.Dataset) -> list[Family]:
+    """The families of a model's dataset in the order of their first sites; the chain of all products where there is none.
+
+    A name with several numbers belongs to the number by which most of its kind differ: blocks/3/mlp/0 to blocks/*/mlp/0.
+    Haiku's `linear` is its `linear_0`.
+    """
+    sites, kinds = (ds[name].values.tolist() for name in ("site", "kind"))
+    names = numbered([site.partition("#")[0] for site in sites])
+    members: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for layer, (name, kind) in enumerate(zip(names, kinds, strict=True)):
+        for pattern in patterns_of(name):
+            members[pattern, kind].append(layer)
+    chosen: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for layer, (name, kind) in enumerate(zip(names, kinds, strict=True)):
+        best = max(patterns_of(name), key=lambda pattern: len(members[pattern, kind]))
+        if kind != "input":
+            chosen[best, kind].append(layer)
+    found = [Family(name, kind, tuple(layers), True) for (name, kind), layers in chosen.items() if len(layers) >= SMALLEST]
+    if any(family.kind in CHAIN for family in found):
+        return found
+    chain = [layer for layer, kind in enumerate(kinds) if kind in CHAIN]
+    return [Family(" and ".join(CHAIN), "linear", tuple(chain), False), *found] if len(chain) > 1 else found
+
+
+def numbered(names: list[str]) -> list[str]:
+    """The names, those that have no number where others have one numbered 0."""
+    bases = {name[: match.start()] + name[match.end() :] for name in names for match in re.finditer(r"_\d+(?=/|$)", name)}
+    found = []
+    for name in names:
+        ends = [m.end() for m in re.finditer(r"[^/]+(?=/|$)", name)]
+        end = next((end for end in ends if name in bases and not name[:end][-1].isdigit()), None)
+        found.append(f"{name[:end]}_0{name[end:]}" if end else name)
+    return found
+
+
+def patterns_of(name: str) -> list[str]:
+    """The name itself, and with one of its numbers as `*`."""
+    return [name, *(f"{name[: m.start()]}*{name[m.end() :]}" for m in re.finditer(r"\d+", name))]
+
+
+def labels_of(ds: xr.Dataset) -> list[str]:
+    """Each row as messages name it: blocks/attn/out[7] of a site that has several iterations."""
+    sites, iterations = (ds[name].values for name in ("site", "iteration"))
+    several = {site for site in np.unique(sites) if (iterations[sites == site] > 0).any()}
+    return [f"{s}[{i}]" if s in several else str(s) for s, i in zip(sites.tolist(), iterations.tolist(), strict=True)]
