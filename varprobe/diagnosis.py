@@ -90,6 +90,10 @@ def diagnose(ds: xr.Dataset) -> Diagnosis:
         from varprobe.model.verdict import diagnosed
 
         return Diagnosis(*diagnosed(ds))
+    if not isinstance(ds, xr.Dataset) and hasattr(ds, "departure"):
+        from varprobe.model.verdict import diagnosed_run
+
+        return Diagnosis(*diagnosed_run(ds))
     require_whole(ds)
     nets = list(measured_nets(ds))
     rows = [row_of(net) | further for net, further in zip(nets, probe_fields(ds), strict=True)]

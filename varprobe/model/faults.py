@@ -1,9 +1,7 @@
 """What goes wrong while a model is traced, told in the model's words."""
 
-import contextlib
 import os
 import traceback
-from collections.abc import Iterator
 from types import TracebackType
 
 import jax
@@ -11,7 +9,7 @@ import jax
 import varprobe
 from varprobe.errors import RequestError
 
-__all__ = ["told"]
+__all__ = ["in_its_words"]
 
 HIDDEN = tuple(os.path.dirname(os.path.abspath(str(module.__file__))) + os.sep for module in (varprobe, jax))
 UNTRACEABLE = (
@@ -23,40 +21,25 @@ UNTRACEABLE = (
 )
 
 
-@contextlib.contextmanager
-def told(name: str) -> Iterator[None]:
-    """Let a model's own error come out without the frames of the probe; what cannot be traced is a line.
+def in_its_words(error: Exception, name: str) -> Exception:
+    """A model's own error without the frames of the probe; one line for what cannot be traced."""
+    if isinstance(error, UNTRACEABLE):
+        return RequestError(f"{name} is not traceable by jax: {last_line(error.__traceback__) or one_line(error)}")
+    trace = error.__traceback__
+    while trace is not None and is_hidden(trace):
+        trace = trace.tb_next
+    return error if isinstance(error, RequestError) or trace is None else error.with_traceback(trace)
 
-    Raises:
-        RequestError: the function needs the numbers of what it computes while it is traced; says in which line.
-    """
-    __tracebackhide__ = True
-    try:
-        yield
-    except UNTRACEABLE as error:
-        line = last_line(error.__traceback__)
-        raise RequestError(f"{name} is not traceable by jax: {line or str(error).splitlines()[0]}") from error
-    except RequestError:
-        raise
-    except Exception as error:
-        own = within(error.__traceback__)
-        if own is None:
-            raise
-        raise error.with_traceback(own) from None
+
+def one_line(error: Exception) -> str:
+    """The first line of its message."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def is_hidden(frame: TracebackType) -> bool:
     """Whether a frame is the probe's or JAX's."""
     file = os.path.abspath(frame.tb_frame.f_code.co_filename)
-    return file.startswith(HIDDEN) or file.startswith("<") or file == contextlib.__file__
-
-
-def within(trace: TracebackType | None) -> TracebackType | None:
-    """The traceback from the first frame of the user's on."""
-    while trace is not None and is_hidden(trace):
-        trace = trace.tb_next
-    seen_caller = trace
-    return seen_caller
+    return file.startswith(HIDDEN)
 
 
 def last_line(trace: TracebackType | None) -> str:

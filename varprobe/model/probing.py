@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -10,8 +11,8 @@ import xarray as xr
 
 from varprobe.errors import RequestError
 from varprobe.model.adapters import Subject, subject_of
-from varprobe.model.agreement import check_agreement
-from varprobe.model.faults import told
+from varprobe.model.agreement import reference, require_agreement, rounded_otherwise
+from varprobe.model.faults import in_its_words
 from varprobe.model.probed import Plan, Stats, measured, plan_of
 from varprobe.model.tables import dataset_of
 
@@ -65,12 +66,14 @@ def probe(
     subject = subject_of(model, arguments, loss)
     if count > 1 and init is None and not subject.noise:
         raise RequestError("without init every seed is the same; give init=, a function of a key", "seeds")
-    with told(subject.name):
+    try:
         plan = plan_of(subject.function, subject.parameters, *subject.batch)
-        if not plan.layout.products:
-            where = f"; {plan.layout.coverage}" if plan.layout.opaque else ""
-            raise RequestError(f"{subject.name} has no matrix product of a signal{where}")
-        found = [one_seed(subject, plan, init, seed, step_size) for seed in range(count)]
+    except Exception as error:
+        raise in_its_words(error, subject.name) from None
+    if not plan.layout.products:
+        where = f"; {plan.layout.coverage}" if plan.layout.opaque else ""
+        raise RequestError(f"{subject.name} has no matrix product of a signal{where}")
+    found = [one_seed(subject, plan, init, seed, step_size) for seed in range(count)]
     return dataset_of([found], about(subject, loss), {"seeds": count, "spec": json.dumps({"model": subject.name})})
 
 
@@ -97,7 +100,9 @@ def one_seed(subject: Subject, plan: Plan, init: Any, seed: int, step_size: floa
     batch = (*subject.batch[:-1], np.int32(seed)) if subject.noise else subject.batch
     (value, _), gradients, stats = run(plan, step_size, parameters, batch)
     if seed == 0:
-        check_agreement(subject.function, parameters, batch, value, gradients)
+        as_it_is = jax.jit(partial(reference, subject.function))
+        plain = as_it_is(parameters, *batch)
+        require_agreement(plain, (value, gradients), lambda: as_it_is(rounded_otherwise(parameters), *batch))
     return jax.device_get(stats)
 
 

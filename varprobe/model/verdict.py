@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from varprobe.model.families import Family, families_of, labels_of
+from varprobe.model.recording import Recorder, sentence
 from varprobe.numerals import rounded
 from varprobe.rates import Rate, power, rate
 from varprobe.reasons import effect, finite, together
@@ -16,9 +17,10 @@ from varprobe.results import COORDINATES
 from varprobe.verdicts import threshold
 from varprobe.words import certain, factor_fields, word
 
-__all__ = ["Judged", "diagnosed"]
+__all__ = ["Judged", "diagnosed", "diagnosed_run"]
 
 AT_FIRST = "This is one step: record training (varprobe.instrument, varprobe.Recorder) to see a later divergence."
+ADVICE = "Lower the learning rate, warm it up, or clip the gradient; look at this site in the steps before."
 QUANTITIES = ("preactivation", "activation", "gradient")
 
 
@@ -48,6 +50,20 @@ def diagnosed(ds: xr.Dataset) -> tuple[list[dict[str, Any]], str]:
     families, labels = families_of(ds), labels_of(ds)
     rows = [row_of(ds.isel(config=i), families, labels) for i in range(ds.sizes["config"])]
     return rows, f"{title_of(rows[0], ds)}, {ds.attrs.get('coverage', '')}"
+
+
+def diagnosed_run(recorder: Recorder) -> tuple[list[dict[str, Any]], str]:
+    """The same of a training run: its last step, or the first at which a site left its trend."""
+    last = recorder.dataset()
+    (row,), title = diagnosed(last.isel(config=[-1]))
+    labels, found = labels_of(last), recorder.departure
+    if found is None:
+        row["reason"] = row["reason"].replace(AT_FIRST, f"No site left its trend in {len(recorder.steps)} records.")
+    else:
+        label = labels[found.row + 1]
+        row |= {"step": found.step, "site": label, "flags": ["departed", *row["flags"]], "healthy": False}
+        row |= {"reason": f"{sentence(found, label)}.", "advice": ADVICE}
+    return [row], f"{title}, steps {recorder.steps[0]} to {recorder.steps[-1]}"
 
 
 def title_of(row: dict[str, Any], ds: xr.Dataset) -> str:

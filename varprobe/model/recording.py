@@ -1,0 +1,181 @@
+"""`varprobe.Recorder`: the statistics of a training run, and the step at which something leaves its trend."""
+
+from collections import deque
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import xarray as xr
+
+from varprobe.errors import RequestError
+from varprobe.model.layout import Layout
+from varprobe.model.probed import Stats
+from varprobe.model.tables import dataset_of
+from varprobe.model.stats import Seen
+from varprobe.numerals import rounded
+
+__all__ = ["Departure", "Recorder", "departure_of", "sentence"]
+
+WINDOW = 20
+"""Records before one that make its trend."""
+
+LEAST = 4
+"""Fewer make none."""
+
+DECADES = 0.5
+DEVIATIONS = 6
+"""A value has left its trend where it is further off than either, and stays so or is not finite."""
+
+SERIES = ("value", "gradient")
+
+
+class Departure(NamedTuple):
+    """Where a run first left its trend: the step, the row of the layout, which series, its size and the trend's."""
+
+    step: int
+    row: int
+    series: str
+    size: float
+    expected: float
+
+
+class Recorder:
+    """Keeps what `varprobe.instrument` says of a training run.
+
+    Attributes:
+        steps: those recorded.
+
+    Args:
+        every: only steps that this divides are recorded.
+        keep: of so many, the latest, everything is kept; of all others the largest magnitude at each site.
+
+    Example:
+        recorder = varprobe.Recorder(every=10, keep=50)
+        recorder(step, stats)
+        print(varprobe.diagnose(recorder))
+    """
+
+    def __init__(self, every: int = 1, keep: int = 50) -> None:
+        for name, value in (("every", every), ("keep", keep)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise RequestError(f"{value!r} is out of range (allowed: whole numbers from 1)", name)
+        self.every = every
+        self.steps: list[int] = []
+        self.kept: deque[tuple[int, Stats]] = deque(maxlen=keep)
+        self.sizes: list[np.ndarray] = []
+        self.layout: Layout | None = None
+
+    def __call__(self, step: int, stats: Stats) -> None:
+        """Record a step; only what is recorded is copied from the device.
+
+        Raises:
+            RequestError: the steps do not rise, or the statistics are another model's.
+        """
+        step = int(step)
+        if step % self.every:
+            return
+        if self.steps and step <= self.steps[-1]:
+            raise RequestError(f"step {step} comes after step {self.steps[-1]}; steps must rise", "step")
+        if self.layout is not None and stats.layout != self.layout:
+            raise RequestError("these are the statistics of another model, or of other shapes", "stats")
+        self.layout = stats.layout
+        stats = jax.device_get(stats)
+        self.steps.append(step)
+        self.kept.append((step, stats))
+        self.sizes.append(sizes_of(stats))
+
+    def dataset(self) -> xr.Dataset:
+        """The steps that are kept, one configuration each, with the coordinate `step`.
+
+        Raises:
+            RequestError: nothing was recorded.
+        """
+        if not self.kept:
+            raise RequestError("nothing was recorded")
+        steps = [step for step, _ in self.kept]
+        count = len(steps)
+        about: dict[str, list[Any]] = {name: [""] * count for name in ("act", "init", "bias", "norm", "dtype")}
+        about |= {"arch": ["model"] * count, "width": [0] * count, "batch": [0] * count, "loss": ["its own"] * count}
+        return dataset_of([[stats] for _, stats in self.kept], about | {"step": steps}, {"seeds": 1, "spec": "{}"})
+
+    @property
+    def departure(self) -> Departure | None:
+        """The first site to leave its trend, at the first step at which one does."""
+        return departure_of(self.steps, np.array(self.sizes)) if self.sizes else None
+
+
+def sizes_of(stats: Stats) -> np.ndarray:
+    """log10 of the largest magnitude at each row, and of its gradient: (rows, 2); NaN for what was not computed."""
+    found = []
+    for row in stats.layout.rows:
+        slots = {role: (slot, index) for role, slot, index in row.slots}
+        slot, index = slots["value"]
+        found.append([size(side[slot], index) for side in (stats.forward, stats.backward)])
+    return np.array(found).reshape(-1, len(SERIES))
+
+
+def size(found: Seen, index: tuple[int, ...]) -> float:
+    """log10 of the largest magnitude; infinite where it is not a number, or some value is not finite."""
+    if not found.count[index]:
+        return np.nan
+    if found.overflow[index] > 0 or not np.isfinite(found.absmax[index]):
+        return np.inf
+    with np.errstate(divide="ignore"):
+        return float(np.log10(np.float64(found.absmax[index])) + found.e[index] * np.log10(2.0))
+
+
+def departure_of(steps: list[int], sizes: np.ndarray) -> Departure | None:
+    """The first departure in (records, rows, series); of several at one record the one that is furthest off.
+
+    The trend is a line through the records before, by least squares after those were dropped that are furthest off.
+    """
+    for t in range(sizes.shape[0]):
+        now = sizes[t]
+        lost = np.isposinf(now)
+        off, expected = deviations(steps, sizes, t)
+        left = lost | (off > 0)
+        if t + 1 < len(steps) and left.any():
+            later, _ = deviations(steps, sizes, t, at=t + 1)
+            left &= lost | (later > 0)
+        if left.any():
+            far = np.where(left, np.where(lost, np.inf, off), -np.inf)
+            row, series = np.unravel_index(int(np.argmax(far)), far.shape)
+            return Departure(
+                steps[t], int(row), SERIES[series], float(now[row, series]), float(expected[row, series])
+            )
+    return None
+
+
+def deviations(steps: list[int], sizes: np.ndarray, before: int, at: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """(decades beyond what is allowed, the trend's value) at a record, by the records before another."""
+    at = before if at is None else at
+    window = sizes[max(0, before - WINDOW) : before]
+    x = np.array(steps[max(0, before - WINDOW) : before], float)
+    shape = sizes.shape[1:]
+    if len(x) < LEAST:
+        return np.full(shape, -1.0), np.full(shape, np.nan)
+    known = np.where(np.isfinite(window), window, np.nan)
+    slope, level = line(x, known)
+    rest = np.abs(known - (slope * x[:, None, None] + level))
+    with np.errstate(invalid="ignore"):
+        spread = np.nanmedian(rest, axis=0) * 1.4826
+        expected = slope * steps[at] + level
+        allowed = np.maximum(DECADES, DEVIATIONS * spread)
+        off = np.abs(sizes[at] - expected) - allowed
+    return np.where(np.isnan(off), -1.0, off), expected
+
+
+def line(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(slope, value at 0) of each series of (records, ...), after the half that is furthest from level was weighed down."""
+    center = x - x.mean()
+    with np.errstate(invalid="ignore"):
+        slope = np.nansum(center[:, None, None] * (y - np.nanmean(y, axis=0)), axis=0) / (center @ center)
+        level = np.nanmean(y, axis=0) - slope * x.mean()
+    return slope, level
+
+
+def sentence(found: Departure, label: str) -> str:
+    """`step 183: blocks/17/attn/logits reached 3.1e4, first to leave its trend`."""
+    what = label if found.series == "value" else f"the gradient of {label}"
+    reached = "is not finite" if np.isinf(found.size) else f"reached {rounded(10**found.size)}"
+    return f"step {found.step}: {what} {reached}, first to leave its trend"
