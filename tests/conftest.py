@@ -34,10 +34,21 @@ def compiled_for_this_file(request: pytest.FixtureRequest) -> Iterator[None]:
     These say COMPILED_AS_FOR_USERS = True; so does whatever runs in a subprocess. What one file compiled does not help
     the next, and would fill the memory.
     """
-    jax.config.update("jax_disable_most_optimizations", not getattr(request.module, "COMPILED_AS_FOR_USERS", False))
+    for_users = getattr(request.module, "COMPILED_AS_FOR_USERS", False)
+    jax.config.update("jax_disable_most_optimizations", not for_users)
+    if for_users:
+        forget_values()
     yield
     cells.programs.clear()
     jax.clear_caches()
+
+
+def forget_values() -> None:
+    """Those that programs compiled otherwise have computed in this process, and that the package keeps."""
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] == "varprobe":
+            for value in list(vars(module).values()):
+                getattr(value, "cache_clear", lambda: None)()
 
 
 @pytest.fixture
