@@ -55,10 +55,9 @@ def print_diagnosis(console: Console, diagnosis: Any, wide: bool = False, right:
     else:
         show(console, [Text(line, "bold") for line in fold(title, console.width)] + ([Text(right)] if right else []))
     sheet = diagnosis.sheet(wide)
-    if not sheet.lines:
-        return
     widths = widths_of(sheet, console.width)
-    show(console, side_by_side(sheet.headings, widths, ["bold"] * len(widths), indent=0))
+    if sheet.lines:
+        show(console, side_by_side(sheet.headings, widths, ["bold"] * len(widths), indent=0))
     for line in sheet.lines:
         if line.grade == "heading":
             show(console, [Text(text, "bold") for text in fold(line.cells[0], console.width, indent=2)])

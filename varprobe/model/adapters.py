@@ -21,7 +21,7 @@ class Subject(NamedTuple):
     function: (parameters, *batch) -> (scalar, (what else it returns, state that it leaves)). parameters: a pytree whose
     leaves are arrays of floats. batch: the arrays among what follows. extract: the parameters of a fresh model, or of
     fresh parameters, of the same form. keep: gives the state back to the model, where it has one. noise: whether the
-    last of the batch is the seed of a random cotangent. name: what it is called.
+    last of the batch is the seed of a random cotangent. name: what it is called; loss: what is differentiated.
     """
 
     function: Callable[..., tuple[Any, Any]]
@@ -31,6 +31,16 @@ class Subject(NamedTuple):
     keep: Callable[[Any], None]
     noise: bool
     name: str
+    loss: str
+
+    @property
+    def about(self) -> tuple[tuple[str, Any], ...]:
+        """The coordinates on `config`; what has no meaning for a model is empty."""
+        sizes = [leaf.shape[0] for leaf in self.batch if np.ndim(leaf)]
+        dtypes = sorted({str(leaf.dtype) for leaf in jax.tree.leaves(self.parameters)})
+        empty = tuple((name, "") for name in ("act", "init", "bias", "norm"))
+        batch = (("width", 0), ("batch", sizes[0] if sizes else 1))
+        return (("arch", self.name), *empty, *batch, ("loss", self.loss), ("dtype", "+".join(dtypes)))
 
 
 class Split(NamedTuple):
@@ -94,6 +104,7 @@ def joined(name: str, split: Split, batch: tuple[Any, ...], loss: Any) -> Subjec
         split.keep,
         noise,
         name,
+        loss if isinstance(loss, str) else "its own" if loss is None else name_of(loss),
     )
 
 

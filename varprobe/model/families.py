@@ -1,7 +1,7 @@
 """Families of like sites: those whose names differ by one number, and iterations of one site; a factor needs three."""
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,20 +29,18 @@ class Family:
 def families_of(ds: xr.Dataset) -> list[Family]:
     """The families of a model's dataset in the order of their first sites; the chain of all products where there is none.
 
-    A name with several numbers belongs to the number by which most of its kind differ: blocks/3/mlp/0 to blocks/*/mlp/0.
-    Haiku's `linear` is its `linear_0`.
+    A name with several numbers belongs to the first of them by which enough of its kind differ: blocks/3/mlp/0 to
+    blocks/*/mlp/0. Iterations of a scan are a family. Haiku's `linear` is its `linear_0`.
     """
     sites, kinds = (ds[name].values.tolist() for name in ("site", "kind"))
+    repeated = set(ds["site"].values[ds["iteration"].values > 0].tolist())
     names = numbered([site.partition("#")[0] for site in sites])
-    members: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for layer, (name, kind) in enumerate(zip(names, kinds, strict=True)):
-        for pattern in patterns_of(name):
-            members[pattern, kind].append(layer)
+    patterns = [[n] if site in repeated else patterns_of(n) for n, site in zip(names, sites, strict=True)]
+    count = Counter((pattern, kind) for found, kind in zip(patterns, kinds, strict=True) for pattern in found)
     chosen: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for layer, (name, kind) in enumerate(zip(names, kinds, strict=True)):
-        best = max(patterns_of(name), key=lambda pattern: len(members[pattern, kind]))
+    for layer, (found, kind) in enumerate(zip(patterns, kinds, strict=True)):
         if kind != "input":
-            chosen[best, kind].append(layer)
+            chosen[max(found, key=lambda pattern: min(count[pattern, kind], SMALLEST)), kind].append(layer)
     found = [Family(name, kind, tuple(layers), True) for (name, kind), layers in chosen.items() if len(layers) >= SMALLEST]
     if any(family.kind in CHAIN for family in found):
         return found

@@ -49,7 +49,7 @@ def instrument(
     @wraps(loss_fn)
     def probed(parameters: Any, *batch: Any) -> tuple[Any, Any, Stats]:
         subject = subject_of(loss_fn, (parameters, *batch), None)
-        plan = plan_of(subject.function, subject.parameters, *subject.batch)
+        plan = plan_of(subject)
         (value, (more, state)), gradients, stats = measured(plan, step_size, subject.parameters, *subject.batch)
         if check:
             check_once(subject.function, subject.parameters, subject.batch, value, gradients)

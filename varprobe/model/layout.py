@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from varprobe.model.naming import names_of
 from varprobe.model.reading import Reading, Site
@@ -31,7 +31,7 @@ class Row(NamedTuple):
 class Layout(NamedTuple):
     """What is known of a model before it runs, but for its numbers; it can be compared and hashed.
 
-    leaves: paths of the parameters. tied: sites fed by one parameter, in groups.
+    leaves: paths of the parameters. tied: sites fed by one parameter, in groups. about: coordinates of a dataset.
     """
 
     rows: tuple[Row, ...]
@@ -39,6 +39,7 @@ class Layout(NamedTuple):
     products: int
     opaque: tuple[str, ...]
     tied: tuple[tuple[str, ...], ...]
+    about: tuple[tuple[str, Any], ...]
 
     @property
     def coverage(self) -> str:
@@ -54,7 +55,9 @@ class Layout(NamedTuple):
         return found
 
 
-def layout_of(reading: Reading, taps: Taps, leaves: Sequence[str], ranks: Sequence[int]) -> Layout:
+def layout_of(
+    reading: Reading, taps: Taps, leaves: Sequence[str], ranks: Sequence[int], about: tuple[tuple[str, Any], ...]
+) -> Layout:
     """The rows of what was read.
 
     Args:
@@ -62,6 +65,7 @@ def layout_of(reading: Reading, taps: Taps, leaves: Sequence[str], ranks: Sequen
         taps: their slots.
         leaves: paths of the parameters.
         ranks: their numbers of dimensions.
+        about: coordinates of a dataset.
     """
     names, slices = names_of(reading.sites, leaves, ranks), leaf_slices(reading, len(leaves))
     slots: dict[int, list[tuple[str, int]]] = {}
@@ -81,7 +85,7 @@ def layout_of(reading: Reading, taps: Taps, leaves: Sequence[str], ranks: Sequen
         if site.kernel >= 0 and site.kind != "norm":
             feeds.setdefault(site.kernel, []).append(name)
     tied = tuple(tuple(group) for group in feeds.values() if len(group) > 1)
-    return Layout(rows, tuple(leaves), reading.products, tuple(reading.opaque), tied)
+    return Layout(rows, tuple(leaves), reading.products, tuple(reading.opaque), tied, about)
 
 
 def moment(site: Site, index: Sequence[int]) -> tuple[int, ...]:

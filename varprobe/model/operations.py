@@ -1,6 +1,6 @@
 """What the names of primitives mean to the probe."""
 
-__all__ = ["ELEMENTWISE", "MOVING", "PRODUCTS", "RESHAPING"]
+__all__ = ["ELEMENTWISE", "MOVING", "PRODUCTS", "RESHAPING", "TAKING"]
 
 PRODUCTS = frozenset({"dot_general", "conv_general_dilated", "ragged_dot", "ragged_dot_general"})
 RESHAPING = frozenset(
@@ -10,6 +10,8 @@ RESHAPING = frozenset(
 """Values stay what they are."""
 MOVING = frozenset({"reshape", "transpose", "squeeze", "expand_dims", "broadcast_in_dim", "rev"})
 """Those of them that axes do not survive."""
+TAKING = frozenset({"slice", "dynamic_slice", "split", "gather"})
+"""A part of a value."""
 ELEMENTWISE = frozenset(
     {"abs", "acos", "acosh", "add", "add_any", "and", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "ceil",
      "clamp", "cos", "cosh", "digamma", "div", "eq", "erf", "erf_inv", "erfc", "exp", "exp2", "expm1", "floor", "ge",

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from varprobe.model import compat
+from varprobe.model.adapters import Subject
 from varprobe.model.layout import Layout, layout_of, leaf_slices
 from varprobe.model.reading import read
 from varprobe.model.running import Statistics, Taps, run, taps_of
@@ -54,14 +55,14 @@ class Stats:
     layout: Layout = field(metadata={"static": True})
 
 
-def plan_of(function: Callable[..., Any], parameters: Any, *batch: Any) -> Plan:
-    """Read a function that returns (scalar, anything)."""
-    paths, _ = jax.tree_util.tree_flatten_with_path(parameters)
+def plan_of(subject: Subject) -> Plan:
+    """Read a function."""
+    paths, _ = jax.tree_util.tree_flatten_with_path(subject.parameters)
     names = tuple(jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in paths)
-    program, shape = compat.trace(function, parameters, *batch)
-    reading = read(program, len(names), len(jax.tree.leaves(batch)))
+    program, shape = compat.trace(subject.function, subject.parameters, *subject.batch)
+    reading = read(program, len(names), len(subject.batch))
     taps = taps_of(reading)
-    layout = layout_of(reading, taps, names, [jnp.ndim(leaf) for _, leaf in paths])
+    layout = layout_of(reading, taps, names, [jnp.ndim(leaf) for _, leaf in paths], subject.about)
     return Plan(program, taps, shape, layout, tuple(leaf_slices(reading, len(names))))
 
 

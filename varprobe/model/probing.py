@@ -1,6 +1,5 @@
 """`varprobe.probe`: what a batch does at every site of the user's own model, and what the gradient does there."""
 
-import json
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -67,14 +66,14 @@ def probe(
     if count > 1 and init is None and not subject.noise:
         raise RequestError("without init every seed is the same; give init=, a function of a key", "seeds")
     try:
-        plan = plan_of(subject.function, subject.parameters, *subject.batch)
+        plan = plan_of(subject)
     except Exception as error:
         raise in_its_words(error, subject.name) from None
     if not plan.layout.products:
         where = f"; {plan.layout.coverage}" if plan.layout.opaque else ""
         raise RequestError(f"{subject.name} has no matrix product of a signal{where}")
     found = [one_seed(subject, plan, init, seed, step_size) for seed in range(count)]
-    return dataset_of([found], about(subject, loss), {"seeds": count, "spec": json.dumps({"model": subject.name})})
+    return dataset_of([found])
 
 
 def checked(init: Any, seeds: Any, step_size: Any) -> int:
@@ -132,13 +131,3 @@ def run(plan: Plan, step_size: float | None, parameters: Any, batch: tuple[Any, 
 
 kept: dict[str, Any] = {}
 """The last plan and its compiled function."""
-
-
-def about(subject: Subject, loss: Any) -> dict[str, list[Any]]:
-    """The coordinates on `config`; what has no meaning for a model is empty."""
-    arrays = [leaf for leaf in jax.tree.leaves(subject.batch) if np.ndim(leaf)]
-    dtypes = sorted({str(leaf.dtype) for leaf in jax.tree.leaves(subject.parameters)})
-    empty = dict.fromkeys(("act", "init", "bias", "norm"), "")
-    text = loss if isinstance(loss, str) else "cotangent" if subject.noise else getattr(loss, "__name__", "its own")
-    values = {"arch": subject.name} | empty | {"width": 0, "batch": arrays[0].shape[0] if arrays else 1}
-    return {name: [value] for name, value in (values | {"loss": text, "dtype": "+".join(dtypes)}).items()}

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from varprobe.model import compat
 from varprobe.model.compat import Program
-from varprobe.model.operations import ELEMENTWISE, MOVING, PRODUCTS, RESHAPING
+from varprobe.model.operations import ELEMENTWISE, MOVING, PRODUCTS, RESHAPING, TAKING
 from varprobe.model.tags import Known, Place, Point, Tag
 
 __all__ = ["MARK", "Reading", "Site", "read"]
@@ -127,6 +127,10 @@ class Reader:
             return [tags[0]]
         if name in RESHAPING:
             return [replace(tags[0], moved=tags[0].moved or name in MOVING)] * len(equation.outvars)
+        if name in TAKING and not any(tag.signal for tag in tags[1:]):
+            found = plain(tags)
+            of = replace(tags[0].of, whole=False) if tags[0].of and tags[0].of.linear else None
+            return [replace(found, of=of)] * len(equation.outvars)
         if is_square(equation) and tags[0].of and tags[0].of.linear:
             self.squares.add(Point(place, equation.outvars[0]))
         if rule := RULES.get(name):
@@ -253,7 +257,8 @@ class Reader:
         sites = {tag.of.site if tag.of else None for tag in tags if tag.signal}
         (site,) = sites if len(sites) == 1 else (None,)
         root = any(tag.inverse_root for tag in tags)
-        return replace(whole, of=None if site is None else Known(site, False), inverse_root=root)
+        known = site is not None and all(tag.of.whole for tag in tags if tag.signal and tag.of)
+        return replace(whole, of=Known(site, False) if known and site is not None else None, inverse_root=root)
 
     def note_exits(self, equation: Any, place: Place, tags: list[Tag], leaving: list[Tag]) -> None:
         """What follows from a site elementwise, and is used by something that does not."""
@@ -266,7 +271,7 @@ class Reader:
 
     def leave(self, place: Place, atom: Any, tag: Tag) -> None:
         """A value that follows from a site is used elsewhere."""
-        if tag.of and not compat.is_literal(atom):
+        if tag.of and tag.of.whole and not compat.is_literal(atom):
             self.found.sites[tag.of.site].exits[self.origin(Point(place, atom))] = tag.of.linear
 
     def finish(self) -> None:
@@ -314,7 +319,7 @@ def added(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
     signals = [tag for tag in tags if tag.signal]
     if len(signals) == 1:
         (signal,), (other,) = signals, (tag for tag in tags if not tag.signal)
-        if signal.of and signal.of.linear and other.parameters:
+        if signal.of and signal.of.linear and signal.of.whole and other.parameters:
             if reader.found.sites[signal.of.site].kind in ("linear", "conv", "norm", "sum"):
                 return reader.moved(equation, place, signal.of.site, signal, other.parameters)
         return replace(reader.elementwise(tags), inverse_root=signal.inverse_root)
@@ -339,7 +344,7 @@ def multiplied(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> 
         return tag
     if len(signals) == 1 and len(tags) == 2:
         (signal,), (other,) = signals, (tag for tag in tags if not tag.signal)
-        if signal.of and signal.of.linear:
+        if signal.of and signal.of.linear and signal.of.whole:
             kind = reader.found.sites[signal.of.site].kind
             if kind == "norm" and other.parameters:
                 return reader.moved(equation, place, signal.of.site, signal, other.parameters)
@@ -363,6 +368,8 @@ def divided(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag
 def rooted(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
     """Half of a norm."""
     found = reader.elementwise(tags)
+    if not found.signal and not equation.outvars[0].aval.shape:
+        return found
     return replace(found, inverse_root=True, scale=frozenset() if found.signal else found.parameters)
 
 
@@ -376,6 +383,15 @@ def summed(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
     return replace(plain(tags), summed=tags[0].exponential)
 
 
+def selected(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
+    """A mask that does not depend on the signal, as dropout's, leaves a linear value linear."""
+    mask, *cases = tags
+    signals = [tag for tag in cases if tag.signal]
+    if not mask.of and len(signals) == 1 and signals[0].of and signals[0].of.linear:
+        return replace(plain(tags), of=signals[0].of)
+    return reader.elementwise(tags)
+
+
 RULES: dict[str, Callable[..., Tag]] = {
     "add": added,
     "add_any": added,
@@ -385,4 +401,5 @@ RULES: dict[str, Callable[..., Tag]] = {
     "sqrt": rooted,
     "exp": exponentiated,
     "reduce_sum": summed,
+    "select_n": selected,
 }

@@ -14,13 +14,19 @@ from varprobe.model.tables import dataset_of
 from varprobe.model.stats import Seen
 from varprobe.numerals import rounded
 
-__all__ = ["Departure", "Recorder", "departure_of", "sentence"]
+__all__ = ["Departure", "Recorder", "sentence"]
 
 WINDOW = 20
 """Records before one that make its trend."""
 
 LEAST = 4
-"""Fewer make none."""
+"""Of fewer, the first is what others are compared with."""
+
+FIRST_DECADES = 1.5
+"""As far from it is a departure."""
+
+MOST = 100.0
+"""Decades; what is exactly zero is no further off."""
 
 DECADES = 0.5
 DEVIATIONS = 6
@@ -47,7 +53,8 @@ class Recorder:
 
     Args:
         every: only steps that this divides are recorded.
-        keep: of so many, the latest, everything is kept; of all others the largest magnitude at each site.
+        keep: of so many, the latest until something leaves its trend, everything is kept; of all others the largest
+            magnitude at each site.
 
     Example:
         recorder = varprobe.Recorder(every=10, keep=50)
@@ -64,6 +71,7 @@ class Recorder:
         self.kept: deque[tuple[int, Stats]] = deque(maxlen=keep)
         self.sizes: list[np.ndarray] = []
         self.layout: Layout | None = None
+        self.found: Departure | None = None
 
     def __call__(self, step: int, stats: Stats) -> None:
         """Record a step; only what is recorded is copied from the device.
@@ -81,8 +89,10 @@ class Recorder:
         self.layout = stats.layout
         stats = jax.device_get(stats)
         self.steps.append(step)
-        self.kept.append((step, stats))
         self.sizes.append(sizes_of(stats))
+        if self.found is None:
+            self.kept.append((step, stats))
+            self.found = departure_at(self.steps, self.sizes, len(self.steps) - 2)
 
     def dataset(self) -> xr.Dataset:
         """The steps that are kept, one configuration each, with the coordinate `step`.
@@ -92,16 +102,12 @@ class Recorder:
         """
         if not self.kept:
             raise RequestError("nothing was recorded")
-        steps = [step for step, _ in self.kept]
-        count = len(steps)
-        about: dict[str, list[Any]] = {name: [""] * count for name in ("act", "init", "bias", "norm", "dtype")}
-        about |= {"arch": ["model"] * count, "width": [0] * count, "batch": [0] * count, "loss": ["its own"] * count}
-        return dataset_of([[stats] for _, stats in self.kept], about | {"step": steps}, {"seeds": 1, "spec": "{}"})
+        return dataset_of([[stats] for _, stats in self.kept], {"step": [step for step, _ in self.kept]})
 
     @property
     def departure(self) -> Departure | None:
-        """The first site to leave its trend, at the first step at which one does."""
-        return departure_of(self.steps, np.array(self.sizes)) if self.sizes else None
+        """The first site to leave its trend, at the first step at which one does; of the last step it may pass."""
+        return self.found or departure_at(self.steps, self.sizes, len(self.steps) - 1)
 
 
 def sizes_of(stats: Stats) -> np.ndarray:
@@ -124,53 +130,50 @@ def size(found: Seen, index: tuple[int, ...]) -> float:
         return float(np.log10(np.float64(found.absmax[index])) + found.e[index] * np.log10(2.0))
 
 
-def departure_of(steps: list[int], sizes: np.ndarray) -> Departure | None:
-    """The first departure in (records, rows, series); of several at one record the one that is furthest off.
+def departure_at(steps: list[int], sizes: list[np.ndarray], t: int) -> Departure | None:
+    """The departure at a record, if there is one that lasts to the next; of several the one that is furthest off.
 
-    The trend is a line through the records before, by least squares after those were dropped that are furthest off.
+    The trend is a line through the records before, by least squares.
     """
-    for t in range(sizes.shape[0]):
-        now = sizes[t]
-        lost = np.isposinf(now)
-        off, expected = deviations(steps, sizes, t)
-        left = lost | (off > 0)
-        if t + 1 < len(steps) and left.any():
-            later, _ = deviations(steps, sizes, t, at=t + 1)
-            left &= lost | (later > 0)
-        if left.any():
-            far = np.where(left, np.where(lost, np.inf, off), -np.inf)
-            row, series = np.unravel_index(int(np.argmax(far)), far.shape)
-            return Departure(
-                steps[t], int(row), SERIES[series], float(now[row, series]), float(expected[row, series])
-            )
-    return None
+    if t < 0:
+        return None
+    now = sizes[t]
+    lost = np.isposinf(now)
+    off, expected = deviations(steps, sizes, t, t)
+    left = lost | (off > 0)
+    if t + 1 < len(steps) and left.any():
+        left &= lost | (deviations(steps, sizes, t, t + 1)[0] > 0)
+    if not left.any():
+        return None
+    far = np.where(left, np.where(lost, np.inf, off), -np.inf)
+    row, series = np.unravel_index(int(np.argmax(far)), far.shape)
+    return Departure(steps[t], int(row), SERIES[series], float(now[row, series]), float(expected[row, series]))
 
 
-def deviations(steps: list[int], sizes: np.ndarray, before: int, at: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+def deviations(steps: list[int], sizes: list[np.ndarray], before: int, at: int) -> tuple[np.ndarray, np.ndarray]:
     """(decades beyond what is allowed, the trend's value) at a record, by the records before another."""
-    at = before if at is None else at
-    window = sizes[max(0, before - WINDOW) : before]
+    window = np.array(sizes[max(0, before - WINDOW) : before])
     x = np.array(steps[max(0, before - WINDOW) : before], float)
-    shape = sizes.shape[1:]
-    if len(x) < LEAST:
-        return np.full(shape, -1.0), np.full(shape, np.nan)
+    if not len(x):
+        return np.full(sizes[at].shape, -1.0), np.full(sizes[at].shape, np.nan)
     known = np.where(np.isfinite(window), window, np.nan)
-    slope, level = line(x, known)
-    rest = np.abs(known - (slope * x[:, None, None] + level))
     with np.errstate(invalid="ignore"):
-        spread = np.nanmedian(rest, axis=0) * 1.4826
-        expected = slope * steps[at] + level
-        allowed = np.maximum(DECADES, DEVIATIONS * spread)
-        off = np.abs(sizes[at] - expected) - allowed
+        if len(x) < LEAST:
+            expected, allowed = known[0], FIRST_DECADES
+        else:
+            slope, level = line(x, known)
+            spread = np.median(np.abs(known - (slope * x[:, None, None] + level)), axis=0) * 1.4826
+            expected, allowed = slope * steps[at] + level, np.maximum(DECADES, DEVIATIONS * spread)
+        off = np.minimum(np.abs(sizes[at] - expected), MOST) - allowed
     return np.where(np.isnan(off), -1.0, off), expected
 
 
 def line(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(slope, value at 0) of each series of (records, ...), after the half that is furthest from level was weighed down."""
+    """(slope, value at 0) of each series of (records, ...), by least squares; NaN where a record is not finite."""
     center = x - x.mean()
     with np.errstate(invalid="ignore"):
-        slope = np.nansum(center[:, None, None] * (y - np.nanmean(y, axis=0)), axis=0) / (center @ center)
-        level = np.nanmean(y, axis=0) - slope * x.mean()
+        slope = (center[:, None, None] * y).sum(axis=0) / (center @ center)
+        level = y.mean(axis=0) - slope * x.mean()
     return slope, level
 
 

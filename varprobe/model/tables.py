@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -41,13 +42,14 @@ SHARES = {
 INPUT = Row("input", "input", 0, -1, (), (-1, ()), 0, "")
 
 
-def dataset_of(steps: Sequence[Sequence[Stats]], about: Mapping[str, Any], attrs: Mapping[str, Any]) -> xr.Dataset:
+def dataset_of(
+    steps: Sequence[Sequence[Stats]], further: Mapping[str, Sequence[Any]] = MappingProxyType({})
+) -> xr.Dataset:
     """A dataset with dims (config, seed, layer), and (config, seed, parameter) for what parameters are.
 
     Args:
         steps: the statistics of each configuration and seed, all of one layout.
-        about: coordinate on `config` -> its values.
-        attrs: further attributes.
+        further: coordinates on `config`, beside those that every model has.
     """
     layout = steps[0][0].layout
     rows = (INPUT, *layout.rows)
@@ -72,14 +74,20 @@ def dataset_of(steps: Sequence[Sequence[Stats]], about: Mapping[str, Any], attrs
         "source": ("layer", np.array([row.source for row in rows])),
         "parameter": np.array(layout.leaves),
     }
-    coords |= {name: ("config", np.array(values)) for name, values in about.items()}
-    coords["depth"] = ("config", np.full(len(steps), len(layout.rows)))
-    return xr.Dataset(data, coords, dict(attrs) | attributes(layout))
+    about = dict(layout.about) | {"depth": len(layout.rows)}
+    coords |= {name: ("config", np.array([value] * len(steps))) for name, value in about.items()}
+    coords |= {name: ("config", np.array(values)) for name, values in further.items()}
+    return xr.Dataset(data, coords, attributes(layout, len(steps[0])))
 
 
-def attributes(layout: Layout) -> dict[str, Any]:
-    """What is told of a model beside its numbers, as text."""
+def attributes(layout: Layout, seeds: int) -> dict[str, Any]:
+    """What is told of a model beside its numbers, as text and numbers."""
+    about = dict(layout.about)
     return {
+        "spec": json.dumps({"model": about["arch"]}),
+        "seeds": seeds,
+        "loss": about["loss"],
+        "range": "dtype",
         "varprobe_version": version("varprobe"),
         "jax_version": version("jax"),
         "coverage": layout.coverage,

@@ -19,10 +19,11 @@ class Point:
 
 @dataclass(frozen=True)
 class Known:
-    """How a value follows from one site: through shapes and scales alone (`linear`), or elementwise."""
+    """How a value follows from one site: through shapes and scales alone (`linear`), or elementwise; all of it or a part."""
 
     site: int
     linear: bool
+    whole: bool = True
 
 
 @dataclass(frozen=True)

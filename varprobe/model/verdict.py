@@ -54,9 +54,10 @@ def diagnosed(ds: xr.Dataset) -> tuple[list[dict[str, Any]], str]:
 
 def diagnosed_run(recorder: Recorder) -> tuple[list[dict[str, Any]], str]:
     """The same of a training run: its last step, or the first at which a site left its trend."""
-    last = recorder.dataset()
-    (row,), title = diagnosed(last.isel(config=[-1]))
-    labels, found = labels_of(last), recorder.departure
+    kept, found = recorder.dataset(), recorder.departure
+    before = np.flatnonzero(kept["step"].values <= (found.step if found else recorder.steps[-1]))
+    (row,), title = diagnosed(kept.isel(config=[before[-1] if before.size else 0]))
+    labels = labels_of(kept)
     if found is None:
         row["reason"] = row["reason"].replace(AT_FIRST, f"No site left its trend in {len(recorder.steps)} records.")
     else:
@@ -168,11 +169,12 @@ def reason_of(found: Judged | None, ds: xr.Dataset, labels: list[str]) -> str:
         return f"Signal and gradient keep their scale. {AT_FIRST}"
     first, last = labels[found.family.layers[0]], labels[found.family.layers[-1]]
     if not found.family.fitted or not all(map(finite, changed.values())):
-        return f"{'; '.join(compared(n, r, first, last) for n, r in changed.items())}."
+        return f"{'; '.join(compared(n, r, first, last) for n, r in changed.items())}.{'' if bad(found) else f' {AT_FIRST}'}"
     both = all(r is not None and finite(r) for r in rates.values()) and together([r for r in rates.values() if r])
     told = {n: r for n, r in rates.items() if r} if both and len(rates) == 2 else changed
     sentence = effect(told, both, len(found.family.layers))
-    return f"{found.family.name}: {sentence[0].lower()}{sentence[1:]}{cause_of(found, ds)}."
+    end = "" if bad(found) else f" {AT_FIRST}"
+    return f"{found.family.name}: {sentence[0].lower()}{sentence[1:]}{cause_of(found, ds)}.{end}"
 
 
 def compared(name: str, found: Rate, first: str, last: str) -> str:
