@@ -12,7 +12,7 @@ import numpy as np
 from varprobe.errors import RequestError
 from varprobe.model.objectives import objective_of
 
-__all__ = ["Subject", "subject_of"]
+__all__ = ["Subject", "is_alone", "parameters_argument", "subject_of"]
 
 
 class Subject(NamedTuple):
@@ -74,6 +74,18 @@ def subject_of(model: Any, arguments: tuple[Any, ...], loss: Any) -> Subject:
     else:
         return joined(name, of_tree(model, arguments[0]), arguments[1:], loss)
     return joined(name, split, batch, "cotangent" if loss is None else loss)
+
+
+def is_alone(model: Any) -> bool:
+    """Whether a model has its parameters with it, so that only the batch follows."""
+    return (isinstance(model, tuple) and not is_transformed(model)) or is_module(model)
+
+
+def parameters_argument(model: Any, *arguments: Any) -> Any:
+    """What of the arguments of `vp.probe` holds the parameters, as its init returns it."""
+    if isinstance(model, tuple) and not is_transformed(model):
+        return model[1]
+    return model if is_module(model) else arguments[0]
 
 
 def joined(name: str, split: Split, batch: tuple[Any, ...], loss: Any) -> Subject:

@@ -93,20 +93,20 @@ def draw_panel(panel: Panel, limits: tuple[float, float], statistic: str, last_r
 
 def draw_curve(ax: Axes, curve: Curve, group: Group, marked: bool) -> None:
     """One curve over its band."""
-    look, alone = group.look, curve.drawn.size == 1
+    look, alone, there = group.look, curve.drawn.size == 1, np.isfinite(curve.mean)
     if curve.deviation is not None:
         ax.fill_between(
-            curve.layer,
-            curve.mean - curve.deviation,
-            curve.mean + curve.deviation,
+            curve.layer[there],
+            (curve.mean - curve.deviation)[there],
+            (curve.mean + curve.deviation)[there],
             color=look.color,
             alpha=0.22 / len(group.names) ** 0.5,
             linewidth=0,
             zorder=1.5,
         )
     ax.plot(
-        curve.layer,
-        curve.mean,
+        curve.layer[there],
+        curve.mean[there],
         color=look.color,
         linestyle=look.linestyle,
         linewidth=LINE_WIDTH,
