@@ -5,12 +5,16 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jax.custom_derivatives import linear_call
+from jaxtyping import Array, Bool, Float
 
 from varprobe.extended import Signal
 from varprobe.moments import measure
 
 __all__ = ["Seen", "seen", "sink", "tapped"]
+
+PIECE = 1 << 15
+"""Entries of a piece at most, if it has more than one row."""
 
 
 class Seen(NamedTuple):
@@ -33,22 +37,61 @@ class Seen(NamedTuple):
 
 
 def seen(x: Float[Array, "..."], axes: int = 0) -> Seen:
-    """The statistics of an array, or of each entry of its leading axes; of complex numbers those of their magnitudes."""
+    """The statistics of an array, or of each entry of its leading axes; of complex numbers those of their magnitudes.
+
+    On a CPU an array is taken piece by piece, so that what is made of a piece stays in the cache.
+    """
     x, lead = jnp.abs(x) if jnp.iscomplexobj(x) else x, x.shape[:axes]
     last = x.shape[-1] if x.ndim > axes else 1
     rows = jax.lax.stop_gradient(x).reshape(prod(lead), -1, last)
-    moments = measure(Signal(rows, jnp.zeros(rows.shape[:1], jnp.int32)))[1]
-    kind = moments.ms.dtype
-    size = jnp.abs(rows)
-    nothing = size == 0
-    shares = (
-        nothing.mean((1, 2), dtype=kind),
-        nothing.all(1).mean(1, dtype=kind),
-        (~jnp.isfinite(rows)).mean((1, 2), dtype=kind),
-        ((size > 0) & (size < jnp.finfo(x.dtype).tiny)).mean((1, 2), dtype=kind),
-        jnp.ones(rows.shape[:1], kind),
+    found = jax.lax.platform_dependent(rows, cpu=in_pieces, default=of_rows)
+    return Seen(*(value.reshape(lead) for value in found))
+
+
+def in_pieces(rows: Float[Array, "entries rows units"]) -> Seen:
+    """`of_rows`, each piece of some whole rows for itself."""
+    entries, count, units = rows.shape
+    height = max(n for n in range(1, count + 1) if count % n == 0 and (n == 1 or n * units <= PIECE)) if count else 0
+    if height == count:
+        return of_rows(rows)
+    pieces = jax.lax.map(one, rows.reshape(-1, height, units))
+    found, alive = jax.tree.map(lambda v: v.reshape(entries, count // height, *v.shape[1:]), pieces)
+    return merged(found)._replace(dead=1 - alive.any(1).mean(1, dtype=found.ms.dtype))
+
+
+def of_rows(rows: Float[Array, "entries rows units"]) -> Seen:
+    """The statistics of each entry."""
+    found, alive = jax.vmap(one)(rows)
+    return found._replace(dead=1 - alive.mean(1, dtype=found.ms.dtype))
+
+
+def one(rows: Float[Array, "rows units"]) -> tuple[Seen, Bool[Array, " units"]]:
+    """(statistics of a matrix, which of its units are not zero everywhere)."""
+    moments = measure(Signal(rows[None], jnp.zeros((1,), jnp.int32)))[1]
+    kind, size = moments.ms.dtype, jnp.abs(rows)
+    tiny = jnp.finfo(rows.dtype).tiny
+    shares = [where.mean(dtype=kind) for where in (size == 0, ~jnp.isfinite(size), (size > 0) & (size < tiny))]
+    zero, overflow, underflow = shares
+    values = (value[0].astype(kind) for value in moments)
+    return Seen(*values, zero, jnp.zeros((), kind), overflow, underflow, jnp.ones((), kind)), (size != 0).any(0)
+
+
+def merged(found: Seen) -> Seen:
+    """Of pieces along the second axis, which are equally large; what is exactly zero does not set the exponent."""
+    known = found.absmax != 0
+    e = jnp.where(known.any(1), jnp.where(known, found.e, -jnp.inf).max(1), 0)
+    shift = jnp.where(known, jnp.exp2(found.e - e[:, None]), 1)
+    means = found.mean * shift
+    mean = means.mean(1)
+    return Seen(
+        mean,
+        (found.ms * shift * shift).mean(1),
+        (found.var * shift * shift).mean(1) + jnp.square(means - mean[:, None]).mean(1),
+        (found.absmax * shift).max(1),
+        e,
+        *(share.mean(1) for share in (found.zero, found.dead, found.overflow, found.underflow)),
+        found.count[:, 0],
     )
-    return Seen(*(value.astype(kind).reshape(lead) for value in (*moments, *shares)))
 
 
 def sink(lengths: tuple[int, ...], dtype: Any) -> Seen:
@@ -57,20 +100,23 @@ def sink(lengths: tuple[int, ...], dtype: Any) -> Seen:
     return Seen(*(jnp.zeros(lengths, kind) for _ in Seen._fields))
 
 
-@jax.custom_vjp
+@jax.custom_jvp
 def tapped(x: Float[Array, "..."], drain: Seen) -> Float[Array, "..."]:
-    """x; the gradient with respect to `drain` is the statistics of the cotangent."""
+    """x; the gradient with respect to `drain` is the statistics of the cotangent.
+
+    The rule gives x itself back, and not a copy, so that nothing is kept twice for the way back.
+    """
     return x
 
 
-def tapped_forward(x: Array, drain: Seen) -> tuple[Array, None]:
-    """Nothing is kept."""
-    return x, None
+@tapped.defjvp
+def tapped_tangent(primals: tuple[Array, Seen], tangents: tuple[Array, Seen]) -> tuple[Array, Array]:
+    """A linear function of (tangent of x, tangent of drain) whose transpose gives the cotangent and its statistics."""
 
+    def forward(_: None, both: tuple[Array, Seen]) -> Array:
+        return both[0]
 
-def tapped_backward(kept: None, c: Array) -> tuple[Array, Seen]:
-    """The cotangent as it is, and its statistics."""
-    return c, seen(c)
+    def backward(_: None, c: Array) -> tuple[Array, Seen]:
+        return c, seen(c)
 
-
-tapped.defvjp(tapped_forward, tapped_backward)
+    return primals[0], linear_call(forward, backward, None, tangents)

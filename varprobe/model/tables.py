@@ -180,8 +180,9 @@ def at(found: Seen, index: tuple[int, ...]) -> Seen:
 def whole(found: Seen) -> Seen:
     """Of all entries together, from those of each, which are equally many."""
     flat = Seen(*(np.asarray(value, np.float64).reshape(-1) for value in found))
-    e = flat.e.max()
-    shift = np.exp2(flat.e - e)
+    known = flat.absmax != 0
+    e = flat.e[known].max() if known.any() else 0.0
+    shift = np.where(known, np.exp2(flat.e - e), 1.0)
     mean = flat.mean * shift
     inner, outer = np.mean(flat.var * shift**2), np.mean((mean - mean.mean()) ** 2)
     return Seen(
