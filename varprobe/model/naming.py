@@ -1,5 +1,6 @@
 """Names of sites that a person recognizes: those of the modules that their parameters stand in."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -14,7 +15,10 @@ WITHIN = {
     "logits": "logits", "probabilities": "probabilities", "mixing": "mixed", "residual": "residual", "sum": "sum",
     "norm": "norm",
 }  # fmt: skip
-"""How a site without parameters of its own is called within its module."""
+"""How a site without parameters of its own is called within its module; a product with what the program holds else."""
+
+SCOPE = re.compile(r"(?!checkpoint|rematted_computation|while|body|cond|branch|closed_call|remat)[a-z]\w*")
+"""Of jax.named_scope; classes and transformations are written otherwise."""
 
 
 def names_of(sites: Sequence[Site], leaves: Sequence[str], ranks: Sequence[int]) -> list[str]:
@@ -34,13 +38,16 @@ def names_of(sites: Sequence[Site], leaves: Sequence[str], ranks: Sequence[int])
 
 
 def name_of(site: Site, leaves: Sequence[str], ranks: Sequence[int]) -> str:
-    """The module of the site's own parameters; else its place in the module of the latest product."""
+    """The module of the site's own parameters; else its place in the module of the latest product, and its scope there."""
     if site.parameters:
         return module_of(leaves[max(sorted(site.parameters), key=lambda i: ranks[i])])
-    if not site.near:
-        return WITHIN[site.kind]
-    parent, _, _ = module_of(leaves[max(sorted(site.near), key=lambda i: ranks[i])]).rpartition("/")
-    return f"{parent}/{WITHIN[site.kind]}" if parent else WITHIN[site.kind]
+    parts: list[str] = []
+    if site.near:
+        parts = module_of(leaves[max(sorted(site.near), key=lambda i: ranks[i])]).split("/")[:-1]
+    scope = [part for part in site.scope.split("/") if SCOPE.fullmatch(part)]
+    if scope and scope[-1] not in parts:
+        parts.append(scope[-1])
+    return "/".join([*parts, WITHIN.get(site.kind, "constant")])
 
 
 def module_of(leaf: str) -> str:

@@ -117,7 +117,7 @@ class Reader:
         if name in PRODUCTS:
             return [self.product(equation, place, tags)]
         if name == "gather" and tags[0].parameters and not tags[0].signal and tags[1].signal:
-            return [self.new("embedding", equation, place, replace(tags[0], signal=True))]
+            return [self.new("embedding", equation, place, plain(tags), tags[0])]
         if any(True for _ in compat.others_in(equation)):
             return self.closed(equation, place, tags)
         if name == "name" and (given := marked_name(equation.params["name"])) is not None:
@@ -214,19 +214,20 @@ class Reader:
             self.found.sites[latest].kind = "logits"
         return self.new("probabilities", equation, place, plain(tags))
 
-    def new(self, kind: str, equation: Any, place: Place, like: Tag) -> Tag:
-        """A site at what an equation gives, and the tag of that."""
+    def new(self, kind: str, equation: Any, place: Place, like: Tag, fed: Tag | None = None) -> Tag:
+        """A site at what an equation gives, and the tag of that; `fed` is of the parameter that a product is fed by."""
         variable = equation.outvars[0]
         if not jnp.issubdtype(variable.aval.dtype, jnp.floating):
             return like
         scope, source = compat.name_stack(equation), compat.source_of(equation)
-        own = like.parameters if kind in ("linear", "conv", "embedding") else frozenset()
-        site = Site(kind, Point(place, variable), self.now, self.scans, own, like.parameters, scope, source)
-        if own:
-            site.kernel, site.slices = like.leaf, like.slices
+        own = fed.parameters if fed else frozenset()
+        near = own or like.parameters
+        site = Site(kind, Point(place, variable), self.now, self.scans, own, near, scope, source)
+        if fed and own:
+            site.kernel, site.slices = fed.leaf, fed.slices
         self.found.sites.append(site)
         number = len(self.found.sites) - 1
-        return Tag(True, like.parameters, number, Known(number, True))
+        return Tag(True, near, number, Known(number, True))
 
     def moved(self, equation: Any, place: Place, site: int, tag: Tag, more: frozenset[int]) -> Tag:
         """The site's value is what this equation gives."""
@@ -246,8 +247,7 @@ class Reader:
             return self.new("mixing", equation, place, plain(tags))
         (side,) = (i for i, tag in enumerate(tags[:2]) if not tag.signal)
         kind = "conv" if equation.primitive.name.startswith("conv") else "linear"
-        fixed = tags[side] if tags[side].parameters else replace(tags[side], leaf=-1)
-        found = self.new(kind, equation, place, replace(fixed, signal=True))
+        found = self.new(kind, equation, place, plain(tags), tags[side])
         self.found.sites[-1].fan_in = compat.fan_in_of(equation, side)
         return found
 
@@ -322,10 +322,11 @@ def added(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
         if signal.of and signal.of.linear and signal.of.whole and other.parameters:
             if reader.found.sites[signal.of.site].kind in ("linear", "conv", "norm", "sum"):
                 return reader.moved(equation, place, signal.of.site, signal, other.parameters)
-        return replace(reader.elementwise(tags), inverse_root=signal.inverse_root)
+        found = reader.elementwise(tags)
+        return replace(found, of=signal.of if not other.parameters else found.of, inverse_root=signal.inverse_root)
     found = reader.elementwise(tags)
     shapes = {atom.aval.shape for atom in equation.invars}
-    if len(signals) < 2 or found.of or len(shapes) > 1 or len(*shapes) < 2 or not all(t.latest >= 0 for t in signals):
+    if len(signals) < 2 or found.of or len(shapes) > 1 or len(*shapes) < 2 or all(t.latest < 0 for t in signals):
         return found
     sites = reader.found.sites
     products = all(tag.of and tag.of.linear and sites[tag.of.site].kind in ("linear", "conv", "sum") for tag in tags)
