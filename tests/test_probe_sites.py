@@ -163,7 +163,10 @@ def test_tied_weights_and_embeddings() -> None:
         return jnp.sum(jnp.cos(p["table"][tokens] @ p["table"].T))
 
     ds = vp.probe(loss, {"table": table}, tokens).isel(config=0, seed=0)
-    assert ds.site.values.tolist()[1:] == ["table", "table#2"] and ds.kind.values.tolist()[1:] == ["embedding", "linear"]
+    assert ds.site.values.tolist()[1:] == ["table", "table#2"] and ds.kind.values.tolist()[1:] == [
+        "embedding",
+        "linear",
+    ]
     slope = np.asarray(jax.grad(loss)({"table": table}, tokens)["table"], np.float64)
     expected = np.log10(np.square(slope).mean())
     np.testing.assert_allclose(ds.weight_gradient_log10_ms[1:], [expected] * 2, atol=1e-5)
@@ -180,13 +183,18 @@ def attention(p: Any, x: Any, zeros: Any = None) -> tuple[Any, dict[str, Any]]:
 
 
 def test_attention() -> None:
-    p = {name: jax.random.normal(k, (WIDTH, WIDTH)) for name, k in zip(["q", "k", "v", "out"], jax.random.split(KEY, 4), strict=True)}
+    p = {
+        name: jax.random.normal(k, (WIDTH, WIDTH))
+        for name, k in zip(["q", "k", "v", "out"], jax.random.split(KEY, 4), strict=True)
+    }
     x = jax.random.normal(jax.random.key(1), (BATCH, WIDTH))
     ds = vp.probe(lambda p, x: jnp.sum(jnp.sin(attention(p, x)[0])), p, x).isel(config=0, seed=0)
     assert ds.site.values.tolist() == ["input", "q", "k", "v", "logits", "probabilities", "mixed", "out"]
     assert ds.attrs["coverage"] == "6 of 6 matrix products probed"
     zeros = {name: jnp.zeros((BATCH, BATCH)) for name in ("logits", "probabilities")}
-    slopes, values = jax.grad(lambda z: (jnp.sum(jnp.sin(attention(p, x, z)[0])), attention(p, x, z)[1]), has_aux=True)(zeros)
+    slopes, values = jax.grad(lambda z: (jnp.sum(jnp.sin(attention(p, x, z)[0])), attention(p, x, z)[1]), has_aux=True)(
+        zeros
+    )
     for name in zeros:
         row = ds.isel(layer=ds.site.values.tolist().index(name))
         for variable, expected in (("activation_log10_ms", values), ("gradient_log10_ms", slopes)):
@@ -241,7 +249,9 @@ def test_what_cannot_be_entered_is_listed() -> None:
     inside.defvjp(lambda x, w: (x @ w, (x, w)), lambda kept, c: (c @ kept[1].T, kept[0].T @ c))
     p, x = {"a": jnp.eye(3), "b": jnp.eye(3)}, jnp.ones((2, 3))
     ds = vp.probe(lambda p, x: jnp.sum(inside(x @ p["a"], p["b"])), p, x)
-    assert ds.attrs["coverage"].startswith("1 of 2 matrix products probed; 1 opaque: custom_vjp_call at test_probe_sites.py:")
+    assert ds.attrs["coverage"].startswith(
+        "1 of 2 matrix products probed; 1 opaque: custom_vjp_call at test_probe_sites.py:"
+    )
 
 
 def test_marks_and_products_without_parameters() -> None:

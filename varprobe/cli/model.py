@@ -31,8 +31,9 @@ __all__ = ["command"]
 @click.option("--compare", nargs=2, metavar="A B", help="Two factories, or two runs, site by site.")
 @click.option("--out", metavar="FOLDER", help="Run folder, for plot and check.  [none]")
 @click.option("--json", is_flag=True, help="Print one JSON object to stdout and nothing else.")
-@click.option("--step-size", metavar="R", type=float, help="Tell the updates of R times the gradient that rounding loses.")
+@click.option("--step-size", metavar="R", type=float, help="Tell which updates of R times the gradient are lost.")
 @click.option("--wide", is_flag=True, help="All families of sites.")
+@click.option("--no-compile-cache", is_flag=True, help="Do not keep compiled code in the user's cache folder.")
 @click.option("--quiet", is_flag=True, help="Nothing on stderr but errors.")
 @click.pass_obj
 def command(arguments: list[str], factory: str | None, compare: tuple[str, str] | None, **options: Any) -> None:
@@ -84,7 +85,8 @@ def measured(factory: str, options: dict[str, Any], option: str) -> Any:
     from varprobe.model.factories import made, with_rows
     from varprobe.model.probing import probe
 
-    keep_compiled_code()
+    if not options["no_compile_cache"]:
+        keep_compiled_code()
     device_name()
     found = made(factory, option)
     if options["data"]:

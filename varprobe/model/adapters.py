@@ -144,19 +144,21 @@ def is_module(thing: Any) -> bool:
     """A pytree that is called, as in flax.nnx and Equinox."""
     if is_nnx(thing):
         return True
-    return callable(thing) and any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(thing))
+    return callable(thing) and any(map(is_inexact, jax.tree.leaves(thing)))
 
 
 def of_tree(function: Callable[..., Any], tree: Any) -> Split:
     """A function of a pytree: what of it is arrays of floats are parameters."""
     if is_nnx(tree):
         return of_nnx(function, tree)
+    leaves: list[Any]
+    shape: Any
     leaves, shape = jax.tree.flatten(tree)
     inexact = [is_inexact(leaf) for leaf in leaves]
 
     def extract(tree: Any) -> Any:
         found = jax.tree.leaves(tree)
-        if jax.tree.structure(tree) != shape:
+        if shape != jax.tree.structure(tree):
             raise RequestError("init returns parameters of another structure", "init")
         return jax.tree.unflatten(shape, [leaf if yes else None for leaf, yes in zip(found, inexact, strict=True)])
 
@@ -172,15 +174,16 @@ def of_nnx(function: Callable[..., Any], model: Any) -> Split:
     """A flax.nnx.Module; what it changes besides its parameters, such as running means, is its state."""
     from flax import nnx
 
-    graph, parameters, rest = nnx.split(model, nnx.Param, ...)
+    def parts(model: Any) -> Any:
+        return nnx.split(model, nnx.Param, ...)
+
+    graph, parameters, rest = parts(model)
 
     def call(parameters: Any, *batch: Any) -> tuple[Any, Any]:
         whole = nnx.merge(graph, parameters, rest, copy=True)
-        return function(whole, *batch), nnx.split(whole, nnx.Param, ...)[2]
+        return function(whole, *batch), parts(whole)[2]
 
-    return Split(
-        call, parameters, lambda model: nnx.split(model, nnx.Param, ...)[1], lambda state: nnx.update(model, state)
-    )
+    return Split(call, parameters, lambda model: parts(model)[1], lambda state: nnx.update(model, state))
 
 
 def of_variables(apply: Callable[..., Any], variables: Any) -> Split:
@@ -201,21 +204,21 @@ def of_variables(apply: Callable[..., Any], variables: Any) -> Split:
     return Split(call, variables["params"], lambda fresh: fresh.get("params", fresh), lambda state: None)
 
 
-def of_transformed(model: Any, parameters: Any) -> Split:
+def of_transformed(model: Any, given: Any) -> Split:
     """A Haiku function; it is given a fixed random key, and its state if it was transformed with one."""
     key = jax.random.key(0)
-    if isinstance(parameters, tuple) and len(parameters) == 2:
-        parameters, state = parameters
+    if isinstance(given, tuple):
+        first, state = given
 
         def call(parameters: Any, *batch: Any) -> tuple[Any, Any]:
             return model.apply(parameters, state, key, *batch)[0], None
 
-        return Split(call, parameters, lambda fresh: fresh[0], lambda state: None)
+        return Split(call, first, lambda fresh: fresh[0], lambda state: None)
 
     def stateless(parameters: Any, *batch: Any) -> tuple[Any, Any]:
         return model.apply(parameters, key, *batch), None
 
-    return Split(stateless, parameters, lambda fresh: fresh, lambda state: None)
+    return Split(stateless, given, lambda fresh: fresh, lambda state: None)
 
 
 def is_inexact(leaf: Any) -> bool:

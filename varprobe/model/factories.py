@@ -64,7 +64,9 @@ def returned(factory: Callable[..., Any], reference: str, *key: Any) -> tuple[tu
         raise RequestError(f"{reference} fails: {type(error).__name__}: {error}") from error
     if not isinstance(found, tuple) or not found:
         what = type(found).__name__
-        raise RequestError(f"{reference} returns {what} (allowed: a tuple of what probe takes, as (loss_fn, params, x))")
+        raise RequestError(
+            f"{reference} returns {what} (allowed: a tuple of what probe takes, as (loss_fn, params, x))"
+        )
     keywords = found[-1]
     if isinstance(keywords, dict) and keywords and set(keywords) <= set(KEYWORDS):
         return found[:-1], dict(keywords)
@@ -82,7 +84,9 @@ def with_rows(found: Made, rows: np.ndarray) -> Made:
         if isinstance(leaf, jax.Array | np.ndarray) and np.issubdtype(leaf.dtype, np.floating) and leaf.ndim:
             count, size = leaf.shape[0], leaf[0].size
             if rows.shape[1] != size:
-                raise RequestError(f"rows of {rows.shape[1]} values do not fit inputs of shape {list(leaf.shape[1:])}", "data")
+                raise RequestError(
+                    f"rows of {rows.shape[1]} values do not fit inputs of shape {list(leaf.shape[1:])}", "data"
+                )
             if len(rows) < count:
                 raise RequestError(f"{len(rows)} rows are fewer than the batch of {count}", "data")
             new = np.asarray(rows[:count], np.float32).reshape(leaf.shape).astype(leaf.dtype)

@@ -18,7 +18,7 @@ CHAIN = ("linear", "conv")
 
 @dataclass(frozen=True)
 class Family:
-    """Like sites in the order of execution; layers: where they stand in the dataset; fitted: whether they have a rate."""
+    """Like sites in the order of execution; layers: their places in the dataset; fitted: whether they have a rate."""
 
     name: str
     kind: str
@@ -27,7 +27,7 @@ class Family:
 
 
 def families_of(ds: xr.Dataset) -> list[Family]:
-    """The families of a model's dataset in the order of their first sites; the chain of all products where there is none.
+    """The families of a model's dataset, in the order of their first sites; without any, the chain of all products.
 
     A name with several numbers belongs to the first of them by which enough of its kind differ: blocks/3/mlp/0 to
     blocks/*/mlp/0. Iterations of a scan are a family. Haiku's `linear` is its `linear_0`.
@@ -41,16 +41,19 @@ def families_of(ds: xr.Dataset) -> list[Family]:
     for layer, (found, kind) in enumerate(zip(patterns, kinds, strict=True)):
         if kind != "input":
             chosen[max(found, key=lambda pattern: min(count[pattern, kind], SMALLEST)), kind].append(layer)
-    found = [Family(name, kind, tuple(layers), True) for (name, kind), layers in chosen.items() if len(layers) >= SMALLEST]
-    if any(family.kind in CHAIN for family in found):
-        return found
+    large = {key: tuple(layers) for key, layers in chosen.items() if len(layers) >= SMALLEST}
+    families = [Family(name, kind, layers, True) for (name, kind), layers in large.items()]
+    if any(family.kind in CHAIN for family in families):
+        return families
     chain = [layer for layer, kind in enumerate(kinds) if kind in CHAIN]
-    return [Family(" and ".join(CHAIN), "linear", tuple(chain), False), *found] if len(chain) > 1 else found
+    return [Family(" and ".join(CHAIN), "linear", tuple(chain), False), *families] if len(chain) > 1 else families
 
 
 def numbered(names: list[str]) -> list[str]:
     """The names, those that have no number where others have one numbered 0."""
-    bases = {name[: match.start()] + name[match.end() :] for name in names for match in re.finditer(r"_\d+(?=/|$)", name)}
+    bases = {
+        name[: match.start()] + name[match.end() :] for name in names for match in re.finditer(r"_\d+(?=/|$)", name)
+    }
     found = []
     for name in names:
         ends = [m.end() for m in re.finditer(r"[^/]+(?=/|$)", name)]

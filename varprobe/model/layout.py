@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from varprobe.model.naming import names_of
 from varprobe.model.reading import Reading, Site
-from varprobe.model.running import ROLES, Taps
+from varprobe.model.running import Taps
 
 __all__ = ["Layout", "Row", "layout_of", "leaf_slices"]
 
@@ -90,7 +90,8 @@ def layout_of(
 
 def moment(site: Site, index: Sequence[int]) -> tuple[int, ...]:
     """When a site is computed: the numbers of the equations on the way to it, and of iterations."""
-    found, before = (), 0
+    found: tuple[int, ...] = ()
+    before = 0
     for scan, i in zip(site.scans, index, strict=True):
         depth = len(scan.place)
         found += (*site.at[before:depth], scan.length - 1 - i if scan.reverse else i)

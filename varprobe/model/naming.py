@@ -38,7 +38,7 @@ def names_of(sites: Sequence[Site], leaves: Sequence[str], ranks: Sequence[int])
 
 
 def name_of(site: Site, leaves: Sequence[str], ranks: Sequence[int]) -> str:
-    """The module of the site's own parameters; else its place in the module of the latest product, and its scope there."""
+    """The module of the site's own parameters; else its place in the module, and scope, of the latest product."""
     if site.parameters:
         return module_of(leaves[max(sorted(site.parameters), key=lambda i: ranks[i])])
     parts: list[str] = []

@@ -75,7 +75,9 @@ def scalar(found: Any, state: Any) -> tuple[Any, Any]:
     alone = len(leaves) == 1 and leaves[0] is value
     if not alone or jnp.shape(value) or not jnp.issubdtype(jnp.result_type(value), jnp.floating):
         what = f"{jnp.result_type(value)}{list(jnp.shape(value))}" if alone else type(value).__name__
-        raise RequestError(f"the function returns {what} and no scalar (allowed: {', '.join(LOSSES)} or one's own)", "loss")
+        raise RequestError(
+            f"the function returns {what} and no scalar (allowed: {', '.join(LOSSES)} or one's own)", "loss"
+        )
     return value, (more, state)
 
 

@@ -66,9 +66,7 @@ def plan_of(subject: Subject) -> Plan:
     return Plan(program, taps, shape, layout, tuple(leaf_slices(reading, len(names))))
 
 
-def measured(
-    plan: Plan, step_size: float | None, parameters: Any, *batch: Any
-) -> tuple[tuple[Any, Any], Any, Stats]:
+def measured(plan: Plan, step_size: float | None, parameters: Any, *batch: Any) -> tuple[tuple[Any, Any], Any, Stats]:
     """((scalar, anything), gradients of the parameters, statistics) of a function that was read."""
     data = jax.tree.leaves(batch)
 

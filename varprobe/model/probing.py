@@ -112,7 +112,10 @@ def same_form(expected: Any, found: Any) -> None:
         RequestError: and where they differ.
     """
     before, after = (
-        {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(t)}
+        {
+            jax.tree_util.keystr(path, simple=True, separator="/"): leaf
+            for path, leaf in jax.tree_util.tree_leaves_with_path(t)
+        }
         for t in (expected, found)
     )
     for name in before.keys() | after.keys():

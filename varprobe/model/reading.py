@@ -159,8 +159,7 @@ class Reader:
         first = loop.constants + loop.carried
         entering = [tag.outside() for tag in tags[:first]] + [tag.sliced(inside) for tag in tags[first:]]
         carry, outside = slice(loop.constants, first), self.scans
-        for tag in range(loop.constants, first):
-            entering[tag] = replace(entering[tag], leaf=-1)
+        entering[carry] = [replace(tag, leaf=-1) for tag in entering[carry]]
         while True:
             leaving = self.trial().read(loop.body, inside, entering)
             merged = [a.merged(b) for a, b in zip(entering[carry], leaving[: loop.carried], strict=True)]
@@ -175,9 +174,7 @@ class Reader:
             self.leave(inside, atom, tag)
         return [replace(tag.outside(), leaf=-1) for tag in leaving]
 
-    def read_branches(
-        self, branches: compat.Branches, inside: Place, tags: list[Tag]
-    ) -> list[Tag]:
+    def read_branches(self, branches: compat.Branches, inside: Place, tags: list[Tag]) -> list[Tag]:
         """A cond: what comes out may come from any branch."""
         found: list[Tag] = []
         for number, program in enumerate(branches.programs):

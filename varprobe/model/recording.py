@@ -1,7 +1,7 @@
 """`varprobe.Recorder`: the statistics of a training run, and the step at which something leaves its trend."""
 
 from collections import deque
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -10,8 +10,8 @@ import xarray as xr
 from varprobe.errors import RequestError
 from varprobe.model.layout import Layout
 from varprobe.model.probed import Stats
-from varprobe.model.tables import dataset_of
 from varprobe.model.stats import Seen
+from varprobe.model.tables import dataset_of
 from varprobe.numerals import rounded
 
 __all__ = ["Departure", "Recorder", "sentence"]
@@ -122,7 +122,7 @@ def sizes_of(stats: Stats) -> np.ndarray:
 
 def size(found: Seen, index: tuple[int, ...]) -> float:
     """log10 of the largest magnitude; infinite where it is not a number, or some value is not finite."""
-    if not found.count[index]:
+    if not found.computed[index]:
         return np.nan
     if found.overflow[index] > 0 or not np.isfinite(found.absmax[index]):
         return np.inf

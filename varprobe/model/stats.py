@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.custom_derivatives import linear_call
+from jax.custom_derivatives import SymbolicZero, linear_call
 from jaxtyping import Array, Bool, Float
 
 from varprobe.extended import Signal
@@ -18,22 +18,22 @@ PIECE = 1 << 15
 
 
 class Seen(NamedTuple):
-    """Of all entries of an array: moments of m, where it is m * 2^e; shares of entries.
+    """Of all entries of an array: moments of m, where it is m * 2^e, and shares; arrays, of the device or the host.
 
-    zero: exactly zero. dead: units, along the last axis, that are zero everywhere. overflow: not finite. underflow: not
-    zero, but below the smallest normal number of the dtype. count: 1, so that what was never computed is known by its 0.
+    zero: exactly zero. dead: units, along the last axis, that are zero everywhere. overflow: not finite. underflow:
+    not zero, but below the smallest normal number of the dtype. computed: 1; a branch that is not taken leaves 0.
     """
 
-    mean: Float[Array, "*axes"]
-    ms: Float[Array, "*axes"]
-    var: Float[Array, "*axes"]
-    absmax: Float[Array, "*axes"]
-    e: Float[Array, "*axes"]
-    zero: Float[Array, "*axes"]
-    dead: Float[Array, "*axes"]
-    overflow: Float[Array, "*axes"]
-    underflow: Float[Array, "*axes"]
-    count: Float[Array, "*axes"]
+    mean: Any
+    ms: Any
+    var: Any
+    absmax: Any
+    e: Any
+    zero: Any
+    dead: Any
+    overflow: Any
+    underflow: Any
+    computed: Any
 
 
 def seen(x: Float[Array, "..."], axes: int = 0) -> Seen:
@@ -72,8 +72,10 @@ def one(rows: Float[Array, "rows units"]) -> tuple[Seen, Bool[Array, " units"]]:
     tiny = jnp.finfo(rows.dtype).tiny
     shares = [where.mean(dtype=kind) for where in (size == 0, ~jnp.isfinite(size), (size > 0) & (size < tiny))]
     zero, overflow, underflow = shares
-    values = (value[0].astype(kind) for value in moments)
-    return Seen(*values, zero, jnp.zeros((), kind), overflow, underflow, jnp.ones((), kind)), (size != 0).any(0)
+    mean, ms, var, absmax, e = (value[0].astype(kind) for value in moments)
+    nothing, computed = jnp.zeros((), kind), jnp.ones((), kind)
+    found = Seen(mean, ms, var, absmax, e, zero, nothing, overflow, underflow, computed)
+    return found, (size != 0).any(0)
 
 
 def merged(found: Seen) -> Seen:
@@ -89,8 +91,11 @@ def merged(found: Seen) -> Seen:
         (found.var * shift * shift).mean(1) + jnp.square(means - mean[:, None]).mean(1),
         (found.absmax * shift).max(1),
         e,
-        *(share.mean(1) for share in (found.zero, found.dead, found.overflow, found.underflow)),
-        found.count[:, 0],
+        found.zero.mean(1),
+        found.dead.mean(1),
+        found.overflow.mean(1),
+        found.underflow.mean(1),
+        found.computed[:, 0],
     )
 
 
@@ -109,14 +114,12 @@ def tapped(x: Float[Array, "..."], drain: Seen) -> Float[Array, "..."]:
     return x
 
 
-@tapped.defjvp
-def tapped_tangent(primals: tuple[Array, Seen], tangents: tuple[Array, Seen]) -> tuple[Array, Array]:
+def tapped_tangent(primals: tuple[Array, Seen], tangents: tuple[Any, Seen]) -> tuple[Array, Array]:
     """A linear function of (tangent of x, tangent of drain) whose transpose gives the cotangent and its statistics."""
+    x, (tangent, drained) = primals[0], tangents
+    if isinstance(tangent, SymbolicZero):  # nothing before x is differentiated, but what x does is still wanted
+        return x, linear_call(lambda _, drain: jnp.zeros_like(x), lambda _, c: seen(c), None, drained)
+    return x, linear_call(lambda _, both: both[0], lambda _, c: (c, seen(c)), None, (tangent, drained))
 
-    def forward(_: None, both: tuple[Array, Seen]) -> Array:
-        return both[0]
 
-    def backward(_: None, c: Array) -> tuple[Array, Seen]:
-        return c, seen(c)
-
-    return primals[0], linear_call(forward, backward, None, tangents)
+tapped.defjvp(tapped_tangent, symbolic_zeros=True)

@@ -153,7 +153,7 @@ def shares(
             told["dead_unit_fraction"] = found.dead
     for name, value in told.items():
         column = columns.setdefault(name, np.full(rows + 1, np.nan))
-        column[number] = value if found.count else np.nan
+        column[number] = value if found.computed else np.nan
 
 
 def of_parameters(stats: Stats) -> dict[str, np.ndarray]:
@@ -187,13 +187,13 @@ def whole(found: Seen) -> Seen:
     inner, outer = np.mean(flat.var * shift**2), np.mean((mean - mean.mean()) ** 2)
     return Seen(
         mean.mean(), np.mean(flat.ms * shift**2), inner + outer, (flat.absmax * shift).max(), e,
-        flat.zero.mean(), flat.dead.mean(), flat.overflow.mean(), flat.underflow.mean(), flat.count.max(),
+        flat.zero.mean(), flat.dead.mean(), flat.overflow.mean(), flat.underflow.mean(), flat.computed.max(),
     )  # fmt: skip
 
 
 def moments(found: Seen) -> dict[str, float]:
     """The four statistics of one value; NaN for what was never computed."""
-    if not found.count:
+    if not found.computed:
         return dict.fromkeys(STATISTICS, np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
         places = float(found.e) * np.log10(2.0)

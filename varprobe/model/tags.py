@@ -19,7 +19,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Known:
-    """How a value follows from one site: through shapes and scales alone (`linear`), or elementwise; all of it or a part."""
+    """How a value follows from one site: linearly, or elementwise at least; all of it or a part."""
 
     site: int
     linear: bool

@@ -112,7 +112,9 @@ def bad(found: Judged) -> bool:
 def signal_of(ds: xr.Dataset, layers: list[int]) -> np.ndarray:
     """log10 of the mean square, (seeds, sites): of what activations give where all have one."""
     activation, before = (
-        ds[f"{q}_log10_ms"].values[:, layers] if f"{q}_log10_ms" in ds else np.full((ds.sizes["seed"], len(layers)), np.nan)
+        ds[f"{q}_log10_ms"].values[:, layers]
+        if f"{q}_log10_ms" in ds
+        else np.full((ds.sizes["seed"], len(layers)), np.nan)
         for q in ("activation", "preactivation")
     )
     if not np.isnan(activation).any():
@@ -169,12 +171,13 @@ def reason_of(found: Judged | None, ds: xr.Dataset, labels: list[str]) -> str:
         return f"Signal and gradient keep their scale. {AT_FIRST}"
     first, last = labels[found.family.layers[0]], labels[found.family.layers[-1]]
     if not found.family.fitted or not all(map(finite, changed.values())):
-        return f"{'; '.join(compared(n, r, first, last) for n, r in changed.items())}.{'' if bad(found) else f' {AT_FIRST}'}"
+        told = "; ".join(compared(n, r, first, last) for n, r in changed.items())
+        return f"{told}." if bad(found) else f"{told}. {AT_FIRST}"
     both = all(r is not None and finite(r) for r in rates.values()) and together([r for r in rates.values() if r])
-    told = {n: r for n, r in rates.items() if r} if both and len(rates) == 2 else changed
-    sentence = effect(told, both, len(found.family.layers))
+    fitted = {n: r for n, r in rates.items() if r} if both else changed
+    said = effect(fitted, both, len(found.family.layers))
     end = "" if bad(found) else f" {AT_FIRST}"
-    return f"{found.family.name}: {sentence[0].lower()}{sentence[1:]}{cause_of(found, ds)}.{end}"
+    return f"{found.family.name}: {said[0].lower()}{said[1:]}{cause_of(found, ds)}.{end}"
 
 
 def compared(name: str, found: Rate, first: str, last: str) -> str:
