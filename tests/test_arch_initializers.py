@@ -211,20 +211,21 @@ def test_torch_default_by_kind(kind: str, bias: bool, limit: float) -> None:
     assert named("torch_default").at(PLACE._replace(kind=kind, bias=bias)) == pytest.approx((0, limit))
 
 
-def test_torch_default_is_that_of_torch() -> None:
-    torch = pytest.importorskip("torch")
-    torch.manual_seed(0)
-    layers = {
-        ("dense", False): torch.nn.Linear(50, 80).weight,
-        ("recurrent", False): torch.nn.LSTM(50, 80).weight_ih_l0,
-        ("attention", False): torch.nn.MultiheadAttention(50, 5).in_proj_weight,
-        ("attention_out", False): torch.nn.MultiheadAttention(50, 5).out_proj.weight,
-        ("attention", True): torch.nn.MultiheadAttention(50, 5).in_proj_bias,
-        ("conv", False): torch.nn.Conv1d(10, 80, 5).weight,
-    }
-    for (kind, bias), w in layers.items():
-        limit = named("torch_default").at(PLACE._replace(kind=kind, bias=bias))[1]
-        assert float(w.detach().abs().max()) == pytest.approx(limit, rel=0.01)
+@pytest.mark.parametrize(
+    "kind, bias, largest",
+    [
+        ("dense", False, 0.141399),  # Linear(50, 80).weight
+        ("recurrent", False, 0.111791),  # LSTM(50, 80).weight_ih_l0
+        ("attention", False, 0.173184),  # MultiheadAttention(50, 5).in_proj_weight
+        ("attention_out", False, 0.141413),  # its out_proj.weight
+        ("attention", True, 0.0),  # its in_proj_bias
+        ("conv", False, 0.141375),  # Conv1d(10, 80, 5).weight
+    ],
+)
+def test_torch_default_is_that_of_torch(kind: str, bias: bool, largest: float) -> None:
+    """The largest of some thousand weights of torch.nn 2.13.0, made one after the other from manual_seed(0)."""
+    limit = named("torch_default").at(PLACE._replace(kind=kind, bias=bias))[1]
+    assert largest <= limit and largest == pytest.approx(limit, rel=0.01)
 
 
 # What makes no sense

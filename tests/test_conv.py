@@ -247,7 +247,6 @@ def test_delta_orthogonal_kernels() -> None:
 
 
 def test_digits_fill_eight_by_eight() -> None:
-    pytest.importorskip("sklearn")
     net = vp.build({"arch": "conv(size=8,padding=zero)", "data": "digits", "width": 4, "depth": 1, "init": "he_normal"})
     assert net.x.shape == (16, 8, 8, 1) and net.params[0]["w"].shape == (3, 3, 1, 4)
 
