@@ -146,7 +146,7 @@ def test_bad_input(arguments: list[str], message: str, run: Run) -> None:
     np.save("narrow.npy", np.ones((9, 5)))
     np.save("few.npy", np.ones((2, 16)))
     writing = ["--out", "made"] if arguments[:1] != ["--compare"] else []
-    code, out, err = run("model", *arguments, "--no-compile-cache", *writing)
+    code, out, err = run("model", "--no-compile-cache", *writing, *arguments)
     assert (code, out) == (2, "") and err.startswith(f"varprobe: {message}") and err.count("\n") == 1
     assert not Path("made").exists()
 

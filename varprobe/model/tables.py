@@ -183,8 +183,9 @@ def whole(found: Seen) -> Seen:
     known = flat.absmax != 0
     e = flat.e[known].max() if known.any() else 0.0
     shift = np.where(known, np.exp2(flat.e - e), 1.0)
-    mean = flat.mean * shift
-    inner, outer = np.mean(flat.var * shift**2), np.mean((mean - mean.mean()) ** 2)
+    with np.errstate(invalid="ignore"):
+        mean = flat.mean * shift
+        inner, outer = np.mean(flat.var * shift**2), np.mean((mean - mean.mean()) ** 2)
     return Seen(
         mean.mean(), np.mean(flat.ms * shift**2), inner + outer, (flat.absmax * shift).max(), e,
         flat.zero.mean(), flat.dead.mean(), flat.overflow.mean(), flat.underflow.mean(), flat.computed.max(),
