@@ -55,7 +55,7 @@ def print_diagnosis(console: Console, diagnosis: Any, wide: bool = False, right:
     else:
         show(console, [Text(line, "bold") for line in fold(title, console.width)] + ([Text(right)] if right else []))
     sheet = diagnosis.sheet(wide)
-    widths = widths_of(sheet, console.width)
+    widths = widths_of(sheet, console.width) if sheet.lines else []
     if sheet.lines:
         show(console, side_by_side(sheet.headings, widths, ["bold"] * len(widths), indent=0))
     for line in sheet.lines:

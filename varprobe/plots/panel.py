@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 
 from varprobe.plots.curves import Curve
@@ -93,7 +93,7 @@ def draw_panel(panel: Panel, limits: tuple[float, float], statistic: str, last_r
 
 def draw_curve(ax: Axes, curve: Curve, group: Group, marked: bool) -> None:
     """One curve over its band."""
-    look, alone, there = group.look, curve.drawn.size == 1, np.isfinite(curve.mean)
+    look, alone, there = group.look, curve.drawn.size == 1, ~gaps(curve.mean)
     if curve.deviation is not None:
         ax.fill_between(
             curve.layer[there],
@@ -119,6 +119,13 @@ def draw_curve(ax: Axes, curve: Curve, group: Group, marked: bool) -> None:
     )
     if curve.theory is not None:
         draw_theory(ax, curve, look)
+
+
+def gaps(values: Float[np.ndarray, " layer"]) -> Bool[np.ndarray, " layer"]:
+    """What is not finite between what is: other sites of a model, which a line passes over."""
+    finite = np.isfinite(values)
+    inside = np.logical_or.accumulate(finite) & np.logical_or.accumulate(finite[::-1])[::-1]
+    return inside & ~finite
 
 
 def draw_theory(ax: Axes, curve: Curve, look: Look) -> None:
