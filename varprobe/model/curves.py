@@ -12,6 +12,8 @@ __all__ = ["as_curves"]
 def as_curves(ds: xr.Dataset) -> xr.Dataset:
     """A dataset with a configuration for each family, named by `arch`, whose layers are those of the model.
 
+    Sites without an activation pass their preactivation on.
+
     Raises:
         RequestError: there is no family, or several steps.
     """
@@ -25,9 +27,11 @@ def as_curves(ds: xr.Dataset) -> xr.Dataset:
     pieces = []
     for family in families:
         member = xr.DataArray(np.isin(np.arange(ds.sizes["layer"]), family.layers), dims="layer")
-        data = {name: v.where(member) for name, v in ds.data_vars.items() if v.dims == ("seed", "layer")}
+        data = {str(name): v.where(member) for name, v in ds.data_vars.items() if v.dims == ("seed", "layer")}
+        for name in [n for n in data if n.startswith("activation_log10") and n.replace("act", "preact", 1) in data]:
+            data[name] = data[name].fillna(data[name.replace("act", "preact", 1)])
         pieces.append(xr.Dataset(data, {"seed": ds["seed"], "layer": ds["layer"]}))
     both = xr.concat(pieces, "config")
     coords = {str(n): ("config", [c.values.item()] * len(families)) for n, c in ds.coords.items() if not c.ndim}
     names = {"arch": ("config", [family.name for family in families])}
-    return both.assign_coords(coords | names).assign_attrs(ds.attrs)
+    return both.assign_coords(coords | names).assign_attrs(ds.attrs | {"layers": "site, in the order of execution"})

@@ -66,8 +66,16 @@ class Panel:
         return points[(points[:, 1] >= box.y0 - 0.5) & (points[:, 1] <= box.y1 + 0.5)]
 
 
-def draw_panel(panel: Panel, limits: tuple[float, float], statistic: str, last_row: bool, stacked: bool) -> None:
-    """Draw bands and curves, set the limits and dress the axes; labels and arrows come after the layout."""
+def draw_panel(panel: Panel, limits: tuple[float, float], statistic: str, below: str, stacked: bool) -> None:
+    """Draw bands and curves, set the limits and dress the axes; labels and arrows come after the layout.
+
+    Args:
+        panel: what is drawn.
+        limits: of the y axis.
+        statistic: that is drawn.
+        below: the label of the x axis.
+        stacked: whether there are panels above or below.
+    """
     ax, backward = panel.ax, panel.quantity.backward
     every = [curve for curves in panel.curves for curve in curves]
     layers = [int(layer) for c in every for layer in (*c.layer[c.drawn], *([c.lost.layer] if c.lost else []))]
@@ -83,8 +91,7 @@ def draw_panel(panel: Panel, limits: tuple[float, float], statistic: str, last_r
     exponent_axis(ax)
     tidy(ax)
     ax.set_ylabel(axis_label(panel.quantity, statistic, "\n" if stacked else "  "))
-    if last_row:
-        ax.set_xlabel(r"layer $\ell$")
+    ax.set_xlabel(below)
     if backward:
         ax.yaxis.tick_right()
         ax.yaxis.set_label_position("right")

@@ -179,7 +179,8 @@ def draw_panels(
         for c, quantity in enumerate(quantities):
             curves = [[curve for curve in cells[r][c] if curve.name in group.names] for group in here]
             panel = Panel(grid[r][c], quantity_of(ds, quantity), here, curves)
-            draw_panel(panel, ranges[r][c], statistic, last_row=r == len(plan.rows) - 1, stacked=len(plan.rows) > 1)
+            below = ds.attrs.get("layers", r"layer $\ell$") if r == len(plan.rows) - 1 else ""
+            draw_panel(panel, ranges[r][c], statistic, below, stacked=len(plan.rows) > 1)
             panels[-1].append(panel)
     return panels
 
