@@ -29,21 +29,35 @@ def names_of(sites: Sequence[Site], leaves: Sequence[str], ranks: Sequence[int])
         leaves: paths of the parameters.
         ranks: their numbers of dimensions.
     """
+    modules = modules_of(sites, leaves, ranks)
     found, met = [], Counter[str]()
     for site in sites:
-        name = site.scope if site.kind == "mark" else name_of(site, leaves, ranks)
+        name = site.scope if site.kind == "mark" else name_of(site, modules, ranks)
         met[name] += 1
         found.append(name if met[name] == 1 else f"{name}#{met[name]}")
     return found
 
 
-def name_of(site: Site, leaves: Sequence[str], ranks: Sequence[int]) -> str:
+def modules_of(sites: Sequence[Site], leaves: Sequence[str], ranks: Sequence[int]) -> list[str]:
+    """The module of each parameter; of several that feed products of one module, the whole path: experts/w1."""
+    feeding = {foremost(site.parameters, ranks) for site in sites if site.parameters}
+    count = Counter(module_of(leaves[leaf]) for leaf in feeding)
+    return [
+        path_of(leaf) if i in feeding and count[module_of(leaf)] > 1 else module_of(leaf)
+        for i, leaf in enumerate(leaves)
+    ]
+
+
+def foremost(parameters: frozenset[int], ranks: Sequence[int]) -> int:
+    """Of several, the one with the most dimensions."""
+    return max(sorted(parameters), key=lambda i: ranks[i])
+
+
+def name_of(site: Site, modules: Sequence[str], ranks: Sequence[int]) -> str:
     """The module of the site's own parameters; else its place in the module, and scope, of the latest product."""
     if site.parameters:
-        return module_of(leaves[max(sorted(site.parameters), key=lambda i: ranks[i])])
-    parts: list[str] = []
-    if site.near:
-        parts = module_of(leaves[max(sorted(site.near), key=lambda i: ranks[i])]).split("/")[:-1]
+        return modules[foremost(site.parameters, ranks)]
+    parts = modules[foremost(site.near, ranks)].split("/")[:-1] if site.near else []
     scope = [part for part in site.scope.split("/") if SCOPE.fullmatch(part)]
     if scope and scope[-1] not in parts:
         parts.append(scope[-1])
@@ -52,9 +66,15 @@ def name_of(site: Site, leaves: Sequence[str], ranks: Sequence[int]) -> str:
 
 def module_of(leaf: str) -> str:
     """blocks/0/up of params/blocks/0/up/kernel; a parameter that stands alone is its own module."""
+    path = path_of(leaf)
+    return path.rpartition("/")[0] or path
+
+
+def path_of(leaf: str) -> str:
+    """The path without what libraries put around it."""
     parts = leaf.split("/")
     while len(parts) > 1 and parts[-1] in ENDINGS:
         parts = parts[:-1]
     while len(parts) > 1 and parts[0] in BEGINNINGS:
         parts = parts[1:]
-    return "/".join(parts[:-1] if len(parts) > 1 else parts)
+    return "/".join(parts)
