@@ -3,6 +3,7 @@
 None of them is imported unless the user's model comes from it.
 """
 
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ import jax
 import numpy as np
 
 from varprobe.errors import RequestError
+from varprobe.model.given import OTHER, Given, given_of
 from varprobe.model.objectives import objective_of
 
 __all__ = ["Subject", "is_alone", "parameters_argument", "subject_of"]
@@ -19,28 +21,27 @@ class Subject(NamedTuple):
     """What is probed.
 
     function: (parameters, *batch) -> (scalar, (what else it returns, state that it leaves)). parameters: a pytree whose
-    leaves are arrays of floats. batch: the arrays among what follows. extract: the parameters of a fresh model, or of
-    fresh parameters, of the same form. keep: gives the state back to the model, where it has one. noise: whether the
-    last of the batch is the seed of a random cotangent. name: what it is called; loss: what is differentiated.
+    leaves are arrays of floats. batch: the arrays among what follows; given: what each of them is. extract: the
+    parameters of a fresh model, or of fresh parameters, of the same form. keep: gives the state back to the model,
+    where it has one. noise: whether the last of the batch is the seed of a random cotangent. name: what it is called;
+    loss: what is differentiated.
     """
 
     function: Callable[..., tuple[Any, Any]]
     parameters: Any
     batch: tuple[Any, ...]
+    given: tuple[Given, ...]
     extract: Callable[[Any], Any]
     keep: Callable[[Any], None]
     noise: bool
     name: str
     loss: str
 
-    @property
-    def about(self) -> tuple[tuple[str, Any], ...]:
-        """The coordinates on `config`; what has no meaning for a model is empty."""
-        sizes = [leaf.shape[0] for leaf in self.batch if np.ndim(leaf)]
+    def about(self, batch: int) -> tuple[tuple[str, Any], ...]:
+        """The coordinates on `config`, for so many samples; what has no meaning for a model is empty."""
         dtypes = sorted({str(leaf.dtype) for leaf in jax.tree.leaves(self.parameters)})
-        empty = tuple((name, "") for name in ("act", "init", "bias", "norm"))
-        batch = (("width", 0), ("batch", sizes[0] if sizes else 1))
-        return (("arch", self.name), *empty, *batch, ("loss", self.loss), ("dtype", "+".join(dtypes)))
+        empty = (*((name, "") for name in ("act", "init", "bias", "norm")), ("width", 0))
+        return (("arch", self.name), *empty, ("batch", batch), ("loss", self.loss), ("dtype", "+".join(dtypes)))
 
 
 class Split(NamedTuple):
@@ -58,7 +59,7 @@ def subject_of(model: Any, arguments: tuple[Any, ...], loss: Any) -> Subject:
     Raises:
         RequestError: it is no function or model, has no parameters, or there is no loss.
     """
-    name = name_of(model[0] if isinstance(model, tuple) and model else model)
+    name = name_of(model[0] if isinstance(model, tuple) and model and not is_transformed(model) else model)
     if isinstance(model, tuple) and len(model) == 2 and is_linen(model[0]):
         split, batch = of_variables(model[0].apply, model[1]), arguments
     elif is_transformed(model):
@@ -72,8 +73,8 @@ def subject_of(model: Any, arguments: tuple[Any, ...], loss: Any) -> Subject:
     elif not arguments:
         raise RequestError("a function needs parameters: probe(loss_fn, params, *batch)")
     else:
-        return joined(name, of_tree(model, arguments[0]), arguments[1:], loss)
-    return joined(name, split, batch, "cotangent" if loss is None else loss)
+        return joined(name, of_tree(model, arguments[0]), arguments[1:], loss, model)
+    return joined(name, split, batch, "cotangent" if loss is None else loss, split.call)
 
 
 def is_alone(model: Any) -> bool:
@@ -88,7 +89,7 @@ def parameters_argument(model: Any, *arguments: Any) -> Any:
     return model if is_module(model) else arguments[0]
 
 
-def joined(name: str, split: Split, batch: tuple[Any, ...], loss: Any) -> Subject:
+def joined(name: str, split: Split, batch: tuple[Any, ...], loss: Any, called: Callable[..., Any]) -> Subject:
     """A model with its loss; what is no array in the batch is a constant.
 
     Raises:
@@ -108,10 +109,12 @@ def joined(name: str, split: Split, batch: tuple[Any, ...], loss: Any) -> Subjec
 
     data = tuple(leaf for leaf, array in zip(leaves, arrays, strict=True) if array)
     noise = loss == "cotangent"
+    seed = [Given(len(batch), "seed", OTHER)] if noise else []
     return Subject(
         function,
         split.parameters,
         (*data, np.int32(0)) if noise else data,
+        (*given_of(called, batch, arrays), *seed),
         split.extract,
         split.keep,
         noise,
@@ -206,17 +209,18 @@ def of_variables(apply: Callable[..., Any], variables: Any) -> Split:
 
 def of_transformed(model: Any, given: Any) -> Split:
     """A Haiku function; it is given a fixed random key, and its state if it was transformed with one."""
-    key = jax.random.key(0)
+    wanted = inspect.signature(model.apply).parameters.get("rng")  # hk.without_apply_rng takes it away
+    key = (jax.random.key(0),) if wanted is not None and wanted.annotation is not wanted.empty else ()
     if isinstance(given, tuple):
         first, state = given
 
         def call(parameters: Any, *batch: Any) -> tuple[Any, Any]:
-            return model.apply(parameters, state, key, *batch)[0], None
+            return model.apply(parameters, state, *key, *batch)[0], None
 
         return Split(call, first, lambda fresh: fresh[0], lambda state: None)
 
     def stateless(parameters: Any, *batch: Any) -> tuple[Any, Any]:
-        return model.apply(parameters, key, *batch), None
+        return model.apply(parameters, *key, *batch), None
 
     return Split(stateless, given, lambda fresh: fresh, lambda state: None)
 

@@ -27,14 +27,15 @@ class Family:
 
 
 def families_of(ds: xr.Dataset) -> list[Family]:
-    """The families of a model's dataset, in the order of their first sites; without any, the chain of all products.
+    """The families of a model's dataset, in the order of their first sites.
 
+    Where none is of products, all products but queries, keys and values are one, to be compared.
     A name with several numbers belongs to the first of them by which enough of its kind differ: blocks/3/mlp/0 to
     blocks/*/mlp/0. Iterations of a scan are a family. Haiku's `linear` is its `linear_0`.
     """
     sites, kinds = (ds[name].values.tolist() for name in ("site", "kind"))
     repeated = set(ds["site"].values[ds["iteration"].values > 0].tolist())
-    names = numbered([site.partition("#")[0] for site in sites])
+    names = numbered([site if site in repeated else site.partition("#")[0] for site in sites])
     patterns = [[n] if site in repeated else patterns_of(n) for n, site in zip(names, sites, strict=True)]
     count = Counter((pattern, kind) for found, kind in zip(patterns, kinds, strict=True) for pattern in found)
     chosen: dict[tuple[str, str], list[int]] = defaultdict(list)
@@ -45,8 +46,15 @@ def families_of(ds: xr.Dataset) -> list[Family]:
     families = [Family(name, kind, layers, True) for (name, kind), layers in large.items()]
     if any(family.kind in CHAIN for family in families):
         return families
-    chain = [layer for layer, kind in enumerate(kinds) if kind in CHAIN]
+    chain = [i for i, kind in enumerate(kinds) if kind in CHAIN and not before_logits(sites, kinds, i)]
     return [Family(" and ".join(CHAIN), "linear", tuple(chain), False), *families] if len(chain) > 1 else families
+
+
+def before_logits(sites: list[str], kinds: list[str], layer: int) -> bool:
+    """Whether logits of the site's module follow: it is a query, a key or a value."""
+    module = sites[layer].rpartition("/")[0]
+    later = zip(sites[layer:], kinds[layer:], strict=True)
+    return bool(module) and any(kind == "logits" and site.rpartition("/")[0] == module for site, kind in later)
 
 
 def numbered(names: list[str]) -> list[str]:

@@ -56,18 +56,24 @@ class Layout(NamedTuple):
 
 
 def layout_of(
-    reading: Reading, taps: Taps, leaves: Sequence[str], ranks: Sequence[int], about: tuple[tuple[str, Any], ...]
+    reading: Reading,
+    taps: Taps,
+    parameters: int,
+    inputs: Sequence[str],
+    ranks: Sequence[int],
+    about: tuple[tuple[str, Any], ...],
 ) -> Layout:
     """The rows of what was read.
 
     Args:
         reading: the sites.
         taps: their slots.
-        leaves: paths of the parameters.
+        parameters: how many of the inputs are parameters that are differentiated.
+        inputs: paths of all.
         ranks: their numbers of dimensions.
         about: coordinates of a dataset.
     """
-    names, slices = names_of(reading.sites, leaves, ranks), leaf_slices(reading, len(leaves))
+    names, slices = names_of(reading.sites, inputs, ranks), leaf_slices(reading, parameters)
     slots: dict[int, list[tuple[str, int]]] = {}
     for number, slot in enumerate(taps.slots):
         slots.setdefault(slot.site, []).append((slot.role, number))
@@ -76,7 +82,7 @@ def layout_of(
         lengths = [scan.length for scan in site.scans]
         for flat, index in enumerate(product(*map(range, lengths))):
             at = tuple((role, slot, index[: len(taps.slots[slot].lengths)]) for role, slot in slots[number])
-            kernel = (site.kernel, kernel_index(site, slices, index))
+            kernel = (site.kernel, kernel_index(site, slices, index)) if site.kernel < parameters else (-1, ())
             row = Row(names[number], site.kind, flat, number, at, kernel, site.fan_in, site.source)
             keyed.append((moment(site, index), number, row))
     rows = tuple(row for _, _, row in sorted(keyed, key=lambda found: found[:2]))
@@ -85,7 +91,7 @@ def layout_of(
         if site.kernel >= 0 and site.kind != "norm":
             feeds.setdefault(site.kernel, []).append(name)
     tied = tuple(tuple(group) for group in feeds.values() if len(group) > 1)
-    return Layout(rows, tuple(leaves), reading.products, tuple(reading.opaque), tied, about)
+    return Layout(rows, tuple(inputs[:parameters]), reading.products, tuple(reading.opaque), tied, about)
 
 
 def moment(site: Site, index: Sequence[int]) -> tuple[int, ...]:

@@ -56,12 +56,19 @@ def foremost(parameters: frozenset[int], ranks: Sequence[int]) -> int:
 def name_of(site: Site, modules: Sequence[str], ranks: Sequence[int]) -> str:
     """The module of the site's own parameters; else its place in the module, and scope, of the latest product."""
     if site.parameters:
-        return modules[foremost(site.parameters, ranks)]
+        most = max(ranks[i] for i in site.parameters)
+        return joined([modules[i] for i in sorted(site.parameters) if ranks[i] == most])
     parts = modules[foremost(site.near, ranks)].split("/")[:-1] if site.near else []
     scope = [part for part in site.scope.split("/") if SCOPE.fullmatch(part)]
     if scope and scope[-1] not in parts:
         parts.append(scope[-1])
     return "/".join([*parts, WITHIN.get(site.kind, "constant")])
+
+
+def joined(modules: Sequence[str]) -> str:
+    """The module, or cell/hf+hg+hi+ho of several side by side."""
+    parents, names = {m.rpartition("/")[0] for m in modules}, dict.fromkeys(m.rpartition("/")[2] for m in modules)
+    return "/".join(filter(None, [*parents, "+".join(names)])) if len(parents) == 1 else modules[0]
 
 
 def module_of(leaf: str) -> str:

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from varprobe.model import compat
 from varprobe.model.adapters import Subject
 from varprobe.model.layout import Layout, layout_of, leaf_slices
-from varprobe.model.reading import read
+from varprobe.model.roles import input_of, paths_of, read_as_used
 from varprobe.model.running import Statistics, Taps, run, taps_of
 from varprobe.model.stats import Seen, seen
 
@@ -19,13 +19,17 @@ __all__ = ["Plan", "Stats", "measured", "plan_of"]
 
 
 class Plan(NamedTuple):
-    """A function of (parameters, *batch) -> (scalar, anything) that was read; slices: leading axes of parameters."""
+    """A function of (parameters, *batch) -> (scalar, anything) that was read.
+
+    slices: leading axes of parameters. data: which of the batch is the input, -1 for none.
+    """
 
     program: compat.Program
     taps: Taps
     shape: Any
     layout: Layout
     slices: tuple[int, ...]
+    data: int
 
 
 @jax.tree_util.register_dataclass
@@ -41,7 +45,7 @@ class Stats:
         gradients: of their gradients.
         lost: share of their entries that a step of plain gradient descent does not change though it should; None where
             no step size was given.
-        data: of the batch, its first array of floats; None without.
+        data: of the input, if it is of floats; None without.
         layout: which is which.
     """
 
@@ -58,12 +62,16 @@ class Stats:
 def plan_of(subject: Subject) -> Plan:
     """Read a function."""
     paths, _ = jax.tree_util.tree_flatten_with_path(subject.parameters)
-    names = tuple(jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in paths)
+    names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in paths]
     program, shape = compat.trace(subject.function, subject.parameters, *subject.batch)
-    reading = read(program, len(names), len(subject.batch))
-    taps = taps_of(reading)
-    layout = layout_of(reading, taps, names, [jnp.ndim(leaf) for _, leaf in paths], subject.about)
-    return Plan(program, taps, shape, layout, tuple(leaf_slices(reading, len(names))))
+    reading, given = read_as_used(program, len(names), subject.given)
+    data = input_of(reading, len(names), given, subject.batch)
+    ranks = [jnp.ndim(leaf) for leaf in (*jax.tree.leaves(subject.parameters), *subject.batch)]
+    taps, slices = taps_of(reading), tuple(leaf_slices(reading, len(names)))
+    inputs = [*names, *paths_of(names, given)]
+    samples = subject.batch[data].shape[0] if data >= 0 and jnp.ndim(subject.batch[data]) else 1
+    layout = layout_of(reading, taps, len(names), inputs, ranks, subject.about(samples))
+    return Plan(program, taps, shape, layout, slices, data)
 
 
 def measured(plan: Plan, step_size: float | None, parameters: Any, *batch: Any) -> tuple[tuple[Any, Any], Any, Stats]:
@@ -78,7 +86,7 @@ def measured(plan: Plan, step_size: float | None, parameters: Any, *batch: Any) 
         parameters, plan.taps.sinks()
     )
     leaves, slopes = jax.tree.leaves(parameters), jax.tree.leaves(gradients)
-    floats = [x for x in data if jnp.issubdtype(jnp.result_type(x), jnp.floating)]
+    entering = data[plan.data] if plan.data >= 0 else jnp.int32(0)
     stats = Stats(
         loss=value,
         forward=forward,
@@ -86,7 +94,7 @@ def measured(plan: Plan, step_size: float | None, parameters: Any, *batch: Any) 
         parameters=tuple(map(seen, leaves, plan.slices)),
         gradients=tuple(map(seen, slopes, plan.slices)),
         lost=None if step_size is None else tuple(map(lost_in(step_size), leaves, slopes, plan.slices)),
-        data=seen(jnp.asarray(floats[0])) if floats else None,
+        data=seen(jnp.asarray(entering)) if jnp.issubdtype(entering.dtype, jnp.floating) else None,
         layout=plan.layout,
     )
     return jax.tree.unflatten(jax.tree.structure(plan.shape), outputs), gradients, stats

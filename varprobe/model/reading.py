@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from varprobe.model import compat
 from varprobe.model.compat import Program
+from varprobe.model.given import DATA, FROZEN, OTHER
 from varprobe.model.operations import ELEMENTWISE, MOVING, PRODUCTS, RESHAPING, TAKING
 from varprobe.model.tags import Known, Place, Point, Tag
 
@@ -17,6 +18,9 @@ __all__ = ["MARK", "Reading", "Site", "read"]
 
 MARK = "varprobe:"
 """What the names of `mark` begin with in a program."""
+
+ROOT, INVERSE = "root", "inverse root"
+"""What a norm divides by, and multiplies with."""
 
 
 class Scan(NamedTuple):
@@ -34,9 +38,10 @@ class Site:
     kind: linear, conv, embedding, mixing (a product of two signals), logits, probabilities, norm, sum (of products),
     residual or mark. value: what is recorded, a preactivation after its bias. product: the same before it. activation:
     what a nonlinear function makes of the value. at: the equation, as a place. scans: those that it is in. parameters:
-    leaves that belong to it; near: those of the latest product before. kernel: the leaf that a product is fed by, -1
-    where it is made of several; slices: the scans whose iterations took one entry each of its leading axes, None where
-    that is not known. fan_in: inputs of a unit. scope and source: the named scopes, and the line of code.
+    leaves that belong to it; near: those of the latest product before. after: number of the latest site behind it, -1
+    without. kernel: the leaf that a product is fed by, -1 where it is made of several; slices: the scans whose
+    iterations took one entry each of its leading axes, None where that is not known. fan_in: inputs of a unit. scope
+    and source: the named scopes, and the line of code.
     """
 
     kind: str
@@ -50,6 +55,7 @@ class Site:
     kernel: int = -1
     slices: tuple[Place, ...] | None = None
     fan_in: int = 0
+    after: int = -1
     product: Point | None = None
     activation: Point | None = None
     exits: dict[Point, bool] = field(default_factory=dict)
@@ -57,20 +63,36 @@ class Site:
 
 @dataclass
 class Reading:
-    """Sites in the order of the program; matrix products of a signal that are probed; what the others are in."""
+    """Sites in the order of the program; matrix products of a signal that are probed; what the others are in.
+
+    entered: the inputs of the program that parameters are multiplied with, as they are; -1 for a computed signal, in
+    the order of the products. multiplied: inputs, other than parameters, that computed signals are multiplied with.
+    """
 
     sites: list[Site] = field(default_factory=list)
     products: int = 0
     opaque: list[str] = field(default_factory=list)
+    entered: list[int] = field(default_factory=list)
+    multiplied: set[int] = field(default_factory=set)
 
 
-def read(program: Program, leaves: int, signals: int) -> Reading:
-    """The sites of a program whose first inputs are `leaves` parameters, and whose next are `signals` of data."""
+def read(program: Program, roles: Sequence[str]) -> Reading:
+    """The sites of a program, whose inputs are data, parameters (frozen ones too), or neither."""
     reader = Reader()
-    tags = [Tag(parameters=frozenset({i}), leaf=i) for i in range(leaves)] + [Tag(signal=True)] * signals
-    reader.read(program, (), tags)
+    tags = {
+        DATA: lambda i, x: data_tag(i, jnp.issubdtype(x.aval.dtype, jnp.inexact)),
+        FROZEN: lambda i, x: Tag(parameters=frozenset({i}), leaf=i),
+        OTHER: lambda i, x: Tag(),
+    }
+    inputs = zip(roles, program.jaxpr.invars, strict=True)
+    reader.read(program, (), [tags[role](i, x) for i, (role, x) in enumerate(inputs)])
     reader.finish()
     return reader.found
+
+
+def data_tag(leaf: int, inexact: bool) -> Tag:
+    """Of an array of data: numbers may be a statistic that the function is given, whole numbers are indices."""
+    return Tag(signal=True, leaf=leaf, reduced=inexact, index=not inexact)
 
 
 class Reader:
@@ -219,7 +241,7 @@ class Reader:
         scope, source = compat.name_stack(equation), compat.source_of(equation)
         own = fed.parameters if fed else frozenset()
         near = own or like.parameters
-        site = Site(kind, Point(place, variable), self.now, self.scans, own, near, scope, source)
+        site = Site(kind, Point(place, variable), self.now, self.scans, own, near, scope, source, after=like.latest)
         if fed and own:
             site.kernel, site.slices = fed.leaf, fed.slices
         self.found.sites.append(site)
@@ -241,7 +263,10 @@ class Reader:
             return plain(tags)
         self.found.products += 1
         if len(signals) == 2:
-            return self.new("mixing", equation, place, plain(tags))
+            given = [tag.leaf for tag in signals if tag.leaf >= 0]
+            self.found.multiplied |= set(given) if len(given) == 1 else set()
+            return replace(self.new("mixing", equation, place, plain(tags)), reduced=True)
+        self.found.entered.append(signals[0].leaf)
         (side,) = (i for i, tag in enumerate(tags[:2]) if not tag.signal)
         kind = "conv" if equation.primitive.name.startswith("conv") else "linear"
         found = self.new(kind, equation, place, plain(tags), tags[side])
@@ -250,12 +275,11 @@ class Reader:
 
     def elementwise(self, tags: list[Tag]) -> Tag:
         """Follows from a site if all its signals do."""
-        whole = plain(tags)
-        sites = {tag.of.site if tag.of else None for tag in tags if tag.signal}
+        signals = [tag for tag in tags if tag.signal and not tag.index]
+        sites = {tag.of.site if tag.of else None for tag in signals}
         (site,) = sites if len(sites) == 1 else (None,)
-        root = any(tag.inverse_root for tag in tags)
-        known = site is not None and all(tag.of.whole for tag in tags if tag.signal and tag.of)
-        return replace(whole, of=Known(site, False) if known and site is not None else None, inverse_root=root)
+        of = None if site is None else Known(site, False, all(tag.of.whole for tag in signals if tag.of))
+        return replace(plain(tags), of=of, root=next((tag.root for tag in tags if tag.root), ""))
 
     def note_exits(self, equation: Any, place: Place, tags: list[Tag], leaving: list[Tag]) -> None:
         """What follows from a site elementwise, and is used by something that does not."""
@@ -306,9 +330,11 @@ def plain(tags: Sequence[Tag]) -> Tag:
     """Of what depends on all of these, in no way that is known; a signal is known by its latest product."""
     signals = [tag for tag in tags if tag.signal]
     if not signals:
-        return Tag(False, frozenset().union(*(tag.parameters for tag in tags)), inverse_root=False)
+        return Tag(False, frozenset().union(*(tag.parameters for tag in tags)))
     latest = max(signals, key=lambda tag: tag.latest)
-    return Tag(True, latest.parameters, latest.latest)
+    whole = all(tag.index for tag in signals)
+    reduced = all(tag.reduced for tag in signals if whole or not tag.index)
+    return Tag(True, latest.parameters, latest.latest, index=whole, reduced=reduced)
 
 
 def added(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
@@ -320,21 +346,31 @@ def added(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
             if reader.found.sites[signal.of.site].kind in ("linear", "conv", "norm", "sum"):
                 return reader.moved(equation, place, signal.of.site, signal, other.parameters)
         found = reader.elementwise(tags)
-        return replace(found, of=signal.of if not other.parameters else found.of, inverse_root=signal.inverse_root)
+        return replace(found, of=signal.of if not other.parameters else found.of)
     found = reader.elementwise(tags)
     shapes = {atom.aval.shape for atom in equation.invars}
     if len(signals) < 2 or found.of or len(shapes) > 1 or len(*shapes) < 2 or all(t.latest < 0 for t in signals):
         return found
+    if found.reduced:  # a running mean, or log sum exp(x - c) + c
+        return found
     sites = reader.found.sites
-    products = all(tag.of and tag.of.linear and sites[tag.of.site].kind in ("linear", "conv", "sum") for tag in tags)
-    return reader.new("sum" if products else "residual", equation, place, plain(tags))
+    products = [t.of.site for t in tags if t.of and t.of.linear and sites[t.of.site].kind in ("linear", "conv", "sum")]
+    apart = len(products) == len(tags) and not follows(sites, max(products), min(products))
+    return reader.new("sum" if apart else "residual", equation, place, plain(tags))
+
+
+def follows(sites: Sequence[Site], later: int, earlier: int) -> bool:
+    """Whether a product is behind an earlier site, as a branch is behind the residual stream."""
+    while later > earlier:
+        later = sites[later].after
+    return later == earlier
 
 
 def multiplied(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
     """A norm, its scale, that of something else, or a part of some function."""
     signals = [tag for tag in tags if tag.signal]
-    roots = [tag for tag in tags if tag.inverse_root]
-    if roots and any(tag.signal and not tag.inverse_root for tag in tags):
+    roots = [tag for tag in tags if tag.root == INVERSE]
+    if roots and any(tag.signal and tag.root != INVERSE for tag in tags):
         found = plain(tags)
         scale = frozenset().union(*(tag.scale for tag in roots))
         tag = reader.new("norm", equation, place, found)
@@ -348,11 +384,11 @@ def multiplied(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> 
                 return reader.moved(equation, place, signal.of.site, signal, other.parameters)
             if kind == "mixing" and not other.parameters:
                 return reader.moved(equation, place, signal.of.site, signal, frozenset())
-        if signal.inverse_root:
+        if signal.root:
             return replace(signal, of=None, scale=signal.scale | other.parameters)
         if not other.parameters:
             return replace(signal, exponential=None)
-    return replace(reader.elementwise(tags), inverse_root=False) if len(signals) > 1 else reader.elementwise(tags)
+    return replace(reader.elementwise(tags), root="") if len(signals) > 1 else reader.elementwise(tags)
 
 
 def divided(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
@@ -360,15 +396,17 @@ def divided(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag
     above, below = tags
     if above.exponential and above.exponential == below.summed:
         return reader.softmax(equation, place, tags)
-    return multiplied(reader, equation, place, tags)
+    inverted = {ROOT: INVERSE, INVERSE: ROOT, "": ""}[below.root]
+    return multiplied(reader, equation, place, [above, replace(below, root=inverted)])
 
 
 def rooted(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
-    """Half of a norm."""
+    """Half of a norm, if it is the root of a statistic: of what was reduced, or was given for each unit."""
     found = reader.elementwise(tags)
-    if not found.signal and not equation.outvars[0].aval.shape:
+    if not (found.reduced if found.signal else equation.outvars[0].aval.shape):
         return found
-    return replace(found, inverse_root=True, scale=frozenset() if found.signal else found.parameters)
+    root = INVERSE if equation.primitive.name == "rsqrt" else ROOT
+    return replace(found, root=root, scale=frozenset() if found.signal else found.parameters)
 
 
 def exponentiated(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
@@ -378,7 +416,12 @@ def exponentiated(reader: Reader, equation: Any, place: Place, tags: list[Tag]) 
 
 def summed(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
     """Over an axis."""
-    return replace(plain(tags), summed=tags[0].exponential)
+    return replace(statistic(reader, equation, place, tags), summed=tags[0].exponential)
+
+
+def statistic(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
+    """Over an axis, or over those of several devices."""
+    return replace(plain(tags), reduced=True)
 
 
 def selected(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
@@ -398,6 +441,9 @@ RULES: dict[str, Callable[..., Tag]] = {
     "rsqrt": rooted,
     "sqrt": rooted,
     "exp": exponentiated,
+    "psum": statistic,
+    "pmax": statistic,
+    "reduce_max": statistic,
     "reduce_sum": summed,
     "select_n": selected,
 }

@@ -33,7 +33,8 @@ def model_sheet(rows: Sequence[dict[str, Any]], wide: bool = False) -> Sheet:
 
 def line_of(family: dict[str, Any], row: dict[str, Any]) -> Line:
     """One family."""
-    whole = family | {"flags": [], "notes": [], "seeds": row["seeds"], "depth": family["sites"]}
+    depth = family["sites"] if family["fitted"] else 1
+    whole = family | {"flags": [], "notes": [], "seeds": row["seeds"], "depth": depth}
     whole["healthy"] = not {family["forward"], family["backward"]} & {"vanishing", "exploding"}
     cells = (
         printable(family["family"]),

@@ -30,12 +30,14 @@ class Known:
 class Tag:
     """What a value is made of.
 
-    signal: whether it depends on the data. parameters: leaves that it depends on; of a signal those of the latest
-    matrix product behind it. latest: number of the latest site behind it, -1 without. of: the site that it follows from
-    elementwise. exponential: it is exp of something, and known by this. summed: the exponential that it sums.
-    inverse_root: whether it is made with a root, as what a norm divides by; scale: leaves that this was multiplied by.
-    leaf: the parameter that it is, cast or reshaped at most; -1 if it is none. slices: the scans whose iterations took
-    one entry each of its leading axes, None where that is not known. moved: whether its axes are not those it had.
+    signal: whether it depends on the data; index: on its whole numbers alone, as positions and masks do. parameters:
+    leaves that it depends on; of a signal those of the latest matrix product behind it. latest: number of the latest
+    site behind it, -1 without. of: the site that it follows from elementwise. exponential: it is exp of something, and
+    known by this. summed: the exponential that it sums. reduced: whether it is a statistic of a signal. root: whether
+    it is the root of one, or the inverse of that, as what a norm divides by; scale: leaves that this was multiplied by.
+    leaf: the input of the program that it is, cast or reshaped at most; -1 if it is none. slices: the scans whose
+    iterations took one entry each of its leading axes, None where that is not known. moved: whether its axes are not
+    those it had.
     """
 
     signal: bool = False
@@ -44,7 +46,9 @@ class Tag:
     of: Known | None = None
     exponential: Point | None = None
     summed: Point | None = None
-    inverse_root: bool = False
+    index: bool = False
+    reduced: bool = False
+    root: str = ""
     scale: frozenset[int] = frozenset()
     leaf: int = -1
     slices: tuple[Place, ...] | None = ()
@@ -52,7 +56,13 @@ class Tag:
 
     def merged(self, other: "Tag") -> "Tag":
         """Of a value that is one or the other."""
-        return Tag(self.signal or other.signal, self.parameters | other.parameters, max(self.latest, other.latest))
+        return Tag(
+            self.signal or other.signal,
+            self.parameters | other.parameters,
+            max(self.latest, other.latest),
+            index=self.index and other.index,
+            reduced=self.reduced or other.reduced,
+        )
 
     def outside(self) -> "Tag":
         """The same beyond a border that elementwise relations do not cross."""

@@ -1,6 +1,7 @@
 """Verdicts on models: what signal and gradient do within each family of like sites, and the worst of it."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,13 +27,17 @@ QUANTITIES = ("preactivation", "activation", "gradient")
 
 @dataclass(frozen=True)
 class Judged:
-    """A family, and what was found of it; a side is None where it is exactly zero everywhere, or was not measured."""
+    """A family, and what was found of it; a side is None where it is exactly zero everywhere, or was not measured.
+
+    ends: of each side the layers that are compared, the one nearer to where it comes from first.
+    """
 
     family: Family
     forward: Rate | None
     backward: Rate | None
     words: tuple[str, str | None]
     certain: bool
+    ends: tuple[tuple[int, int], tuple[int, int]]
 
     @property
     def severity(self) -> float:
@@ -90,7 +95,9 @@ def row_of(ds: xr.Dataset, families: list[Family], labels: list[str]) -> dict[st
     row["reason"] = next(iter(flags.values()), None) or reason_of(worst, ds, labels)
     row["advice"] = None if healthy or flags else advice_of(worst)
     row["site"] = worst.family.name if worst else ""
-    row["families"] = [{"family": j.family.name, "sites": len(j.family.layers)} | fields(j) for j in judged]
+    row["families"] = [
+        {"family": j.family.name, "sites": len(j.family.layers), "fitted": j.family.fitted} | fields(j) for j in judged
+    ]
     return row
 
 
@@ -109,10 +116,10 @@ def bad(found: Judged) -> bool:
     return bool({"vanishing", "exploding"} & set(found.words))
 
 
-def signal_of(ds: xr.Dataset, layers: list[int]) -> np.ndarray:
+def signal_of(ds: xr.Dataset, layers: Sequence[int]) -> np.ndarray:
     """log10 of the mean square, (seeds, sites): of what activations give where all have one."""
     activation, before = (
-        ds[f"{q}_log10_ms"].values[:, layers]
+        ds[f"{q}_log10_ms"].values[:, list(layers)]
         if f"{q}_log10_ms" in ds
         else np.full((ds.sizes["seed"], len(layers)), np.nan)
         for q in ("activation", "preactivation")
@@ -124,15 +131,30 @@ def signal_of(ds: xr.Dataset, layers: list[int]) -> np.ndarray:
 
 def judge(ds: xr.Dataset, family: Family) -> Judged | None:
     """What signal and gradient do along a family; None where neither was computed."""
-    layers = list(family.layers)
-    signal, gradient = signal_of(ds, layers), ds["gradient_log10_ms"].values[:, layers][:, ::-1]
-    sides = [None if np.isneginf(v).all() or np.isnan(v).all() else v for v in (signal, gradient)]
-    if all(side is None for side in sides):
+    layers = np.array(family.layers)
+    forth, back = signal_of(ds, family.layers), ds["gradient_log10_ms"].values[:, layers][:, ::-1]
+    repeated = bool(ds["iteration"].values[layers].any())
+    found = [side_of(forth, layers, False), side_of(back, layers[::-1], repeated)]
+    if not any(r for r, _, _, _ in found):
         return None
-    rates = [None if side is None else rate(side) for side in sides]
-    words = ["stable" if r is None or side is None else word(r, side) for r, side in zip(rates, sides, strict=True)]
-    sure = all(r is None or side is None or certain(r, side) for r, side in zip(rates, sides, strict=True))
-    return Judged(family, rates[0], rates[1], (words[0], words[1]), sure)
+    (forward, first, sure, one), (backward, second, certainly, other) = found
+    return Judged(family, forward, backward, (first, second), sure and certainly, (one, other))
+
+
+def side_of(values: np.ndarray, layers: np.ndarray, repeated: bool) -> tuple[Rate | None, str, bool, tuple[int, int]]:
+    """(rate, word, whether it is sure, ends) of (seeds, sites), the near end first; rate None for nothing but zeros.
+
+    Zeros at the near end are what a signal has not reached, as the first state of a recurrent net, or steps behind the
+    end of a sequence. A single zero at the first of several iterations is a gate that multiplies that state.
+    """
+    zero = np.asarray(np.isneginf(values).all(axis=0))
+    start = int(np.argmin(zero))
+    stop = len(zero) - (repeated and bool(zero[-1]) and not zero[-2])
+    kept, ends = values[:, start:stop], (int(layers[start]), int(layers[stop - 1]))
+    if zero.all() or np.isnan(kept).all() or kept.shape[1] < 2:
+        return None, "stable", True, ends
+    found = rate(kept)
+    return found, word(found, kept), certain(found, kept), ends
 
 
 def flags_of(ds: xr.Dataset, labels: list[str]) -> dict[str, str]:
@@ -169,9 +191,9 @@ def reason_of(found: Judged | None, ds: xr.Dataset, labels: list[str]) -> str:
     changed = {n: r for (n, r), w in zip(rates.items(), found.words, strict=True) if r and w != "stable"}
     if not changed:
         return f"Signal and gradient keep their scale. {AT_FIRST}"
-    first, last = labels[found.family.layers[0]], labels[found.family.layers[-1]]
     if not found.family.fitted or not all(map(finite, changed.values())):
-        told = "; ".join(compared(n, r, first, last) for n, r in changed.items())
+        ends = {n: [labels[layer] for layer in end] for n, end in zip(rates, found.ends, strict=True)}
+        told = "; ".join(compared(n, r, *ends[n]) for n, r in changed.items())
         return f"{told}." if bad(found) else f"{told}. {AT_FIRST}"
     both = all(r is not None and finite(r) for r in rates.values()) and together([r for r in rates.values() if r])
     fitted = {n: r for n, r in rates.items() if r} if both else changed
@@ -180,9 +202,8 @@ def reason_of(found: Judged | None, ds: xr.Dataset, labels: list[str]) -> str:
     return f"{found.family.name}: {said[0].lower()}{said[1:]}{cause_of(found, ds)}.{end}"
 
 
-def compared(name: str, found: Rate, first: str, last: str) -> str:
+def compared(name: str, found: Rate, near: str, far: str) -> str:
     """`blocks/7/out: gradient 1e-6 of blocks/11/out`."""
-    near, far = (first, last) if name == "signal" else (last, first)
     if math.isnan(found.ratio):
         return f"{far}: {name} exactly zero or not finite"
     return f"{far}: {name} {rounded(power(found.ratio))} of {near}"
