@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -13,7 +14,7 @@ from varprobe.model.adapters import Subject
 from varprobe.model.layout import Layout, layout_of, leaf_slices
 from varprobe.model.roles import input_of, paths_of, read_as_used
 from varprobe.model.running import Statistics, Taps, run, taps_of
-from varprobe.model.stats import Seen, seen
+from varprobe.model.stats import MOMENTS, Seen, seen
 
 __all__ = ["Plan", "Stats", "measured", "plan_of"]
 
@@ -87,14 +88,15 @@ def measured(plan: Plan, step_size: float | None, parameters: Any, *batch: Any) 
     )
     leaves, slopes = jax.tree.leaves(parameters), jax.tree.leaves(gradients)
     entering = data[plan.data] if plan.data >= 0 else jnp.int32(0)
+    moments = partial(seen, told=MOMENTS)
     stats = Stats(
         loss=value,
         forward=forward,
         backward=backward,
-        parameters=tuple(map(seen, leaves, plan.slices)),
-        gradients=tuple(map(seen, slopes, plan.slices)),
+        parameters=tuple(map(moments, leaves, plan.slices)),
+        gradients=tuple(map(moments, slopes, plan.slices)),
         lost=None if step_size is None else tuple(map(lost_in(step_size), leaves, slopes, plan.slices)),
-        data=seen(jnp.asarray(entering)) if jnp.issubdtype(entering.dtype, jnp.floating) else None,
+        data=moments(jnp.asarray(entering)) if jnp.issubdtype(entering.dtype, jnp.floating) else None,
         layout=plan.layout,
     )
     return jax.tree.unflatten(jax.tree.structure(plan.shape), outputs), gradients, stats

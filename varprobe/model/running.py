@@ -10,7 +10,7 @@ from jax import lax
 from varprobe.model import compat
 from varprobe.model.compat import Program
 from varprobe.model.reading import Reading
-from varprobe.model.stats import Seen, seen, sink, tapped
+from varprobe.model.stats import ALL, MOMENTS, Seen, seen, sink, tapped
 from varprobe.model.tags import Place, Point
 
 __all__ = ["BACKWARD", "ROLES", "Slot", "Statistics", "Taps", "run", "taps_of"]
@@ -79,7 +79,7 @@ def run(
         found |= inner
         for variable, output in zip(equation.outvars, outputs, strict=True):
             for slot in taps.at.get(Point(place, variable), ()):
-                found[slot] = seen(output)
+                found[slot] = seen(output, told=ALL if taps.slots[slot].role in BACKWARD else MOMENTS)
                 if taps.slots[slot].role in BACKWARD:
                     output = tapped(output, sinks[slot])
             env[variable] = output

@@ -1,5 +1,6 @@
 """What is kept of a probed value: moments with an exponent of their own, and the shares that its dtype cannot hold."""
 
+from functools import partial
 from math import prod
 from typing import Any, NamedTuple
 
@@ -11,17 +12,21 @@ from jaxtyping import Array, Bool, Float
 from varprobe.extended import Signal
 from varprobe.moments import measure
 
-__all__ = ["Seen", "seen", "sink", "tapped"]
+__all__ = ["ALL", "MOMENTS", "RANGE", "Seen", "seen", "sink", "tapped"]
 
 PIECE = 1 << 15
 """Entries of a piece at most, if it has more than one row."""
+
+MOMENTS, RANGE, ALL = range(3)
+"""What is told: moments, also shares that are not finite or below the normal numbers, also shares that are zero."""
 
 
 class Seen(NamedTuple):
     """Of all entries of an array: moments of m, where it is m * 2^e, and shares; arrays, of the device or the host.
 
     zero: exactly zero. dead: units, along the last axis, that are zero everywhere. overflow: not finite. underflow:
-    not zero, but below the smallest normal number of the dtype. computed: 1; a branch that is not taken leaves 0.
+    not zero, but below the smallest normal number of the dtype. Of these what is not wanted is 0. computed: 1; a branch
+    that is not taken leaves 0.
     """
 
     mean: Any
@@ -36,7 +41,7 @@ class Seen(NamedTuple):
     computed: Any
 
 
-def seen(x: Float[Array, "..."], axes: int = 0) -> Seen:
+def seen(x: Float[Array, "..."], axes: int = 0, told: int = ALL) -> Seen:
     """The statistics of an array, or of each entry of its leading axes; of complex numbers those of their magnitudes.
 
     On a CPU an array is taken piece by piece, so that what is made of a piece stays in the cache.
@@ -44,38 +49,39 @@ def seen(x: Float[Array, "..."], axes: int = 0) -> Seen:
     x, lead = jnp.abs(x) if jnp.iscomplexobj(x) else x, x.shape[:axes]
     last = x.shape[-1] if x.ndim > axes else 1
     rows = jax.lax.stop_gradient(x).reshape(prod(lead), -1, last)
-    found = jax.lax.platform_dependent(rows, cpu=in_pieces, default=of_rows)
+    found = jax.lax.platform_dependent(rows, cpu=partial(in_pieces, told), default=partial(of_rows, told))
     return Seen(*(value.reshape(lead) for value in found))
 
 
-def in_pieces(rows: Float[Array, "entries rows units"]) -> Seen:
+def in_pieces(told: int, rows: Float[Array, "entries rows units"]) -> Seen:
     """`of_rows`, each piece of some whole rows for itself."""
     entries, count, units = rows.shape
     height = max(n for n in range(1, count + 1) if count % n == 0 and (n == 1 or n * units <= PIECE)) if count else 0
     if height == count:
-        return of_rows(rows)
-    pieces = jax.lax.map(one, rows.reshape(-1, height, units))
+        return of_rows(told, rows)
+    pieces = jax.lax.map(partial(one, told), rows.reshape(-1, height, units))
     found, alive = jax.tree.map(lambda v: v.reshape(entries, count // height, *v.shape[1:]), pieces)
     return merged(found)._replace(dead=1 - alive.any(1).mean(1, dtype=found.ms.dtype))
 
 
-def of_rows(rows: Float[Array, "entries rows units"]) -> Seen:
+def of_rows(told: int, rows: Float[Array, "entries rows units"]) -> Seen:
     """The statistics of each entry."""
-    found, alive = jax.vmap(one)(rows)
+    found, alive = jax.vmap(partial(one, told))(rows)
     return found._replace(dead=1 - alive.mean(1, dtype=found.ms.dtype))
 
 
-def one(rows: Float[Array, "rows units"]) -> tuple[Seen, Bool[Array, " units"]]:
+def one(told: int, rows: Float[Array, "rows units"]) -> tuple[Seen, Bool[Array, " units"]]:
     """(statistics of a matrix, which of its units are not zero everywhere)."""
     moments = measure(Signal(rows[None], jnp.zeros((1,), jnp.int32)))[1]
     kind, size = moments.ms.dtype, jnp.abs(rows)
     tiny = jnp.finfo(rows.dtype).tiny
-    shares = [where.mean(dtype=kind) for where in (size == 0, ~jnp.isfinite(size), (size > 0) & (size < tiny))]
-    zero, overflow, underflow = shares
-    mean, ms, var, absmax, e = (value[0].astype(kind) for value in moments)
     nothing, computed = jnp.zeros((), kind), jnp.ones((), kind)
-    found = Seen(mean, ms, var, absmax, e, zero, nothing, overflow, underflow, computed)
-    return found, (size != 0).any(0)
+    zero = (size == 0).mean(dtype=kind) if told >= ALL else nothing
+    alive = (size != 0).any(0) if told >= ALL else jnp.ones(rows.shape[1:], bool)
+    overflow = (~jnp.isfinite(size)).mean(dtype=kind) if told >= RANGE else nothing
+    underflow = ((size > 0) & (size < tiny)).mean(dtype=kind) if told >= RANGE else nothing
+    mean, ms, var, absmax, e = (value[0].astype(kind) for value in moments)
+    return Seen(mean, ms, var, absmax, e, zero, nothing, overflow, underflow, computed), alive
 
 
 def merged(found: Seen) -> Seen:
@@ -118,8 +124,8 @@ def tapped_tangent(primals: tuple[Array, Seen], tangents: tuple[Any, Seen]) -> t
     """A linear function of (tangent of x, tangent of drain) whose transpose gives the cotangent and its statistics."""
     x, (tangent, drained) = primals[0], tangents
     if isinstance(tangent, SymbolicZero):  # nothing before x is differentiated, but what x does is still wanted
-        return x, linear_call(lambda _, drain: jnp.zeros_like(x), lambda _, c: seen(c), None, drained)
-    return x, linear_call(lambda _, both: both[0], lambda _, c: (c, seen(c)), None, (tangent, drained))
+        return x, linear_call(lambda _, drain: jnp.zeros_like(x), lambda _, c: seen(c, told=RANGE), None, drained)
+    return x, linear_call(lambda _, both: both[0], lambda _, c: (c, seen(c, told=RANGE)), None, (tangent, drained))
 
 
 tapped.defjvp(tapped_tangent, symbolic_zeros=True)
