@@ -39,7 +39,8 @@ def probe(
         model: loss_fn(params, *batch) -> scalar or (scalar, anything), params being a pytree, a flax.nnx.Module or an
             Equinox module; or a model itself: a flax.nnx.Module, an Equinox module, (a flax.linen.Module, its
             variables), or Haiku's transformed functions, followed by their parameters, or by (parameters, state).
-        arguments: what the function is called with.
+        arguments: what the function is called with. A model among them, or a pytree whose arrays computed signals are
+            multiplied with, is taken for frozen parameters.
         loss: of a function that returns an array, and of models: "cotangent", the sum of the outputs times N(0, 1)
             (the default of models), "mse" or "cross_entropy" of output and target, or loss(output, *rest) -> scalar.
         init: init(key) -> fresh parameters, or a fresh model; one for each seed.
