@@ -5,8 +5,8 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from varprobe.model.naming import names_of
-from varprobe.model.reading import Reading, Site
 from varprobe.model.running import Taps
+from varprobe.model.sites import Reading, Site
 
 __all__ = ["Layout", "Row", "layout_of", "leaf_slices"]
 

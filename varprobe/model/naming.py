@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from varprobe.model.reading import Site
+from varprobe.model.sites import Site
 
 __all__ = ["names_of"]
 

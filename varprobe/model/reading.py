@@ -2,103 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import jax.numpy as jnp
 
 from varprobe.model import compat
 from varprobe.model.compat import Program
-from varprobe.model.given import DATA, FROZEN, OTHER
 from varprobe.model.operations import ELEMENTWISE, MOVING, PRODUCTS, RESHAPING, TAKING
+from varprobe.model.sites import Reading, Scan, Site
 from varprobe.model.tags import Known, Place, Point, Tag
 
-__all__ = ["MARK", "Reading", "Site", "read"]
+__all__ = ["MARK", "Reader", "Rule", "plain"]
 
 MARK = "varprobe:"
 """What the names of `mark` begin with in a program."""
 
-ROOT, INVERSE = "root", "inverse root"
-"""What a norm divides by, and multiplies with."""
-
-
-class Scan(NamedTuple):
-    """A scan around a site: the place of its body, how many iterations it has, and whether the last comes first."""
-
-    place: Place
-    length: int
-    reverse: bool
-
-
-@dataclass
-class Site:
-    """A place in a program that is probed.
-
-    kind: linear, conv, embedding, mixing (a product of two signals), logits, probabilities, norm, sum (of products),
-    residual or mark. value: what is recorded, a preactivation after its bias. product: the same before it. activation:
-    what a nonlinear function makes of the value. at: the equation, as a place. scans: those that it is in. parameters:
-    leaves that belong to it; near: those of the latest product before. after: number of the latest site behind it, -1
-    without. kernel: the leaf that a product is fed by, -1 where it is made of several; slices: the scans whose
-    iterations took one entry each of its leading axes, None where that is not known. fan_in: inputs of a unit. scope
-    and source: the named scopes, and the line of code.
-    """
-
-    kind: str
-    value: Point
-    at: Place
-    scans: tuple[Scan, ...]
-    parameters: frozenset[int]
-    near: frozenset[int]
-    scope: str
-    source: str
-    kernel: int = -1
-    slices: tuple[Place, ...] | None = None
-    fan_in: int = 0
-    after: int = -1
-    product: Point | None = None
-    activation: Point | None = None
-    exits: dict[Point, bool] = field(default_factory=dict)
-
-
-@dataclass
-class Reading:
-    """Sites in the order of the program; matrix products of a signal that are probed; what the others are in.
-
-    entered: the inputs of the program that parameters are multiplied with, as they are; -1 for a computed signal, in
-    the order of the products. multiplied: inputs, other than parameters, that computed signals are multiplied with.
-    """
-
-    sites: list[Site] = field(default_factory=list)
-    products: int = 0
-    opaque: list[str] = field(default_factory=list)
-    entered: list[int] = field(default_factory=list)
-    multiplied: set[int] = field(default_factory=set)
-
-
-def read(program: Program, roles: Sequence[str]) -> Reading:
-    """The sites of a program, whose inputs are data, parameters (frozen ones too), or neither."""
-    reader = Reader()
-    tags = {
-        DATA: lambda i, x: data_tag(i, jnp.issubdtype(x.aval.dtype, jnp.inexact)),
-        FROZEN: lambda i, x: Tag(parameters=frozenset({i}), leaf=i),
-        OTHER: lambda i, x: Tag(),
-    }
-    inputs = zip(roles, program.jaxpr.invars, strict=True)
-    reader.read(program, (), [tags[role](i, x) for i, (role, x) in enumerate(inputs)])
-    reader.finish()
-    return reader.found
-
-
-def data_tag(leaf: int, inexact: bool) -> Tag:
-    """Of an array of data: numbers may be a statistic that the function is given, whole numbers are indices."""
-    return Tag(signal=True, leaf=leaf, reduced=inexact, index=not inexact)
+Rule = Callable[["Reader", Any, Place, list[Tag]], Tag]
+"""(reader, equation, place, tags of its inputs) -> the tag of its output."""
 
 
 class Reader:
-    """The walk through a program; `found` is what it has come upon."""
+    """The walk through a program; `found` is what it has come upon, `rules` are of primitives by name."""
 
-    def __init__(self) -> None:
+    def __init__(self, rules: Mapping[str, Rule]) -> None:
+        self.rules = rules
         self.found = Reading()
         self.same: dict[Point, Point] = {}
         self.squares: set[Point] = set()
@@ -107,7 +36,7 @@ class Reader:
 
     def trial(self) -> Reader:
         """A reader that knows the same and changes nothing of it."""
-        other = Reader()
+        other = Reader(self.rules)
         other.found.sites = [replace(site, exits={}) for site in self.found.sites]
         other.scans = self.scans
         return other
@@ -155,7 +84,7 @@ class Reader:
             return [replace(found, of=of)] * len(equation.outvars)
         if is_square(equation) and tags[0].of and tags[0].of.linear:
             self.squares.add(Point(place, equation.outvars[0]))
-        if rule := RULES.get(name):
+        if rule := self.rules.get(name):
             return [rule(self, equation, place, tags)]
         if name in ELEMENTWISE:
             return [self.elementwise(tags)]
@@ -335,115 +264,3 @@ def plain(tags: Sequence[Tag]) -> Tag:
     whole = all(tag.index for tag in signals)
     reduced = all(tag.reduced for tag in signals if whole or not tag.index)
     return Tag(True, latest.parameters, latest.latest, index=whole, reduced=reduced)
-
-
-def added(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
-    """A bias, a residual sum, a sum of products, or a part of some function."""
-    signals = [tag for tag in tags if tag.signal]
-    if len(signals) == 1:
-        (signal,), (other,) = signals, (tag for tag in tags if not tag.signal)
-        if signal.of and signal.of.linear and signal.of.whole and other.parameters:
-            if reader.found.sites[signal.of.site].kind in ("linear", "conv", "norm", "sum"):
-                return reader.moved(equation, place, signal.of.site, signal, other.parameters)
-        found = reader.elementwise(tags)
-        return replace(found, of=signal.of if not other.parameters else found.of)
-    found = reader.elementwise(tags)
-    shapes = {atom.aval.shape for atom in equation.invars}
-    if len(signals) < 2 or found.of or len(shapes) > 1 or len(*shapes) < 2 or all(t.latest < 0 for t in signals):
-        return found
-    if found.reduced:  # a running mean, or log sum exp(x - c) + c
-        return found
-    sites = reader.found.sites
-    products = [t.of.site for t in tags if t.of and t.of.linear and sites[t.of.site].kind in ("linear", "conv", "sum")]
-    apart = len(products) == len(tags) and not follows(sites, max(products), min(products))
-    return reader.new("sum" if apart else "residual", equation, place, plain(tags))
-
-
-def follows(sites: Sequence[Site], later: int, earlier: int) -> bool:
-    """Whether a product is behind an earlier site, as a branch is behind the residual stream."""
-    while later > earlier:
-        later = sites[later].after
-    return later == earlier
-
-
-def multiplied(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
-    """A norm, its scale, that of something else, or a part of some function."""
-    signals = [tag for tag in tags if tag.signal]
-    roots = [tag for tag in tags if tag.root == INVERSE]
-    if roots and any(tag.signal and tag.root != INVERSE for tag in tags):
-        found = plain(tags)
-        scale = frozenset().union(*(tag.scale for tag in roots))
-        tag = reader.new("norm", equation, place, found)
-        reader.found.sites[tag.latest].parameters = scale
-        return tag
-    if len(signals) == 1 and len(tags) == 2:
-        (signal,), (other,) = signals, (tag for tag in tags if not tag.signal)
-        if signal.of and signal.of.linear and signal.of.whole:
-            kind = reader.found.sites[signal.of.site].kind
-            if kind == "norm" and other.parameters:
-                return reader.moved(equation, place, signal.of.site, signal, other.parameters)
-            if kind == "mixing" and not other.parameters:
-                return reader.moved(equation, place, signal.of.site, signal, frozenset())
-        if signal.root:
-            return replace(signal, of=None, scale=signal.scale | other.parameters)
-        if not other.parameters:
-            return replace(signal, exponential=None)
-    return replace(reader.elementwise(tags), root="") if len(signals) > 1 else reader.elementwise(tags)
-
-
-def divided(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
-    """Probabilities, or as a product."""
-    above, below = tags
-    if above.exponential and above.exponential == below.summed:
-        return reader.softmax(equation, place, tags)
-    inverted = {ROOT: INVERSE, INVERSE: ROOT, "": ""}[below.root]
-    return multiplied(reader, equation, place, [above, replace(below, root=inverted)])
-
-
-def rooted(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
-    """Half of a norm, if it is the root of a statistic: of what was reduced, or was given for each unit."""
-    found = reader.elementwise(tags)
-    if not (found.reduced if found.signal else equation.outvars[0].aval.shape):
-        return found
-    root = INVERSE if equation.primitive.name == "rsqrt" else ROOT
-    return replace(found, root=root, scale=frozenset() if found.signal else found.parameters)
-
-
-def exponentiated(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
-    """Half of a softmax."""
-    return replace(reader.elementwise(tags), exponential=Point(place, equation.outvars[0]))
-
-
-def summed(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
-    """Over an axis."""
-    return replace(statistic(reader, equation, place, tags), summed=tags[0].exponential)
-
-
-def statistic(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
-    """Over an axis, or over those of several devices."""
-    return replace(plain(tags), reduced=True)
-
-
-def selected(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
-    """A mask that does not depend on the signal, as dropout's, leaves a linear value linear."""
-    mask, *cases = tags
-    signals = [tag for tag in cases if tag.signal]
-    if not mask.of and len(signals) == 1 and signals[0].of and signals[0].of.linear:
-        return replace(plain(tags), of=signals[0].of)
-    return reader.elementwise(tags)
-
-
-RULES: dict[str, Callable[..., Tag]] = {
-    "add": added,
-    "add_any": added,
-    "mul": multiplied,
-    "div": divided,
-    "rsqrt": rooted,
-    "sqrt": rooted,
-    "exp": exponentiated,
-    "psum": statistic,
-    "pmax": statistic,
-    "reduce_max": statistic,
-    "reduce_sum": summed,
-    "select_n": selected,
-}

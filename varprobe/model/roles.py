@@ -6,8 +6,11 @@ from typing import Any
 import jax.numpy as jnp
 
 from varprobe.model.compat import Program
-from varprobe.model.given import DATA, FROZEN, Given
-from varprobe.model.reading import Reading, read
+from varprobe.model.given import DATA, FROZEN, OTHER, Given
+from varprobe.model.reading import Reader
+from varprobe.model.rules import RULES
+from varprobe.model.sites import Reading
+from varprobe.model.tags import Tag
 
 __all__ = ["input_of", "paths_of", "read_as_used"]
 
@@ -28,6 +31,25 @@ def read_as_used(program: Program, leaves: int, given: tuple[Given, ...]) -> tup
         if again.products >= reading.products:
             reading, given = again, other
     return reading, given
+
+
+def read(program: Program, roles: Sequence[str]) -> Reading:
+    """The sites of a program, whose inputs are data, parameters (frozen ones too), or neither."""
+    reader = Reader(RULES)
+    tags = {
+        DATA: lambda i, x: data_tag(i, jnp.issubdtype(x.aval.dtype, jnp.inexact)),
+        FROZEN: lambda i, x: Tag(parameters=frozenset({i}), leaf=i),
+        OTHER: lambda i, x: Tag(),
+    }
+    inputs = zip(roles, program.jaxpr.invars, strict=True)
+    reader.read(program, (), [tags[role](i, x) for i, (role, x) in enumerate(inputs)])
+    reader.finish()
+    return reader.found
+
+
+def data_tag(leaf: int, inexact: bool) -> Tag:
+    """Of an array of data: numbers may be a statistic that the function is given, whole numbers are indices."""
+    return Tag(signal=True, leaf=leaf, reduced=inexact, index=not inexact)
 
 
 def input_of(reading: Reading, leaves: int, given: tuple[Given, ...], batch: tuple[Any, ...]) -> int:

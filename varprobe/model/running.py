@@ -9,7 +9,7 @@ from jax import lax
 
 from varprobe.model import compat
 from varprobe.model.compat import Program
-from varprobe.model.reading import Reading
+from varprobe.model.sites import Reading
 from varprobe.model.stats import ALL, MOMENTS, Seen, seen, sink, tapped
 from varprobe.model.tags import Place, Point
 
