@@ -17,14 +17,18 @@ HOMES = {
     "advise": "varprobe.advice",
     "assert_healthy": "varprobe.health",
     "MachineError": "varprobe.errors",
+    "Recorder": "varprobe.model.recording",
     "RequestError": "varprobe.errors",
     "build": "varprobe.building",
     "diagnose": "varprobe.diagnosis",
+    "instrument": "varprobe.model.instrumenting",
+    "mark": "varprobe.model.marking",
     "open_run": "varprobe.runs",
     "plot_histogram": "varprobe.plots.histogram",
     "plot_phase": "varprobe.plots.phase",
     "plot_spectrum": "varprobe.plots.spectrum",
     "plot_variance": "varprobe.plots",
+    "probe": "varprobe.model.probing",
     "select": "varprobe.results",
     "sweep": "varprobe.sweeping",
     "theory": "varprobe.theory",
@@ -33,16 +37,20 @@ HOMES = {
 
 __all__ = [
     "MachineError",
+    "Recorder",
     "RequestError",
     "advise",
     "assert_healthy",
     "build",
     "diagnose",
+    "instrument",
+    "mark",
     "open_run",
     "plot_histogram",
     "plot_phase",
     "plot_spectrum",
     "plot_variance",
+    "probe",
     "select",
     "sweep",
     "theory",
@@ -55,6 +63,10 @@ if TYPE_CHECKING:
     from varprobe.diagnosis import diagnose
     from varprobe.errors import MachineError, RequestError
     from varprobe.health import assert_healthy
+    from varprobe.model.instrumenting import instrument
+    from varprobe.model.marking import mark
+    from varprobe.model.probing import probe
+    from varprobe.model.recording import Recorder
     from varprobe.plots import plot_variance
     from varprobe.plots.histogram import plot_histogram
     from varprobe.plots.phase import plot_phase

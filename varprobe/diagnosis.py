@@ -6,18 +6,17 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float
 
 from varprobe.comparison import against_theory
 from varprobe.flags import flags_of, notes_of
 from varprobe.leaving import left_layers
 from varprobe.nets import Measured, measured_nets
 from varprobe.probes.summaries import probe_fields
-from varprobe.rates import Rate, rate
+from varprobe.rates import rate
 from varprobe.reasons import reason_of
 from varprobe.remedies import advice_of
 from varprobe.results import COORDINATES, FURTHER, require_whole
-from varprobe.verdicts import threshold
+from varprobe.words import certain, factor_fields, word
 
 __all__ = ["Diagnosis", "diagnose"]
 
@@ -42,6 +41,16 @@ class Diagnosis:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def sheet(self, wide: bool = False) -> Any:
+        """The table that is printed, cell by cell."""
+        if self.rows and "families" in self.rows[0]:
+            from varprobe.model.sheet import model_sheet
+
+            return model_sheet(self.rows, wide)
+        from varprobe.verdict_table import sheet_of
+
+        return sheet_of(self.rows, self.ends, wide)
 
     def __str__(self) -> str:
         from varprobe.screen import text_of
@@ -77,6 +86,14 @@ def diagnose(ds: xr.Dataset) -> Diagnosis:
     """
     from varprobe.screen import title_of
 
+    if isinstance(ds, xr.Dataset) and "site" in ds.coords:
+        from varprobe.model.verdict import diagnosed
+
+        return Diagnosis(*diagnosed(ds))
+    if not isinstance(ds, xr.Dataset) and hasattr(ds, "departure"):
+        from varprobe.model.verdict import diagnosed_run
+
+        return Diagnosis(*diagnosed_run(ds))
     require_whole(ds)
     nets = list(measured_nets(ds))
     rows = [row_of(net) | further for net, further in zip(nets, probe_fields(ds), strict=True)]
@@ -105,39 +122,6 @@ def row_of(net: Measured) -> dict[str, Any]:
     row["reason"] = reason_of(flags, notes, forward, backward, words, net)
     row["advice"] = None if healthy else advice_of(list(flags), notes, forward, backward, net)
     return row
-
-
-def factor_fields(found: Rate | None) -> tuple[float | None, list[float | None]]:
-    """A factor and its interval; None where it is not finite, not above zero or not measured."""
-    if found is None or not (math.isfinite(found.factor) and found.factor > 0):
-        return None, [None, None]
-    return found.factor, [x if math.isfinite(x) else None for x in (found.low, found.high)]
-
-
-def word(found: Rate, log10_ms: Float[np.ndarray, "seeds layers"]) -> str:
-    """The word for the seed-mean RMS ratio between layers 1 and L, near end first."""
-    if math.isnan(found.ratio):  # zero from end to end, or out of range
-        return "vanishing" if np.isneginf(log10_ms).any() and not np.isnan(log10_ms).any() else "exploding"
-    return word_of_ratio(found.ratio)
-
-
-def word_of_ratio(ratio: float) -> str:
-    """The word for log10 of an RMS ratio."""
-    mild, severe = math.log10(threshold("stable")), math.log10(threshold("vanishing"))
-    if abs(ratio) <= mild:
-        return "stable"
-    if ratio < 0:
-        return "shrinking" if ratio >= -severe else "vanishing"
-    return "growing" if ratio <= severe else "exploding"
-
-
-def certain(found: Rate, log10_ms: Float[np.ndarray, "seeds layers"]) -> bool:
-    """Whether both ends of the ratio's interval have one word; where it is not finite, whether all seeds have."""
-    if not math.isfinite(found.ratio):
-        return len({word(rate(seed[None]), seed[None]) for seed in log10_ms}) == 1
-    if not (math.isfinite(found.ratio_low) and math.isfinite(found.ratio_high)):
-        return False
-    return word_of_ratio(found.ratio_low) == word_of_ratio(found.ratio_high)
 
 
 def ends_of(net: Measured) -> dict[str, float]:

@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 from varprobe.errors import RequestError
+from varprobe.model.runs import RECORD as MODEL_RECORD
+from varprobe.model.runs import open_model_run
 from varprobe.plans import Record, asked, fill, hashed
 from varprobe.storage import DamagedError, load_cell, load_dataset
 
@@ -82,6 +84,8 @@ def open_run(path: str | os.PathLike[str], *, note: Note = warnings.warn) -> xr.
     """
     folder = folder_of(path, "run")
     record = read_record(folder, "run")
+    if record is None and (folder / MODEL_RECORD).is_file():
+        return open_model_run(folder)
     if record is None:
         raise RequestError(no_run(folder), "run")
     try:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from varprobe.columns import GAP, fold, side_by_side
-from varprobe.verdict_table import Sheet, sheet_of, title_of
+from varprobe.verdict_table import Sheet, title_of
 
 __all__ = ["html_of", "print_diagnosis", "text_of", "title_of"]
 
@@ -54,11 +54,10 @@ def print_diagnosis(console: Console, diagnosis: Any, wide: bool = False, right:
         show(console, [Text(title, "bold") + Text(" " * gap + right)])
     else:
         show(console, [Text(line, "bold") for line in fold(title, console.width)] + ([Text(right)] if right else []))
-    sheet = sheet_of(diagnosis.rows, diagnosis.ends, wide)
-    if not sheet.lines:
-        return
-    widths = widths_of(sheet, console.width)
-    show(console, side_by_side(sheet.headings, widths, ["bold"] * len(widths), indent=0))
+    sheet = diagnosis.sheet(wide)
+    widths = widths_of(sheet, console.width) if sheet.lines else []
+    if sheet.lines:
+        show(console, side_by_side(sheet.headings, widths, ["bold"] * len(widths), indent=0))
     for line in sheet.lines:
         if line.grade == "heading":
             show(console, [Text(text, "bold") for text in fold(line.cells[0], console.width, indent=2)])
@@ -84,7 +83,7 @@ def text_of(diagnosis: Any) -> str:
 
 def html_of(diagnosis: Any) -> str:
     """The screen for a notebook: a paragraph, a table and a list."""
-    sheet = sheet_of(diagnosis.rows, diagnosis.ends)
+    sheet = diagnosis.sheet()
     head = "".join(f"<th style='text-align:left'>{escape(h)}</th>" for h in sheet.headings)
     body = []
     for line in sheet.lines:

@@ -27,6 +27,9 @@ VERDICTS: dict[str, Verdict] = {
     "saturated": Verdict(
         "flag", 0.5, "phi bounded; in the median layer above 50% have |phi'| < 0.01 and phi != 0: unhealthy"
     ),
+    "departed": Verdict(
+        "flag", 0.5, "training: a site is off the trend of the records before by so many decades: unhealthy"
+    ),
     "correlation_collapse": Verdict("note", 0.999, "mean cosine between samples above 0.999"),
     "mean_dominated": Verdict("note", 0.9, "|mean| of the preactivations above 0.9 of their RMS"),
     "leaves_float16": Verdict(

@@ -11,7 +11,7 @@ __all__ = ["complaint", "one_line"]
 
 LONGEST_WORD = 200
 LONGEST = 1000
-ARGUMENTS = {"run": "RUN", "list": "KIND"}
+ARGUMENTS = {"run": "RUN", "list": "KIND", "factory": "FACTORY"}
 """Parameters that are not options, as help writes them."""
 
 

@@ -22,6 +22,9 @@ COMMANDS: dict[str, dict[str, str]] = {
         "theory": "Predict where signal and gradient settle, and how deep they reach.",
         "phase": "Draw the phase diagram of an activation, predicted and measured.",
     },
+    "your model": {
+        "model": "Measure every site of a network of your own, in any JAX library.",
+    },
 }
 """Group -> command -> one line. `varprobe.cli.NAME` holds the command, as `command`."""
 

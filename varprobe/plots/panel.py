@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 
 from varprobe.plots.curves import Curve
@@ -66,8 +66,16 @@ class Panel:
         return points[(points[:, 1] >= box.y0 - 0.5) & (points[:, 1] <= box.y1 + 0.5)]
 
 
-def draw_panel(panel: Panel, limits: tuple[float, float], statistic: str, last_row: bool, stacked: bool) -> None:
-    """Draw bands and curves, set the limits and dress the axes; labels and arrows come after the layout."""
+def draw_panel(panel: Panel, limits: tuple[float, float], statistic: str, below: str, stacked: bool) -> None:
+    """Draw bands and curves, set the limits and dress the axes; labels and arrows come after the layout.
+
+    Args:
+        panel: what is drawn.
+        limits: of the y axis.
+        statistic: that is drawn.
+        below: the label of the x axis.
+        stacked: whether there are panels above or below.
+    """
     ax, backward = panel.ax, panel.quantity.backward
     every = [curve for curves in panel.curves for curve in curves]
     layers = [int(layer) for c in every for layer in (*c.layer[c.drawn], *([c.lost.layer] if c.lost else []))]
@@ -83,8 +91,7 @@ def draw_panel(panel: Panel, limits: tuple[float, float], statistic: str, last_r
     exponent_axis(ax)
     tidy(ax)
     ax.set_ylabel(axis_label(panel.quantity, statistic, "\n" if stacked else "  "))
-    if last_row:
-        ax.set_xlabel(r"layer $\ell$")
+    ax.set_xlabel(below)
     if backward:
         ax.yaxis.tick_right()
         ax.yaxis.set_label_position("right")
@@ -93,20 +100,20 @@ def draw_panel(panel: Panel, limits: tuple[float, float], statistic: str, last_r
 
 def draw_curve(ax: Axes, curve: Curve, group: Group, marked: bool) -> None:
     """One curve over its band."""
-    look, alone = group.look, curve.drawn.size == 1
+    look, alone, there = group.look, curve.drawn.size == 1, ~gaps(curve.mean)
     if curve.deviation is not None:
         ax.fill_between(
-            curve.layer,
-            curve.mean - curve.deviation,
-            curve.mean + curve.deviation,
+            curve.layer[there],
+            (curve.mean - curve.deviation)[there],
+            (curve.mean + curve.deviation)[there],
             color=look.color,
             alpha=0.22 / len(group.names) ** 0.5,
             linewidth=0,
             zorder=1.5,
         )
     ax.plot(
-        curve.layer,
-        curve.mean,
+        curve.layer[there],
+        curve.mean[there],
         color=look.color,
         linestyle=look.linestyle,
         linewidth=LINE_WIDTH,
@@ -119,6 +126,13 @@ def draw_curve(ax: Axes, curve: Curve, group: Group, marked: bool) -> None:
     )
     if curve.theory is not None:
         draw_theory(ax, curve, look)
+
+
+def gaps(values: Float[np.ndarray, " layer"]) -> Bool[np.ndarray, " layer"]:
+    """What is not finite between what is: other sites of a model, which a line passes over."""
+    finite = np.isfinite(values)
+    inside = np.logical_or.accumulate(finite) & np.logical_or.accumulate(finite[::-1])[::-1]
+    return inside & ~finite
 
 
 def draw_theory(ax: Axes, curve: Curve, look: Look) -> None:

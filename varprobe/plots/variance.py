@@ -8,6 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from varprobe.errors import RequestError
+from varprobe.model.curves import as_curves
 from varprobe.plots.curves import read_curves
 from varprobe.plots.exits import draw_exits
 from varprobe.plots.facets import MOST_CURVES, Facets, crowded, facets, one_panel, values
@@ -64,6 +65,7 @@ def plot_variance(
         RequestError: the quantity was not measured, or there are more curves than can be told apart.
     """
     require_layers(ds)
+    ds = as_curves(ds) if "site" in ds.coords else ds
     check_labels(labels or {}, names_in(ds))
     plan = one_panel(ds, labels)
     require_readable(ds, plan)
@@ -114,6 +116,7 @@ def variance_figure(
     Raises:
         RequestError: a quantity was not measured, or there is more than a figure can show.
     """
+    ds = as_curves(ds) if "site" in ds.coords else ds
     plan = facets(ds, labels)
     require_readable(ds, plan)
     shown = sorted(quantities, key=lambda q: q in QUANTITIES and QUANTITIES[q].backward)
@@ -176,7 +179,8 @@ def draw_panels(
         for c, quantity in enumerate(quantities):
             curves = [[curve for curve in cells[r][c] if curve.name in group.names] for group in here]
             panel = Panel(grid[r][c], quantity_of(ds, quantity), here, curves)
-            draw_panel(panel, ranges[r][c], statistic, last_row=r == len(plan.rows) - 1, stacked=len(plan.rows) > 1)
+            below = ds.attrs.get("layers", r"layer $\ell$") if r == len(plan.rows) - 1 else ""
+            draw_panel(panel, ranges[r][c], statistic, below, stacked=len(plan.rows) > 1)
             panels[-1].append(panel)
     return panels
 

@@ -1,0 +1,325 @@
+"""What a probe finds, against gradients by brute force: those with respect to zeros added at each site."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import xarray as xr
+
+import varprobe as vp
+
+WIDTH, BATCH, DEPTH = 6, 5, 3
+KEY = jax.random.key(7)
+Net = Callable[..., tuple[Any, dict[str, Any]]]
+
+
+def parameters() -> dict[str, Any]:
+    """Layers stacked along the first axis, and a read-out."""
+    a, b, c = jax.random.split(KEY, 3)
+    return {
+        "layers": {
+            "w": jax.random.normal(a, (DEPTH, WIDTH, WIDTH)) * 0.6,
+            "b": jax.random.normal(b, (DEPTH, WIDTH)) * 0.1,
+        },
+        "out": {"w": jax.random.normal(c, (WIDTH, 2))},
+    }
+
+
+def layer(p: Any, x: Any, zeros: dict[str, Any] | None) -> tuple[Any, dict[str, Any]]:
+    """x + phi(x W + b), with zeros added at its sites where there are some; and the values there."""
+
+    def at(name: str, value: Any) -> Any:
+        return value + zeros[name] if zeros else value
+
+    product = at("product", x @ p["w"])
+    z = at("z", product + p["b"])
+    h = at("h", jnp.tanh(z))
+    y = at("y", x + h)
+    return y, {"product": product, "z": z, "h": h, "y": y}
+
+
+@jax.custom_vjp
+def twice(x: Any) -> Any:
+    """Opaque."""
+    return 2 * x
+
+
+twice.defvjp(lambda x: (2 * x, None), lambda _, c: (2 * c,))
+
+
+def unrolled(p: Any, x: Any, zeros: Any) -> tuple[Any, Any]:
+    found = []
+    for i in range(DEPTH):
+        at = jax.tree.map(lambda v, i=i: v[i], (p["layers"], zeros))
+        x, values = layer(at[0], x, at[1])
+        found.append(values)
+    return x @ p["out"]["w"], jax.tree.map(lambda *v: jnp.stack(v), *found)
+
+
+def scanned(p: Any, x: Any, zeros: Any, wrap: Callable[..., Any] = lambda f: f) -> tuple[Any, Any]:
+    step = wrap(lambda x, at: layer(at[0], x, at[1]))
+    x, found = jax.lax.scan(step, x, (p["layers"], zeros))
+    return x @ p["out"]["w"], found
+
+
+def jitted(p: Any, x: Any, zeros: Any) -> tuple[Any, Any]:
+    return jax.jit(partial(scanned, wrap=jax.jit))(p, x, zeros)
+
+
+def rematerialized(p: Any, x: Any, zeros: Any) -> tuple[Any, Any]:
+    return jax.checkpoint(partial(scanned, wrap=jax.checkpoint))(p, x, zeros)
+
+
+def backwards(p: Any, x: Any, zeros: Any) -> tuple[Any, Any]:
+    x, found = jax.lax.scan(lambda x, at: layer(at[0], x, at[1]), x, (p["layers"], zeros), reverse=True)
+    return x @ p["out"]["w"], found
+
+
+def vmapped(p: Any, x: Any, zeros: Any) -> tuple[Any, Any]:
+    return jax.vmap(partial(scanned, p), in_axes=(0, 1), out_axes=(0, 1))(x, zeros)
+
+
+def opaque_beside(p: Any, x: Any, zeros: Any) -> tuple[Any, Any]:
+    return scanned(p, twice(x), zeros)
+
+
+NETS = [unrolled, scanned, jitted, rematerialized, backwards, vmapped, opaque_beside]
+
+
+def brute(net: Net, p: Any, x: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(values, gradients) at the sites, each (DEPTH, BATCH, WIDTH)."""
+    zeros = {name: jnp.zeros((DEPTH, BATCH, WIDTH)) for name in ("product", "z", "h", "y")}
+
+    def loss(zeros: Any) -> tuple[Any, Any]:
+        out, values = net(p, x, zeros)
+        return jnp.sum(jnp.sin(out)), values
+
+    gradients, values = jax.grad(loss, has_aux=True)(zeros)
+    return values, gradients
+
+
+def log10_ms(values: Any) -> np.ndarray:
+    """By layer."""
+    return np.log10(np.square(np.asarray(values, np.float64)).mean(axis=(1, 2)))
+
+
+def rows(ds: xr.Dataset, kind: str, variable: str) -> np.ndarray:
+    """The rows of the layers, in the order of the parameters."""
+    chosen = ds.isel(config=0, seed=0, layer=np.flatnonzero((ds.kind == kind) & (ds.site != "out")))
+    return chosen[variable].values
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_values_and_gradients(net: Net) -> None:
+    p, x = parameters(), jax.random.normal(jax.random.key(1), (BATCH, WIDTH))
+
+    def loss(p: Any, x: Any) -> Any:
+        return jnp.sum(jnp.sin(net(p, x, None)[0]))
+
+    ds = vp.probe(loss, p, x)
+    assert ds.attrs["coverage"].startswith(f"{2 if net is not unrolled else 4} of {2 if net is not unrolled else 4}")
+    values, gradients = brute(net, p, x)
+    order = slice(None, None, -1) if net is backwards else slice(None)
+    for variable, expected in (
+        ("preactivation_log10_ms", values["z"]),
+        ("product_log10_ms", values["product"]),
+        ("activation_log10_ms", values["h"]),
+        ("gradient_log10_ms", gradients["z"]),
+        ("activation_gradient_log10_ms", gradients["h"]),
+    ):
+        np.testing.assert_allclose(rows(ds, "linear", variable), log10_ms(expected)[order], atol=1e-5)
+    np.testing.assert_allclose(rows(ds, "residual", "activation_log10_ms"), log10_ms(values["y"])[order], atol=1e-5)
+    np.testing.assert_allclose(rows(ds, "residual", "gradient_log10_ms"), log10_ms(gradients["y"])[order], atol=1e-5)
+    if net is unrolled:  # what slices of one array are, is not told layer by layer
+        return
+    slopes = jax.grad(loss)(p, x)["layers"]["w"]
+    np.testing.assert_allclose(rows(ds, "linear", "weight_gradient_log10_ms"), log10_ms(slopes)[order], atol=1e-5)
+    np.testing.assert_allclose(rows(ds, "linear", "weight_log10_ms"), log10_ms(p["layers"]["w"])[order], atol=1e-5)
+
+
+def test_a_branch_of_a_cond() -> None:
+    """The branch that is taken has numbers, the other none."""
+    p, x = parameters(), jax.random.normal(jax.random.key(1), (BATCH, WIDTH))
+
+    def loss(p: Any, x: Any, sign: Any) -> Any:
+        return jnp.sum(jax.lax.cond(sign > 0, lambda x: jnp.tanh(x @ p["out"]["w"]), lambda x: x @ p["out"]["w"], x))
+
+    ds = vp.probe(loss, p, x, jnp.float32(1)).isel(config=0, seed=0)
+    assert ds.site.values.tolist() == ["input", "out", "out#2"] and ds.attrs["tied"] == '[["out", "out#2"]]'
+    expected = np.log10(np.square(np.asarray(x @ p["out"]["w"], np.float64)).mean())
+    np.testing.assert_allclose(ds.preactivation_log10_ms, [np.nan, np.nan, expected], atol=1e-5)
+
+
+def test_tied_weights_and_embeddings() -> None:
+    """One row a use, one gradient of the parameter, told."""
+    table = jax.random.normal(KEY, (9, WIDTH))
+    tokens = jnp.arange(BATCH) % 9
+
+    def loss(p: Any, tokens: Any) -> Any:
+        return jnp.sum(jnp.cos(p["table"][tokens] @ p["table"].T))
+
+    ds = vp.probe(loss, {"table": table}, tokens).isel(config=0, seed=0)
+    assert ds.site.values.tolist()[1:] == ["table", "table#2"] and ds.kind.values.tolist()[1:] == [
+        "embedding",
+        "linear",
+    ]
+    slope = np.asarray(jax.grad(loss)({"table": table}, tokens)["table"], np.float64)
+    expected = np.log10(np.square(slope).mean())
+    np.testing.assert_allclose(ds.weight_gradient_log10_ms[1:], [expected] * 2, atol=1e-5)
+    np.testing.assert_allclose(ds.parameter_gradient_log10_ms, [expected], atol=1e-5)
+
+
+def attention(p: Any, x: Any, zeros: Any = None) -> tuple[Any, dict[str, Any]]:
+    q, k, v = (x @ p[name] for name in "qkv")
+    logits = q @ k.T / np.sqrt(WIDTH)
+    logits = logits + zeros["logits"] if zeros else logits
+    weights = jax.nn.softmax(logits)
+    weights = weights + zeros["probabilities"] if zeros else weights
+    return (weights @ v) @ p["out"], {"logits": logits, "probabilities": weights}
+
+
+def test_attention() -> None:
+    p = {
+        name: jax.random.normal(k, (WIDTH, WIDTH))
+        for name, k in zip(["q", "k", "v", "out"], jax.random.split(KEY, 4), strict=True)
+    }
+    x = jax.random.normal(jax.random.key(1), (BATCH, WIDTH))
+    ds = vp.probe(lambda p, x: jnp.sum(jnp.sin(attention(p, x)[0])), p, x).isel(config=0, seed=0)
+    assert ds.site.values.tolist() == ["input", "q", "k", "v", "logits", "probabilities", "mixed", "out"]
+    assert ds.attrs["coverage"] == "6 of 6 matrix products probed"
+    zeros = {name: jnp.zeros((BATCH, BATCH)) for name in ("logits", "probabilities")}
+    slopes, values = jax.grad(lambda z: (jnp.sum(jnp.sin(attention(p, x, z)[0])), attention(p, x, z)[1]), has_aux=True)(
+        zeros
+    )
+    for name in zeros:
+        row = ds.isel(layer=ds.site.values.tolist().index(name))
+        for variable, expected in (("activation_log10_ms", values), ("gradient_log10_ms", slopes)):
+            squares = np.square(np.asarray(expected[name], np.float64)).mean()
+            assert float(row[variable]) == pytest.approx(np.log10(squares), abs=1e-5)
+
+
+def test_layer_norm_and_what_follows_it() -> None:
+    """After its scale and shift; the mean square of a norm before them is 1."""
+    p = {"norm": {"scale": jnp.full(WIDTH, 3.0), "bias": jnp.zeros(WIDTH)}, "w": jax.random.normal(KEY, (WIDTH, WIDTH))}
+
+    def loss(p: Any, x: Any) -> Any:
+        x = x @ p["w"]
+        x = x - x.mean(-1, keepdims=True)
+        x = x * jax.lax.rsqrt(jnp.mean(x * x, -1, keepdims=True) + 1e-9) * p["norm"]["scale"] + p["norm"]["bias"]
+        return jnp.sum(jax.nn.relu(x))
+
+    ds = vp.probe(loss, p, jax.random.normal(KEY, (BATCH, WIDTH))).isel(config=0, seed=0)
+    assert ds.site.values.tolist() == ["input", "w", "norm"] and ds.kind.values.tolist() == ["input", "linear", "norm"]
+    assert float(ds.preactivation_log10_ms[2]) == pytest.approx(2 * np.log10(3), abs=1e-5)
+    assert float(ds.activation_zero_fraction[2]) == pytest.approx(0.5, abs=0.2)
+
+
+def test_magnitudes_beyond_the_squares_of_floats() -> None:
+    """1e-30 squared is no float32, and neither is 1e30."""
+    for size in (1e-30, 1e30):
+        p, x = {"w": jnp.full((4, 4), size)}, jnp.ones((3, 4))
+        ds = vp.probe(lambda p, x: jnp.sum(x @ p["w"]), p, x).isel(config=0, seed=0, layer=1)
+        assert float(ds.preactivation_log10_ms) == pytest.approx(2 * np.log10(4 * size), abs=1e-5)
+        assert float(ds.weight_log10_ms) == pytest.approx(2 * np.log10(size), abs=1e-5)
+
+
+def test_shares_that_a_format_cannot_hold() -> None:
+    p = {"w": jnp.diag(jnp.array([1, 1e-5, 1e5, 0], jnp.float16))}
+    x = jnp.ones((2, 4), jnp.float16)
+    ds = vp.probe(lambda p, x: jnp.sum((x @ p["w"]).astype(jnp.float32)), p, x).isel(config=0, seed=0, layer=1)
+    assert float(ds.overflow_fraction) == 0.25 and float(ds.underflow_fraction) == 0.25
+
+
+def test_updates_lost_to_rounding() -> None:
+    """In bfloat16 1 - 1e-3 is 1, and 0 - 1e-3 is not 0."""
+    p, x = {"w": jnp.array([[1.0, 0.0], [1.0, 0.0]], jnp.bfloat16)}, jnp.ones((1, 2), jnp.bfloat16)
+    ds = vp.probe(lambda p, x: jnp.sum((x @ p["w"]).astype(jnp.float32)), p, x, step_size=1e-3)
+    assert float(ds.parameter_lost_update_fraction[0, 0, 0]) == 0.5
+
+
+def test_what_cannot_be_entered_is_listed() -> None:
+    @jax.custom_vjp
+    def inside(x: Any, w: Any) -> Any:
+        return x @ w
+
+    inside.defvjp(lambda x, w: (x @ w, (x, w)), lambda kept, c: (c @ kept[1].T, kept[0].T @ c))
+    p, x = {"a": jnp.eye(3), "b": jnp.eye(3)}, jnp.ones((2, 3))
+    ds = vp.probe(lambda p, x: jnp.sum(inside(x @ p["a"], p["b"])), p, x)
+    assert ds.attrs["coverage"].startswith(
+        "1 of 2 matrix products probed; 1 opaque: custom_vjp_call at test_probe_sites.py:"
+    )
+
+
+def test_marks_and_products_without_parameters() -> None:
+    fixed = jax.random.normal(KEY, (WIDTH, WIDTH))
+
+    def loss(p: Any, x: Any) -> Any:
+        x = vp.mark("after", jnp.sin(x @ p["w"]))
+        return jnp.sum(x @ fixed)
+
+    p, x = {"w": fixed}, jnp.ones((BATCH, WIDTH))
+    ds = vp.probe(loss, p, x).isel(config=0, seed=0)
+    assert ds.site.values.tolist() == ["input", "w", "after", "constant"]
+    assert ds.attrs["coverage"] == "2 of 2 matrix products probed"
+    assert float(loss(p, x)) == pytest.approx(float(jnp.sum(jnp.sin(x @ fixed) @ fixed)))
+
+
+def test_a_probe_that_changes_something_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    from varprobe.model import running
+
+    monkeypatch.setattr(running, "tapped", lambda x, drain: x * 1.001)
+    with pytest.raises(AssertionError, match="the probe changes the loss"):
+        vp.probe(lambda p, x: jnp.sum(x @ p["w"]), {"w": jnp.ones((3, 3))}, jnp.ones((2, 3)))
+
+
+def test_chaos_is_not_mistaken_for_a_change() -> None:
+    """A net that amplifies rounding by many orders keeps its probe."""
+    p = {"w": jax.random.normal(KEY, (64, 64)) * 0.5}
+
+    def loss(p: Any, x: Any) -> Any:
+        for _ in range(40):
+            x = jnp.tanh(x @ p["w"])
+        return jnp.sum(x)
+
+    assert vp.probe(loss, p, jax.random.normal(KEY, (8, 64))).sizes["layer"] == 41
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda p, x: vp.probe(lambda p, x: x @ p["w"], p, x), "loss: the function returns float32[2, 3] and no scalar"),
+        (lambda p, x: vp.probe(lambda p, x: jnp.sum(x), {}, x), "<lambda> has no parameters"),
+        (lambda p, x: vp.probe(lambda p, x: jnp.sum(x), {"w": jnp.arange(3)}, x), "<lambda> has no parameters"),
+        (lambda p, x: vp.probe(lambda p, x: jnp.sum(x * p["w"][0]), p, x), "<lambda> has no matrix product of a signal"),
+        (lambda p, x: vp.probe(lambda p, x: jnp.sum(x @ p["w"]) if x.sum() > 0 else 0.0, p, x), "<lambda> is not traceable by jax: test_probe_sites.py:"),
+        (lambda p, x: vp.probe(lambda p, x: x @ p["w"], p, x, loss="mes"), "loss: unknown loss 'mes'; did you mean 'mse'?"),
+        (lambda p, x: vp.probe(lambda p, x: x @ p["w"], p, x, loss="mse"), "loss: mse needs a target"),
+        (lambda p, x: vp.probe(lambda p, x: x @ p["w"], p, x, loss=3), "loss: 3 is no loss"),
+        (lambda p, x: vp.probe(lambda p: 0.0), "a function needs parameters"),
+        (lambda p, x: vp.probe(3, p, x), "int is no function and no model"),
+        (lambda p, x: vp.probe(lambda p, x: jnp.sum(x @ p["w"]), p, x, seeds=2), "seeds: without init every seed is the same"),
+        (lambda p, x: vp.probe(lambda p, x: jnp.sum(x @ p["w"]), p, x, seeds=0), "seeds: 0 is out of range (allowed: whole"),
+        (lambda p, x: vp.probe(lambda p, x: jnp.sum(x @ p["w"]), p, x, step_size=-1), "step_size: -1 is out of range"),
+        (lambda p, x: vp.probe(lambda p, x: jnp.sum(x @ p["w"]), p, x, init=3), "init: 3 is no function of a key"),
+        (lambda p, x: vp.probe(lambda p, x: jnp.sum(x @ p["w"]), p, x, init=lambda key: {"v": x}), "init: init returns parameters of another structure"),
+        (lambda p, x: vp.probe(lambda p, x: jnp.sum(x @ p["w"]), p, x, init=lambda key: {"w": jnp.ones((3, 4))}), "init: init gives float32[3, 4] for w"),
+        (lambda p, x: vp.mark("", x), "name: '' is no name of a site"),
+        (lambda p, x: vp.instrument(3), "loss_fn: int is no function"),
+        (lambda p, x: vp.Recorder(every=0), "every: 0 is out of range"),
+    ],
+)  # fmt: skip
+def test_bad_input(call: Callable[..., Any], message: str) -> None:
+    with pytest.raises(vp.RequestError) as error:
+        call({"w": jnp.eye(3)}, jnp.ones((2, 3)))
+    assert str(error.value).startswith(message) and "\n" not in str(error.value)
+
+
+def test_a_model_that_refuses_its_batch_says_so_itself() -> None:
+    with pytest.raises(TypeError, match="contracting dimensions") as error:
+        vp.probe(lambda p, x: jnp.sum(x @ p["w"]), {"w": jnp.eye(3)}, jnp.ones((2, 4)))
+    files = [str(entry.path) for entry in error.traceback]
+    assert sum("varprobe/model" in file for file in files) == 1  # the call of probe itself

@@ -1,0 +1,132 @@
+"""`varprobe model`: probe a network of the user's own."""
+
+import shlex
+from pathlib import Path
+from typing import Any, TextIO
+
+import click
+
+from varprobe.cli.console import TerminalProgress, console_for
+from varprobe.cli.help import Command, help_all
+from varprobe.cli.sweep import measuring
+from varprobe.errors import RequestError
+from varprobe.names import printable
+
+__all__ = ["command"]
+
+
+@click.command(
+    cls=Command,
+    essential=("--data", "--seeds", "--compare", "--out", "--json"),
+    examples=[
+        "varprobe model mynet.py:make",
+        "varprobe model mypkg.nets:make --data images.npy --seeds 8",
+        "varprobe model --compare mynet.py:before mynet.py:after",
+    ],
+)
+@help_all
+@click.argument("factory", required=False)
+@click.option("--data", metavar="FILE", help="Rows of FILE.npy/.npz/.csv instead of the factory's batch.")
+@click.option("--seeds", metavar="N", type=int, help="Independent draws; the factory takes a key.  [8 or 1]")
+@click.option("--compare", nargs=2, metavar="A B", help="Two factories, or two runs, site by site.")
+@click.option("--out", metavar="FOLDER", help="Run folder, for plot and check.  [none]")
+@click.option("--json", is_flag=True, help="Print one JSON object to stdout and nothing else.")
+@click.option("--step-size", metavar="R", type=float, help="Tell which updates of R times the gradient are lost.")
+@click.option("--wide", is_flag=True, help="All families of sites.")
+@click.option("--no-compile-cache", is_flag=True, help="Do not keep compiled code in the user's cache folder.")
+@click.option("--quiet", is_flag=True, help="Nothing on stderr but errors.")
+@click.pass_obj
+def command(arguments: list[str], factory: str | None, compare: tuple[str, str] | None, **options: Any) -> None:
+    """Measure activations and gradients at every site of a model of your own.
+
+    FACTORY is PKG.MOD:NAME or FILE.py:NAME, a function that returns what varprobe.probe takes: (loss_fn, params, x, y),
+    or (model, x), and a dict with loss= behind it where the output is no scalar. If it takes a jax.random key, each
+    seed draws the parameters anew.
+    """
+    if compare and factory:
+        raise RequestError(f"{factory!r} is one model too many; --compare names both", "compare")
+    if not compare and not factory:
+        raise RequestError("missing FACTORY, such as mynet.py:make", "factory")
+    with measuring(arguments, options["quiet"]) as (progress, stdout):
+        if compare:
+            compared(compare, options, progress, stdout)
+        elif factory:
+            probed(factory, options, progress, stdout)
+
+
+def probed(factory: str, options: dict[str, Any], progress: TerminalProgress, stdout: TextIO) -> None:
+    """Probe, judge, keep and say so."""
+    from varprobe.diagnosis import diagnose
+    from varprobe.model.runs import save_model_run
+    from varprobe.runs import folder_of
+
+    ds = measured(factory, options, "factory")
+    folder = folder_of(options["out"], "out") if options["out"] else None
+    if folder:
+        save_model_run(folder, ds, {"factory": factory, "data": options["data"], "seeds": options["seeds"]})
+    diagnosis = diagnose(ds)
+    if options["json"]:
+        from varprobe.cli.report_json import print_json
+
+        print_json(diagnosis, folder, stdout)
+        return
+    from varprobe.screen import print_diagnosis
+
+    console = console_for(stdout, options["wide"])
+    print_diagnosis(console, diagnosis, options["wide"])
+    if folder:
+        console.print(printable(f"Data    {folder / 'results.nc'}, results.csv"), soft_wrap=True)
+        console.print(printable(f"Figure  varprobe plot {shlex.quote(str(folder))}"), soft_wrap=True)
+
+
+def measured(factory: str, options: dict[str, Any], option: str) -> Any:
+    """The dataset of what a factory makes."""
+    from varprobe.cli.device import device_name, keep_compiled_code
+    from varprobe.model.factories import made, with_rows
+    from varprobe.model.probing import probe
+
+    if not options["no_compile_cache"]:
+        keep_compiled_code()
+    device_name()
+    found = made(factory, option)
+    if options["data"]:
+        from varprobe.data import load_source
+
+        source = load_source(options["data"])
+        if source.rows is None:
+            raise RequestError(f"{options['data']!r} is no file", "data")
+        found = with_rows(found, source.rows)
+    try:
+        return probe(*found.arguments, **found.keywords, seeds=options["seeds"], step_size=options["step_size"])
+    except RequestError as error:
+        raise error if error.option else error.at(option) from error
+    except AssertionError:
+        raise
+    except Exception as error:  # the model may raise anything
+        text = " ".join(str(error).split())
+        raise RequestError(f"{factory} fails: {type(error).__name__}: {text}", option) from error
+
+
+def compared(names: tuple[str, str], options: dict[str, Any], progress: TerminalProgress, stdout: TextIO) -> None:
+    """Two models side by side."""
+    import json
+
+    import varprobe
+    from varprobe.model.comparing import side_by_side, table_of
+    from varprobe.runs import open_run
+    from varprobe.user_code import is_reference
+
+    if options["out"]:
+        raise RequestError("does not go with --compare, which writes nothing", "out")
+    both = [
+        measured(name, options, "compare") if is_reference(name) else open_run(Path(name), note=progress.note)
+        for name in names
+    ]
+    rows = side_by_side(*both)
+    if options["json"]:
+        answer = {"version": varprobe.__version__, "run": None, "rows": rows}
+        stdout.write(json.dumps(answer, allow_nan=False, indent=1) + "\n")
+        return
+    console = console_for(stdout, options["wide"])
+    for line in table_of(rows, names, console.width):
+        console.print(printable(line), soft_wrap=True)

@@ -1,0 +1,230 @@
+"""From what a library calls a model to a function of its parameters; libraries are known by their looks.
+
+None of them is imported unless the user's model comes from it.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from varprobe.errors import RequestError
+from varprobe.model.given import OTHER, Given, given_of
+from varprobe.model.objectives import objective_of
+
+__all__ = ["Subject", "is_alone", "parameters_argument", "subject_of"]
+
+
+class Subject(NamedTuple):
+    """What is probed.
+
+    function: (parameters, *batch) -> (scalar, (what else it returns, state that it leaves)). parameters: a pytree whose
+    leaves are arrays of floats. batch: the arrays among what follows; given: what each of them is. extract: the
+    parameters of a fresh model, or of fresh parameters, of the same form. keep: gives the state back to the model,
+    where it has one. noise: whether the last of the batch is the seed of a random cotangent. name: what it is called;
+    loss: what is differentiated.
+    """
+
+    function: Callable[..., tuple[Any, Any]]
+    parameters: Any
+    batch: tuple[Any, ...]
+    given: tuple[Given, ...]
+    extract: Callable[[Any], Any]
+    keep: Callable[[Any], None]
+    noise: bool
+    name: str
+    loss: str
+
+    def about(self, batch: int) -> tuple[tuple[str, Any], ...]:
+        """The coordinates on `config`, for so many samples; what has no meaning for a model is empty."""
+        dtypes = sorted({str(leaf.dtype) for leaf in jax.tree.leaves(self.parameters)})
+        empty = (*((name, "") for name in ("act", "init", "bias", "norm")), ("width", 0))
+        return (("arch", self.name), *empty, ("batch", batch), ("loss", self.loss), ("dtype", "+".join(dtypes)))
+
+
+class Split(NamedTuple):
+    """A model taken apart: call(parameters, *batch) -> (output, state)."""
+
+    call: Callable[..., tuple[Any, Any]]
+    parameters: Any
+    extract: Callable[[Any], Any]
+    keep: Callable[[Any], None]
+
+
+def subject_of(model: Any, arguments: tuple[Any, ...], loss: Any) -> Subject:
+    """What `vp.probe` is given, read.
+
+    Raises:
+        RequestError: it is no function or model, has no parameters, or there is no loss.
+    """
+    name = name_of(model[0] if isinstance(model, tuple) and model and not is_transformed(model) else model)
+    if isinstance(model, tuple) and len(model) == 2 and is_linen(model[0]):
+        split, batch = of_variables(model[0].apply, model[1]), arguments
+    elif is_transformed(model):
+        if not arguments:
+            raise RequestError("a transformed function needs its parameters: probe(transformed, params, x)")
+        split, batch = of_transformed(model, arguments[0]), arguments[1:]
+    elif is_module(model):
+        split, batch = of_tree(lambda model, *batch: model(*batch), model), arguments
+    elif not callable(model):
+        raise RequestError(f"{type(model).__name__} is no function and no model")
+    elif not arguments:
+        raise RequestError("a function needs parameters: probe(loss_fn, params, *batch)")
+    else:
+        return joined(name, of_tree(model, arguments[0]), arguments[1:], loss, model)
+    return joined(name, split, batch, "cotangent" if loss is None else loss, split.call)
+
+
+def is_alone(model: Any) -> bool:
+    """Whether a model has its parameters with it, so that only the batch follows."""
+    return (isinstance(model, tuple) and not is_transformed(model)) or is_module(model)
+
+
+def parameters_argument(model: Any, *arguments: Any) -> Any:
+    """What of the arguments of `vp.probe` holds the parameters, as its init returns it."""
+    if isinstance(model, tuple) and not is_transformed(model):
+        return model[1]
+    return model if is_module(model) else arguments[0]
+
+
+def joined(name: str, split: Split, batch: tuple[Any, ...], loss: Any, called: Callable[..., Any]) -> Subject:
+    """A model with its loss; what is no array in the batch is a constant.
+
+    Raises:
+        RequestError: there is nothing to differentiate, or no such loss.
+    """
+    if not jax.tree.leaves(split.parameters):
+        raise RequestError(f"{name} has no parameters: there is no array of floats in it, or in what comes after it")
+    leaves, shape = jax.tree.flatten(batch)
+    arrays = [isinstance(leaf, jax.Array | np.ndarray | np.generic) for leaf in leaves]
+    constants = [None if array else leaf for leaf, array in zip(leaves, arrays, strict=True)]
+    measure = objective_of(loss, len(batch))
+
+    def function(parameters: Any, *data: Any) -> tuple[Any, Any]:
+        found = iter(data)
+        whole = [next(found) if array else c for c, array in zip(constants, arrays, strict=True)]
+        return measure(split.call, parameters, jax.tree.unflatten(shape, whole), *found)
+
+    data = tuple(leaf for leaf, array in zip(leaves, arrays, strict=True) if array)
+    noise = loss == "cotangent"
+    seed = [Given(len(batch), "seed", OTHER)] if noise else []
+    return Subject(
+        function,
+        split.parameters,
+        (*data, np.int32(0)) if noise else data,
+        (*given_of(called, batch, arrays), *seed),
+        split.extract,
+        split.keep,
+        noise,
+        name,
+        loss if isinstance(loss, str) else "its own" if loss is None else name_of(loss),
+    )
+
+
+def name_of(thing: Any) -> str:
+    """What an object is called."""
+    return str(getattr(thing, "__name__", None) or type(thing).__name__)
+
+
+def is_nnx(thing: Any) -> bool:
+    """A flax.nnx.Module."""
+    return any(t.__module__.startswith("flax.nnx") for t in type(thing).__mro__)
+
+
+def is_linen(thing: Any) -> bool:
+    """A flax.linen.Module."""
+    return any(t.__module__.startswith("flax.linen") for t in type(thing).__mro__)
+
+
+def is_transformed(thing: Any) -> bool:
+    """What haiku.transform gives."""
+    return isinstance(thing, tuple) and hasattr(thing, "init") and hasattr(thing, "apply")
+
+
+def is_module(thing: Any) -> bool:
+    """A pytree that is called, as in flax.nnx and Equinox."""
+    if is_nnx(thing):
+        return True
+    return callable(thing) and any(map(is_inexact, jax.tree.leaves(thing)))
+
+
+def of_tree(function: Callable[..., Any], tree: Any) -> Split:
+    """A function of a pytree: what of it is arrays of floats are parameters."""
+    if is_nnx(tree):
+        return of_nnx(function, tree)
+    leaves: list[Any]
+    shape: Any
+    leaves, shape = jax.tree.flatten(tree)
+    inexact = [is_inexact(leaf) for leaf in leaves]
+
+    def extract(tree: Any) -> Any:
+        found = jax.tree.leaves(tree)
+        if shape != jax.tree.structure(tree):
+            raise RequestError("init returns parameters of another structure", "init")
+        return jax.tree.unflatten(shape, [leaf if yes else None for leaf, yes in zip(found, inexact, strict=True)])
+
+    def call(parameters: Any, *batch: Any) -> tuple[Any, Any]:
+        found = iter(jax.tree.leaves(parameters))
+        whole = [next(found) if yes else leaf for leaf, yes in zip(leaves, inexact, strict=True)]
+        return function(jax.tree.unflatten(shape, whole), *batch), None
+
+    return Split(call, extract(tree), extract, lambda state: None)
+
+
+def of_nnx(function: Callable[..., Any], model: Any) -> Split:
+    """A flax.nnx.Module; what it changes besides its parameters, such as running means, is its state."""
+    from flax import nnx
+
+    def parts(model: Any) -> Any:
+        return nnx.split(model, nnx.Param, ...)
+
+    graph, parameters, rest = parts(model)
+
+    def call(parameters: Any, *batch: Any) -> tuple[Any, Any]:
+        whole = nnx.merge(graph, parameters, rest, copy=True)
+        return function(whole, *batch), parts(whole)[2]
+
+    return Split(call, parameters, lambda model: parts(model)[1], lambda state: nnx.update(model, state))
+
+
+def of_variables(apply: Callable[..., Any], variables: Any) -> Split:
+    """A Linen module's apply; only `params` is differentiated, and what it would change is thrown away.
+
+    Raises:
+        RequestError: there is no `params`.
+    """
+    if not hasattr(variables, "items") or "params" not in variables:
+        raise RequestError("the variables of a Linen module need 'params': probe((module, variables), x)")
+    rest = {name: value for name, value in variables.items() if name != "params"}
+
+    def call(parameters: Any, *batch: Any) -> tuple[Any, Any]:
+        if not rest:
+            return apply({"params": parameters}, *batch), None
+        return apply({"params": parameters, **rest}, *batch, mutable=list(rest))[0], None
+
+    return Split(call, variables["params"], lambda fresh: fresh.get("params", fresh), lambda state: None)
+
+
+def of_transformed(model: Any, given: Any) -> Split:
+    """A Haiku function; it is given a fixed random key, and its state if it was transformed with one."""
+    wanted = inspect.signature(model.apply).parameters.get("rng")  # hk.without_apply_rng takes it away
+    key = (jax.random.key(0),) if wanted is not None and wanted.annotation is not wanted.empty else ()
+    if isinstance(given, tuple):
+        first, state = given
+
+        def call(parameters: Any, *batch: Any) -> tuple[Any, Any]:
+            return model.apply(parameters, state, *key, *batch)[0], None
+
+        return Split(call, first, lambda fresh: fresh[0], lambda state: None)
+
+    def stateless(parameters: Any, *batch: Any) -> tuple[Any, Any]:
+        return model.apply(parameters, *key, *batch), None
+
+    return Split(stateless, given, lambda fresh: fresh, lambda state: None)
+
+
+def is_inexact(leaf: Any) -> bool:
+    """An array of floats."""
+    return hasattr(leaf, "dtype") and jax.numpy.issubdtype(leaf.dtype, np.inexact)

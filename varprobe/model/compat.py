@@ -1,0 +1,172 @@
+"""All that the probe takes from JAX beyond its documented interface: what a traced program looks like.
+
+`Jaxpr` and `ClosedJaxpr` became one type, and the parameters of a scan another, between the oldest and the newest
+supported jax; both are read here, and nowhere else.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from math import prod
+from typing import Any, NamedTuple
+
+import jax
+from jax.extend.core import Literal
+
+from varprobe.model.operations import PRODUCTS
+
+__all__ = [
+    "OPAQUE",
+    "Branches",
+    "Inner",
+    "Loop",
+    "Program",
+    "branches_of",
+    "count_products",
+    "fan_in_of",
+    "inner_of",
+    "is_literal",
+    "loop_of",
+    "name_stack",
+    "others_in",
+    "run_equation",
+    "source_of",
+    "trace",
+]
+
+TRANSPARENT = ("jit", "pjit", "closed_call", "core_call", "remat2", "checkpoint", "remat")
+OPAQUE = ("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", "custom_lin")
+
+
+class Program(NamedTuple):
+    """A traced program: its equations, its constants, and what it is called with and gives."""
+
+    jaxpr: Any
+    consts: Sequence[Any]
+
+
+class Inner(NamedTuple):
+    """A call whose equations can be run in its place; `checkpoint` has what jax.checkpoint is given, or is None."""
+
+    program: Program
+    checkpoint: dict[str, Any] | None
+
+
+class Loop(NamedTuple):
+    """A scan: the equations of a step, how many of its inputs are constants and carry, and how it runs."""
+
+    body: Program
+    constants: int
+    carried: int
+    length: int
+    reverse: bool
+    unroll: Any
+
+
+class Branches(NamedTuple):
+    """A cond or switch: the equations of each branch."""
+
+    programs: tuple[Program, ...]
+
+
+def opened(found: Any) -> Program:
+    """A program from either type."""
+    inner = getattr(found, "jaxpr", None)
+    if inner is not None and hasattr(inner, "eqns"):
+        return Program(inner, tuple(found.consts))
+    return Program(found, tuple(getattr(found, "consts", ()) or ()))
+
+
+def trace(function: Callable[..., Any], *arguments: Any) -> tuple[Program, Any]:
+    """(the program of a function of pytrees, over their leaves, what its outputs look like)."""
+    found, shape = jax.make_jaxpr(function, return_shape=True)(*arguments)
+    return opened(found), shape
+
+
+def is_literal(atom: Any) -> bool:
+    """Whether an input of an equation is a number that stands in the program."""
+    return isinstance(atom, Literal)
+
+
+def inner_of(equation: Any) -> Inner | None:
+    """The call that an equation is, if its equations can be run in its place."""
+    name, params = equation.primitive.name, equation.params
+    if name not in TRANSPARENT:
+        return None
+    found = params.get("jaxpr", params.get("call_jaxpr"))
+    if found is None:
+        return None
+    kept = None
+    if name in ("remat2", "checkpoint", "remat"):
+        kept = {"policy": params.get("policy"), "prevent_cse": params.get("prevent_cse", True)}
+    return Inner(opened(found), kept)
+
+
+def loop_of(equation: Any) -> Loop | None:
+    """The scan that an equation is."""
+    if equation.primitive.name != "scan":
+        return None
+    params = equation.params
+    if "ft_in" in params:
+        constants, carried = (len(part) for part in list(params["ft_in"].unpack())[:2])
+    else:
+        constants, carried = params["num_consts"], params["num_carry"]
+    body = opened(params["jaxpr"])
+    if len(body.jaxpr.outvars) != len(equation.outvars) or len(body.jaxpr.invars) != len(equation.invars):
+        return None
+    return Loop(body, constants, carried, params["length"], params["reverse"], params["unroll"])
+
+
+def branches_of(equation: Any) -> Branches | None:
+    """The cond or switch that an equation is."""
+    if equation.primitive.name != "cond":
+        return None
+    return Branches(tuple(opened(branch) for branch in equation.params["branches"]))
+
+
+def others_in(equation: Any) -> Iterator[Program]:
+    """Every program among an equation's parameters."""
+    for value in equation.params.values():
+        for one in value if isinstance(value, tuple | list) else (value,):
+            inner = getattr(one, "jaxpr", one)
+            if hasattr(inner, "eqns"):
+                yield opened(one)
+
+
+def count_products(program: Program) -> int:
+    """Matrix products in a program and in all programs within it."""
+    found = 0
+    for equation in program.jaxpr.eqns:
+        found += equation.primitive.name in PRODUCTS
+        inside = list(others_in(equation))
+        found += sum(map(count_products, inside[:1] if equation.primitive.name in OPAQUE else inside))
+    return found
+
+
+def fan_in_of(equation: Any, side: int) -> int:
+    """How many inputs a unit has whose weights are this side of a product; 0 where that is not known."""
+    shape, params = equation.invars[side].aval.shape, equation.params
+    if equation.primitive.name == "dot_general":
+        return prod(shape[axis] for axis in params["dimension_numbers"][0][side])
+    if equation.primitive.name == "conv_general_dilated" and side == 1:
+        return prod(shape) // shape[params["dimension_numbers"].rhs_spec[0]]
+    return 0
+
+
+def run_equation(jaxpr: Any, equation: Any, values: Sequence[Any]) -> list[Any]:
+    """What an equation of a program gives for these inputs: a program of this one equation, run."""
+    pairs = zip(equation.invars, values, strict=True)
+    inputs = {atom: value for atom, value in pairs if not is_literal(atom)}
+    alone = jaxpr.replace(invars=list(inputs), outvars=list(equation.outvars), eqns=[equation], constvars=[])
+    return list(jax.core.eval_jaxpr(alone, [], *inputs.values()))
+
+
+def name_stack(equation: Any) -> str:
+    """The scopes around an equation, such as those of jax.named_scope."""
+    return str(equation.source_info.name_stack)
+
+
+def source_of(equation: Any) -> str:
+    """Where the equation was written, FILE:LINE; empty if that is not known."""
+    from jax._src import source_info_util
+
+    frame = source_info_util.user_frame(equation.source_info.traceback)
+    return f"{frame.file_name.rsplit('/', 1)[-1]}:{frame.start_line}" if frame else ""

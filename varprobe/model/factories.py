@@ -1,0 +1,94 @@
+"""`PKG.MOD:FACTORY`: a function of the user's that makes what `varprobe.probe` takes."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from varprobe.errors import RequestError
+from varprobe.model.adapters import is_alone, parameters_argument
+from varprobe.user_code import load
+
+__all__ = ["Made", "made", "with_rows"]
+
+KEYWORDS = ("loss", "init", "step_size")
+"""Of `varprobe.probe`, which a factory may return in a dict behind the arguments."""
+
+
+class Made(NamedTuple):
+    """What a factory returned: the arguments of `varprobe.probe`."""
+
+    arguments: tuple[Any, ...]
+    keywords: dict[str, Any]
+
+
+def made(reference: str, option: str) -> Made:
+    """Load a factory and call it, with a key if it takes one; then init calls it with the others.
+
+    Raises:
+        RequestError: it does not load, fails, or returns something else.
+    """
+    try:
+        factory = load(reference).function
+        takes_key = takes_one(factory)
+        arguments, keywords = returned(factory, reference, *((jax.random.key(0),) if takes_key else ()))
+        if takes_key and "init" not in keywords:
+            keywords["init"] = lambda key: parameters_argument(*returned(factory, reference, key)[0])
+    except RequestError as error:
+        raise error.at(option) from error
+    return Made(arguments, keywords)
+
+
+def takes_one(factory: Callable[..., Any]) -> bool:
+    """Whether a factory has a parameter that must be given, or is called key."""
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    return any(p.name == "key" or (p.default is p.empty and p.kind <= p.POSITIONAL_OR_KEYWORD) for p in parameters)
+
+
+def returned(factory: Callable[..., Any], reference: str, *key: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """(arguments, keywords) that a factory returns.
+
+    Raises:
+        RequestError: it fails, or returns no tuple.
+    """
+    try:
+        found = factory(*key)
+    except RequestError:
+        raise
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
+        raise RequestError(f"{reference} fails: {type(error).__name__}: {error}") from error
+    if not isinstance(found, tuple) or not found:
+        what = type(found).__name__
+        raise RequestError(
+            f"{reference} returns {what} (allowed: a tuple of what probe takes, as (loss_fn, params, x))"
+        )
+    keywords = found[-1]
+    if isinstance(keywords, dict) and keywords and set(keywords) <= set(KEYWORDS):
+        return found[:-1], dict(keywords)
+    return found, {}
+
+
+def with_rows(found: Made, rows: np.ndarray) -> Made:
+    """The same with the first array of the batch replaced by rows of a file, as many as it has, in its shape.
+
+    Raises:
+        RequestError: there is no array of floats in the batch, or the rows do not fit.
+    """
+    start = 1 if is_alone(found.arguments[0]) else 2
+    for i, leaf in enumerate(found.arguments[start:], start):
+        if isinstance(leaf, jax.Array | np.ndarray) and np.issubdtype(leaf.dtype, np.floating) and leaf.ndim:
+            count, size = leaf.shape[0], leaf[0].size
+            if rows.shape[1] != size:
+                raise RequestError(
+                    f"rows of {rows.shape[1]} values do not fit inputs of shape {list(leaf.shape[1:])}", "data"
+                )
+            if len(rows) < count:
+                raise RequestError(f"{len(rows)} rows are fewer than the batch of {count}", "data")
+            new = np.asarray(rows[:count], np.float32).reshape(leaf.shape).astype(leaf.dtype)
+            return found._replace(arguments=(*found.arguments[:i], jax.numpy.asarray(new), *found.arguments[i + 1 :]))
+    raise RequestError("the factory's batch has no array of floats to replace", "data")

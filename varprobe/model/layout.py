@@ -1,0 +1,123 @@
+"""The rows of a model's table: one for each site and iteration, in the order of execution."""
+
+from collections.abc import Sequence
+from itertools import product
+from typing import Any, NamedTuple
+
+from varprobe.model.naming import names_of
+from varprobe.model.running import Taps
+from varprobe.model.sites import Reading, Site
+
+__all__ = ["Layout", "Row", "layout_of", "leaf_slices"]
+
+
+class Row(NamedTuple):
+    """A site in one iteration of the scans around it.
+
+    slots: by role, the number of its slot and the index of the iteration there; kernel: the same of a leaf and its
+    leading axes, its number -1 where none feeds it.
+    """
+
+    site: str
+    kind: str
+    iteration: int
+    of: int
+    slots: tuple[tuple[str, int, tuple[int, ...]], ...]
+    kernel: tuple[int, tuple[int, ...]]
+    fan_in: int
+    source: str
+
+
+class Layout(NamedTuple):
+    """What is known of a model before it runs, but for its numbers; it can be compared and hashed.
+
+    leaves: paths of the parameters. tied: sites fed by one parameter, in groups. about: coordinates of a dataset.
+    """
+
+    rows: tuple[Row, ...]
+    leaves: tuple[str, ...]
+    products: int
+    opaque: tuple[str, ...]
+    tied: tuple[tuple[str, ...], ...]
+    about: tuple[tuple[str, Any], ...]
+
+    @property
+    def coverage(self) -> str:
+        """How many matrix products are probed, and what the others are in."""
+        total = self.products + len(self.opaque)
+        found = f"{self.products} of {total} matrix product{'s' * (total != 1)} probed"
+        if self.opaque:
+            where = ", ".join(
+                f"{text}{f' ({self.opaque.count(text)})' if self.opaque.count(text) > 1 else ''}"
+                for text in dict.fromkeys(self.opaque)
+            )
+            found += f"; {len(self.opaque)} opaque: {where}"
+        return found
+
+
+def layout_of(
+    reading: Reading,
+    taps: Taps,
+    parameters: int,
+    inputs: Sequence[str],
+    ranks: Sequence[int],
+    about: tuple[tuple[str, Any], ...],
+) -> Layout:
+    """The rows of what was read.
+
+    Args:
+        reading: the sites.
+        taps: their slots.
+        parameters: how many of the inputs are parameters that are differentiated.
+        inputs: paths of all.
+        ranks: their numbers of dimensions.
+        about: coordinates of a dataset.
+    """
+    names, slices = names_of(reading.sites, inputs, ranks), leaf_slices(reading, parameters)
+    slots: dict[int, list[tuple[str, int]]] = {}
+    for number, slot in enumerate(taps.slots):
+        slots.setdefault(slot.site, []).append((slot.role, number))
+    keyed = []
+    for number, site in enumerate(reading.sites):
+        lengths = [scan.length for scan in site.scans]
+        for flat, index in enumerate(product(*map(range, lengths))):
+            at = tuple((role, slot, index[: len(taps.slots[slot].lengths)]) for role, slot in slots[number])
+            kernel = (site.kernel, kernel_index(site, slices, index)) if site.kernel < parameters else (-1, ())
+            row = Row(names[number], site.kind, flat, number, at, kernel, site.fan_in, site.source)
+            keyed.append((moment(site, index), number, row))
+    rows = tuple(row for _, _, row in sorted(keyed, key=lambda found: found[:2]))
+    feeds: dict[int, list[str]] = {}
+    for name, site in zip(names, reading.sites, strict=True):
+        if site.kernel >= 0 and site.kind != "norm":
+            feeds.setdefault(site.kernel, []).append(name)
+    tied = tuple(tuple(group) for group in feeds.values() if len(group) > 1)
+    return Layout(rows, tuple(inputs[:parameters]), reading.products, tuple(reading.opaque), tied, about)
+
+
+def moment(site: Site, index: Sequence[int]) -> tuple[int, ...]:
+    """When a site is computed: the numbers of the equations on the way to it, and of iterations."""
+    found: tuple[int, ...] = ()
+    before = 0
+    for scan, i in zip(site.scans, index, strict=True):
+        depth = len(scan.place)
+        found += (*site.at[before:depth], scan.length - 1 - i if scan.reverse else i)
+        before = depth
+    return (*found, *site.at[before:])
+
+
+def leaf_slices(reading: Reading, leaves: int) -> list[int]:
+    """How many leading axes of each parameter are the iterations of scans, as far as its sites agree on it."""
+    found: dict[int, int] = {}
+    for site in reading.sites:
+        if site.kernel >= 0:
+            axes = len(site.slices or ())
+            found[site.kernel] = min(axes, found.get(site.kernel, axes))
+    return [found.get(i, 0) for i in range(leaves)]
+
+
+def kernel_index(site: Site, slices: Sequence[int], index: Sequence[int]) -> tuple[int, ...]:
+    """Which entry of its kernel's leading axes a site has in an iteration."""
+    if site.kernel < 0:
+        return ()
+    places = [scan.place for scan in site.scans]
+    return tuple(index[places.index(place)] for place in (site.slices or ())[: slices[site.kernel]])

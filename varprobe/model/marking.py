@@ -1,0 +1,25 @@
+"""`varprobe.mark`: a site by hand."""
+
+from typing import Any
+
+from jax.ad_checkpoint import checkpoint_name
+
+from varprobe.errors import RequestError
+from varprobe.model.reading import MARK
+
+__all__ = ["mark"]
+
+
+def mark(name: str, x: Any) -> Any:
+    """x, which is a site of this name where the function around it is probed; nothing otherwise.
+
+    Args:
+        name: as it shall stand in the dataset.
+        x: an array of floats.
+
+    Example:
+        h = varprobe.mark("after_mixing", h)
+    """
+    if not isinstance(name, str) or not name.strip():
+        raise RequestError(f"{name!r} is no name of a site", "name")
+    return checkpoint_name(x, MARK + name)

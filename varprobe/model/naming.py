@@ -1,0 +1,87 @@
+"""Names of sites that a person recognizes: those of the modules that their parameters stand in."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from varprobe.model.sites import Site
+
+__all__ = ["names_of"]
+
+ENDINGS = ("value", "raw_value", "get_value")
+"""What libraries put behind the name of a parameter."""
+BEGINNINGS = ("params",)
+WITHIN = {
+    "logits": "logits", "probabilities": "probabilities", "mixing": "mixed", "residual": "residual", "sum": "sum",
+    "norm": "norm",
+}  # fmt: skip
+"""How a site without parameters of its own is called within its module; a product with what the program holds else."""
+
+SCOPE = re.compile(r"(?!checkpoint|rematted_computation|while|body|cond|branch|closed_call|remat)[a-z]\w*")
+"""Of jax.named_scope; classes and transformations are written otherwise."""
+
+
+def names_of(sites: Sequence[Site], leaves: Sequence[str], ranks: Sequence[int]) -> list[str]:
+    """A name for each site, told apart by #2, #3, ... where one module is used again.
+
+    Args:
+        sites: in the order of execution.
+        leaves: paths of the parameters.
+        ranks: their numbers of dimensions.
+    """
+    modules = modules_of(sites, leaves, ranks)
+    found, met = [], Counter[str]()
+    for site in sites:
+        name = site.scope if site.kind == "mark" else name_of(site, modules, ranks)
+        met[name] += 1
+        found.append(name if met[name] == 1 else f"{name}#{met[name]}")
+    return found
+
+
+def modules_of(sites: Sequence[Site], leaves: Sequence[str], ranks: Sequence[int]) -> list[str]:
+    """The module of each parameter; of several that feed products of one module, the whole path: experts/w1."""
+    feeding = {foremost(site.parameters, ranks) for site in sites if site.parameters}
+    count = Counter(module_of(leaves[leaf]) for leaf in feeding)
+    return [
+        path_of(leaf) if i in feeding and count[module_of(leaf)] > 1 else module_of(leaf)
+        for i, leaf in enumerate(leaves)
+    ]
+
+
+def foremost(parameters: frozenset[int], ranks: Sequence[int]) -> int:
+    """Of several, the one with the most dimensions."""
+    return max(sorted(parameters), key=lambda i: ranks[i])
+
+
+def name_of(site: Site, modules: Sequence[str], ranks: Sequence[int]) -> str:
+    """The module of the site's own parameters; else its place in the module, and scope, of the latest product."""
+    if site.parameters:
+        most = max(ranks[i] for i in site.parameters)
+        return joined([modules[i] for i in sorted(site.parameters) if ranks[i] == most])
+    parts = modules[foremost(site.near, ranks)].split("/")[:-1] if site.near else []
+    scope = [part for part in site.scope.split("/") if SCOPE.fullmatch(part)]
+    if scope and scope[-1] not in parts:
+        parts.append(scope[-1])
+    return "/".join([*parts, WITHIN.get(site.kind, "constant")])
+
+
+def joined(modules: Sequence[str]) -> str:
+    """The module, or cell/hf+hg+hi+ho of several side by side."""
+    parents, names = {m.rpartition("/")[0] for m in modules}, dict.fromkeys(m.rpartition("/")[2] for m in modules)
+    return "/".join(filter(None, [*parents, "+".join(names)])) if len(parents) == 1 else modules[0]
+
+
+def module_of(leaf: str) -> str:
+    """blocks/0/up of params/blocks/0/up/kernel; a parameter that stands alone is its own module."""
+    path = path_of(leaf)
+    return path.rpartition("/")[0] or path
+
+
+def path_of(leaf: str) -> str:
+    """The path without what libraries put around it."""
+    parts = leaf.split("/")
+    while len(parts) > 1 and parts[-1] in ENDINGS:
+        parts = parts[:-1]
+    while len(parts) > 1 and parts[0] in BEGINNINGS:
+        parts = parts[1:]
+    return "/".join(parts)

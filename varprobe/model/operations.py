@@ -1,0 +1,21 @@
+"""What the names of primitives mean to the probe."""
+
+__all__ = ["ELEMENTWISE", "MOVING", "PRODUCTS", "RESHAPING", "TAKING"]
+
+PRODUCTS = frozenset({"dot_general", "conv_general_dilated", "ragged_dot", "ragged_dot_general"})
+RESHAPING = frozenset(
+    {"reshape", "transpose", "squeeze", "expand_dims", "broadcast_in_dim", "convert_element_type", "copy", "copy_p",
+     "sharding_constraint", "rev", "reduce_precision", "optimization_barrier", "name", "stop_gradient", "device_put"}
+)  # fmt: skip
+"""Values stay what they are."""
+MOVING = frozenset({"reshape", "transpose", "squeeze", "expand_dims", "broadcast_in_dim", "rev"})
+"""Those of them that axes do not survive."""
+TAKING = frozenset({"slice", "dynamic_slice", "split", "gather"})
+"""A part of a value."""
+ELEMENTWISE = frozenset(
+    {"abs", "acos", "acosh", "add", "add_any", "and", "asin", "asinh", "atan", "atan2", "atanh", "cbrt", "ceil",
+     "clamp", "cos", "cosh", "digamma", "div", "eq", "erf", "erf_inv", "erfc", "exp", "exp2", "expm1", "floor", "ge",
+     "gt", "integer_pow", "is_finite", "le", "lgamma", "log", "log1p", "logistic", "lt", "max", "min", "mul", "ne",
+     "neg", "nextafter", "not", "or", "pow", "rem", "round", "rsqrt", "select_n", "sign", "sin", "sinh", "sqrt",
+     "square", "sub", "tan", "tanh", "xor"}
+)  # fmt: skip

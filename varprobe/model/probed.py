@@ -1,0 +1,114 @@
+"""A function that was read once for a shape of its arguments, and its statistics: what leaves the device."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from varprobe.model import compat
+from varprobe.model.adapters import Subject
+from varprobe.model.layout import Layout, layout_of, leaf_slices
+from varprobe.model.roles import input_of, paths_of, read_as_used
+from varprobe.model.running import Statistics, Taps, run, taps_of
+from varprobe.model.stats import MOMENTS, Seen, seen
+
+__all__ = ["Plan", "Stats", "measured", "plan_of"]
+
+
+class Plan(NamedTuple):
+    """A function of (parameters, *batch) -> (scalar, anything) that was read.
+
+    slices: leading axes of parameters. data: which of the batch is the input, -1 for none.
+    """
+
+    program: compat.Program
+    taps: Taps
+    shape: Any
+    layout: Layout
+    slices: tuple[int, ...]
+    data: int
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Stats:
+    """What one step says of every site and parameter, as arrays of a few numbers each; a pytree.
+
+    Attributes:
+        loss: the scalar.
+        forward: of each tapped value.
+        backward: of its gradient.
+        parameters: of each parameter, and of each entry of its leading axes where scans take them one by one.
+        gradients: of their gradients.
+        lost: share of their entries that a step of plain gradient descent does not change though it should; None where
+            no step size was given.
+        data: of the input, if it is of floats; None without.
+        layout: which is which.
+    """
+
+    loss: Float[Array, ""]
+    forward: Statistics
+    backward: Statistics
+    parameters: tuple[Seen, ...]
+    gradients: tuple[Seen, ...]
+    lost: tuple[Float[Array, "*axes"], ...] | None
+    data: Seen | None
+    layout: Layout = field(metadata={"static": True})
+
+
+def plan_of(subject: Subject) -> Plan:
+    """Read a function."""
+    paths, _ = jax.tree_util.tree_flatten_with_path(subject.parameters)
+    names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in paths]
+    program, shape = compat.trace(subject.function, subject.parameters, *subject.batch)
+    reading, given = read_as_used(program, len(names), subject.given)
+    data = input_of(reading, len(names), given, subject.batch)
+    ranks = [jnp.ndim(leaf) for leaf in (*jax.tree.leaves(subject.parameters), *subject.batch)]
+    taps, slices = taps_of(reading), tuple(leaf_slices(reading, len(names)))
+    inputs = [*names, *paths_of(names, given)]
+    samples = subject.batch[data].shape[0] if data >= 0 and jnp.ndim(subject.batch[data]) else 1
+    layout = layout_of(reading, taps, len(names), inputs, ranks, subject.about(samples))
+    return Plan(program, taps, shape, layout, slices, data)
+
+
+def measured(plan: Plan, step_size: float | None, parameters: Any, *batch: Any) -> tuple[tuple[Any, Any], Any, Stats]:
+    """((scalar, anything), gradients of the parameters, statistics) of a function that was read."""
+    data = jax.tree.leaves(batch)
+
+    def loss(parameters: Any, sinks: Statistics) -> tuple[Any, tuple[Any, Statistics]]:
+        outputs, found = run(plan.taps, plan.program, (), [*jax.tree.leaves(parameters), *data], sinks)
+        return outputs[0], (outputs, found)
+
+    (value, (outputs, forward)), (gradients, backward) = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(
+        parameters, plan.taps.sinks()
+    )
+    leaves, slopes = jax.tree.leaves(parameters), jax.tree.leaves(gradients)
+    entering = data[plan.data] if plan.data >= 0 else jnp.int32(0)
+    moments = partial(seen, told=MOMENTS)
+    stats = Stats(
+        loss=value,
+        forward=forward,
+        backward=backward,
+        parameters=tuple(map(moments, leaves, plan.slices)),
+        gradients=tuple(map(moments, slopes, plan.slices)),
+        lost=None if step_size is None else tuple(map(lost_in(step_size), leaves, slopes, plan.slices)),
+        data=moments(jnp.asarray(entering)) if jnp.issubdtype(entering.dtype, jnp.floating) else None,
+        layout=plan.layout,
+    )
+    return jax.tree.unflatten(jax.tree.structure(plan.shape), outputs), gradients, stats
+
+
+def lost_in(step_size: float) -> Callable[[Array, Array, int], Array]:
+    """Share of a parameter's entries whose update is rounded away, of those that have one."""
+
+    def lost(parameter: Array, gradient: Array, axes: int) -> Array:
+        update = jnp.asarray(step_size, jnp.float32) * gradient.astype(jnp.float32)
+        after = (parameter.astype(jnp.float32) - update).astype(parameter.dtype)
+        moved, over = gradient != 0, tuple(range(axes, parameter.ndim))
+        return ((after == parameter) & moved).sum(over) / jnp.maximum(moved.sum(over), 1)
+
+    return lost

@@ -1,0 +1,266 @@
+"""Read a traced program: find the sites whose statistics are wanted, before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax.numpy as jnp
+
+from varprobe.model import compat
+from varprobe.model.compat import Program
+from varprobe.model.operations import ELEMENTWISE, MOVING, PRODUCTS, RESHAPING, TAKING
+from varprobe.model.sites import Reading, Scan, Site
+from varprobe.model.tags import Known, Place, Point, Tag
+
+__all__ = ["MARK", "Reader", "Rule", "plain"]
+
+MARK = "varprobe:"
+"""What the names of `mark` begin with in a program."""
+
+Rule = Callable[["Reader", Any, Place, list[Tag]], Tag]
+"""(reader, equation, place, tags of its inputs) -> the tag of its output."""
+
+
+class Reader:
+    """The walk through a program; `found` is what it has come upon, `rules` are of primitives by name."""
+
+    def __init__(self, rules: Mapping[str, Rule]) -> None:
+        self.rules = rules
+        self.found = Reading()
+        self.same: dict[Point, Point] = {}
+        self.squares: set[Point] = set()
+        self.scans: tuple[Scan, ...] = ()
+        self.now: Place = ()
+
+    def trial(self) -> Reader:
+        """A reader that knows the same and changes nothing of it."""
+        other = Reader(self.rules)
+        other.found.sites = [replace(site, exits={}) for site in self.found.sites]
+        other.scans = self.scans
+        return other
+
+    def read(self, program: Program, place: Place, tags: Sequence[Tag]) -> list[Tag]:
+        """The tags of a program's outputs, from those of its inputs."""
+        jaxpr = program.jaxpr
+        known: dict[Any, Tag] = dict(zip(jaxpr.invars, tags, strict=True))
+        known |= dict.fromkeys(jaxpr.constvars, Tag())
+        for number, equation in enumerate(jaxpr.eqns):
+            entering = [Tag() if compat.is_literal(atom) else known[atom] for atom in equation.invars]
+            self.now = (*place, number)
+            leaving = self.step(equation, place, entering)
+            known |= dict(zip(equation.outvars, leaving, strict=True))
+            self.note_exits(equation, place, entering, leaving)
+        return [Tag() if compat.is_literal(atom) else known[atom] for atom in jaxpr.outvars]
+
+    def step(self, equation: Any, place: Place, tags: list[Tag]) -> list[Tag]:
+        """The tags of an equation's outputs."""
+        inside = self.now
+        if inner := compat.inner_of(equation):
+            self.bind(inner.program, inside, equation, place)
+            return self.read(inner.program, inside, tags)
+        if loop := compat.loop_of(equation):
+            return self.read_loop(loop, inside, tags)
+        if branches := compat.branches_of(equation):
+            return self.read_branches(branches, inside, tags[1:])
+        name = equation.primitive.name
+        if name in PRODUCTS:
+            return [self.product(equation, place, tags)]
+        if name == "gather" and tags[0].parameters and not tags[0].signal and tags[1].signal:
+            return [self.new("embedding", equation, place, plain(tags), tags[0])]
+        if any(True for _ in compat.others_in(equation)):
+            return self.closed(equation, place, tags)
+        if name == "name" and (given := marked_name(equation.params["name"])) is not None:
+            tag = self.new("mark", equation, place, tags[0])
+            if tag.latest >= 0 and self.found.sites[tag.latest].kind == "mark":
+                self.found.sites[tag.latest].scope = given
+            return [tags[0]]
+        if name in RESHAPING:
+            return [replace(tags[0], moved=tags[0].moved or name in MOVING)] * len(equation.outvars)
+        if name in TAKING and not any(tag.signal for tag in tags[1:]):
+            found = plain(tags)
+            of = replace(tags[0].of, whole=False) if tags[0].of and tags[0].of.linear else None
+            return [replace(found, of=of)] * len(equation.outvars)
+        if is_square(equation) and tags[0].of and tags[0].of.linear:
+            self.squares.add(Point(place, equation.outvars[0]))
+        if rule := self.rules.get(name):
+            return [rule(self, equation, place, tags)]
+        if name in ELEMENTWISE:
+            return [self.elementwise(tags)]
+        return [plain(tags)] * len(equation.outvars)
+
+    def bind(self, program: Program, inside: Place, equation: Any, place: Place) -> None:
+        """Note which variables of a call are the same values as those around it."""
+        for inner, outer in zip(program.jaxpr.invars, equation.invars, strict=True):
+            if not compat.is_literal(outer):
+                self.same[Point(inside, inner)] = Point(place, outer)
+        for inner, outer in zip(program.jaxpr.outvars, equation.outvars, strict=True):
+            if not compat.is_literal(inner):
+                self.same[Point(place, outer)] = Point(inside, inner)
+
+    def origin(self, point: Point) -> Point:
+        """Where a value was computed."""
+        while point in self.same:
+            point = self.same[point]
+        return point
+
+    def read_loop(self, loop: compat.Loop, inside: Place, tags: list[Tag]) -> list[Tag]:
+        """A scan: what its carry is made of is known once that no longer changes."""
+        first = loop.constants + loop.carried
+        entering = [tag.outside() for tag in tags[:first]] + [tag.sliced(inside) for tag in tags[first:]]
+        carry, outside = slice(loop.constants, first), self.scans
+        entering[carry] = [replace(tag, leaf=-1) for tag in entering[carry]]
+        while True:
+            leaving = self.trial().read(loop.body, inside, entering)
+            merged = [a.merged(b) for a, b in zip(entering[carry], leaving[: loop.carried], strict=True)]
+            merged = [replace(m, latest=a.latest) for m, a in zip(merged, entering[carry], strict=True)]
+            if [m.signal for m in merged] == [a.signal for a in entering[carry]]:
+                break
+            entering[carry] = merged
+        self.scans = (*outside, Scan(inside, loop.length, loop.reverse))
+        leaving = self.read(loop.body, inside, entering)
+        self.scans = outside
+        for atom, tag in zip(loop.body.jaxpr.outvars, leaving, strict=True):
+            self.leave(inside, atom, tag)
+        return [replace(tag.outside(), leaf=-1) for tag in leaving]
+
+    def read_branches(self, branches: compat.Branches, inside: Place, tags: list[Tag]) -> list[Tag]:
+        """A cond: what comes out may come from any branch."""
+        found: list[Tag] = []
+        for number, program in enumerate(branches.programs):
+            here = (*inside, number)
+            leaving = self.read(program, here, [tag.outside() for tag in tags])
+            for atom, tag in zip(program.jaxpr.outvars, leaving, strict=True):
+                self.leave(here, atom, tag)
+            found = [a.merged(b) for a, b in zip(found, leaving, strict=True)] if found else leaving
+        return [tag.outside() for tag in found]
+
+    def closed(self, equation: Any, place: Place, tags: list[Tag]) -> list[Tag]:
+        """A call that has rules of its own for gradients, or that cannot be entered: what it gives can be probed."""
+        name, programs = equation.primitive.name, list(compat.others_in(equation))
+        if any(tag.signal for tag in tags):
+            inside = sum(map(compat.count_products, programs[:1] if name in compat.OPAQUE else programs))
+            self.found.opaque += [f"{name} at {compat.source_of(equation)}"] * inside
+        if name not in compat.OPAQUE or len(programs[0].jaxpr.invars) != len(tags):
+            return [plain(tags)] * len(equation.outvars)
+        trial, before = self.trial(), len(self.found.sites)
+        leaving = trial.read(programs[0], (*self.now, -1), tags)
+        if len(leaving) != len(equation.outvars):
+            return [plain(tags)] * len(equation.outvars)
+        return [
+            self.softmax(equation, place, tags)
+            if tag.of and tag.of.site >= before and trial.found.sites[tag.of.site].kind == "probabilities"
+            else known_outside(tag, before)
+            for tag in leaving
+        ]
+
+    def softmax(self, equation: Any, place: Place, tags: list[Tag]) -> Tag:
+        """Probabilities; what they are made of are logits."""
+        latest = max(tag.latest for tag in tags)
+        if latest >= 0 and self.found.sites[latest].kind == "mixing":
+            self.found.sites[latest].kind = "logits"
+        return self.new("probabilities", equation, place, plain(tags))
+
+    def new(self, kind: str, equation: Any, place: Place, like: Tag, fed: Tag | None = None) -> Tag:
+        """A site at what an equation gives, and the tag of that; `fed` is of the parameter that a product is fed by."""
+        variable = equation.outvars[0]
+        if not jnp.issubdtype(variable.aval.dtype, jnp.floating):
+            return like
+        scope, source = compat.name_stack(equation), compat.source_of(equation)
+        own = fed.parameters if fed else frozenset()
+        near = own or like.parameters
+        site = Site(kind, Point(place, variable), self.now, self.scans, own, near, scope, source, after=like.latest)
+        if fed and own:
+            site.kernel, site.slices = fed.leaf, fed.slices
+        self.found.sites.append(site)
+        number = len(self.found.sites) - 1
+        return Tag(True, near, number, Known(number, True))
+
+    def moved(self, equation: Any, place: Place, site: int, tag: Tag, more: frozenset[int]) -> Tag:
+        """The site's value is what this equation gives."""
+        found = self.found.sites[site]
+        found.product = found.product or found.value
+        found.value = Point(place, equation.outvars[0])
+        found.parameters |= more
+        return replace(tag, of=Known(site, True))
+
+    def product(self, equation: Any, place: Place, tags: list[Tag]) -> Tag:
+        """Of a parameter with a signal, of two signals, or of a signal with what the program holds."""
+        signals = [tag for tag in tags[:2] if tag.signal]
+        if not signals:
+            return plain(tags)
+        self.found.products += 1
+        if len(signals) == 2:
+            given = [tag.leaf for tag in signals if tag.leaf >= 0]
+            self.found.multiplied |= set(given) if len(given) == 1 else set()
+            return replace(self.new("mixing", equation, place, plain(tags)), reduced=True)
+        self.found.entered.append(signals[0].leaf)
+        (side,) = (i for i, tag in enumerate(tags[:2]) if not tag.signal)
+        kind = "conv" if equation.primitive.name.startswith("conv") else "linear"
+        found = self.new(kind, equation, place, plain(tags), tags[side])
+        self.found.sites[-1].fan_in = compat.fan_in_of(equation, side)
+        return found
+
+    def elementwise(self, tags: list[Tag]) -> Tag:
+        """Follows from a site if all its signals do."""
+        signals = [tag for tag in tags if tag.signal and not tag.index]
+        sites = {tag.of.site if tag.of else None for tag in signals}
+        (site,) = sites if len(sites) == 1 else (None,)
+        of = None if site is None else Known(site, False, all(tag.of.whole for tag in signals if tag.of))
+        return replace(plain(tags), of=of, root=next((tag.root for tag in tags if tag.root), ""))
+
+    def note_exits(self, equation: Any, place: Place, tags: list[Tag], leaving: list[Tag]) -> None:
+        """What follows from a site elementwise, and is used by something that does not."""
+        if compat.inner_of(equation):
+            return
+        kept = {tag.of.site for tag in leaving if tag.of}
+        for atom, tag in zip(equation.invars, tags, strict=True):
+            if tag.of and tag.of.site not in kept:
+                self.leave(place, atom, tag)
+
+    def leave(self, place: Place, atom: Any, tag: Tag) -> None:
+        """A value that follows from a site is used elsewhere."""
+        if tag.of and tag.of.whole and not compat.is_literal(atom):
+            self.found.sites[tag.of.site].exits[self.origin(Point(place, atom))] = tag.of.linear
+
+    def finish(self) -> None:
+        """What is known at the end: the activation of a site is the first nonlinear function of it that is used."""
+        for site in self.found.sites:
+            site.value = self.origin(site.value)
+            site.product = self.origin(site.product) if site.product else None
+            nonlinear = [point for point, linear in site.exits.items() if not linear and point not in self.squares]
+            if nonlinear and site.kind in ("linear", "conv", "sum", "norm"):
+                site.activation = nonlinear[0]
+
+
+def known_outside(tag: Tag, sites: int) -> Tag:
+    """What a tag from within an opaque call says of sites before it, of which there are so many."""
+    latest = min(tag.latest, sites - 1)
+    return replace(tag.outside(), latest=latest, of=tag.of if tag.of and tag.of.site < sites else None)
+
+
+def marked_name(text: str) -> str | None:
+    """The name that `mark` was given."""
+    return text.removeprefix(MARK) if text.startswith(MARK) else None
+
+
+def is_square(equation: Any) -> bool:
+    """Whether a value is multiplied by itself: of a linear one that is a mean square or a loss, no activation."""
+    name, inputs = equation.primitive.name, equation.invars
+    return (
+        name == "square"
+        or (name == "integer_pow" and equation.params["y"] == 2)
+        or (name == "mul" and inputs[0] is inputs[1])
+    )
+
+
+def plain(tags: Sequence[Tag]) -> Tag:
+    """Of what depends on all of these, in no way that is known; a signal is known by its latest product."""
+    signals = [tag for tag in tags if tag.signal]
+    if not signals:
+        return Tag(False, frozenset().union(*(tag.parameters for tag in tags)))
+    latest = max(signals, key=lambda tag: tag.latest)
+    whole = all(tag.index for tag in signals)
+    reduced = all(tag.reduced for tag in signals if whole or not tag.index)
+    return Tag(True, latest.parameters, latest.latest, index=whole, reduced=reduced)

@@ -1,0 +1,126 @@
+"""What the sums, products and roots of a program say of the values that go through them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from varprobe.model.reading import Reader, Rule, plain
+from varprobe.model.sites import Site
+from varprobe.model.tags import Place, Point, Tag
+
+__all__ = ["RULES"]
+
+ROOT, INVERSE = "root", "inverse root"
+"""What a norm divides by, and multiplies with."""
+
+
+def added(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
+    """A bias, a residual sum, a sum of products, or a part of some function."""
+    signals = [tag for tag in tags if tag.signal]
+    if len(signals) == 1:
+        (signal,), (other,) = signals, (tag for tag in tags if not tag.signal)
+        if signal.of and signal.of.linear and signal.of.whole and other.parameters:
+            if reader.found.sites[signal.of.site].kind in ("linear", "conv", "norm", "sum"):
+                return reader.moved(equation, place, signal.of.site, signal, other.parameters)
+        found = reader.elementwise(tags)
+        return replace(found, of=signal.of if not other.parameters else found.of)
+    found = reader.elementwise(tags)
+    shapes = {atom.aval.shape for atom in equation.invars}
+    if len(signals) < 2 or found.of or len(shapes) > 1 or len(*shapes) < 2 or all(t.latest < 0 for t in signals):
+        return found
+    if found.reduced:  # a running mean, or log sum exp(x - c) + c
+        return found
+    sites = reader.found.sites
+    products = [t.of.site for t in tags if t.of and t.of.linear and sites[t.of.site].kind in ("linear", "conv", "sum")]
+    apart = len(products) == len(tags) and not follows(sites, max(products), min(products))
+    return reader.new("sum" if apart else "residual", equation, place, plain(tags))
+
+
+def follows(sites: Sequence[Site], later: int, earlier: int) -> bool:
+    """Whether a product is behind an earlier site, as a branch is behind the residual stream."""
+    while later > earlier:
+        later = sites[later].after
+    return later == earlier
+
+
+def multiplied(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
+    """A norm, its scale, that of something else, or a part of some function."""
+    signals = [tag for tag in tags if tag.signal]
+    roots = [tag for tag in tags if tag.root == INVERSE]
+    if roots and any(tag.signal and tag.root != INVERSE for tag in tags):
+        found = plain(tags)
+        scale = frozenset().union(*(tag.scale for tag in roots))
+        tag = reader.new("norm", equation, place, found)
+        reader.found.sites[tag.latest].parameters = scale
+        return tag
+    if len(signals) == 1 and len(tags) == 2:
+        (signal,), (other,) = signals, (tag for tag in tags if not tag.signal)
+        if signal.of and signal.of.linear and signal.of.whole:
+            kind = reader.found.sites[signal.of.site].kind
+            if kind == "norm" and other.parameters:
+                return reader.moved(equation, place, signal.of.site, signal, other.parameters)
+            if kind == "mixing" and not other.parameters:
+                return reader.moved(equation, place, signal.of.site, signal, frozenset())
+        if signal.root:
+            return replace(signal, of=None, scale=signal.scale | other.parameters)
+        if not other.parameters:
+            return replace(signal, exponential=None)
+    return replace(reader.elementwise(tags), root="") if len(signals) > 1 else reader.elementwise(tags)
+
+
+def divided(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
+    """Probabilities, or as a product."""
+    above, below = tags
+    if above.exponential and above.exponential == below.summed:
+        return reader.softmax(equation, place, tags)
+    inverted = {ROOT: INVERSE, INVERSE: ROOT, "": ""}[below.root]
+    return multiplied(reader, equation, place, [above, replace(below, root=inverted)])
+
+
+def rooted(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
+    """Half of a norm, if it is the root of a statistic: of what was reduced, or was given for each unit."""
+    found = reader.elementwise(tags)
+    if not (found.reduced if found.signal else equation.outvars[0].aval.shape):
+        return found
+    root = INVERSE if equation.primitive.name == "rsqrt" else ROOT
+    return replace(found, root=root, scale=frozenset() if found.signal else found.parameters)
+
+
+def exponentiated(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
+    """Half of a softmax."""
+    return replace(reader.elementwise(tags), exponential=Point(place, equation.outvars[0]))
+
+
+def summed(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
+    """Over an axis."""
+    return replace(statistic(reader, equation, place, tags), summed=tags[0].exponential)
+
+
+def statistic(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
+    """Over an axis, or over those of several devices."""
+    return replace(plain(tags), reduced=True)
+
+
+def selected(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
+    """A mask that does not depend on the signal, as dropout's, leaves a linear value linear."""
+    mask, *cases = tags
+    signals = [tag for tag in cases if tag.signal]
+    if not mask.of and len(signals) == 1 and signals[0].of and signals[0].of.linear:
+        return replace(plain(tags), of=signals[0].of)
+    return reader.elementwise(tags)
+
+
+RULES: dict[str, Rule] = {
+    "add": added,
+    "add_any": added,
+    "mul": multiplied,
+    "div": divided,
+    "rsqrt": rooted,
+    "sqrt": rooted,
+    "exp": exponentiated,
+    "psum": statistic,
+    "pmax": statistic,
+    "reduce_max": statistic,
+    "reduce_sum": summed,
+    "select_n": selected,
+}

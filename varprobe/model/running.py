@@ -1,0 +1,144 @@
+"""Run a program that was read, with its sites tapped."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from varprobe.model import compat
+from varprobe.model.compat import Program
+from varprobe.model.sites import Reading
+from varprobe.model.stats import ALL, MOMENTS, Seen, seen, sink, tapped
+from varprobe.model.tags import Place, Point
+
+__all__ = ["BACKWARD", "ROLES", "Slot", "Statistics", "Taps", "run", "taps_of"]
+
+ROLES = ("product", "value", "activation")
+BACKWARD = ("value", "activation")
+"""Roles whose gradients are wanted too; a product's is that of the value."""
+
+Statistics = dict[int, Seen]
+"""By the number of the slot."""
+
+
+class Slot(NamedTuple):
+    """A value that is tapped: of which site, in which role, and the lengths of the scans that it is in."""
+
+    site: int
+    role: str
+    point: Point
+    lengths: tuple[int, ...]
+
+
+class Taps(NamedTuple):
+    """All slots, and their numbers by the value that they are at."""
+
+    slots: tuple[Slot, ...]
+    at: Mapping[Point, list[int]]
+
+    def inside(self, place: Place) -> list[int]:
+        """Slots within a part of the program."""
+        return [i for i, slot in enumerate(self.slots) if slot.point.place[: len(place)] == place]
+
+    def sinks(self) -> Statistics:
+        """One for every slot."""
+        return {i: sink(slot.lengths, slot.point.variable.aval.dtype) for i, slot in enumerate(self.slots)}
+
+
+def taps_of(reading: Reading) -> Taps:
+    """What is tapped of the sites."""
+    slots = []
+    for number, site in enumerate(reading.sites):
+        for role in ROLES:
+            if point := getattr(site, role):
+                lengths = tuple(s.length for s in site.scans if point.place[: len(s.place)] == s.place)
+                slots.append(Slot(number, role, point, lengths))
+    at: dict[Point, list[int]] = {}
+    for i, slot in enumerate(slots):
+        at.setdefault(slot.point, []).append(i)
+    return Taps(tuple(slots), at)
+
+
+def run(
+    taps: Taps, program: Program, place: Place, arguments: Sequence[Any], sinks: Statistics
+) -> tuple[list[Any], Statistics]:
+    """(outputs, forward statistics by slot) of a program; the gradients' arrive in `sinks`."""
+    jaxpr = program.jaxpr
+    env: dict[Any, Any] = dict(zip(jaxpr.invars, arguments, strict=True))
+    env |= dict(zip(jaxpr.constvars, program.consts, strict=True))
+    found: Statistics = {}
+
+    def value(atom: Any) -> Any:
+        return atom.val if compat.is_literal(atom) else env[atom]
+
+    for number, equation in enumerate(jaxpr.eqns):
+        values = [value(atom) for atom in equation.invars]
+        outputs, inner = step(taps, jaxpr, equation, (*place, number), values, sinks)
+        found |= inner
+        for variable, output in zip(equation.outvars, outputs, strict=True):
+            for slot in taps.at.get(Point(place, variable), ()):
+                found[slot] = seen(output, told=ALL if taps.slots[slot].role in BACKWARD else MOMENTS)
+                if taps.slots[slot].role in BACKWARD:
+                    output = tapped(output, sinks[slot])
+            env[variable] = output
+    return [value(atom) for atom in jaxpr.outvars], found
+
+
+def step(
+    taps: Taps, jaxpr: Any, equation: Any, inside: Place, values: list[Any], sinks: Statistics
+) -> tuple[list[Any], Statistics]:
+    """(outputs, statistics) of an equation."""
+    wanted = taps.inside(inside)
+    if not wanted:
+        return compat.run_equation(jaxpr, equation, values), {}
+    mine = {i: sinks[i] for i in wanted}
+    if call := compat.inner_of(equation):
+        if call.checkpoint is None:
+            return run(taps, call.program, inside, values, mine)
+        block = jax.checkpoint(lambda values, mine: run(taps, call.program, inside, values, mine), **call.checkpoint)
+        return block(values, mine)
+    if loop := compat.loop_of(equation):
+        return run_loop(taps, loop, inside, values, mine)
+    branches = compat.branches_of(equation)
+    assert branches, equation.primitive.name
+    return run_branches(taps, branches, inside, values, mine)
+
+
+def run_loop(
+    taps: Taps, loop: compat.Loop, inside: Place, values: list[Any], sinks: Statistics
+) -> tuple[list[Any], Statistics]:
+    """A scan, whose sinks go in and whose statistics come out step by step."""
+    constants, rest = values[: loop.constants], values[loop.constants :]
+
+    def body(carry: list[Any], xs: tuple[list[Any], Statistics]) -> tuple[list[Any], tuple[list[Any], Statistics]]:
+        outputs, found = run(taps, loop.body, inside, [*constants, *carry, *xs[0]], xs[1])
+        return outputs[: loop.carried], (outputs[loop.carried :], found)
+
+    carry, (stacked, found) = lax.scan(
+        body,
+        rest[: loop.carried],
+        (rest[loop.carried :], sinks),
+        length=loop.length,
+        reverse=loop.reverse,
+        unroll=loop.unroll,
+    )
+    return [*carry, *stacked], found
+
+
+def run_branches(
+    taps: Taps, branches: compat.Branches, inside: Place, values: list[Any], sinks: Statistics
+) -> tuple[list[Any], Statistics]:
+    """A cond; the statistics of branches that are not taken are zero, their counts too."""
+    index, *operands = values
+
+    def branch(number: int, program: Program) -> Any:
+        def taken(operands: list[Any], sinks: Statistics) -> tuple[list[Any], Statistics]:
+            outputs, found = run(taps, program, (*inside, number), operands, sinks)
+            return outputs, jax.tree.map(jnp.zeros_like, sinks) | found
+
+        return taken
+
+    taken = [branch(number, program) for number, program in enumerate(branches.programs)]
+    return lax.switch(index, taken, operands, sinks)

@@ -1,0 +1,48 @@
+"""Run folders of models: results.nc and results.csv, and model.json, which says what they are."""
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from varprobe.errors import RequestError
+from varprobe.storage import DamagedError, load_dataset, put, save_csv, save_dataset, writing
+
+__all__ = ["RECORD", "open_model_run", "save_model_run"]
+
+RECORD = "model.json"
+
+
+def save_model_run(folder: Path, ds: xr.Dataset, asked: dict[str, Any]) -> None:
+    """Write a model's dataset; model.json comes last, so that a folder that has it is whole.
+
+    Raises:
+        RequestError: the folder holds a sweep's run.
+        MachineError: the disk refuses.
+    """
+    if (folder / "spec.json").exists():
+        raise RequestError(f"{folder} holds the run of a sweep; choose another folder", "out")
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    digest = save_dataset(folder / "results.nc", ds)
+    save_csv(folder / "results.csv", ds)
+    content = json.dumps({"varprobe": version("varprobe"), "asked": asked, "results": digest}, indent=1) + "\n"
+    with writing(folder / RECORD):
+        put(folder / RECORD, lambda file: file.write(content.encode()))
+
+
+def open_model_run(folder: Path) -> xr.Dataset:
+    """The dataset of a model's run folder.
+
+    Raises:
+        RequestError: it is damaged.
+    """
+    try:
+        digest = json.loads((folder / RECORD).read_text("utf-8"))["results"]
+        return load_dataset(folder / "results.nc", str(digest))
+    except DamagedError as error:
+        raise RequestError(f"{folder / 'results.nc'} {error}; probe the model again", "run") from error
+    except Exception as error:  # the file may hold anything
+        raise RequestError(f"{folder / RECORD} is not one that varprobe wrote", "run") from error

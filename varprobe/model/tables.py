@@ -1,0 +1,211 @@
+"""From the statistics of a model to the dataset that everything else reads."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
+from types import MappingProxyType
+from typing import Any
+
+import jax
+import numpy as np
+import xarray as xr
+
+from varprobe.model.layout import Layout, Row
+from varprobe.model.probed import Stats
+from varprobe.model.stats import Seen
+
+__all__ = ["dataset_of", "label_of"]
+
+STATISTICS = {
+    "log10_ms": "log10 of the mean square",
+    "log10_var": "log10 of the variance about the mean",
+    "mean_over_rms": "mean over root mean square, in [-1, 1]",
+    "log10_absmax": "log10 of the largest magnitude",
+}
+QUANTITIES = {
+    "product": "a matrix product before its bias",
+    "preactivation": "what goes into an activation: a matrix product and its bias, or a norm",
+    "activation": "what an activation gives; of other sites their value",
+    "gradient": "dLoss/d(preactivation), of other sites dLoss/d(value)",
+    "activation_gradient": "dLoss/d(activation)",
+    "weight": "the parameter that feeds a matrix product or is its table",
+    "weight_gradient": "dLoss/d(weight), over all its uses",
+}
+SHARES = {
+    "activation_zero_fraction": "share of activations that are exactly zero",
+    "dead_unit_fraction": "share of a linear site's units whose activation is zero everywhere",
+    "overflow_fraction": "share of values that are not finite",
+    "underflow_fraction": "share of values below the smallest normal number of their dtype, but not zero",
+    "gradient_overflow_fraction": "the same of gradients: not finite",
+    "gradient_underflow_fraction": "the same of gradients: below the smallest normal number, but not zero",
+}
+INPUT = Row("input", "input", 0, -1, (), (-1, ()), 0, "")
+
+
+def dataset_of(
+    steps: Sequence[Sequence[Stats]], further: Mapping[str, Sequence[Any]] = MappingProxyType({})
+) -> xr.Dataset:
+    """A dataset with dims (config, seed, layer), and (config, seed, parameter) for what parameters are.
+
+    Args:
+        steps: the statistics of each configuration and seed, all of one layout.
+        further: coordinates on `config`, beside those that every model has.
+    """
+    layout = steps[0][0].layout
+    rows = (INPUT, *layout.rows)
+    cells = [[columns_of(jax.tree.map(np.asarray, stats)) for stats in seeds] for seeds in steps]
+    names = [name for name in described() if any(name in one for seeds in cells for one in seeds)]
+    texts = described()
+    data = {
+        name: (
+            ("config", "seed", "parameter" if name.startswith("parameter_") else "layer"),
+            np.array([[one[name] for one in seeds] for seeds in cells]),
+            {"long_name": texts[name]},
+        )
+        for name in names
+    }
+    coords: dict[str, Any] = {
+        "seed": np.arange(len(steps[0])),
+        "layer": np.arange(len(rows)),
+        "site": ("layer", np.array([row.site for row in rows])),
+        "kind": ("layer", np.array([row.kind for row in rows])),
+        "iteration": ("layer", np.array([row.iteration for row in rows])),
+        "fan_in": ("layer", np.array([row.fan_in for row in rows])),
+        "source": ("layer", np.array([row.source for row in rows])),
+        "parameter": np.array(layout.leaves),
+    }
+    about = dict(layout.about) | {"depth": len(layout.rows)}
+    coords |= {name: ("config", np.array([value] * len(steps))) for name, value in about.items()}
+    coords |= {name: ("config", np.array(values)) for name, values in further.items()}
+    return xr.Dataset(data, coords, attributes(layout, len(steps[0])))
+
+
+def attributes(layout: Layout, seeds: int) -> dict[str, Any]:
+    """What is told of a model beside its numbers, as text and numbers."""
+    about = dict(layout.about)
+    return {
+        "spec": json.dumps({"model": about["arch"]}),
+        "seeds": seeds,
+        "loss": about["loss"],
+        "range": "dtype",
+        "varprobe_version": version("varprobe"),
+        "jax_version": version("jax"),
+        "coverage": layout.coverage,
+        "tied": json.dumps(layout.tied),
+    }
+
+
+def described() -> dict[str, str]:
+    """Every variable that a model's dataset may have, with what it is."""
+    found = {f"{q}_{s}": f"{text}: {what}" for q, text in QUANTITIES.items() for s, what in STATISTICS.items()}
+    found |= SHARES
+    for q, text in {"parameter": "a parameter", "parameter_gradient": "its gradient"}.items():
+        found |= {f"{q}_{s}": f"{text}: {what}" for s, what in STATISTICS.items()}
+    found["parameter_gradient_log10_ratio"] = "log10 of the RMS of a parameter's gradient over that of the parameter"
+    found["parameter_lost_update_fraction"] = "share of its entries that a step of gradient descent leaves as they are"
+    return found
+
+
+def columns_of(stats: Stats) -> dict[str, np.ndarray]:
+    """Variable -> its values in the rows of the layout behind the input, or by parameter."""
+    rows = stats.layout.rows
+    columns: dict[str, np.ndarray] = {}
+
+    def put(quantity: str, found: Iterable[tuple[int, Mapping[str, float]]]) -> None:
+        for row, values in found:
+            for name, value in values.items():
+                columns.setdefault(f"{quantity}_{name}", np.full(len(rows) + 1, np.nan))[row] = value
+
+    for number, row in enumerate(rows, 1):
+        roles = {role: (slot, index) for role, slot, index in row.slots}
+        split = "activation" in roles or row.kind in ("linear", "conv")
+        for role, (slot, index) in roles.items():
+            quantity = {"product": "product", "value": "preactivation" if split else "activation"}.get(role, role)
+            there = at(stats.forward[slot], index)
+            put(quantity, [(number, moments(there))])
+            shares(columns, number, len(rows), role, row.kind, quantity, there)
+            if role != "product":
+                back = at(stats.backward[slot], index)
+                put("gradient" if role == "value" else "activation_gradient", [(number, moments(back))])
+                if role == "value":
+                    shares(columns, number, len(rows), "gradient", row.kind, "gradient", back)
+        leaf, index = row.kernel
+        if leaf >= 0:
+            put("weight", [(number, moments(at(stats.parameters[leaf], index)))])
+            put("weight_gradient", [(number, moments(at(stats.gradients[leaf], index)))])
+    if stats.data is not None:
+        put("activation", [(0, moments(stats.data))])
+    return columns | of_parameters(stats)
+
+
+def shares(
+    columns: dict[str, np.ndarray], number: int, rows: int, role: str, kind: str, quantity: str, found: Seen
+) -> None:
+    """The shares of one value, into the columns."""
+    told: dict[str, float] = {}
+    if role == "gradient":
+        told = {"gradient_overflow_fraction": found.overflow, "gradient_underflow_fraction": found.underflow}
+    elif role == "value":
+        told = {"overflow_fraction": found.overflow, "underflow_fraction": found.underflow}
+    if quantity == "activation":
+        told["activation_zero_fraction"] = found.zero
+        if kind == "linear":
+            told["dead_unit_fraction"] = found.dead
+    for name, value in told.items():
+        column = columns.setdefault(name, np.full(rows + 1, np.nan))
+        column[number] = value if found.computed else np.nan
+
+
+def of_parameters(stats: Stats) -> dict[str, np.ndarray]:
+    """The variables of parameters, each whole."""
+    found: dict[str, list[float]] = {}
+    for i, (parameter, gradient) in enumerate(zip(stats.parameters, stats.gradients, strict=True)):
+        one, slope = moments(whole(parameter)), moments(whole(gradient))
+        for name in STATISTICS:
+            found.setdefault(f"parameter_{name}", []).append(one[name])
+            found.setdefault(f"parameter_gradient_{name}", []).append(slope[name])
+        with np.errstate(invalid="ignore"):
+            ratio = (slope["log10_ms"] - one["log10_ms"]) / 2
+        found.setdefault("parameter_gradient_log10_ratio", []).append(ratio)
+        if stats.lost is not None:
+            found.setdefault("parameter_lost_update_fraction", []).append(float(np.mean(stats.lost[i])))
+    return {name: np.array(values) for name, values in found.items()}
+
+
+def at(found: Seen, index: tuple[int, ...]) -> Seen:
+    """One entry."""
+    return Seen(*(np.float64(value[index]) for value in found))
+
+
+def whole(found: Seen) -> Seen:
+    """Of all entries together, from those of each, which are equally many."""
+    flat = Seen(*(np.asarray(value, np.float64).reshape(-1) for value in found))
+    known = flat.absmax != 0
+    e = flat.e[known].max() if known.any() else 0.0
+    shift = np.where(known, np.exp2(flat.e - e), 1.0)
+    with np.errstate(invalid="ignore"):
+        mean = flat.mean * shift
+        inner, outer = np.mean(flat.var * shift**2), np.mean((mean - mean.mean()) ** 2)
+    return Seen(
+        mean.mean(), np.mean(flat.ms * shift**2), inner + outer, (flat.absmax * shift).max(), e,
+        flat.zero.mean(), flat.dead.mean(), flat.overflow.mean(), flat.underflow.mean(), flat.computed.max(),
+    )  # fmt: skip
+
+
+def moments(found: Seen) -> dict[str, float]:
+    """The four statistics of one value; NaN for what was never computed."""
+    if not found.computed:
+        return dict.fromkeys(STATISTICS, np.nan)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        places = float(found.e) * np.log10(2.0)
+        return {
+            "log10_ms": float(np.log10(found.ms) + 2 * places),
+            "log10_var": float(np.log10(found.var) + 2 * places),
+            "mean_over_rms": float(found.mean / np.sqrt(found.ms)),
+            "log10_absmax": float(np.log10(found.absmax) + places),
+        }
+
+
+def label_of(site: str, iteration: int, several: bool) -> str:
+    """A row as messages name it: blocks/attn/out[7] of a site that has several iterations."""
+    return f"{site}[{iteration}]" if several else site

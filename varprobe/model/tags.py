@@ -1,0 +1,74 @@
+"""What the probe knows of each value of a program while it reads it: where it comes from."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+__all__ = ["Known", "Place", "Point", "Tag"]
+
+Place = tuple[int, ...]
+"""Where a program stands inside others: numbers of equations, and of their branches."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A value: the program that it is in, and its variable there."""
+
+    place: Place
+    variable: Any
+
+
+@dataclass(frozen=True)
+class Known:
+    """How a value follows from one site: linearly, or elementwise at least; all of it or a part."""
+
+    site: int
+    linear: bool
+    whole: bool = True
+
+
+@dataclass(frozen=True)
+class Tag:
+    """What a value is made of.
+
+    signal: whether it depends on the data; index: on its whole numbers alone, as positions and masks do. parameters:
+    leaves that it depends on; of a signal those of the latest matrix product behind it. latest: number of the latest
+    site behind it, -1 without. of: the site that it follows from elementwise. exponential: it is exp of something, and
+    known by this. summed: the exponential that it sums. reduced: whether it is a statistic of a signal. root: whether
+    it is the root of one, or the inverse of that, as what a norm divides by; scale: leaves that this was multiplied by.
+    leaf: the input of the program that it is, cast or reshaped at most; -1 if it is none. slices: the scans whose
+    iterations took one entry each of its leading axes, None where that is not known. moved: whether its axes are not
+    those it had.
+    """
+
+    signal: bool = False
+    parameters: frozenset[int] = frozenset()
+    latest: int = -1
+    of: Known | None = None
+    exponential: Point | None = None
+    summed: Point | None = None
+    index: bool = False
+    reduced: bool = False
+    root: str = ""
+    scale: frozenset[int] = frozenset()
+    leaf: int = -1
+    slices: tuple[Place, ...] | None = ()
+    moved: bool = False
+
+    def merged(self, other: "Tag") -> "Tag":
+        """Of a value that is one or the other."""
+        return Tag(
+            self.signal or other.signal,
+            self.parameters | other.parameters,
+            max(self.latest, other.latest),
+            index=self.index and other.index,
+            reduced=self.reduced or other.reduced,
+        )
+
+    def outside(self) -> "Tag":
+        """The same beyond a border that elementwise relations do not cross."""
+        return replace(self, of=None, exponential=None, summed=None)
+
+    def sliced(self, loop: Place) -> "Tag":
+        """Of one entry along the first axis, in a step of a scan."""
+        known = self.slices is not None and not self.moved
+        return replace(self.outside(), slices=(*self.slices, loop) if known and self.slices is not None else None)

@@ -1,0 +1,231 @@
+"""Verdicts on models: what signal and gradient do within each family of like sites, and the worst of it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from varprobe.model.families import Family, families_of, labels_of
+from varprobe.model.recording import Recorder, sentence
+from varprobe.numerals import rounded
+from varprobe.rates import Rate, power, rate
+from varprobe.reasons import effect, finite, together
+from varprobe.remedies import by_rate
+from varprobe.results import COORDINATES
+from varprobe.verdicts import threshold
+from varprobe.words import certain, factor_fields, word
+
+__all__ = ["Judged", "diagnosed", "diagnosed_run"]
+
+AT_FIRST = "This is one step: record training (varprobe.instrument, varprobe.Recorder) to see a later divergence."
+ADVICE = "Lower the learning rate, warm it up, or clip the gradient; look at this site in the steps before."
+QUANTITIES = ("preactivation", "activation", "gradient")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A family, and what was found of it; a side is None where it is exactly zero everywhere, or was not measured.
+
+    ends: of each side the layers that are compared, the one nearer to where it comes from first.
+    """
+
+    family: Family
+    forward: Rate | None
+    backward: Rate | None
+    words: tuple[str, str | None]
+    certain: bool
+    ends: tuple[tuple[int, int], tuple[int, int]]
+
+    @property
+    def severity(self) -> float:
+        """How far from level, in decades of RMS."""
+        found = [math.inf if math.isnan(r.ratio) else abs(r.ratio) for r in (self.forward, self.backward) if r]
+        return max(found, default=0.0)
+
+
+def diagnosed(ds: xr.Dataset) -> tuple[list[dict[str, Any]], str]:
+    """(one row a configuration, title); rows as those of stacks, with `site`, what the row is about, and `families`."""
+    if "config" not in ds.dims:
+        names = [name for name in ds.coords if not ds[name].ndim]
+        ds = ds.expand_dims("config").assign_coords({name: ("config", [ds[name].values[()]]) for name in names})
+    ds = ds.transpose("config", "seed", "layer", ...)
+    families, labels = families_of(ds), labels_of(ds)
+    rows = [row_of(ds.isel(config=i), families, labels) for i in range(ds.sizes["config"])]
+    return rows, f"{title_of(rows[0], ds)}, {ds.attrs.get('coverage', '')}"
+
+
+def diagnosed_run(recorder: Recorder) -> tuple[list[dict[str, Any]], str]:
+    """The same of a training run: its last step, or the first at which a site left its trend."""
+    kept, found = recorder.dataset(), recorder.departure
+    before = np.flatnonzero(kept["step"].values <= (found.step if found else recorder.steps[-1]))
+    (row,), title = diagnosed(kept.isel(config=[before[-1] if before.size else 0]))
+    labels = labels_of(kept)
+    if found is None:
+        row["reason"] = row["reason"].replace(AT_FIRST, f"No site left its trend in {len(recorder.steps)} records.")
+    else:
+        label = labels[found.row + 1]
+        row |= {"step": found.step, "site": label, "flags": ["departed", *row["flags"]], "healthy": False}
+        row |= {"reason": f"{sentence(found, label)}.", "advice": ADVICE}
+    return [row], f"{title}, steps {recorder.steps[0]} to {recorder.steps[-1]}"
+
+
+def title_of(row: dict[str, Any], ds: xr.Dataset) -> str:
+    """`Transformer, 38 sites, 8 seeds, batch 32, loss mse`."""
+    sites, seeds = len(np.unique(ds["site"].values)) - 1, row["seeds"]
+    several = f"{sites} site{'s' * (sites != 1)}, {seeds} seed{'s' * (seeds != 1)}"
+    dtype = f", {row['dtype']}" if row["dtype"] != "float32" else ""
+    return f"{row['arch']}, {several}, batch {row['batch']}, loss {row['loss']}{dtype}"
+
+
+def row_of(ds: xr.Dataset, families: list[Family], labels: list[str]) -> dict[str, Any]:
+    """The verdict on one configuration."""
+    judged = [found for family in families if (found := judge(ds, family))]
+    worst = max(judged, key=lambda j: (bad(j), j.severity), default=None)
+    flags = flags_of(ds, labels)
+    healthy = not flags and not any(map(bad, judged))
+    row: dict[str, Any] = {name: ds[name].values.item() for name in COORDINATES[:8]}
+    row |= {"seeds": ds.sizes["seed"]} | {name: ds[name].values.item() for name in COORDINATES[8:]}
+    row |= {"step": ds["step"].values.item()} if "step" in ds.coords else {}
+    row |= fields(worst)
+    row["flags"], row["notes"], row["formats"] = list(flags), [], {}
+    row["healthy"] = healthy
+    row["reason"] = next(iter(flags.values()), None) or reason_of(worst, ds, labels)
+    row["advice"] = None if healthy or flags else advice_of(worst)
+    row["site"] = worst.family.name if worst else ""
+    row["families"] = [
+        {"family": j.family.name, "sites": len(j.family.layers), "fitted": j.family.fitted} | fields(j) for j in judged
+    ]
+    return row
+
+
+def fields(found: Judged | None) -> dict[str, Any]:
+    """The factors and words of a family."""
+    fitted = found if found and found.family.fitted else None
+    row: dict[str, Any] = {}
+    row["activation_factor"], row["activation_factor_ci95"] = factor_fields(fitted.forward if fitted else None)
+    row["gradient_factor"], row["gradient_factor_ci95"] = factor_fields(fitted.backward if fitted else None)
+    row["forward"], row["backward"] = found.words if found else ("stable", "stable")
+    return row | {"certain": found.certain if found else True}
+
+
+def bad(found: Judged) -> bool:
+    """Whether a family makes a model unhealthy."""
+    return bool({"vanishing", "exploding"} & set(found.words))
+
+
+def signal_of(ds: xr.Dataset, layers: Sequence[int]) -> np.ndarray:
+    """log10 of the mean square, (seeds, sites): of what activations give where all have one."""
+    activation, before = (
+        ds[f"{q}_log10_ms"].values[:, list(layers)]
+        if f"{q}_log10_ms" in ds
+        else np.full((ds.sizes["seed"], len(layers)), np.nan)
+        for q in ("activation", "preactivation")
+    )
+    if not np.isnan(activation).any():
+        return activation
+    return np.where(np.isnan(before), activation, before) if np.isnan(before).any() else before
+
+
+def judge(ds: xr.Dataset, family: Family) -> Judged | None:
+    """What signal and gradient do along a family; None where neither was computed."""
+    layers = np.array(family.layers)
+    forth, back = signal_of(ds, family.layers), ds["gradient_log10_ms"].values[:, layers][:, ::-1]
+    repeated = bool(ds["iteration"].values[layers].any())
+    found = [side_of(forth, layers, False), side_of(back, layers[::-1], repeated)]
+    if not any(r for r, _, _, _ in found):
+        return None
+    (forward, first, sure, one), (backward, second, certainly, other) = found
+    return Judged(family, forward, backward, (first, second), sure and certainly, (one, other))
+
+
+def side_of(values: np.ndarray, layers: np.ndarray, repeated: bool) -> tuple[Rate | None, str, bool, tuple[int, int]]:
+    """(rate, word, whether it is sure, ends) of (seeds, sites), the near end first; rate None for nothing but zeros.
+
+    Zeros at the near end are what a signal has not reached, as the first state of a recurrent net, or steps behind the
+    end of a sequence. A single zero at the first of several iterations is a gate that multiplies that state.
+    """
+    zero = np.asarray(np.isneginf(values).all(axis=0))
+    start = int(np.argmin(zero))
+    stop = len(zero) - (repeated and bool(zero[-1]) and not zero[-2])
+    kept, ends = values[:, start:stop], (int(layers[start]), int(layers[stop - 1]))
+    if zero.all() or np.isnan(kept).all() or kept.shape[1] < 2:
+        return None, "stable", True, ends
+    found = rate(kept)
+    return found, word(found, kept), certain(found, kept), ends
+
+
+def flags_of(ds: xr.Dataset, labels: list[str]) -> dict[str, str]:
+    """Flag -> a sentence: the first site that is not finite; units that are zero on the whole batch."""
+    found = {}
+    for quantity in (*QUANTITIES[:2], "gradient"):
+        name = f"{quantity}_log10_absmax"
+        if name not in ds:
+            continue
+        largest, ms = ds[name].values, ds[f"{quantity}_log10_ms"].values
+        computed = np.isfinite(ds[f"{quantity}_log10_ms"].values) | np.isinf(ms) | ~np.isnan(largest)
+        wrong = (np.isposinf(largest) | (np.isnan(ms) & computed)).any(axis=0)
+        over = f"{'gradient_' if quantity == 'gradient' else ''}overflow_fraction"
+        if over in ds and quantity != "activation":
+            wrong |= (ds[over].values > 0).any(axis=0)
+        if wrong.any():
+            at = np.flatnonzero(wrong)[-1 if quantity == "gradient" else 0]
+            found["non_finite"] = f"{labels[at]}: the {quantity} is not finite."
+            break
+    if "dead_unit_fraction" in ds:
+        with np.errstate(invalid="ignore"):
+            share = ds["dead_unit_fraction"].values.mean(axis=0)
+        at = np.flatnonzero(np.nan_to_num(share) > threshold("dead"))
+        if at.size:
+            found["dead"] = f"{labels[at[0]]}: {share[at[0]]:.0%} of the units are zero on the whole batch."
+    return found
+
+
+def reason_of(found: Judged | None, ds: xr.Dataset, labels: list[str]) -> str:
+    """What signal and gradient do in the worst family, naming sites."""
+    if found is None:
+        return f"There are no like sites to compare. {AT_FIRST}"
+    rates = {"signal": found.forward, "gradient": found.backward}
+    changed = {n: r for (n, r), w in zip(rates.items(), found.words, strict=True) if r and w != "stable"}
+    if not changed:
+        return f"Signal and gradient keep their scale. {AT_FIRST}"
+    if not found.family.fitted or not all(map(finite, changed.values())):
+        ends = {n: [labels[layer] for layer in end] for n, end in zip(rates, found.ends, strict=True)}
+        told = "; ".join(compared(n, r, *ends[n]) for n, r in changed.items())
+        return f"{told}." if bad(found) else f"{told}. {AT_FIRST}"
+    both = all(r is not None and finite(r) for r in rates.values()) and together([r for r in rates.values() if r])
+    fitted = {n: r for n, r in rates.items() if r} if both else changed
+    said = effect(fitted, both, len(found.family.layers))
+    end = "" if bad(found) else f" {AT_FIRST}"
+    return f"{found.family.name}: {said[0].lower()}{said[1:]}{cause_of(found, ds)}.{end}"
+
+
+def compared(name: str, found: Rate, near: str, far: str) -> str:
+    """`blocks/7/out: gradient 1e-6 of blocks/11/out`."""
+    if math.isnan(found.ratio):
+        return f"{far}: {name} exactly zero or not finite"
+    return f"{far}: {name} {rounded(power(found.ratio))} of {near}"
+
+
+def cause_of(found: Judged, ds: xr.Dataset) -> str:
+    """What fan_in E W^2 and the activation multiply, where sites have both."""
+    layers = list(found.family.layers)[1:]
+    if found.family.kind not in ("linear", "conv") or "activation_log10_ms" not in ds or "weight_log10_ms" not in ds:
+        return ""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        weights = ds["weight_log10_ms"].values[:, layers].mean(axis=0) + np.log10(ds["fan_in"].values[layers])
+        act = (ds["activation_log10_ms"] - ds["preactivation_log10_ms"]).values[:, layers].mean(axis=0)
+    if not (np.isfinite(weights).all() and np.isfinite(act).all()):
+        return ""
+    one, other = rounded(power(float(weights.mean()))), rounded(power(float(act.mean())))
+    return f": fan_in E W^2 = {one}, and the activation keeps {other}"
+
+
+def advice_of(found: Judged | None) -> str | None:
+    """What to multiply the weights by, where a rate says it."""
+    if found is None or not found.family.fitted or found.family.kind not in ("linear", "conv"):
+        return None
+    rates = [r for r in (found.forward, found.backward) if r]
+    return by_rate([], rates) if rates and all(map(finite, rates)) else None
