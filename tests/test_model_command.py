@@ -44,6 +44,17 @@ def broken():
 def mismatched():
     return Net(nnx.Rngs(0)), X[:, :3]
 
+def refuses():
+    def loss(p, x):
+        assert len(x) == 7, "eight samples"
+    return loss, jnp.eye(16), X
+
+def misspelt():
+    return Net(nnx.Rngs(0)), X, Y, {"los": "mse"}
+
+def vector():
+    return lambda model, x: model(x), Net(nnx.Rngs(0)), X
+
 def untraceable():
     def loss(p, x):
         return (x @ p).sum() if x.sum() > 0 else 0.0
@@ -128,16 +139,26 @@ def test_side_by_side(run: Run) -> None:
         (["net.py:mak"], "FACTORY: net.py:mak: there is no 'mak' in it; did you mean 'make'?"),
         (["net"], "FACTORY: 'net' is not of the form PKG.MOD:NAME or FILE.py:NAME"),
         (["net.py:mismatched"], "FACTORY: net.py:mismatched fails: "),
-        (["net.py:untraceable"], "FACTORY: loss is not traceable by jax: net.py:"),
+        (["net.py:untraceable"], "FACTORY: net.py:untraceable: loss is not traceable by jax: net.py:"),
         (["net.py:small", "--seeds", "0"], "--seeds: 0 is out of range (allowed: whole numbers from 1 to 1000)"),
         (["net.py:small", "--seeds", "x"], "--seeds: 'x' is not a valid integer"),
         (["net.py:small", "--step-size", "-1"], "--step-size: -1.0 is out of range (allowed: numbers above 0)"),
         (["net.py:small", "--data", "no.npy"], "--data: "),
-        (["net.py:small", "--data", "normal"], "--data: 'normal' is no file"),
+        (["net.py:small", "--data", "normal"], "--data: 'normal' is no file (allowed: FILE.npy, FILE.npz, FILE.csv)"),
+        (["net.py:small", "--out", "narrow.npy"], "--out: '{here}/narrow.npy' is a file, not a folder"),
+        (["net.py:small", "--out", "narrow.npy/a"], "--out: '{here}/narrow.npy' is a file, not a folder"),
+        (["net.py:small", "--out", ""], "--out: '' cannot be used as a folder"),
+        (["net.py:refuses"], "FACTORY: net.py:refuses fails: AssertionError: eight samples"),
+        (
+            ["net.py:misspelt"],
+            "FACTORY: net.py:misspelt returns a dict with 'los'; did you mean 'loss'? (allowed: loss, init",
+        ),
+        (["net.py:vector"], "FACTORY: net.py:vector, loss=: the function returns float32[8, 4] and no scalar"),
+        (["--compare", "a", "b", "--seeds", "3"], "--seeds: does not go with --compare of two runs"),
         (["net.py:small", "--data", "narrow.npy"], "--data: rows of 5 values do not fit inputs of shape [16]"),
         (["net.py:small", "--data", "few.npy"], "--data: 2 rows are fewer than the batch of 8"),
         (["--compare", "net.py:small"], "--compare"),
-        (["--compare", "none", "net.py:small"], "RUN: there is no run 'none'"),
+        (["--compare", "none", "net.py:small"], "--compare: there is no run 'none'"),
         (["net.py:small", "--compare", "a", "b"], "--compare: 'net.py:small' is one model too many"),
         ([], "FACTORY: missing FACTORY, such as mynet.py:make"),
     ],
@@ -145,7 +166,8 @@ def test_side_by_side(run: Run) -> None:
 def test_bad_input(arguments: list[str], message: str, run: Run) -> None:
     np.save("narrow.npy", np.ones((9, 5)))
     np.save("few.npy", np.ones((2, 16)))
-    writing = ["--out", "made"] if arguments[:1] != ["--compare"] else []
+    writing = ["--out", "made"] if not {"--compare", "--out"} & set(arguments[:2]) else []
+    message = message.replace("{here}", str(Path.cwd()))
     code, out, err = run("model", "--no-compile-cache", *writing, *arguments)
     assert (code, out) == (2, "") and err.startswith(f"varprobe: {message}") and err.count("\n") == 1
     assert not Path("made").exists()

@@ -301,12 +301,16 @@ def test_chaos_is_not_mistaken_for_a_change() -> None:
         (lambda p, x: vp.probe(lambda p, x: x @ p["w"], p, x, loss=3), "loss: 3 is no loss"),
         (lambda p, x: vp.probe(lambda p: 0.0), "a function needs parameters"),
         (lambda p, x: vp.probe(3, p, x), "int is no function and no model"),
-        (lambda p, x: vp.probe(lambda p, x: jnp.sum(x @ p["w"]), p, x, seeds=2), "seeds: without init every seed is the same"),
+        (lambda p, x: vp.probe(lambda p, x: jnp.sum(x @ p["w"]), p, x, seeds=2), "seeds: every seed is the same without init="),
         (lambda p, x: vp.probe(lambda p, x: jnp.sum(x @ p["w"]), p, x, seeds=0), "seeds: 0 is out of range (allowed: whole"),
         (lambda p, x: vp.probe(lambda p, x: jnp.sum(x @ p["w"]), p, x, step_size=-1), "step_size: -1 is out of range"),
         (lambda p, x: vp.probe(lambda p, x: jnp.sum(x @ p["w"]), p, x, init=3), "init: 3 is no function of a key"),
         (lambda p, x: vp.probe(lambda p, x: jnp.sum(x @ p["w"]), p, x, init=lambda key: {"v": x}), "init: init returns parameters of another structure"),
         (lambda p, x: vp.probe(lambda p, x: jnp.sum(x @ p["w"]), p, x, init=lambda key: {"w": jnp.ones((3, 4))}), "init: init gives float32[3, 4] for w"),
+        (lambda p, x: vp.probe(lambda p, x: (jnp.sum(x @ p["w"]), "aux"), p, x), "the function returns str beside the scalar"),
+        (lambda p, x: vp.probe(lambda p, x: jnp.sum(x @ p["w"]), p, x[:0]), "x is empty, [0, 3]"),
+        (lambda p, x: vp.instrument(lambda p, x: 0.0, step_size="a"), "step_size: 'a' is out of range"),
+        (lambda p, x: vp.mark("m", [x]), "x: list is no array"),
         (lambda p, x: vp.mark("", x), "name: '' is no name of a site"),
         (lambda p, x: vp.instrument(3), "loss_fn: int is no function"),
         (lambda p, x: vp.Recorder(every=0), "every: 0 is out of range"),
@@ -316,6 +320,24 @@ def test_bad_input(call: Callable[..., Any], message: str) -> None:
     with pytest.raises(vp.RequestError) as error:
         call({"w": jnp.eye(3)}, jnp.ones((2, 3)))
     assert str(error.value).startswith(message) and "\n" not in str(error.value)
+
+
+def test_formats_without_arithmetic_of_their_own() -> None:
+    """Complex numbers by magnitude, 8 bits as float32, and what is empty as not computed."""
+    x = jax.random.normal(KEY, (5, WIDTH))
+    w = jax.random.normal(KEY, (WIDTH, 4), jnp.complex64)
+    ds = vp.probe(lambda p, x: jnp.sum(jnp.abs(x @ p)), w, x)
+    assert ds["site"].values.tolist() == ["input", "params"]
+    expected = np.log10(np.mean(np.abs(np.asarray(x) @ np.asarray(w)) ** 2))
+    np.testing.assert_allclose(ds["preactivation_log10_ms"].values[0, 0, 1], expected, atol=1e-5)
+    np.testing.assert_allclose(10 ** ds["gradient_log10_ms"].values[0, 0, 1], 1.0, rtol=1e-5)
+
+    small = jax.random.normal(KEY, (WIDTH, 4)).astype(jnp.float8_e4m3fn)
+    ds = vp.probe(lambda p, x: jnp.sum((x @ p["w"].astype(jnp.float32)) ** 2), {"w": small, "none": jnp.ones((3, 0))}, x)
+    expected = np.log10(np.mean(np.asarray(small, np.float64) ** 2))
+    values = dict(zip(ds["parameter"].values, ds["parameter_log10_ms"].values[0, 0], strict=True))
+    np.testing.assert_allclose(values["w"], expected, atol=1e-5)
+    assert np.isnan(values["none"])
 
 
 def test_a_model_that_refuses_its_batch_says_so_itself() -> None:

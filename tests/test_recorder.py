@@ -94,6 +94,10 @@ def test_what_is_refused() -> None:
     recorder(3, stats)
     with pytest.raises(vp.RequestError, match="step: step 3 comes after step 3; steps must rise"):
         recorder(3, stats)
+    with pytest.raises(vp.RequestError, match="stats: dict is not what a function of varprobe.instrument gives"):
+        recorder(4, p)
+    with pytest.raises(vp.RequestError, match="step: 4.5 is no whole number"):
+        recorder(4.5, stats)  # type: ignore[arg-type]
     with pytest.raises(vp.RequestError, match="another model"):
         recorder(4, probed(p, jnp.ones((5, WIDTH)), jnp.zeros(5, int))[2])
 

@@ -1,5 +1,6 @@
 """`varprobe model`: probe a network of the user's own."""
 
+import re
 import shlex
 from pathlib import Path
 from typing import Any, TextIO
@@ -26,7 +27,7 @@ __all__ = ["command"]
 )
 @help_all
 @click.argument("factory", required=False)
-@click.option("--data", metavar="FILE", help="Rows of FILE.npy/.npz/.csv instead of the factory's batch.")
+@click.option("--data", metavar="FILE", help="Rows of FILE.npy/.npz/.csv for the first array of the batch.")
 @click.option("--seeds", metavar="N", type=int, help="Independent draws; the factory takes a key.  [8 or 1]")
 @click.option("--compare", nargs=2, metavar="A B", help="Two factories, or two runs, site by site.")
 @click.option("--out", metavar="FOLDER", help="Run folder, for plot and check.  [none]")
@@ -57,11 +58,13 @@ def command(arguments: list[str], factory: str | None, compare: tuple[str, str] 
 def probed(factory: str, options: dict[str, Any], progress: TerminalProgress, stdout: TextIO) -> None:
     """Probe, judge, keep and say so."""
     from varprobe.diagnosis import diagnose
-    from varprobe.model.runs import save_model_run
+    from varprobe.model.runs import require_folder, save_model_run
     from varprobe.runs import folder_of
 
+    folder = folder_of(options["out"], "out") if options["out"] is not None else None
+    if folder:
+        require_folder(folder)
     ds = measured(factory, options, "factory")
-    folder = folder_of(options["out"], "out") if options["out"] else None
     if folder:
         save_model_run(folder, ds, {"factory": factory, "data": options["data"], "seeds": options["seeds"]})
     diagnosis = diagnose(ds)
@@ -82,6 +85,7 @@ def probed(factory: str, options: dict[str, Any], progress: TerminalProgress, st
 def measured(factory: str, options: dict[str, Any], option: str) -> Any:
     """The dataset of what a factory makes."""
     from varprobe.cli.device import device_name, keep_compiled_code
+    from varprobe.model.agreement import ChangedError
     from varprobe.model.factories import made, with_rows
     from varprobe.model.probing import probe
 
@@ -92,15 +96,19 @@ def measured(factory: str, options: dict[str, Any], option: str) -> Any:
     if options["data"]:
         from varprobe.data import load_source
 
+        if not re.search(r"\.(npy|npz|csv)\b", options["data"]):
+            raise RequestError(f"{options['data']!r} is no file (allowed: FILE.npy, FILE.npz, FILE.csv)", "data")
         source = load_source(options["data"])
-        if source.rows is None:
-            raise RequestError(f"{options['data']!r} is no file", "data")
+        assert source.rows is not None
         found = with_rows(found, source.rows)
     try:
         return probe(*found.arguments, **found.keywords, seeds=options["seeds"], step_size=options["step_size"])
     except RequestError as error:
-        raise error if error.option else error.at(option) from error
-    except AssertionError:
+        if error.option in ("seeds", "step_size"):
+            raise
+        where = f"{factory}, {error.option}=" if error.option else factory
+        raise RequestError(f"{where}: {error.message}", option) from error
+    except ChangedError:
         raise
     except Exception as error:  # the model may raise anything
         text = " ".join(str(error).split())
@@ -116,12 +124,19 @@ def compared(names: tuple[str, str], options: dict[str, Any], progress: Terminal
     from varprobe.runs import open_run
     from varprobe.user_code import is_reference
 
-    if options["out"]:
+    if options["out"] is not None:
         raise RequestError("does not go with --compare, which writes nothing", "out")
-    both = [
-        measured(name, options, "compare") if is_reference(name) else open_run(Path(name), note=progress.note)
-        for name in names
-    ]
+    if not any(map(is_reference, names)):
+        for name in ("data", "seeds", "step_size"):
+            if options[name] is not None:
+                raise RequestError("does not go with --compare of two runs, which are measured already", name)
+    try:
+        both = [
+            measured(name, options, "compare") if is_reference(name) else open_run(Path(name), note=progress.note)
+            for name in names
+        ]
+    except RequestError as error:
+        raise RequestError(error.message, "compare") if error.option == "run" else error from error
     rows = side_by_side(*both)
     if options["json"]:
         answer = {"version": varprobe.__version__, "run": None, "rows": rows}

@@ -39,7 +39,7 @@ class Subject(NamedTuple):
 
     def about(self, batch: int) -> tuple[tuple[str, Any], ...]:
         """The coordinates on `config`, for so many samples; what has no meaning for a model is empty."""
-        dtypes = sorted({str(leaf.dtype) for leaf in jax.tree.leaves(self.parameters)})
+        dtypes = sorted({str(jax.dtypes.canonicalize_dtype(leaf.dtype)) for leaf in jax.tree.leaves(self.parameters)})
         empty = (*((name, "") for name in ("act", "init", "bias", "norm")), ("width", 0))
         return (("arch", self.name), *empty, ("batch", batch), ("loss", self.loss), ("dtype", "+".join(dtypes)))
 

@@ -7,13 +7,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-__all__ = ["reference", "require_agreement", "rounded_otherwise"]
+__all__ = ["ChangedError", "reference", "require_agreement", "rounded_otherwise"]
 
 ROUNDINGS = 64
 """So many of the dtype's own, relative to the largest entry."""
 
 ROOM = 10
 """As many times what rounding the parameters otherwise does."""
+
+
+class ChangedError(AssertionError):
+    """A probe does not leave a model as it is."""
 
 
 def reference(function: Callable[..., Any], parameters: Any, *batch: Any) -> tuple[Any, Any]:
@@ -33,7 +37,7 @@ def require_agreement(plain: Any, probed: Any, other: Callable[[], Any]) -> None
         other: gives what `reference` gives of parameters that are `rounded_otherwise`.
 
     Raises:
-        AssertionError: they differ by more.
+        ChangedError: they differ by more.
     """
     paths, first, second = jax.tree_util.tree_leaves_with_path(plain), jax.tree.leaves(plain), jax.tree.leaves(probed)
     off = [difference(a, b) for a, b in zip(first, second, strict=True)]
@@ -46,7 +50,7 @@ def require_agreement(plain: Any, probed: Any, other: Callable[[], Any]) -> None
         path = paths[wrong[0]][0]
         name = jax.tree_util.keystr(path[1:], simple=True, separator="/")
         what = f"the gradient of {name}" if name else "the loss" if path[0].idx == 0 else "the gradient"
-        raise AssertionError(f"the probe changes {what}; please report the model as a defect of varprobe")
+        raise ChangedError(f"the probe changes {what}; please report the model as a defect of varprobe")
 
 
 def rounded_otherwise(parameters: Any) -> Any:

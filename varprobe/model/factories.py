@@ -9,6 +9,7 @@ import numpy as np
 
 from varprobe.errors import RequestError
 from varprobe.model.adapters import is_alone, parameters_argument
+from varprobe.names import did_you_mean
 from varprobe.user_code import load
 
 __all__ = ["Made", "made", "with_rows"]
@@ -68,6 +69,10 @@ def returned(factory: Callable[..., Any], reference: str, *key: Any) -> tuple[tu
             f"{reference} returns {what} (allowed: a tuple of what probe takes, as (loss_fn, params, x))"
         )
     keywords = found[-1]
+    if isinstance(keywords, dict) and keywords and not any(hasattr(v, "dtype") for v in jax.tree.leaves(keywords)):
+        for name in keywords:
+            if name not in KEYWORDS and not isinstance(keywords[name], dict | list | tuple):
+                raise RequestError(f"{reference} returns a dict with {name!r}{did_you_mean(str(name), KEYWORDS)}")
     if isinstance(keywords, dict) and keywords and set(keywords) <= set(KEYWORDS):
         return found[:-1], dict(keywords)
     return found, {}

@@ -12,7 +12,7 @@ from jax.experimental import io_callback
 from varprobe.errors import RequestError
 from varprobe.model.adapters import subject_of
 from varprobe.model.agreement import reference, require_agreement, rounded_otherwise
-from varprobe.model.probed import Stats, measured, plan_of
+from varprobe.model.probed import Stats, measured, plan_of, require_step_size
 
 __all__ = ["instrument"]
 
@@ -28,9 +28,9 @@ def instrument(
         step_size: of a step of plain gradient descent, to tell the share of updates that rounding loses.
 
     Returns:
-        probed(params, *batch) -> (loss, gradients, stats), to be called under jax.jit (flax.nnx.jit for an
-        nnx.Module, whose state it updates); loss is (loss, anything) where loss_fn returns that, as jax.value_and_grad
-        gives it. stats is a pytree of a few numbers a site; give it to a `varprobe.Recorder`.
+        probed(params, *batch) -> (loss, gradients, stats), to be called under jax.jit, and not under jax.vmap;
+        flax.nnx.jit for an nnx.Module, whose state it updates. loss is (loss, anything) where loss_fn returns that, as
+        jax.value_and_grad gives it. stats is a pytree of a few numbers a site; give it to a `varprobe.Recorder`.
 
     Example:
         probed = jax.jit(varprobe.instrument(loss_fn))
@@ -43,8 +43,7 @@ def instrument(
     """
     if not callable(loss_fn):
         raise RequestError(f"{type(loss_fn).__name__} is no function", "loss_fn")
-    if step_size is not None and not step_size > 0:
-        raise RequestError(f"{step_size!r} is out of range (allowed: numbers above 0)", "step_size")
+    require_step_size(step_size)
 
     @wraps(loss_fn)
     def probed(parameters: Any, *batch: Any) -> tuple[Any, Any, Stats]:

@@ -22,4 +22,6 @@ def mark(name: str, x: Any) -> Any:
     """
     if not isinstance(name, str) or not name.strip():
         raise RequestError(f"{name!r} is no name of a site", "name")
+    if not hasattr(x, "dtype"):
+        raise RequestError(f"{type(x).__name__} is no array", "x")
     return checkpoint_name(x, MARK + name)

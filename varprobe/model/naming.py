@@ -30,7 +30,7 @@ def names_of(sites: Sequence[Site], leaves: Sequence[str], ranks: Sequence[int])
         ranks: their numbers of dimensions.
     """
     modules = modules_of(sites, leaves, ranks)
-    found, met = [], Counter[str]()
+    found, met = [], Counter({"input": 1})
     for site in sites:
         name = site.scope if site.kind == "mark" else name_of(site, modules, ranks)
         met[name] += 1

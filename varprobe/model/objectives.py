@@ -78,6 +78,9 @@ def scalar(found: Any, state: Any) -> tuple[Any, Any]:
         raise RequestError(
             f"the function returns {what} and no scalar (allowed: {', '.join(LOSSES)} or one's own)", "loss"
         )
+    for leaf in jax.tree.leaves(more):
+        if not hasattr(leaf, "dtype") and not isinstance(leaf, bool | int | float | complex):
+            raise RequestError(f"the function returns {type(leaf).__name__} beside the scalar (allowed: arrays)")
     return value, (more, state)
 
 

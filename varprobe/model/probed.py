@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
+from varprobe.errors import RequestError
 from varprobe.model import compat
 from varprobe.model.adapters import Subject
 from varprobe.model.layout import Layout, layout_of, leaf_slices
@@ -16,7 +18,7 @@ from varprobe.model.roles import input_of, paths_of, read_as_used
 from varprobe.model.running import Statistics, Taps, run, taps_of
 from varprobe.model.stats import MOMENTS, Seen, seen
 
-__all__ = ["Plan", "Stats", "measured", "plan_of"]
+__all__ = ["Plan", "Stats", "measured", "plan_of", "require_step_size"]
 
 
 class Plan(NamedTuple):
@@ -60,17 +62,31 @@ class Stats:
     layout: Layout = field(metadata={"static": True})
 
 
+def require_step_size(step_size: Any) -> None:
+    """Refuse what is no step size.
+
+    Raises:
+        RequestError: it is no number above zero.
+    """
+    number = isinstance(step_size, int | float | np.number) and not isinstance(step_size, bool)
+    if step_size is not None and not (number and 0 < step_size < float("inf")):
+        raise RequestError(f"{step_size!r} is out of range (allowed: numbers above 0)", "step_size")
+
+
 def plan_of(subject: Subject) -> Plan:
     """Read a function."""
     paths, _ = jax.tree_util.tree_flatten_with_path(subject.parameters)
-    names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in paths]
+    names = [jax.tree_util.keystr(path, simple=True, separator="/") or "params" for path, _ in paths]
     program, shape = compat.trace(subject.function, subject.parameters, *subject.batch)
     reading, given = read_as_used(program, len(names), subject.given)
     data = input_of(reading, len(names), given, subject.batch)
     ranks = [jnp.ndim(leaf) for leaf in (*jax.tree.leaves(subject.parameters), *subject.batch)]
     taps, slices = taps_of(reading), tuple(leaf_slices(reading, len(names)))
     inputs = [*names, *paths_of(names, given)]
-    samples = subject.batch[data].shape[0] if data >= 0 and jnp.ndim(subject.batch[data]) else 1
+    size = jnp.shape(subject.batch[data]) if data >= 0 else ()
+    if 0 in size:
+        raise RequestError(f"{inputs[len(names) + data]} is empty, {list(size)}; there is no sample to probe with")
+    samples = size[0] if len(size) > 1 else 1  # a vector is one sample
     layout = layout_of(reading, taps, len(names), inputs, ranks, subject.about(samples))
     return Plan(program, taps, shape, layout, slices, data)
 
@@ -106,8 +122,9 @@ def lost_in(step_size: float) -> Callable[[Array, Array, int], Array]:
     """Share of a parameter's entries whose update is rounded away, of those that have one."""
 
     def lost(parameter: Array, gradient: Array, axes: int) -> Array:
-        update = jnp.asarray(step_size, jnp.float32) * gradient.astype(jnp.float32)
-        after = (parameter.astype(jnp.float32) - update).astype(parameter.dtype)
+        wide = jnp.result_type(parameter.dtype, jnp.float32) if parameter.dtype.itemsize > 1 else jnp.float32
+        update = jnp.asarray(step_size, jnp.float32) * gradient.astype(wide)
+        after = (parameter.astype(wide) - update).astype(parameter.dtype)
         moved, over = gradient != 0, tuple(range(axes, parameter.ndim))
         return ((after == parameter) & moved).sum(over) / jnp.maximum(moved.sum(over), 1)
 

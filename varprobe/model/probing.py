@@ -12,7 +12,7 @@ from varprobe.errors import RequestError
 from varprobe.model.adapters import Subject, subject_of
 from varprobe.model.agreement import reference, require_agreement, rounded_otherwise
 from varprobe.model.faults import in_its_words
-from varprobe.model.probed import Plan, Stats, measured, plan_of
+from varprobe.model.probed import Plan, Stats, measured, plan_of, require_step_size
 from varprobe.model.tables import dataset_of
 
 __all__ = ["probe"]
@@ -55,7 +55,7 @@ def probe(
 
     Raises:
         RequestError: no parameters, no scalar and no loss, not traceable, no matrix product.
-        AssertionError: the loss or a gradient is not that of the model as it is: a defect of varprobe.
+        ChangedError: the loss or a gradient is not that of the model as it is: a defect of varprobe.
 
     Example:
         ds = varprobe.probe(loss_fn, params, x, y)
@@ -65,7 +65,7 @@ def probe(
     count = checked(init, seeds, step_size)
     subject = subject_of(model, arguments, loss)
     if count > 1 and init is None and not subject.noise:
-        raise RequestError("without init every seed is the same; give init=, a function of a key", "seeds")
+        raise RequestError("every seed is the same without init=, a function of a key (a factory takes it)", "seeds")
     try:
         plan = plan_of(subject)
     except Exception as error:
@@ -87,8 +87,7 @@ def checked(init: Any, seeds: Any, step_size: Any) -> int:
         raise RequestError(f"{init!r} is no function of a key", "init")
     if seeds is not None and (isinstance(seeds, bool) or not isinstance(seeds, int) or not 1 <= seeds <= MOST_SEEDS):
         raise RequestError(f"{seeds!r} is out of range (allowed: whole numbers from 1 to {MOST_SEEDS})", "seeds")
-    if step_size is not None and not (isinstance(step_size, int | float) and 0 < step_size < float("inf")):
-        raise RequestError(f"{step_size!r} is out of range (allowed: numbers above 0)", "step_size")
+    require_step_size(step_size)
     return seeds or (8 if init else 1)
 
 

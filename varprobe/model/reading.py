@@ -141,7 +141,7 @@ class Reader:
         name, programs = equation.primitive.name, list(compat.others_in(equation))
         if any(tag.signal for tag in tags):
             inside = sum(map(compat.count_products, programs[:1] if name in compat.OPAQUE else programs))
-            self.found.opaque += [f"{name} at {compat.source_of(equation)}"] * inside
+            self.found.opaque += [" at ".join(filter(None, [name, compat.source_of(equation)]))] * inside
         if name not in compat.OPAQUE or len(programs[0].jaxpr.invars) != len(tags):
             return [plain(tags)] * len(equation.outvars)
         trial, before = self.trial(), len(self.found.sites)
@@ -165,7 +165,7 @@ class Reader:
     def new(self, kind: str, equation: Any, place: Place, like: Tag, fed: Tag | None = None) -> Tag:
         """A site at what an equation gives, and the tag of that; `fed` is of the parameter that a product is fed by."""
         variable = equation.outvars[0]
-        if not jnp.issubdtype(variable.aval.dtype, jnp.floating):
+        if not jnp.issubdtype(variable.aval.dtype, jnp.inexact):
             return like
         scope, source = compat.name_stack(equation), compat.source_of(equation)
         own = fed.parameters if fed else frozenset()
@@ -188,7 +188,7 @@ class Reader:
     def product(self, equation: Any, place: Place, tags: list[Tag]) -> Tag:
         """Of a parameter with a signal, of two signals, or of a signal with what the program holds."""
         signals = [tag for tag in tags[:2] if tag.signal]
-        if not signals:
+        if not signals or not jnp.issubdtype(equation.outvars[0].aval.dtype, jnp.inexact):
             return plain(tags)
         self.found.products += 1
         if len(signals) == 2:

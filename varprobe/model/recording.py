@@ -1,6 +1,7 @@
 """`varprobe.Recorder`: the statistics of a training run, and the step at which something leaves its trend."""
 
 from collections import deque
+from operator import index
 from typing import NamedTuple
 
 import jax
@@ -77,9 +78,14 @@ class Recorder:
         """Record a step; only what is recorded is copied from the device.
 
         Raises:
-            RequestError: the steps do not rise, or the statistics are another model's.
+            RequestError: the steps are no whole numbers that rise, or the statistics are none, or another model's.
         """
-        step = int(step)
+        if not isinstance(stats, Stats):
+            raise RequestError(f"{type(stats).__name__} is not what a function of varprobe.instrument gives", "stats")
+        try:
+            step = index(step)
+        except TypeError as error:
+            raise RequestError(f"{step!r} is no whole number", "step") from error
         if step % self.every:
             return
         if self.steps and step <= self.steps[-1]:

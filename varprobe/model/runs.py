@@ -1,6 +1,7 @@
 """Run folders of models: results.nc and results.csv, and model.json, which says what they are."""
 
 import json
+import os
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -10,20 +11,34 @@ import xarray as xr
 from varprobe.errors import RequestError
 from varprobe.storage import DamagedError, load_dataset, put, save_csv, save_dataset, writing
 
-__all__ = ["RECORD", "open_model_run", "save_model_run"]
+__all__ = ["RECORD", "open_model_run", "require_folder", "save_model_run"]
 
 RECORD = "model.json"
+
+
+def require_folder(folder: Path) -> None:
+    """Refuse what cannot become a model's run folder, before anything is measured.
+
+    Raises:
+        RequestError: it holds a sweep's run, or is no folder that can be written.
+    """
+    if (folder / "spec.json").exists():
+        raise RequestError(f"{folder} holds the run of a sweep; choose another folder", "out")
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise RequestError(f"{str(there)!r} is a file, not a folder", "out")
+    if not os.access(there, os.W_OK):
+        raise RequestError(f"{str(there)!r} cannot be written", "out")
 
 
 def save_model_run(folder: Path, ds: xr.Dataset, asked: dict[str, Any]) -> None:
     """Write a model's dataset; model.json comes last, so that a folder that has it is whole.
 
     Raises:
-        RequestError: the folder holds a sweep's run.
+        RequestError: it cannot be a model's run folder.
         MachineError: the disk refuses.
     """
-    if (folder / "spec.json").exists():
-        raise RequestError(f"{folder} holds the run of a sweep; choose another folder", "out")
+    require_folder(folder)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     digest = save_dataset(folder / "results.nc", ds)

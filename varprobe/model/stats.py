@@ -48,6 +48,8 @@ def seen(x: Float[Array, "..."], axes: int = 0, told: int = ALL) -> Seen:
     """
     x, lead = jnp.abs(x) if jnp.iscomplexobj(x) else x, x.shape[:axes]
     last = x.shape[-1] if x.ndim > axes else 1
+    if not x.size:
+        return sink(lead, x.dtype)
     rows = jax.lax.stop_gradient(x).reshape(prod(lead), -1, last)
     found = jax.lax.platform_dependent(rows, cpu=partial(in_pieces, told), default=partial(of_rows, told))
     return Seen(*(value.reshape(lead) for value in found))
@@ -72,9 +74,10 @@ def of_rows(told: int, rows: Float[Array, "entries rows units"]) -> Seen:
 
 def one(told: int, rows: Float[Array, "rows units"]) -> tuple[Seen, Bool[Array, " units"]]:
     """(statistics of a matrix, which of its units are not zero everywhere)."""
+    tiny = jnp.finfo(rows.dtype).tiny
+    rows = rows.astype(real_kind(rows.dtype)) if rows.dtype.itemsize < 2 else rows  # of 8 bits there is no arithmetic
     moments = measure(Signal(rows[None], jnp.zeros((1,), jnp.int32)))[1]
     kind, size = moments.ms.dtype, jnp.abs(rows)
-    tiny = jnp.finfo(rows.dtype).tiny
     nothing, computed = jnp.zeros((), kind), jnp.ones((), kind)
     zero = (size == 0).mean(dtype=kind) if told >= ALL else nothing
     alive = (size != 0).any(0) if told >= ALL else jnp.ones(rows.shape[1:], bool)
@@ -107,8 +110,14 @@ def merged(found: Seen) -> Seen:
 
 def sink(lengths: tuple[int, ...], dtype: Any) -> Seen:
     """Where the statistics of a gradient arrive, one for each iteration of the scans around."""
-    kind = jnp.promote_types(dtype, jnp.float32)
+    kind = real_kind(dtype)
     return Seen(*(jnp.zeros(lengths, kind) for _ in Seen._fields))
+
+
+def real_kind(dtype: Any) -> Any:
+    """The dtype of statistics: real, and float32 at least."""
+    real = jnp.finfo(dtype).dtype
+    return real if real.itemsize > 4 else jnp.dtype(jnp.float32)
 
 
 @jax.custom_jvp
