@@ -333,7 +333,9 @@ def test_formats_without_arithmetic_of_their_own() -> None:
     np.testing.assert_allclose(10 ** ds["gradient_log10_ms"].values[0, 0, 1], 1.0, rtol=1e-5)
 
     small = jax.random.normal(KEY, (WIDTH, 4)).astype(jnp.float8_e4m3fn)
-    ds = vp.probe(lambda p, x: jnp.sum((x @ p["w"].astype(jnp.float32)) ** 2), {"w": small, "none": jnp.ones((3, 0))}, x)
+    ds = vp.probe(
+        lambda p, x: jnp.sum((x @ p["w"].astype(jnp.float32)) ** 2), {"w": small, "none": jnp.ones((3, 0))}, x
+    )
     expected = np.log10(np.mean(np.asarray(small, np.float64) ** 2))
     values = dict(zip(ds["parameter"].values, ds["parameter_log10_ms"].values[0, 0], strict=True))
     np.testing.assert_allclose(values["w"], expected, atol=1e-5)
