@@ -9,6 +9,8 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
+from varprobe.results import with_configs
+
 __all__ = ["Measured", "first_layer", "measured_nets"]
 
 
@@ -57,10 +59,7 @@ class Measured:
 
 def measured_nets(ds: xr.Dataset) -> Iterator[Measured]:
     """Every configuration of a dataset with dims (config, seed, layer); without `config`, the one."""
-    if "config" not in ds.dims:
-        names = [name for name in ds.coords if not ds[name].ndim]
-        ds = ds.expand_dims("config").assign_coords({name: ("config", [ds[name].values[()]]) for name in names})
-    ds = ds.transpose("config", "seed", "layer", ...)
+    ds = with_configs(ds)
     dims = ("config", "seed", "layer")
     arrays = {str(name): variable.values for name, variable in ds.data_vars.items() if variable.dims == dims}
     theory = {name: arrays.pop(name)[:, 0] for name in list(arrays) if name.startswith("theory_")}

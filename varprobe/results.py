@@ -156,6 +156,14 @@ def require_layers(ds: Any) -> None:
             raise RequestError(f"the dataset has no {name} left", "ds")
 
 
+def with_configs(ds: xr.Dataset) -> xr.Dataset:
+    """The dataset with dims (config, seed, layer, ...); where one configuration was taken out, with it alone."""
+    if "config" not in ds.dims:
+        names = [name for name in ds.coords if not ds[name].ndim]
+        ds = ds.expand_dims("config").assign_coords({name: ("config", [ds[name].values[()]]) for name in names})
+    return ds.transpose("config", "seed", "layer", ...)
+
+
 def require_whole(ds: Any) -> None:
     """Refuse a dataset without seeds, or without some variable or layer of its networks.
 

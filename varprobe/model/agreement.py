@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from varprobe.model.paths import slashed
+
 __all__ = ["ChangedError", "reference", "require_agreement", "rounded_otherwise"]
 
 ROUNDINGS = 64
@@ -48,7 +50,7 @@ def require_agreement(plain: Any, probed: Any, other: Callable[[], Any]) -> None
     wrong = [i for i in suspects if off[i] > ROOM * difference(first[i], third[i])]
     if wrong:
         path = paths[wrong[0]][0]
-        name = jax.tree_util.keystr(path[1:], simple=True, separator="/")
+        name = slashed(path[1:])
         what = f"the gradient of {name}" if name else "the loss" if path[0].idx == 0 else "the gradient"
         raise ChangedError(f"the probe changes {what}; please report the model as a defect of varprobe")
 

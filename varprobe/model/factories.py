@@ -69,12 +69,14 @@ def returned(factory: Callable[..., Any], reference: str, *key: Any) -> tuple[tu
             f"{reference} returns {what} (allowed: a tuple of what probe takes, as (loss_fn, params, x))"
         )
     keywords = found[-1]
-    if isinstance(keywords, dict) and keywords and not any(hasattr(v, "dtype") for v in jax.tree.leaves(keywords)):
-        for name in keywords:
-            if name not in KEYWORDS and not isinstance(keywords[name], dict | list | tuple):
-                raise RequestError(f"{reference} returns a dict with {name!r}{did_you_mean(str(name), KEYWORDS)}")
-    if isinstance(keywords, dict) and keywords and set(keywords) <= set(KEYWORDS):
+    if not isinstance(keywords, dict) or not keywords:
+        return found, {}
+    others = [name for name in keywords if name not in KEYWORDS]
+    if not others:
         return found[:-1], dict(keywords)
+    plain = [name for name in others if not isinstance(keywords[name], dict | list | tuple)]
+    if plain and not any(hasattr(leaf, "dtype") for leaf in jax.tree.leaves(keywords)):
+        raise RequestError(f"{reference} returns a dict with {plain[0]!r}{did_you_mean(str(plain[0]), KEYWORDS)}")
     return found, {}
 
 

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import jax
 
+from varprobe.model.paths import slashed
+
 __all__ = ["DATA", "FROZEN", "OTHER", "Given", "given_of"]
 
 DATA, FROZEN, OTHER = "data", "frozen", "other"
@@ -30,7 +32,7 @@ def given_of(function: Callable[..., Any], batch: tuple[Any, ...], used: Sequenc
     """
     names = argument_names(function, len(batch))
     leaves = [
-        Given(i, "/".join(filter(None, (names[i], jax.tree_util.keystr(path, simple=True, separator="/")))), role)
+        Given(i, "/".join(filter(None, (names[i], slashed(path)))), role)
         for i, argument in enumerate(batch)
         for path, leaf in jax.tree_util.tree_leaves_with_path(argument)
         for role in (role_of(argument, leaf),)

@@ -14,6 +14,7 @@ from varprobe.errors import RequestError
 from varprobe.model import compat
 from varprobe.model.adapters import Subject
 from varprobe.model.layout import Layout, layout_of, leaf_slices
+from varprobe.model.paths import slashed
 from varprobe.model.roles import input_of, paths_of, read_as_used
 from varprobe.model.running import Statistics, Taps, run, taps_of
 from varprobe.model.stats import MOMENTS, Seen, seen
@@ -76,7 +77,7 @@ def require_step_size(step_size: Any) -> None:
 def plan_of(subject: Subject) -> Plan:
     """Read a function."""
     paths, _ = jax.tree_util.tree_flatten_with_path(subject.parameters)
-    names = [jax.tree_util.keystr(path, simple=True, separator="/") or "params" for path, _ in paths]
+    names = [slashed(path) or "params" for path, _ in paths]
     program, shape = compat.trace(subject.function, subject.parameters, *subject.batch)
     reading, given = read_as_used(program, len(names), subject.given)
     data = input_of(reading, len(names), given, subject.batch)
@@ -103,7 +104,8 @@ def measured(plan: Plan, step_size: float | None, parameters: Any, *batch: Any) 
         parameters, plan.taps.sinks()
     )
     leaves, slopes = jax.tree.leaves(parameters), jax.tree.leaves(gradients)
-    entering = data[plan.data] if plan.data >= 0 else jnp.int32(0)
+    entering = data[plan.data] if plan.data >= 0 else None
+    known = entering is not None and jnp.issubdtype(entering.dtype, jnp.floating)
     moments = partial(seen, told=MOMENTS)
     stats = Stats(
         loss=value,
@@ -112,7 +114,7 @@ def measured(plan: Plan, step_size: float | None, parameters: Any, *batch: Any) 
         parameters=tuple(map(moments, leaves, plan.slices)),
         gradients=tuple(map(moments, slopes, plan.slices)),
         lost=None if step_size is None else tuple(map(lost_in(step_size), leaves, slopes, plan.slices)),
-        data=moments(jnp.asarray(entering)) if jnp.issubdtype(entering.dtype, jnp.floating) else None,
+        data=moments(jnp.asarray(entering)) if known else None,
         layout=plan.layout,
     )
     return jax.tree.unflatten(jax.tree.structure(plan.shape), outputs), gradients, stats

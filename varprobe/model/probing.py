@@ -12,6 +12,7 @@ from varprobe.errors import RequestError
 from varprobe.model.adapters import Subject, subject_of
 from varprobe.model.agreement import reference, require_agreement, rounded_otherwise
 from varprobe.model.faults import in_its_words
+from varprobe.model.paths import slashed
 from varprobe.model.probed import Plan, Stats, measured, plan_of, require_step_size
 from varprobe.model.tables import dataset_of
 
@@ -112,11 +113,7 @@ def same_form(expected: Any, found: Any) -> None:
         RequestError: and where they differ.
     """
     before, after = (
-        {
-            jax.tree_util.keystr(path, simple=True, separator="/"): leaf
-            for path, leaf in jax.tree_util.tree_leaves_with_path(t)
-        }
-        for t in (expected, found)
+        {slashed(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(t)} for t in (expected, found)
     )
     for name in before.keys() | after.keys():
         shapes = [f"{t[name].dtype}{list(t[name].shape)}" if name in t else "nothing" for t in (before, after)]

@@ -1,7 +1,7 @@
 """From the statistics of a model to the dataset that everything else reads."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from types import MappingProxyType
 from typing import Any
@@ -14,7 +14,7 @@ from varprobe.model.layout import Layout, Row
 from varprobe.model.probed import Stats
 from varprobe.model.stats import Seen
 
-__all__ = ["dataset_of", "label_of"]
+__all__ = ["dataset_of"]
 
 STATISTICS = {
     "log10_ms": "log10 of the mean square",
@@ -54,15 +54,14 @@ def dataset_of(
     layout = steps[0][0].layout
     rows = (INPUT, *layout.rows)
     cells = [[columns_of(jax.tree.map(np.asarray, stats)) for stats in seeds] for seeds in steps]
-    names = [name for name in described() if any(name in one for seeds in cells for one in seeds)]
-    texts = described()
     data = {
         name: (
             ("config", "seed", "parameter" if name.startswith("parameter_") else "layer"),
             np.array([[one[name] for one in seeds] for seeds in cells]),
-            {"long_name": texts[name]},
+            {"long_name": text},
         )
-        for name in names
+        for name, text in described().items()
+        if any(name in one for seeds in cells for one in seeds)
     }
     coords: dict[str, Any] = {
         "seed": np.arange(len(steps[0])),
@@ -111,10 +110,9 @@ def columns_of(stats: Stats) -> dict[str, np.ndarray]:
     rows = stats.layout.rows
     columns: dict[str, np.ndarray] = {}
 
-    def put(quantity: str, found: Iterable[tuple[int, Mapping[str, float]]]) -> None:
-        for row, values in found:
-            for name, value in values.items():
-                columns.setdefault(f"{quantity}_{name}", np.full(len(rows) + 1, np.nan))[row] = value
+    def put(quantity: str, row: int, found: Seen) -> None:
+        for name, value in moments(found).items():
+            columns.setdefault(f"{quantity}_{name}", np.full(len(rows) + 1, np.nan))[row] = value
 
     for number, row in enumerate(rows, 1):
         roles = {role: (slot, index) for role, slot, index in row.slots}
@@ -122,19 +120,19 @@ def columns_of(stats: Stats) -> dict[str, np.ndarray]:
         for role, (slot, index) in roles.items():
             quantity = {"product": "product", "value": "preactivation" if split else "activation"}.get(role, role)
             there = at(stats.forward[slot], index)
-            put(quantity, [(number, moments(there))])
+            put(quantity, number, there)
             shares(columns, number, len(rows), role, row.kind, quantity, there)
             if role != "product":
                 back = at(stats.backward[slot], index)
-                put("gradient" if role == "value" else "activation_gradient", [(number, moments(back))])
+                put("gradient" if role == "value" else "activation_gradient", number, back)
                 if role == "value":
                     shares(columns, number, len(rows), "gradient", row.kind, "gradient", back)
         leaf, index = row.kernel
         if leaf >= 0:
-            put("weight", [(number, moments(at(stats.parameters[leaf], index)))])
-            put("weight_gradient", [(number, moments(at(stats.gradients[leaf], index)))])
+            put("weight", number, at(stats.parameters[leaf], index))
+            put("weight_gradient", number, at(stats.gradients[leaf], index))
     if stats.data is not None:
-        put("activation", [(0, moments(stats.data))])
+        put("activation", 0, stats.data)
     return columns | of_parameters(stats)
 
 
@@ -204,8 +202,3 @@ def moments(found: Seen) -> dict[str, float]:
             "mean_over_rms": float(found.mean / np.sqrt(found.ms)),
             "log10_absmax": float(np.log10(found.absmax) + places),
         }
-
-
-def label_of(site: str, iteration: int, several: bool) -> str:
-    """A row as messages name it: blocks/attn/out[7] of a site that has several iterations."""
-    return f"{site}[{iteration}]" if several else site

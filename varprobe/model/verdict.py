@@ -14,7 +14,7 @@ from varprobe.numerals import rounded
 from varprobe.rates import Rate, power, rate
 from varprobe.reasons import effect, finite, together
 from varprobe.remedies import by_rate
-from varprobe.results import COORDINATES
+from varprobe.results import COORDINATES, with_configs
 from varprobe.verdicts import threshold
 from varprobe.words import certain, factor_fields, word
 
@@ -48,10 +48,7 @@ class Judged:
 
 def diagnosed(ds: xr.Dataset) -> tuple[list[dict[str, Any]], str]:
     """(one row a configuration, title); rows as those of stacks, with `site`, what the row is about, and `families`."""
-    if "config" not in ds.dims:
-        names = [name for name in ds.coords if not ds[name].ndim]
-        ds = ds.expand_dims("config").assign_coords({name: ("config", [ds[name].values[()]]) for name in names})
-    ds = ds.transpose("config", "seed", "layer", ...)
+    ds = with_configs(ds)
     families, labels = families_of(ds), labels_of(ds)
     rows = [row_of(ds.isel(config=i), families, labels) for i in range(ds.sizes["config"])]
     return rows, f"{title_of(rows[0], ds)}, {ds.attrs.get('coverage', '')}"
@@ -160,13 +157,12 @@ def side_of(values: np.ndarray, layers: np.ndarray, repeated: bool) -> tuple[Rat
 def flags_of(ds: xr.Dataset, labels: list[str]) -> dict[str, str]:
     """Flag -> a sentence: the first site that is not finite; units that are zero on the whole batch."""
     found = {}
-    for quantity in (*QUANTITIES[:2], "gradient"):
+    for quantity in QUANTITIES:
         name = f"{quantity}_log10_absmax"
         if name not in ds:
             continue
         largest, ms = ds[name].values, ds[f"{quantity}_log10_ms"].values
-        computed = np.isfinite(ds[f"{quantity}_log10_ms"].values) | np.isinf(ms) | ~np.isnan(largest)
-        wrong = (np.isposinf(largest) | (np.isnan(ms) & computed)).any(axis=0)
+        wrong = (np.isposinf(largest) | (np.isnan(ms) & ~np.isnan(largest))).any(axis=0)
         over = f"{'gradient_' if quantity == 'gradient' else ''}overflow_fraction"
         if over in ds and quantity != "activation":
             wrong |= (ds[over].values > 0).any(axis=0)
