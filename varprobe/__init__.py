@@ -30,6 +30,7 @@ HOMES = {
     "plot_variance": "varprobe.plots",
     "probe": "varprobe.model.probing",
     "select": "varprobe.results",
+    "style": "varprobe.plots.style",
     "sweep": "varprobe.sweeping",
     "theory": "varprobe.theory",
 }
@@ -52,6 +53,7 @@ __all__ = [
     "plot_variance",
     "probe",
     "select",
+    "style",
     "sweep",
     "theory",
 ]
@@ -71,6 +73,7 @@ if TYPE_CHECKING:
     from varprobe.plots.histogram import plot_histogram
     from varprobe.plots.phase import plot_phase
     from varprobe.plots.spectrum import plot_spectrum
+    from varprobe.plots.style import style
     from varprobe.results import select
     from varprobe.runs import open_run
     from varprobe.sweeping import sweep

@@ -10,7 +10,7 @@ from varprobe.plots.labels import text_size
 from varprobe.plots.layout import figure_of, pixels, scaled
 from varprobe.plots.logaxis import as_power
 from varprobe.plots.panel import Panel
-from varprobe.plots.style import LINE_WIDTH, NOTE_SIZE
+from varprobe.plots.style import LINE_WIDTH, NOTE_SIZE, ground, sized
 
 __all__ = ["crossing", "draw_exits", "end_note"]
 
@@ -72,7 +72,7 @@ def draw_arrow(panel: Panel, group: int, point: float) -> Float[np.ndarray, "2"]
             "mutation_scale": 8,
             "shrinkA": 0,
             "shrinkB": 0,
-            "linewidth": LINE_WIDTH,
+            "linewidth": sized(LINE_WIDTH),
             "color": panel.groups[group].look.color,
         },
         annotation_clip=False,
@@ -98,7 +98,7 @@ def draw_loss(panel: Panel, group: int) -> Float[np.ndarray, "2"]:
         marker="X",
         markersize=5,
         markeredgewidth=0.4,
-        markeredgecolor="white",
+        markeredgecolor=ground(),
         clip_on=False,
         zorder=4,
         gid="loss",

@@ -15,7 +15,7 @@ from varprobe.plots.labels import text_size
 from varprobe.plots.layout import figure_of, pixels, scaled
 from varprobe.plots.limits import Range
 from varprobe.plots.panel import Panel
-from varprobe.plots.style import LEAST_SIZE
+from varprobe.plots.style import LEAST_SIZE, grey
 
 __all__ = ["draw_formats", "near_limits"]
 
@@ -27,7 +27,7 @@ BESIDE = 4.0
 """Points between a label and what is written beside it."""
 COVERED = 10
 """Points of curves that a label may stand on: a curve or two that cross it."""
-GREY, INK = "0.6", "0.35"
+GREY, INK = 0.6, 0.35
 
 
 def limits(statistic: str) -> dict[str, float]:
@@ -81,7 +81,7 @@ def draw_formats(panel: Panel, statistic: str = "var") -> None:
             up,
             label,
             transform=ax.transAxes,
-            color=INK,
+            color=grey(INK),
             fontsize=scaled(ax, LEAST_SIZE),
             verticalalignment="center",
             usetex=False,
@@ -97,7 +97,7 @@ def draw_formats(panel: Panel, statistic: str = "var") -> None:
                     x,
                     [found[label]] * 2,
                     transform=ax.get_yaxis_transform(),
-                    color=GREY,
+                    color=grey(GREY),
                     linewidth=0.5,
                     linestyle=(0, (6, 3)),
                     zorder=1.2,

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from varprobe.errors import RequestError
 from varprobe.names import lookup
 from varprobe.plots.facets import one_panel
-from varprobe.plots.style import LABEL_SIZE, LEAST_SIZE, ladder_map, paper
+from varprobe.plots.style import LABEL_SIZE, LEAST_SIZE, grey, ladder_map, paper, sheet, sized
 from varprobe.plots.texts import check_labels
 from varprobe.results import names_in, require_layers
 
@@ -53,7 +53,7 @@ def plot_histogram(ds: xr.Dataset, quantity: str = "activation", ax: Axes | None
         from matplotlib import pyplot
 
         with paper():
-            _, ax = pyplot.subplots(figsize=(2.75, 3.4), layout="constrained")
+            _, ax = pyplot.subplots(figsize=sheet(2.75, 3.4), layout="constrained")
             draw(ax, one, quantity)
         return ax
     draw(ax, one, quantity)
@@ -84,7 +84,7 @@ def histogram_figure(
         )
     names = one_panel(ds, labels).names
     with paper():
-        figure = Figure(figsize=size or (max(2.75, 1.75 * count), 2.9 * len(there)), layout="constrained")
+        figure = Figure(figsize=size or sheet(max(2.75, 1.75 * count), 2.9 * len(there)), layout="constrained")
         FigureCanvasAgg(figure)
         grid = figure.subplots(len(there), count, squeeze=False)
         for r, quantity in enumerate(there):
@@ -124,24 +124,26 @@ def draw(ax: Axes, one: xr.Dataset, quantity: str) -> None:
         color = to_hex(colors(rank / max(len(layers) - 1, 1)))
         order = 2 * rank
         if not count[layer]:
-            ax.text(0, base + 0.1, "no spread", ha="center", fontsize=LEAST_SIZE, color="0.4", zorder=order)
+            ax.text(0, base + 0.1, "no spread", ha="center", fontsize=sized(LEAST_SIZE), color=grey(0.4), zorder=order)
             continue
         ridge = total[layer] / count[layer] * UNIT
         shown = np.minimum(ridge, CUT) + base
         ax.stairs(shown, edges, baseline=base, fill=True, color=color, alpha=0.55, linewidth=0, zorder=order)
         ax.stairs(shown, edges, baseline=base, color=color, linewidth=0.8, zorder=order + 1, gid="ridge")
-        ax.plot(centers, gaussian + base, color="0.35", linewidth=0.5, linestyle=(0, (1, 1.5)), zorder=order + 1)
+        ax.plot(centers, gaussian + base, color=grey(0.35), linewidth=0.5, linestyle=(0, (1, 1.5)), zorder=order + 1)
         if ridge.max() > CUT:
             text = f"peak {ridge.max() / UNIT:.2g}"
-            ax.text(edges[-1], base + 0.1, text, fontsize=LEAST_SIZE, ha="right", color="0.3", zorder=order + 1)
+            ax.text(
+                edges[-1], base + 0.1, text, fontsize=sized(LEAST_SIZE), ha="right", color=grey(0.3), zorder=order + 1
+            )
     ax.set_xlim(edges[0], edges[-1])
     ax.set_ylim(-len(layers) + 0.95, 1.0)
-    ax.set_yticks(-np.arange(len(layers)), [str(layer) for layer in layers], fontsize=LABEL_SIZE)
+    ax.set_yticks(-np.arange(len(layers)), [str(layer) for layer in layers], fontsize=sized(LABEL_SIZE))
     ax.set_xticks([-6, -4, -2, 0, 2, 4, 6])
     ax.set_ylabel("layer")
     symbol = SYMBOLS[quantity]
     ax.set_xlabel(rf"{quantity} ${symbol}$ / RMS")
-    ax.tick_params(labelsize=LABEL_SIZE)
+    ax.tick_params(labelsize=sized(LABEL_SIZE))
     ax.tick_params("y", length=0)
     for side in ("top", "right", "left"):
         ax.spines[side].set_visible(False)

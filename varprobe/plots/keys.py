@@ -14,7 +14,7 @@ from varprobe.plots.labels import GUTTER, column, draw_labels
 from varprobe.plots.ladder import Ladder
 from varprobe.plots.layout import BETWEEN, LEAST_PANEL, arrange, figure_of, height, overhang, pixels, scaled
 from varprobe.plots.panel import Panel
-from varprobe.plots.style import LABEL_SIZE, LEAST_SIZE, LINE_WIDTH, ladder_map
+from varprobe.plots.style import LABEL_SIZE, LEAST_SIZE, LINE_WIDTH, ladder_map, sized
 
 __all__ = ["draw_bar", "draw_bar_in_place", "name_curves", "name_in_place"]
 
@@ -30,7 +30,7 @@ def name_curves(figure: Figure, panels: Sequence[Sequence[Panel]], at: int) -> N
     """Arrange the panels with labels before those number `at` of each row, or below a legend if that is too narrow."""
     grid = [[panel.ax for panel in row] for row in panels]
     sides = (at > 0) + (at < len(grid[0]))
-    for size in (LABEL_SIZE, LEAST_SIZE):
+    for size in (sized(LABEL_SIZE), sized(LEAST_SIZE)):
         width = max(column(figure, row[0].groups, size=size).width for row in panels)
         if arrange(grid, at, width + sides * GUTTER) < LEAST_PANEL:
             continue
@@ -90,7 +90,9 @@ def make_room(panel: Panel, points: float) -> None:
 
 def draw_legend(figure: Figure, groups: Sequence[Group]) -> Legend:
     """A legend along the top, in as many columns as the width allows."""
-    handles = [Line2D([], [], color=g.look.color, linestyle=g.look.linestyle, linewidth=LINE_WIDTH) for g in groups]
+    handles = [
+        Line2D([], [], color=g.look.color, linestyle=g.look.linestyle, linewidth=sized(LINE_WIDTH)) for g in groups
+    ]
     for columns in range(len(groups), 0, -1):
         legend = figure.legend(
             handles,
@@ -98,7 +100,7 @@ def draw_legend(figure: Figure, groups: Sequence[Group]) -> Legend:
             loc="upper center",
             ncols=columns,
             frameon=False,
-            fontsize=LABEL_SIZE,
+            fontsize=sized(LABEL_SIZE),
             handlelength=1.8,
             handletextpad=0.5,
             columnspacing=1.2,
@@ -137,6 +139,6 @@ def fill_bar(ax: Axes, ladder: Ladder) -> None:
     figure = figure_of(ax)
     bar = figure.colorbar(ScalarMappable(ladder.norm, ladder_map()), cax=ax)
     bar.outline.set_linewidth(0.5)  # type: ignore[operator]
-    ax.tick_params(which="major", length=2.0, width=0.5, pad=1.5, labelsize=LABEL_SIZE)
+    ax.tick_params(which="major", length=2.0, width=0.5, pad=1.5, labelsize=sized(LABEL_SIZE))
     ax.tick_params(which="minor", length=1.2, width=0.4)
-    ax.set_title(ladder.symbol, fontsize=LABEL_SIZE + 1, pad=4)
+    ax.set_title(ladder.symbol, fontsize=sized(LABEL_SIZE + 1), pad=4)

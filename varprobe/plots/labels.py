@@ -18,7 +18,7 @@ from matplotlib.text import Text
 from varprobe.plots.groups import Group
 from varprobe.plots.layout import pixels
 from varprobe.plots.panel import Panel
-from varprobe.plots.style import LABEL_SIZE, LINE_WIDTH
+from varprobe.plots.style import LABEL_SIZE, LINE_WIDTH, sized
 
 __all__ = ["Column", "column", "draw_labels", "spread"]
 
@@ -54,8 +54,9 @@ class Column:
         return sum(self.heights) + GAP * max(0, len(self.heights) - 1)
 
 
-def column(figure: Figure, groups: Sequence[Group], height: float | None = None, size: float = LABEL_SIZE) -> Column:
+def column(figure: Figure, groups: Sequence[Group], height: float | None = None, size: float | None = None) -> Column:
     """The labels of the groups; where a height (points) is given, with fewer names spelled out so that they fit."""
+    size = sized(LABEL_SIZE) if size is None else size
     for most in (24, 4, 2, 1):
         texts = tuple(group.text(LONGEST, most) for group in groups)
         sizes = [text_size(figure, text, size) for text in texts]
@@ -142,7 +143,7 @@ def draw_leader(panel: Panel, group: int, text_side: tuple[float, float], point:
     look = panel.groups[group].look
     if panel.leaves(group):
         path = [(x - SAMPLE * point, y), (x, y)]
-        style = {"linestyle": look.linestyle, "linewidth": LINE_WIDTH}
+        style = {"linestyle": look.linestyle, "linewidth": sized(LINE_WIDTH)}
     else:
         end = panel.end(group)
         bend = panel.edge + (GUTTER - 2 * CLEAR) * point

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from varprobe.errors import RequestError
-from varprobe.plots.style import LEAST_SIZE, PAPER
+from varprobe.plots.style import AXIS_SIZE, LEAST_SIZE
 
 __all__ = ["BETWEEN", "LEAST_PANEL", "arrange", "figure_of", "height", "overhang", "pixels", "scaled"]
 
@@ -36,7 +36,7 @@ def height(ax: Axes) -> float:
 
 def scaled(ax: Axes, size: float) -> float:
     """A font size of the paper figure, in proportion to the axis labels that these axes have."""
-    return max(LEAST_SIZE, size * float(ax.xaxis.label.get_fontsize()) / PAPER["axes.labelsize"])
+    return max(LEAST_SIZE, size * float(ax.xaxis.label.get_fontsize()) / AXIS_SIZE)
 
 
 def overhang(ax: Axes) -> dict[str, float]:

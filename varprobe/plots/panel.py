@@ -12,7 +12,7 @@ from varprobe.plots.groups import Group
 from varprobe.plots.limits import leaves
 from varprobe.plots.logaxis import LayerLocator, exponent_axis
 from varprobe.plots.quantities import Quantity, axis_label
-from varprobe.plots.style import LINE_WIDTH, Look, tidy
+from varprobe.plots.style import LINE_WIDTH, Look, sized, tidy
 
 __all__ = ["Panel", "draw_panel"]
 
@@ -116,9 +116,9 @@ def draw_curve(ax: Axes, curve: Curve, group: Group, marked: bool) -> None:
         curve.mean[there],
         color=look.color,
         linestyle=look.linestyle,
-        linewidth=LINE_WIDTH,
+        linewidth=sized(LINE_WIDTH),
         marker="o" if marked or alone else "",
-        markersize=3,
+        markersize=sized(3),
         dash_capstyle="butt",
         solid_capstyle="butt",
         label=curve.name,
@@ -143,4 +143,6 @@ def draw_theory(ax: Axes, curve: Curve, look: Look) -> None:
         (curve.theory.low, THEORY_WIDTH, ":"),
         (curve.theory.high, THEORY_WIDTH, ":"),
     ):
-        ax.plot(curve.layer, values, color=look.theory, linewidth=width, linestyle=style, zorder=2.7, gid="theory")
+        ax.plot(
+            curve.layer, values, color=look.theory, linewidth=sized(width), linestyle=style, zorder=2.7, gid="theory"
+        )

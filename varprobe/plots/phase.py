@@ -29,7 +29,7 @@ from varprobe.plots.labels import text_size
 from varprobe.plots.layout import figure_of, pixels
 from varprobe.plots.phase_scales import SCALES, Scale
 from varprobe.plots.regions import roomiest
-from varprobe.plots.style import LABEL_SIZE, LEAST_SIZE, NOTE_SIZE, paper
+from varprobe.plots.style import LABEL_SIZE, LEAST_SIZE, NOTE_SIZE, grey, ground, ink, paper, sheet, sized
 from varprobe.theory.elementwise import ActivationLike
 
 __all__ = ["phase_figure", "plot_phase", "require_size"]
@@ -45,7 +45,6 @@ LEAST = (2.0, 1.8)
 LINE = 1.3
 UNSTABLE = (0, (3, 1.5))
 """Dashes of the critical line where chi_q > 1, so that the mean square does not stay there."""
-HALO = [withStroke(linewidth=1.8, foreground="white")]
 REGIONS = {
     "ordered": ("ordered",),
     "chaotic": ("chaotic",),
@@ -87,7 +86,7 @@ def plot_phase(
     from matplotlib import pyplot  # only here, so that a figure for a file needs no display
 
     with paper():
-        figure, ax = pyplot.subplots(figsize=(3.6, 3.1), layout="constrained")
+        figure, ax = pyplot.subplots(figsize=sheet(3.6, 3.1), layout="constrained")
         compose(figure, [ax], diagram, [scale.of(diagram.grid)], scale, [""])
     return ax
 
@@ -122,7 +121,7 @@ def phase_figure(
         ]
         planes = [measured.predicted, measured.measured]
     with paper():
-        figure = Figure(figsize=size or ((6.2, 3.1) if measured else (3.6, 3.1)), layout="constrained")
+        figure = Figure(figsize=size or sheet(*((6.2, 3.1) if measured else (3.6, 3.1))), layout="constrained")
         FigureCanvasAgg(figure)
         panels = figure.subplots(1, len(planes), squeeze=False, sharey=True)[0].tolist()
         label = "gradient factor per layer" if measured else scale.label
@@ -162,14 +161,14 @@ def compose(
     bar.set_ticks(ticks, labels=[f"{tick:g}" for tick in ticks])
     bar.minorticks_off()
     bar.outline.set_linewidth(0.5)  # type: ignore[operator]
-    bar.ax.tick_params(length=2.0, width=0.5, pad=1.5, labelsize=LABEL_SIZE)
-    bar.set_label(label or scale.label, fontsize=LABEL_SIZE + 1)
+    bar.ax.tick_params(length=2.0, width=0.5, pad=1.5, labelsize=sized(LABEL_SIZE))
+    bar.set_label(label or scale.label, fontsize=sized(LABEL_SIZE + 1))
     legend = panels[-1].legend(
         handles=legend_of(diagram),
         loc="lower right",
         bbox_to_anchor=(1.0, 1.0),
         frameon=False,
-        fontsize=NOTE_SIZE,
+        fontsize=sized(NOTE_SIZE),
         handlelength=1.6,
         handletextpad=0.4,
         borderaxespad=0.1,
@@ -235,7 +234,7 @@ def draw_plane(ax: Axes, diagram: Diagram, plane: np.ndarray, scale: Scale, norm
             hatched = ax.contourf(
                 grid.sigma_w2, grid.sigma_b2, grows.astype(float), [0.5, 1.5], colors="none", hatches=["////"], zorder=2
             )
-        hatched.set_edgecolor("0.35")
+        hatched.set_edgecolor(grey(0.35))
         hatched.set_linewidth(0.0)
         hatched.set_gid("grows")
     for letter, values in (("x", grid.sigma_w2), ("y", grid.sigma_b2)):
@@ -280,12 +279,12 @@ def draw_line(ax: Axes, diagram: Diagram) -> None:
     """The critical line, dashed where it is unstable; a diamond where it is one point."""
     if is_point(diagram):
         at = diagram.line.sigma_w2[:1], diagram.line.sigma_b2[:1]
-        ax.plot(*at, marker="D", markersize=6, linestyle="", color="black", zorder=5, gid="critical", clip_on=False)
+        ax.plot(*at, marker="D", markersize=6, linestyle="", color=ink(), zorder=5, gid="critical", clip_on=False)
         return
     for stable, corners in strokes(diagram):
         dashes = "-" if stable else UNSTABLE
         name = "critical" if stable else "unstable"
-        ax.plot(*corners.T, linestyle=dashes, color="black", linewidth=LINE, zorder=4, gid=name)  # type: ignore[arg-type]
+        ax.plot(*corners.T, linestyle=dashes, color=ink(), linewidth=LINE, zorder=4, gid=name)  # type: ignore[arg-type]
 
 
 def legend_of(diagram: Diagram) -> list[Line2D]:
@@ -295,11 +294,11 @@ def legend_of(diagram: Diagram) -> list[Line2D]:
         words = "critical line: outside" if diagram.line.q.size else "no critical line"
         return [Line2D([], [], linestyle="", label=words)]
     if is_point(diagram):
-        return [Line2D([], [], marker="D", markersize=4, linestyle="", color="black", label=r"$\chi_1 = 1$, one point")]
+        return [Line2D([], [], marker="D", markersize=4, linestyle="", color=ink(), label=r"$\chi_1 = 1$, one point")]
     looks = {r"$\chi_1 = 1$": ("-", True), r"$\chi_1 = 1$, unstable": (UNSTABLE, False)}
     there = {bool(s) for s in diagram.line.stable[inside & (diagram.line.q > 0)]}
     return [
-        Line2D([], [], color="black", linewidth=LINE, linestyle=dashes, label=text)  # type: ignore[arg-type]
+        Line2D([], [], color=ink(), linewidth=LINE, linestyle=dashes, label=text)  # type: ignore[arg-type]
         for text, (dashes, stable) in looks.items()
         if stable in there
     ]
@@ -336,12 +335,12 @@ def flags_of(ax: Axes, marks: Sequence[Marked]) -> tuple[list[Flag], float]:
     """(where names hang, their size); none where the panel is too narrow for them."""
     figure = figure_of(ax)
     places = [(ax.transData.transform((mark.x, ax.get_ylim()[1]))[0] - ax.bbox.x0) / pixels(ax) for mark in marks]
-    for size in (LABEL_SIZE, LEAST_SIZE):
+    for size in (sized(LABEL_SIZE), sized(LEAST_SIZE)):
         wide = [text_size(figure, mark.text, size)[0] for mark in marks]
         flags = hang(places, wide, ax.bbox.width / pixels(ax))
         if flags is not None:
             return flags, size
-    return [], LEAST_SIZE
+    return [], sized(LEAST_SIZE)
 
 
 def draw_points(ax: Axes, marks: Sequence[Marked], flags: Sequence[Flag], size: float) -> None:
@@ -351,12 +350,12 @@ def draw_points(ax: Axes, marks: Sequence[Marked], flags: Sequence[Flag], size: 
     across = ax.get_xaxis_transform()
     for mark, flag in itertools.zip_longest(marks, flags):
         ax.plot(
-            [mark.x], [edge], transform=across, marker=mark.marker, markersize=4.5, markerfacecolor="white",
-            markeredgecolor="black", markeredgewidth=0.8, linestyle="", clip_on=False, zorder=6, gid="initializer",
+            [mark.x], [edge], transform=across, marker=mark.marker, markersize=4.5, markerfacecolor=ground(),
+            markeredgecolor=ink(), markeredgewidth=0.8, linestyle="", clip_on=False, zorder=6, gid="initializer",
         )  # fmt: skip
         if flag:
             tip = edge - (POLE + STEP * flag.level) / tall
-            ax.plot([mark.x] * 2, [edge, tip], transform=across, color="0.35", linewidth=0.5, zorder=5, gid="pole")
+            ax.plot([mark.x] * 2, [edge, tip], transform=across, color=grey(0.35), linewidth=0.5, zorder=5, gid="pole")
             ax.text(
                 flag.at / width, tip, mark.text, transform=ax.transAxes, fontsize=size, gid="name", usetex=False,
                 horizontalalignment=flag.align, verticalalignment="center_baseline", zorder=6,
@@ -371,7 +370,7 @@ def make_band(ax: Axes, diagram: Diagram, rows: int) -> None:
     ax.set_ylim(low - (high - low) * band / (height - band), high)
     ticks = [tick for tick in MaxNLocator(5).tick_values(low, high) if low <= tick <= high * (1 + 1e-9)]
     ax.yaxis.set_major_locator(FixedLocator(ticks))
-    ax.axhline(0.0, color="black", linewidth=0.6, zorder=3)
+    ax.axhline(0.0, color=ink(), linewidth=0.6, zorder=3)
 
 
 def name_regions(ax: Axes, diagram: Diagram) -> None:
@@ -393,14 +392,14 @@ def name_regions(ax: Axes, diagram: Diagram) -> None:
             inside = (i >= 0) & (i < wide) & (j >= 0) & (j < tall)
             near[i[inside], j[inside]] = True
     for name, spellings in REGIONS.items():
-        sizes = [text_size(figure_of(ax), text, LABEL_SIZE + 1) for text in spellings]
+        sizes = [text_size(figure_of(ax), text, sized(LABEL_SIZE + 1)) for text in spellings]
         place = roomiest((word == name) & ~near, sizes)
         if place:
             which, (across, up) = place
             ax.text(
-                across / wide, up / tall, spellings[which], transform=ax.transAxes, fontsize=LABEL_SIZE + 1,
+                across / wide, up / tall, spellings[which], transform=ax.transAxes, fontsize=sized(LABEL_SIZE + 1),
                 linespacing=1.05, horizontalalignment="center", verticalalignment="center", style="italic",
-                path_effects=HALO, zorder=5, gid="region", usetex=False,
+                path_effects=[withStroke(linewidth=1.8, foreground=ground())], zorder=5, gid="region", usetex=False,
             )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from varprobe.errors import RequestError
 from varprobe.plots.facets import one_panel
-from varprobe.plots.style import LABEL_SIZE, LINE_WIDTH, Look, looks, paper
+from varprobe.plots.style import LABEL_SIZE, LINE_WIDTH, Look, grey, looks, paper, sheet, sized
 from varprobe.plots.texts import check_labels
 from varprobe.results import names_in, require_dataset
 from varprobe.theory.spectra import Spectrum, jacobian_spectrum
@@ -54,7 +54,7 @@ def plot_spectrum(ds: xr.Dataset, ax: Axes | None = None, *, labels: Mapping[str
         from matplotlib import pyplot
 
         with paper():
-            _, ax = pyplot.subplots(figsize=(4.0, 2.6), layout="constrained")
+            _, ax = pyplot.subplots(figsize=sheet(4.0, 2.6), layout="constrained")
             draw(ax, ds, values, names)
         return ax
     draw(ax, ds, values, names)
@@ -71,7 +71,7 @@ def spectrum_figure(
     """
     values, names = spectra_of(ds, labels)
     with paper():
-        figure = Figure(figsize=size or (4.0, 2.6), layout="constrained")
+        figure = Figure(figsize=size or sheet(4.0, 2.6), layout="constrained")
         FigureCanvasAgg(figure)
         draw(figure.subplots(), ds, values, names)
     return figure
@@ -109,7 +109,7 @@ def draw(ax: Axes, ds: xr.Dataset, values: list[np.ndarray], names: list[str]) -
         if len(alive) and np.ptp(alive) > SPREAD:
             density = np.histogram(alive, edges)[0] / (len(found) * step)
             peak = max(peak, density.max())
-            ax.stairs(density, edges, color=look.color, linewidth=LINE_WIDTH, label=text, gid="spectrum")
+            ax.stairs(density, edges, color=look.color, linewidth=sized(LINE_WIDTH), label=text, gid="spectrum")
             ax.stairs(density, edges, color=look.color, fill=True, alpha=0.12, linewidth=0)
         else:
             draw_line(ax, alive, look, text)
@@ -126,7 +126,7 @@ def draw(ax: Axes, ds: xr.Dataset, values: list[np.ndarray], names: list[str]) -
                 gid="theory",
             )
     if any(predictions):
-        ax.plot([], [], color="0.3", linewidth=0.8, linestyle=(0, (4, 2)), label="infinite width")
+        ax.plot([], [], color=grey(0.3), linewidth=0.8, linestyle=(0, (4, 2)), label="infinite width")
     ax.set_xlim(edges[0], edges[-1])
     ax.set_ylim(0, 1.08 * peak if peak else 1.0)
     ax.set_xlabel(r"singular value of $\partial h_L/\partial h_0$")
@@ -135,8 +135,8 @@ def draw(ax: Axes, ds: xr.Dataset, values: list[np.ndarray], names: list[str]) -
     ax.xaxis.set_major_formatter(FuncFormatter(decade))
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
-    ax.tick_params(labelsize=LABEL_SIZE)
-    ax.legend(fontsize=LABEL_SIZE, frameon=False, loc="upper left", handlelength=1.6, borderaxespad=0.2)
+    ax.tick_params(labelsize=sized(LABEL_SIZE))
+    ax.legend(fontsize=sized(LABEL_SIZE), frameon=False, loc="upper left", handlelength=1.6, borderaxespad=0.2)
 
 
 def draw_line(ax: Axes, alive: np.ndarray, look: Look, text: str) -> None:

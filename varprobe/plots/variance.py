@@ -20,7 +20,7 @@ from varprobe.plots.layout import height
 from varprobe.plots.limits import common_ranges
 from varprobe.plots.panel import Panel, draw_panel
 from varprobe.plots.quantities import QUANTITIES, measured, quantity_of
-from varprobe.plots.style import LINE_WIDTH, paper
+from varprobe.plots.style import LINE_WIDTH, paper, sheet, sized
 from varprobe.plots.texts import check_labels
 from varprobe.results import names_in, require_layers
 
@@ -82,7 +82,7 @@ def plot_variance(
     from matplotlib import pyplot  # only here, so that a figure for a file needs no display
 
     with paper():
-        figure, ax = pyplot.subplots(figsize=(4.0, 2.6))
+        figure, ax = pyplot.subplots(figsize=sheet(4.0, 2.6))
         panels = draw_panels(ds, plan, [[ax]], [quantity], statistic, full_range, theory)
         compose(figure, panels, plan, statistic, formats)
     return ax
@@ -123,14 +123,16 @@ def variance_figure(
     if tuple(quantities) == DEFAULT:
         shown = [q for q in shown if measured(ds, q)] or shown
     with paper():
-        figure = Figure(figsize=size or (5.5, 2.6 if len(plan.rows) == 1 else 1.9 * len(plan.rows)))
+        figure = Figure(figsize=size or sheet(5.5, 2.6 if len(plan.rows) == 1 else 1.9 * len(plan.rows)))
         FigureCanvasAgg(figure)
         grid = figure.subplots(len(plan.rows), len(shown), squeeze=False).tolist()
         panels = draw_panels(ds, plan, grid, shown, "var", full_range, theory)
         for row, titled in zip(panels, plan.rows, strict=True):
             row[0].ax.set_title(titled.title, loc="left", pad=3)
         if size is None and len(plan.rows) > 1:
-            figure.set_size_inches(5.5, sum(row_height(figure, row[0], crowded(plan)) for row in panels) + 0.35)
+            figure.set_size_inches(
+                figure.get_size_inches()[0], sum(row_height(figure, row[0], crowded(plan)) for row in panels) + 0.35
+            )
         compose(figure, panels, plan, "var", formats)
     return figure
 
@@ -169,7 +171,7 @@ def draw_panels(
     cells = [[[curves[i] for i in row.configs] for curves in every] for row in plan.rows]
     tall = height(grid[0][0])
     ranges = common_ranges(cells, full, tall)
-    thickness = [1.2 * LINE_WIDTH * (high - low) / tall for row in ranges for low, high in row]
+    thickness = [1.2 * sized(LINE_WIDTH) * (high - low) / tall for row in ranges for low, high in row]
     groups = group_names(plan, [curves for row in cells for curves in row], thickness)
     panels: list[list[Panel]] = []
     for r, row in enumerate(plan.rows):
@@ -188,7 +190,7 @@ def draw_panels(
 def row_height(figure: Figure, panel: Panel, crowded: bool) -> float:
     """Inches that a row of several needs: a readable panel, and room for its labels."""
     labels = 0.0 if crowded else column(figure, panel.groups).height / 72
-    return max(1.4, labels + 0.05) + 0.25
+    return max(sized(1.4), labels + 0.05) + sized(0.25)
 
 
 def compose(figure: Figure, panels: Sequence[Sequence[Panel]], plan: Facets, statistic: str, formats: bool) -> None:
