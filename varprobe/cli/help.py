@@ -1,7 +1,7 @@
 """Commands that show examples, an essential help and a full one, and that answer wrong options in one line."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -31,11 +31,21 @@ class WithExamples(click.Command):
 
 
 class Command(WithExamples):
-    """A command that takes an option once, unless it is made for more, and shows rare ones in --help-all only."""
+    """A command that takes an option once, unless it is made for more, and shows rare ones in --help-all only.
 
-    def __init__(self, *args: Any, essential: Sequence[str] = (), **attributes: Any) -> None:
+    `lists` gives, when help is asked for, tables of what an option may be: heading -> name -> a line.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        essential: Sequence[str] = (),
+        lists: Callable[[], Mapping[str, Mapping[str, str]]] = dict,
+        **attributes: Any,
+    ) -> None:
         super().__init__(*args, **attributes)
         self.essential = essential
+        self.lists = lists
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the arguments; an option that can have one value must not be given two."""
@@ -72,6 +82,9 @@ class Command(WithExamples):
         if rest and ctx.meta.get(ALL):
             with formatter.section("More options"):
                 formatter.write_dl(rest)
+        for heading, lines in self.lists().items():
+            with formatter.section(heading):
+                formatter.write_dl(list(lines.items()))
 
 
 def show_everything(ctx: click.Context, param: click.Parameter, value: bool) -> None:

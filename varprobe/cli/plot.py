@@ -1,9 +1,9 @@
-"""`varprobe plot`: the figure of a run, remade."""
+"""`varprobe plot`: the figures of a run, and how a figure was made."""
 
 import contextlib
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,7 @@ __all__ = ["command"]
 SIZE = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*x\s*(\d+(?:\.\d+)?|\.\d+)\s*(in|cm|mm)?", re.IGNORECASE | re.ASCII)
 INCHES = {"in": 1.0, "cm": 1 / 2.54, "mm": 1 / 25.4}
 QUANTITIES = ("activation", "preactivation", "gradient", "weight_gradient", "branch", "branch_gradient")
-ENDINGS = (".pdf", ".svg", ".png")
-KINDS = ("variance", "spectrum", "histogram")
-HISTOGRAMS = ("activation", "gradient")
+ENDINGS = (".pdf", ".svg", ".png", ".pgf")
 
 
 def size_of(text: str | None) -> tuple[float, float] | None:
@@ -40,21 +38,21 @@ def size_of(text: str | None) -> tuple[float, float] | None:
 
 
 def quantities_of(texts: Sequence[str]) -> tuple[str, ...]:
-    """The quantities of `activation,gradient`, each once."""
-    names = [name.strip() for text in texts for name in text.split(",")] or ["activation", "gradient"]
+    """The quantities of `activation,gradient`, each once; none where none is named."""
+    names = [name.strip() for text in texts for name in text.split(",")]
     for name in names:
         if name not in QUANTITIES:
             raise RequestError(f"unknown quantity {name!r}{did_you_mean(name, QUANTITIES)}", "quantity")
     return tuple(dict.fromkeys(names))
 
 
-def file_of(save: str | None, run: str, kind: str = "variance") -> Path:
+def file_of(save: str | None, run: str, kind: str = "variance", endings: Sequence[str] = ENDINGS) -> Path:
     """Where the figure goes."""
     if save is None:
         return Path(run).expanduser() / f"{kind}.pdf"
     path = Path(save).expanduser()
-    if path.suffix.lower() not in ENDINGS:
-        raise RequestError(f"{save!r} must end in one of {', '.join(ENDINGS)}", "save")
+    if path.suffix.lower() not in endings:
+        raise RequestError(f"{save!r} must end in one of {', '.join(endings)}", "save")
     if path.is_dir():
         raise RequestError(f"{save!r} is a folder, not a file", "save")
     if not path.parent.is_dir():
@@ -77,25 +75,11 @@ def selected(ds: Any, texts: Sequence[str]) -> Any:
     for key, wanted in chosen.items():
         for value in wanted:
             select(ds, **{key: value})  # each must be there
-    return select(ds, **chosen)
-
-
-def other_figure(
-    ds: Any, kind: str, quantity: Sequence[str], size: tuple[float, float] | None, labels: dict[str, str]
-) -> Any:
-    """The spectrum or the histograms."""
-    if kind == "spectrum":
-        from varprobe.plots.spectrum import spectrum_figure
-
-        if quantity:
-            raise RequestError("a spectrum has no quantities", "quantity")
-        with naming("kind"):
-            return spectrum_figure(ds, size=size, labels=labels)
-    from varprobe.plots.histogram import histogram_figure
-
-    quantities = quantities_of(quantity) if quantity else HISTOGRAMS
-    with naming("kind"):
-        return histogram_figure(ds, quantities=quantities, size=size, labels=labels)
+    ds = select(ds, **chosen)
+    for key, wanted in reversed(chosen.items()):  # in the order in which they were asked for
+        order = sorted(range(ds.sizes["config"]), key=lambda i, k=key, w=wanted: w.index(str(ds[k].values[i])))  # type: ignore[misc]
+        ds = ds.isel(config=order)
+    return ds
 
 
 @contextlib.contextmanager
@@ -107,17 +91,27 @@ def naming(option: str) -> Iterator[None]:
         raise RequestError(error.message, option if error.option in (None, "ds") else error.option) from error
 
 
+def kinds() -> dict[str, dict[str, str]]:
+    """The table of kinds in the help."""
+    from varprobe.plots.kinds import KINDS
+
+    return {"Kinds": {name: kind.text for name, kind in KINDS.items()}}
+
+
 @click.command(
     cls=Command,
+    lists=kinds,
     examples=[
         "varprobe plot runs/relu-d50-w512-3f9a1c --select init=he_normal,glorot_normal",
-        "varprobe plot RUN --quantity gradient --size 3.25x2.4in --save fig.pdf",
+        "varprobe plot RUN --quantity gradient --style icml --save fig.pdf",
         "varprobe plot RUN --label he_normal=He --label glorot_normal=Glorot",
-        "varprobe plot RUN --kind spectrum --select init=he_normal,orthogonal",
+        "varprobe plot RUN --kind heatmap --style slides --save heat.png",
+        "varprobe plot BEFORE AFTER --kind before-after --save change.pdf",
+        "varprobe plot --from fig.pdf",
     ],
 )
-@click.argument("run")
-@click.option("--kind", default="variance", metavar="NAME", help="variance, spectrum or histogram.  [variance]")
+@click.argument("run", nargs=-1)
+@click.option("--kind", default="variance", metavar="NAME", help="What to draw, see below.  [variance]")
 @click.option(
     "--quantity",
     multiple=True,
@@ -125,56 +119,100 @@ def naming(option: str) -> Iterator[None]:
     help="activation, preactivation, gradient, weight_gradient; a list gives columns.  [activation,gradient]",
 )
 @click.option("--select", multiple=True, metavar="NAME=VALUES", help="Only these, e.g. init=he_normal,orthogonal.")
-@click.option("--save", metavar="FILE", help="fig.pdf, fig.svg or fig.png.  [RUN/KIND.pdf]")
-@click.option("--size", metavar="WxH", help="Width and height, e.g. 3.25x2.4in, 8.5x6cm.  [text width]")
+@click.option("--save", metavar="FILE", help="fig.pdf, fig.svg, fig.png or fig.pgf.  [RUN/KIND.pdf]")
+@click.option("--style", metavar="NAME", help="paper, neurips, iclr, icml, aps, ieee, slides or dark.  [paper]")
+@click.option("--columns", metavar="N", help="2 for a figure across both columns of the style.  [1]")
+@click.option("--usetex", is_flag=True, help="Let LaTeX set the texts.")
+@click.option("--size", metavar="WxH", help="Width and height, e.g. 3.25x2.4in, 8.5x6cm.  [that of the style]")
 @click.option("--full-range", is_flag=True, help="Show every curve to its end.")
 @click.option("--no-theory", is_flag=True, help="Leave out the lines of mean-field theory.")
 @click.option("--no-formats", is_flag=True, help="Leave out the limits of float16, bfloat16 and float8_e4m3.")
+@click.option("--from", "source", metavar="FILE", help="Say how a figure was made, and draw nothing.")
 @label_option
-def command(
-    run: str,
-    kind: str,
-    quantity: tuple[str, ...],
-    select: tuple[str, ...],
-    save: str | None,
-    size: str | None,
-    full_range: bool,
-    no_theory: bool,
-    no_formats: bool,
-    label: tuple[str, ...],
-) -> None:
-    """Draw the variance-against-depth figure of a run folder, and print where it is.
+@click.pass_obj
+def command(arguments: list[str], run: tuple[str, ...], source: str | None, **options: Any) -> None:
+    """Draw a figure of a run folder, by default variance against depth, and print where it is.
 
-    --kind spectrum draws the singular values of its Jacobians, --kind histogram its distributions.
+    A figure has the true column width and letters of its style, and its file keeps how it was made: --from tells.
     """
-    if kind not in KINDS:
-        raise RequestError(f"unknown kind {kind!r}{did_you_mean(kind, KINDS)}", "kind")
-    inches, quantities = size_of(size), quantities_of(quantity)
-    from varprobe.results import names_in
-    from varprobe.runs import open_run
-
-    ds = open_run(run, note=TerminalProgress(quiet=False).note)
-    path = file_of(save, run, kind)
-    with naming("select"):
-        ds = selected(ds, select)
-    labels = labels_of(label, names_in(ds))
-    from varprobe.plots import save_figure
-
-    if kind != "variance":
-        save_figure(other_figure(ds, kind, quantity, inches, labels), path)
-        print(printable(str(path)), file=sys.stdout)
+    if source is not None:
+        tell(source, run, options)
         return
-    from varprobe.plots import variance_figure
+    from varprobe.plots.kinds import kind_of
+    from varprobe.plots.style import style
 
-    with naming("quantity" if quantity else "select"):
-        figure = variance_figure(
-            ds,
-            quantities=quantities,
-            size=inches,
-            labels=labels,
-            full_range=full_range,
-            theory=not no_theory,
-            formats=not no_formats,
-        )
-    save_figure(figure, path)
+    kind = kind_of_option(options["kind"], kind_of)
+    inches, path = size_of(options["size"]), None
+    given = asked(options, kind)
+    if len(run) != kind.runs:
+        what = "two runs, BEFORE and AFTER" if kind.runs == 2 else "one RUN"
+        raise RequestError(f"{options['kind']} takes {what}, not {len(run)}", "run")
+    columns = columns_of(options["columns"])
+    with contextlib.ExitStack() as stack:
+        with naming("style"):
+            stack.enter_context(style(options["style"] or "paper", columns=columns, usetex=options["usetex"]))
+        from varprobe.plots import save_figure
+        from varprobe.plots.origin import origin
+        from varprobe.results import names_in
+        from varprobe.runs import open_run
+
+        runs = [open_run(name, note=TerminalProgress(quiet=False).note) for name in run]
+        path = file_of(options["save"], run[-1], options["kind"])
+        with naming("select"):
+            runs = [selected(ds, options["select"]) for ds in runs]
+        if options["label"]:
+            given["labels"] = labels_of(options["label"], [name for ds in runs for name in names_in(ds)])
+        with naming("quantity" if options["quantity"] else "select" if options["select"] else "kind"):
+            figure = kind.draw(*runs, size=inches, **given)
+        save_figure(figure, path, spec=origin(arguments, *runs))
     print(printable(str(path)), file=sys.stdout)
+
+
+def kind_of_option(name: str, kind_of: Callable[[str], Any]) -> Any:
+    """The kind that --kind names."""
+    try:
+        return kind_of(name)
+    except RequestError as error:
+        raise RequestError(error.message, "kind") from error
+
+
+def columns_of(text: str | None) -> int:
+    """1 or 2."""
+    if text not in (None, "1", "2"):
+        raise RequestError(f"{text!r} is not 1 or 2", "columns")
+    return int(text or 1)
+
+
+def asked(options: dict[str, Any], kind: Any) -> dict[str, Any]:
+    """The keywords that the options mean; one that the kind does not have is refused."""
+    given: dict[str, Any] = {}
+    if options["quantity"]:
+        given["quantities"] = quantities_of(options["quantity"])
+    flags = {"full_range": ("full_range", True), "no_theory": ("theory", False), "no_formats": ("formats", False)}
+    given |= {keyword: value for name, (keyword, value) in flags.items() if options[name]}
+    refused = kind.refused(given | ({"labels": 0} if options["label"] else {}))
+    if refused is not None:
+        names = {"quantities": "quantity", "labels": "label", "theory": "no_theory", "formats": "no_formats"}
+        raise RequestError(f"does not go with --kind {options['kind']}", names.get(refused, refused))
+    return given
+
+
+def tell(source: str, run: tuple[str, ...], options: dict[str, Any]) -> None:
+    """Print how a figure was made."""
+    odd = next((name for name, value in options.items() if value and name != "kind"), None)
+    if run or odd:
+        raise RequestError("draws nothing, so nothing else goes with it", "from")
+    from varprobe.plots.origin import origin_of
+
+    found = origin_of(source)
+    made = f" by varprobe {found['varprobe']}" if "varprobe" in found else ""
+    print(printable(f"{source} was made{made}" + (" with" if "command" in found else "")))
+    if "command" in found:
+        print(printable(f"  {found['command']}"))
+    specs = found.get("runs", [found] if "command" not in found else [])
+    for spec in specs if isinstance(specs, list) else []:
+        print("from a run of")
+        for name, value in spec.items() if isinstance(spec, dict) else ():
+            if value not in (None, [], [None], "", False):
+                text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+                print(printable(f"  {name.replace('_', ' '):16} {text}"))

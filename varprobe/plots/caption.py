@@ -11,16 +11,9 @@ from varprobe.plots.formats import near_limits
 from varprobe.plots.ladder import find_ladder
 from varprobe.plots.limits import common_ranges, leaves
 from varprobe.plots.quantities import QUANTITIES, measured, quantity_of
+from varprobe.plots.texts import escaped
 
-__all__ = ["caption", "escaped"]
-
-SPECIAL = {c: f"\\{c}" for c in "#$%&_{}"} | {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-}
+__all__ = ["caption"]
 
 LOSSES = {
     "cotangent": r"a random cotangent, $\mathcal{L}=\sum c\,h_L$ with $c\sim\mathcal{N}(0,1)$",
@@ -174,8 +167,3 @@ def joined(items: Iterable[str], last: str = "and") -> str:
 def code(name: str) -> str:
     """A name in typewriter type."""
     return f"\\texttt{{{escaped(name)}}}"
-
-
-def escaped(text: str) -> str:
-    """The text with every character that LaTeX reads as a command made to print itself."""
-    return "".join(SPECIAL.get(letter, letter) for letter in text)

@@ -10,7 +10,7 @@ from varprobe.plots.labels import text_size
 from varprobe.plots.layout import figure_of, pixels, scaled
 from varprobe.plots.logaxis import as_power
 from varprobe.plots.panel import Panel
-from varprobe.plots.style import LINE_WIDTH, NOTE_SIZE, ground, sized
+from varprobe.plots.style import LINE_WIDTH, NOTE_SIZE, ground, sized, usetex
 
 __all__ = ["crossing", "draw_exits", "end_note"]
 
@@ -150,7 +150,7 @@ def write_note(
         linespacing=1.05,
         horizontalalignment="center",
         verticalalignment="center",
-        usetex=False,
+        usetex=usetex(),
         zorder=5,
         gid="note",
     )

@@ -31,7 +31,7 @@ ORDER = (
 """Coordinates that are settings of a sweep; the first of them that varies gets the colors."""
 MOST_CURVES = 24
 """In a panel, for a label each."""
-PLAIN = {"init", "act", "arch"}
+PLAIN = {"init", "act", "arch", "run"}
 """Those whose values need no word before them in a title."""
 
 

@@ -15,7 +15,8 @@ from varprobe.plots.labels import text_size
 from varprobe.plots.layout import figure_of, pixels, scaled
 from varprobe.plots.limits import Range
 from varprobe.plots.panel import Panel
-from varprobe.plots.style import LEAST_SIZE, grey
+from varprobe.plots.style import LEAST_SIZE, grey, usetex
+from varprobe.plots.texts import shown
 
 __all__ = ["draw_formats", "near_limits"]
 
@@ -33,8 +34,8 @@ GREY, INK = 0.6, 0.35
 def limits(statistic: str) -> dict[str, float]:
     """Label -> log10 on the axis of a statistic; variances are squares of an RMS."""
     power = 1 if statistic == "absmax" else 2
-    ends = {f"{name} max": FORMATS[name].largest for name in TRAINED_IN}
-    ends |= {f"{name} min": FORMATS[name].smallest_normal for name in TRAINED_IN}
+    ends = {shown(f"{name} max"): FORMATS[name].largest for name in TRAINED_IN}
+    ends |= {shown(f"{name} min"): FORMATS[name].smallest_normal for name in TRAINED_IN}
     return {label: power * math.log10(value) for label, value in ends.items()}
 
 
@@ -84,7 +85,7 @@ def draw_formats(panel: Panel, statistic: str = "var") -> None:
             color=grey(INK),
             fontsize=scaled(ax, LEAST_SIZE),
             verticalalignment="center",
-            usetex=False,
+            usetex=usetex(),
             zorder=1.3,
             gid="format",
         )

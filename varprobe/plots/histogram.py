@@ -13,7 +13,7 @@ from varprobe.errors import RequestError
 from varprobe.names import lookup
 from varprobe.plots.facets import one_panel
 from varprobe.plots.style import LABEL_SIZE, LEAST_SIZE, grey, ladder_map, paper, sheet, sized
-from varprobe.plots.texts import check_labels
+from varprobe.plots.texts import check_labels, shown
 from varprobe.results import names_in, require_layers
 
 __all__ = ["histogram_figure", "plot_histogram"]
@@ -91,7 +91,7 @@ def histogram_figure(
             for i in range(count):
                 draw(grid[r][i], ds.isel(config=i), quantity)
                 if r == 0:
-                    grid[r][i].set_title(names[i])
+                    grid[r][i].set_title(shown(names[i]))
                 if i:
                     grid[r][i].set_ylabel("")
     return figure

@@ -15,6 +15,7 @@ from varprobe.plots.ladder import Ladder
 from varprobe.plots.layout import BETWEEN, LEAST_PANEL, arrange, figure_of, height, overhang, pixels, scaled
 from varprobe.plots.panel import Panel
 from varprobe.plots.style import LABEL_SIZE, LEAST_SIZE, LINE_WIDTH, ladder_map, sized
+from varprobe.plots.texts import shown
 
 __all__ = ["draw_bar", "draw_bar_in_place", "name_curves", "name_in_place"]
 
@@ -96,7 +97,7 @@ def draw_legend(figure: Figure, groups: Sequence[Group]) -> Legend:
     for columns in range(len(groups), 0, -1):
         legend = figure.legend(
             handles,
-            [", ".join(group.names) for group in groups],
+            [shown(", ".join(group.names)) for group in groups],
             loc="upper center",
             ncols=columns,
             frameon=False,

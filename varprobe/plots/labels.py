@@ -18,7 +18,8 @@ from matplotlib.text import Text
 from varprobe.plots.groups import Group
 from varprobe.plots.layout import pixels
 from varprobe.plots.panel import Panel
-from varprobe.plots.style import LABEL_SIZE, LINE_WIDTH, sized
+from varprobe.plots.style import LABEL_SIZE, LINE_WIDTH, sized, usetex
+from varprobe.plots.texts import shown
 
 __all__ = ["Column", "column", "draw_labels", "spread"]
 
@@ -58,7 +59,7 @@ def column(figure: Figure, groups: Sequence[Group], height: float | None = None,
     """The labels of the groups; where a height (points) is given, with fewer names spelled out so that they fit."""
     size = sized(LABEL_SIZE) if size is None else size
     for most in (24, 4, 2, 1):
-        texts = tuple(group.text(LONGEST, most) for group in groups)
+        texts = tuple(shown(group.text(LONGEST, most)) for group in groups)
         sizes = [text_size(figure, text, size) for text in texts]
         made = Column(texts, tuple(w for w, _ in sizes), tuple(h for _, h in sizes), size)
         if height is None or made.height <= height:
@@ -68,7 +69,7 @@ def column(figure: Figure, groups: Sequence[Group], height: float | None = None,
 
 def text_size(figure: Figure, text: str, size: float) -> tuple[float, float]:
     """Width and height of a text in points."""
-    artist = Text(0, 0, text, fontsize=size, linespacing=1.05, usetex=False)
+    artist = Text(0, 0, text, fontsize=size, linespacing=1.05, usetex=usetex())
     artist.set_figure(figure)
     box = artist.get_window_extent()
     return box.width * 72 / figure.dpi, box.height * 72 / figure.dpi
@@ -124,7 +125,7 @@ def draw_labels(labels: Column, left: Panel | None, right: Panel | None) -> list
             linespacing=1.05,
             horizontalalignment=align,
             verticalalignment="center",
-            usetex=False,
+            usetex=usetex(),
             gid="label",
         )
         drawn.append(text)

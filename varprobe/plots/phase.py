@@ -29,7 +29,8 @@ from varprobe.plots.labels import text_size
 from varprobe.plots.layout import figure_of, pixels
 from varprobe.plots.phase_scales import SCALES, Scale
 from varprobe.plots.regions import roomiest
-from varprobe.plots.style import LABEL_SIZE, LEAST_SIZE, NOTE_SIZE, grey, ground, ink, paper, sheet, sized
+from varprobe.plots.style import LABEL_SIZE, LEAST_SIZE, NOTE_SIZE, grey, ground, ink, paper, sheet, sized, usetex
+from varprobe.plots.texts import shown
 from varprobe.theory.elementwise import ActivationLike
 
 __all__ = ["phase_figure", "plot_phase", "require_size"]
@@ -196,15 +197,15 @@ def fit_title(ax: Axes, legend: Legend | None) -> bool:
     title, room = ax.get_title(loc="left"), ax.bbox.width / pixels(ax)
     size = float(ax.title.get_fontsize())
     letters = len(title)
-    while text_size(figure_of(ax), shown := shortened(title, letters), size)[0] > room and letters > 8:
+    while text_size(figure_of(ax), kept := shortened(title, letters), size)[0] > room and letters > 8:
         letters -= 1
     pad = TITLE
     if legend is not None:
         box = legend.get_window_extent()
-        wide = text_size(figure_of(ax), shown, size)[0] + 8
+        wide = text_size(figure_of(ax), kept, size)[0] + 8
         if wide + box.width / pixels(ax) > room:
             pad += box.height / pixels(ax)
-    ax.set_title(shown, loc="left", pad=pad)
+    ax.set_title(shown(kept), loc="left", pad=pad)
     return pad > TITLE
 
 
@@ -336,7 +337,7 @@ def flags_of(ax: Axes, marks: Sequence[Marked]) -> tuple[list[Flag], float]:
     figure = figure_of(ax)
     places = [(ax.transData.transform((mark.x, ax.get_ylim()[1]))[0] - ax.bbox.x0) / pixels(ax) for mark in marks]
     for size in (sized(LABEL_SIZE), sized(LEAST_SIZE)):
-        wide = [text_size(figure, mark.text, size)[0] for mark in marks]
+        wide = [text_size(figure, shown(mark.text), size)[0] for mark in marks]
         flags = hang(places, wide, ax.bbox.width / pixels(ax))
         if flags is not None:
             return flags, size
@@ -357,8 +358,8 @@ def draw_points(ax: Axes, marks: Sequence[Marked], flags: Sequence[Flag], size: 
             tip = edge - (POLE + STEP * flag.level) / tall
             ax.plot([mark.x] * 2, [edge, tip], transform=across, color=grey(0.35), linewidth=0.5, zorder=5, gid="pole")
             ax.text(
-                flag.at / width, tip, mark.text, transform=ax.transAxes, fontsize=size, gid="name", usetex=False,
-                horizontalalignment=flag.align, verticalalignment="center_baseline", zorder=6,
+                flag.at / width, tip, shown(mark.text), transform=ax.transAxes, fontsize=size, gid="name",
+                usetex=usetex(), horizontalalignment=flag.align, verticalalignment="center_baseline", zorder=6,
             )  # fmt: skip
 
 
@@ -399,7 +400,7 @@ def name_regions(ax: Axes, diagram: Diagram) -> None:
             ax.text(
                 across / wide, up / tall, spellings[which], transform=ax.transAxes, fontsize=sized(LABEL_SIZE + 1),
                 linespacing=1.05, horizontalalignment="center", verticalalignment="center", style="italic",
-                path_effects=[withStroke(linewidth=1.8, foreground=ground())], zorder=5, gid="region", usetex=False,
+                path_effects=[withStroke(linewidth=1.8, foreground=ground())], zorder=5, gid="region", usetex=usetex(),
             )  # fmt: skip
 
 

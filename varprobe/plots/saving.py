@@ -1,9 +1,11 @@
 """Files of figures that are the same bytes for the same data, whole or not there at all."""
 
+import io
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 from matplotlib import rc_context
@@ -11,11 +13,13 @@ from matplotlib.figure import Figure
 
 from varprobe.errors import MachineError, RequestError
 from varprobe.names import lookup
+from varprobe.plots.style import settings, usetex
 
 __all__ = ["save_figure"]
 
 CREATOR = "varprobe"
-FORMATS = {".pdf": "pdf", ".svg": "svg", ".png": "png"}
+FORMATS = {".pdf": "pdf", ".svg": "svg", ".png": "png", ".pgf": "pgf"}
+"""Ending -> format. PGF is for LaTeX's \\input, and LaTeX must be installed to measure its texts."""
 SAME_BYTES: dict[Any, Any] = {
     "pdf.fonttype": 42,
     "pdf.compression": 6,
@@ -28,19 +32,25 @@ SAME_BYTES: dict[Any, Any] = {
     "savefig.edgecolor": "auto",
 }
 """Settings that decide the file and that the caller's matplotlibrc may hold otherwise."""
+PGF: dict[Any, Any] = {
+    "pgf.texsystem": "pdflatex",
+    "pgf.rcfonts": False,
+    "pgf.preamble": r"\usepackage{amsmath,amssymb}",
+}
+"""Texts of a PGF have the letters of the document that takes it in."""
 
 
 def save_figure(fig: Figure, path: str | os.PathLike[str], *, spec: str | Mapping[str, Any] | None = None) -> None:
-    """Write the figure to a .pdf, .svg or .png file (300 dpi), with fonts embedded and no date in it.
+    """Write the figure to a .pdf, .svg, .png (300 dpi) or .pgf file, with fonts embedded and no date in it.
 
     Args:
         fig: the figure.
         path: where; the file appears only when it is complete, and replaces one that is there.
         spec: how the figure can be made again, kept in the file as JSON:
-            keywords of a PDF, description of an SVG, text `spec` of a PNG.
+            keywords of a PDF, description of an SVG, text `spec` of a PNG, first line of a PGF. `origin_of` reads it.
 
     Raises:
-        RequestError: another ending, or a folder that does not exist.
+        RequestError: another ending, a folder that does not exist, or a .pgf where LaTeX is not installed.
         MachineError: the disk refused the file.
     """
     path = Path(path)
@@ -49,8 +59,8 @@ def save_figure(fig: Figure, path: str | os.PathLike[str], *, spec: str | Mappin
         raise RequestError(f"there is no folder {str(path.parent)!r} to write {path.name!r} to", "path")
     half = path.with_name(f".{path.name}.{os.getpid()}.half")
     try:
-        with rc_context(SAME_BYTES):
-            fig.savefig(half, format=kind, dpi=300, metadata=metadata(kind, spec))
+        with rc_context(SAME_BYTES | (settings() if usetex() else {})):
+            write(fig, half, kind, spec)
         os.replace(half, path)
     except OSError as error:
         raise MachineError(f"{path} could not be written: {error.strerror or error}") from error
@@ -58,9 +68,28 @@ def save_figure(fig: Figure, path: str | os.PathLike[str], *, spec: str | Mappin
         half.unlink(missing_ok=True)
 
 
+def write(fig: Figure, path: Path, kind: str, spec: str | Mapping[str, Any] | None) -> None:
+    """Write the figure in one of the formats."""
+    if kind != "pgf":
+        fig.savefig(path, format=kind, dpi=300, metadata=metadata(kind, spec))
+        return
+    if which("pdflatex") is None:
+        raise RequestError("a .pgf needs pdflatex, which is not installed here; .pdf does not", "save")
+    content = io.StringIO()
+    with rc_context(PGF):
+        fig.savefig(content, format="pgf")
+    first = f"% spec: {as_text(spec)}\n" if spec is not None else ""
+    path.write_text(first + content.getvalue(), "utf-8")
+
+
+def as_text(spec: str | Mapping[str, Any] | None) -> str | None:
+    """The specification in one line."""
+    return spec if spec is None or isinstance(spec, str) else json.dumps(spec, sort_keys=True)
+
+
 def metadata(kind: str, spec: str | Mapping[str, Any] | None) -> dict[str, Any]:
     """What the file says of itself, in the keys of its format."""
-    text = spec if spec is None or isinstance(spec, str) else json.dumps(spec, sort_keys=True)
+    text = as_text(spec)
     if kind == "pdf":
         return {"Creator": CREATOR, "CreationDate": None, "ModDate": None, "Keywords": text}
     if kind == "svg":

@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from varprobe.errors import RequestError
 from varprobe.plots.facets import one_panel
 from varprobe.plots.style import LABEL_SIZE, LINE_WIDTH, Look, grey, looks, paper, sheet, sized
-from varprobe.plots.texts import check_labels
+from varprobe.plots.texts import check_labels, shown
 from varprobe.results import names_in, require_dataset
 from varprobe.theory.spectra import Spectrum, jacobian_spectrum
 
@@ -105,7 +105,7 @@ def draw(ax: Axes, ds: xr.Dataset, values: list[np.ndarray], names: list[str]) -
     peak = 0.0
     for found, alive, name, look in zip(values, finite, names, looks(len(values)), strict=True):
         zero = 1 - len(alive) / max(len(found), 1)
-        text = name + (f" ({100 * zero:.0f}% zero)" if zero else "")
+        text = shown(name + (f" ({100 * zero:.0f}% zero)" if zero else ""))
         if len(alive) and np.ptp(alive) > SPREAD:
             density = np.histogram(alive, edges)[0] / (len(found) * step)
             peak = max(peak, density.max())

@@ -37,6 +37,7 @@ __all__ = [
     "looks",
     "ordered_looks",
     "paper",
+    "settings",
     "sheet",
     "sized",
     "style",

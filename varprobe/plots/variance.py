@@ -101,7 +101,7 @@ def variance_figure(
     """The figure for a paper: variance of activations at the left, of gradients at the right, names between them.
 
     Colors stand for the first coordinate that varies, by preference `init`; each combination of the others has
-    its own row of panels. The figure is not known to pyplot: it is shown by returning it in a notebook, or saved.
+    its own row of panels. The figure is not known to pyplot: it is drawn by returning it in a notebook, or saved.
 
     Args:
         ds: a dataset of `sweep` or `probe`.
@@ -119,16 +119,16 @@ def variance_figure(
     ds = as_curves(ds) if "site" in ds.coords else ds
     plan = facets(ds, labels)
     require_readable(ds, plan)
-    shown = sorted(quantities, key=lambda q: q in QUANTITIES and QUANTITIES[q].backward)
+    drawn = sorted(quantities, key=lambda q: q in QUANTITIES and QUANTITIES[q].backward)
     if tuple(quantities) == DEFAULT:
-        shown = [q for q in shown if measured(ds, q)] or shown
+        drawn = [q for q in drawn if measured(ds, q)] or drawn
     with paper():
         figure = Figure(figsize=size or sheet(5.5, 2.6 if len(plan.rows) == 1 else 1.9 * len(plan.rows)))
         FigureCanvasAgg(figure)
-        grid = figure.subplots(len(plan.rows), len(shown), squeeze=False).tolist()
-        panels = draw_panels(ds, plan, grid, shown, "var", full_range, theory)
+        grid = figure.subplots(len(plan.rows), len(drawn), squeeze=False).tolist()
+        panels = draw_panels(ds, plan, grid, drawn, "var", full_range, theory)
         for row, titled in zip(panels, plan.rows, strict=True):
-            row[0].ax.set_title(titled.title, loc="left", pad=3)
+            row[0].ax.set_title(shown(titled.title), loc="left", pad=3)
         if size is None and len(plan.rows) > 1:
             figure.set_size_inches(
                 figure.get_size_inches()[0], sum(row_height(figure, row[0], crowded(plan)) for row in panels) + 0.35

@@ -1,0 +1,67 @@
+"""Before and after: two runs as one dataset, in which a coordinate tells them apart."""
+
+from collections.abc import Mapping, Sequence
+
+import xarray as xr
+from matplotlib.figure import Figure
+
+from varprobe.errors import RequestError
+from varprobe.model.curves import as_curves
+from varprobe.plots.variance import variance_figure
+from varprobe.results import require_layers, with_configs
+
+__all__ = ["RUNS", "both", "change_figure"]
+
+RUNS = ("before", "after")
+DIMS = {"config", "seed", "layer"}
+
+
+def change_figure(
+    before: xr.Dataset,
+    after: xr.Dataset,
+    *,
+    quantities: Sequence[str] = ("activation", "gradient"),
+    size: tuple[float, float] | None = None,
+    labels: Mapping[str, str] | None = None,
+    full_range: bool = False,
+    theory: bool = True,
+    formats: bool = True,
+) -> Figure:
+    """The variance against depth of two runs, with the same axes: networks of the same name have the same color.
+
+    Where both runs hold the same configurations, the first row of panels is before and the second after; else names
+    tell them apart. Arguments are those of `variance_figure`.
+
+    Raises:
+        RequestError: as `variance_figure`, or a stack is compared with a model.
+    """
+    return variance_figure(
+        both(before, after), quantities=quantities, size=size, labels=labels, full_range=full_range,
+        theory=theory, formats=formats,
+    )  # fmt: skip
+
+
+def both(before: xr.Dataset, after: xr.Dataset) -> xr.Dataset:
+    """One dataset of two, padded where depths or seeds differ, with a coordinate `run`: before or after."""
+    for ds in (before, after):
+        require_layers(ds)
+    kinds = ["site" in ds.coords for ds in (before, after)]
+    if kinds[0] != kinds[1]:
+        raise RequestError("one run is of stacks and the other of a model; both must be of one kind", "run")
+    pair = [as_curves(ds) if "site" in ds.coords else with_configs(ds) for ds in (before, after)]
+    shared = [str(name) for name in pair[0].data_vars if name in pair[1] and set(pair[0][name].dims) <= DIMS]
+    named = [str(name) for name in pair[0].coords if name in pair[1].coords and pair[0][name].dims == ("config",)]
+    pieces = []
+    for name, ds in zip(RUNS, pair, strict=True):
+        coords = {k: ("config", ds[k].values) for k in named} | {"run": ("config", [name] * ds.sizes["config"])}
+        data = {k: spread(ds, k) for k in shared}
+        pieces.append(xr.Dataset(data, coords | {"seed": ds["seed"].values, "layer": ds["layer"].values}))
+    together = xr.concat(pieces, "config", join="outer")
+    return together.assign_attrs(pair[0].attrs)
+
+
+def spread(ds: xr.Dataset, name: str) -> xr.DataArray:
+    """A variable by configuration, seed and layer."""
+    variable = ds[name].drop_vars([c for c in ds[name].coords if c not in DIMS])
+    missing = {dim: ds.sizes[dim] for dim in ("config", "seed", "layer") if dim not in variable.dims}
+    return variable.expand_dims(missing).transpose("config", "seed", "layer")

@@ -1,0 +1,66 @@
+"""The kinds of figures that a run has, by name: what each shows, and the one function that draws it for a file."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from varprobe.names import lookup
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["KINDS", "Kind", "kind_of"]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of figure.
+
+    Attributes:
+        text: what it shows, in a line.
+        home: module and function that draw it, as `varprobe.plots.NAME:FUNCTION`.
+        options: the keywords that the function takes beside `size`.
+        runs: how many runs it is of.
+    """
+
+    text: str
+    home: str
+    options: tuple[str, ...]
+    runs: int = 1
+
+    @property
+    def draw(self) -> "Callable[..., Figure]":
+        """The function: datasets and keywords to a figure."""
+        module, _, name = self.home.partition(":")
+        return getattr(import_module(f"varprobe.plots.{module}"), name)
+
+    def refused(self, given: dict[str, Any]) -> str | None:
+        """The first keyword given that this kind does not have; None where it has all."""
+        return next((name for name in given if name not in self.options), None)
+
+
+CURVES = ("quantities", "labels", "full_range", "theory")
+KINDS = {
+    "variance": Kind("variance against layer", "variance:variance_figure", (*CURVES, "formats")),
+    "model": Kind("sites of a model in order", "sites:model_figure", ("labels",)),
+    "panels": Kind("a panel for each pair of settings", "panels:panels_figure", CURVES),
+    "heatmap": Kind("variance as color, layer by configuration", "heatmap:heatmap_figure", ("quantities", "labels")),
+    "phase": Kind("a plane of sigma_w2 and sigma_b2", "plane:run_phase_figure", ()),
+    "correlation": Kind("cosines of pairs of inputs", "correlation:correlation_figure", ("labels",)),
+    "spectrum": Kind("singular values of Jacobians", "spectrum:spectrum_figure", ("labels",)),
+    "histogram": Kind("distributions, a ridge a layer", "histogram:histogram_figure", ("quantities", "labels")),
+    "match": Kind("measured against predicted factors", "match:match_figure", ("labels",)),
+    "width": Kind("spread of draws against width", "widths:widths_figure", ("labels",)),
+    "before-after": Kind("two runs, one above the other", "change:change_figure", (*CURVES, "formats"), runs=2),
+}
+"""Name -> kind, in the order of the help."""
+
+
+def kind_of(name: str) -> Kind:
+    """The kind of that name.
+
+    Raises:
+        RequestError: there is none, with the nearest.
+    """
+    return lookup(KINDS, name, "kind")

@@ -1,0 +1,93 @@
+"""How a figure was made: kept in its file by `save_figure`, read back from a PDF, SVG, PNG or PGF."""
+
+import json
+import os
+import re
+import shlex
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from varprobe.errors import RequestError
+
+__all__ = ["origin", "origin_of"]
+
+KEYWORDS = re.compile(rb"/Keywords\s*(\((?:[^()\\]|\\.)*\)|<[0-9A-Fa-f\s]*>)", re.DOTALL)
+ESCAPES = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"f": b"\f"}
+DESCRIPTION = "{http://purl.org/dc/elements/1.1/}description"
+LARGEST = 200_000_000
+"""Bytes of a file beyond which it is no figure."""
+
+
+def origin(arguments: Sequence[str], *runs: xr.Dataset) -> dict[str, Any]:
+    """What a figure's file says of how it was made: the command line, and what each run was asked for."""
+    specs = [json.loads(ds.attrs["spec"]) for ds in runs if "spec" in ds.attrs]
+    return {"varprobe": version("varprobe"), "command": shlex.join(["varprobe", *arguments]), "runs": specs}
+
+
+def origin_of(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What the file of a figure says of how it was made: `varprobe`, `command` and `runs`, or what `spec` held.
+
+    Raises:
+        RequestError: there is no such file, or varprobe did not make it.
+    """
+    path = Path(path)
+    readers = {".pdf": of_pdf, ".svg": of_svg, ".png": of_png, ".pgf": of_pgf}
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise RequestError(f"{str(path)!r} must end in one of {', '.join(readers)}", "from")
+    if not path.is_file():
+        raise RequestError(f"there is no file {str(path)!r}", "from")
+    try:
+        if path.stat().st_size > LARGEST:
+            raise ValueError("too large")
+        found = json.loads(reader(path))
+    except OSError as error:
+        raise RequestError(f"{str(path)!r} cannot be read: {error.strerror or error}", "from") from error
+    except Exception:  # a foreign or damaged file fails in many ways
+        found = None
+    if not isinstance(found, dict):
+        raise RequestError(f"{str(path)!r} does not say how it was made; varprobe writes that into its figures", "from")
+    return found
+
+
+def of_pdf(path: Path) -> str:
+    """The keywords of a PDF."""
+    matched = KEYWORDS.findall(path.read_bytes())[-1]
+    if matched.startswith(b"<"):
+        content = bytes.fromhex(re.sub(rb"\s", b"", matched[1:-1]).decode("ascii"))
+    else:
+        content = re.sub(rb"\\(\d{1,3}|.)", unescaped, matched[1:-1], flags=re.DOTALL)
+    return content[2:].decode("utf-16-be") if content.startswith(b"\xfe\xff") else content.decode("latin-1")
+
+
+def unescaped(match: re.Match[bytes]) -> bytes:
+    """A character after a backslash in a PDF's string."""
+    letter = match[1]
+    return bytes([int(letter, 8)]) if letter.isdigit() else ESCAPES.get(letter, letter)
+
+
+def of_svg(path: Path) -> str:
+    """The description of an SVG."""
+    text = path.read_text("utf-8")
+    if "<!ENTITY" in text:
+        raise ValueError("entities")
+    return next(element.text or "" for element in ElementTree.fromstring(text).iter(DESCRIPTION))
+
+
+def of_png(path: Path) -> str:
+    """The text `spec` of a PNG."""
+    from PIL import Image
+
+    with Image.open(path) as image:
+        return image.info["spec"]
+
+
+def of_pgf(path: Path) -> str:
+    """The comment in the first line of a PGF."""
+    with path.open(encoding="utf-8") as file:
+        return file.readline().removeprefix("% spec: ")

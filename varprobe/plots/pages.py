@@ -1,0 +1,88 @@
+"""Where a figure is drawn: on the caller's axes, on axes of pyplot's, or on a page of its own for a file."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from varprobe.plots.style import LABEL_SIZE, paper, sheet, sized
+
+__all__ = ["dress", "key", "on_axes", "page"]
+
+Size = tuple[float, float]
+
+
+def on_axes(ax: Axes | None, size: Size, draw: Callable[[Axes], object]) -> Axes:
+    """Draw on the axes given, or on those of a new figure of `size` inches (in the style `paper`), and return them."""
+    if ax is not None:
+        draw(ax)
+        return ax
+    from matplotlib import pyplot  # only here, so that a figure for a file needs no display
+
+    with paper():
+        _, ax = pyplot.subplots(figsize=sheet(*size), layout="constrained")
+        draw(ax)
+    return ax
+
+
+@contextmanager
+def page(
+    size: Size | None, usual: Size, rows: int = 1, columns: int = 1, **sharing: Any
+) -> Iterator[tuple[Figure, np.ndarray]]:
+    """(figure, its axes by row and column) in the style that is chosen; not known to pyplot.
+
+    Args:
+        size: inches; by default `usual`, which is in inches of the style `paper`.
+        usual: see there.
+        rows: of panels.
+        columns: of panels.
+        sharing: what else `Figure.subplots` takes.
+    """
+    with paper():
+        figure = Figure(figsize=size or sheet(*usual), layout="constrained")
+        FigureCanvasAgg(figure)
+        yield figure, figure.subplots(rows, columns, squeeze=False, **sharing)
+
+
+def dress(ax: Axes, grid: str | None = None) -> None:
+    """Ticks and spines of a panel that stands alone; `grid` is the axis that has faint lines."""
+    from varprobe.plots.style import grey
+
+    ax.tick_params("x", labelsize=mpl.rcParams["xtick.labelsize"])
+    ax.tick_params("y", labelsize=mpl.rcParams["ytick.labelsize"])
+    ax.tick_params(which="major", length=2.5, width=sized(0.6), pad=2.0)
+    ax.tick_params(which="minor", length=1.5, width=sized(0.4))
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(False)
+    if grid:
+        ax.grid(axis=grid, color=grey(0.92), linewidth=sized(0.5))  # type: ignore[arg-type]
+        ax.set_axisbelow(True)
+
+
+def key(where: Figure | Axes, handles: Sequence[Line2D], most: int = 4, **place: Any) -> None:
+    """What lines and marks mean: along the top of a figure, in as many columns as its width allows, or in axes."""
+    settings: dict[str, Any] = {
+        "handles": list(handles),
+        "frameon": False,
+        "fontsize": sized(LABEL_SIZE),
+        "handlelength": 1.8,
+        "handletextpad": 0.5,
+        "columnspacing": 1.2,
+        "labelspacing": 0.3,
+        "borderpad": 0.2,
+        "borderaxespad": 0.2,
+    }
+    if isinstance(where, Axes):
+        where.legend(**settings | {"loc": "best"} | place)
+        return
+    for columns in range(min(most, len(handles)), 0, -1):
+        legend = where.legend(**settings, loc="outside upper center", ncols=columns)
+        if columns == 1 or legend.get_window_extent().width <= where.bbox.width:
+            break
+        legend.remove()
