@@ -25,6 +25,11 @@ HOMES = {
     "mark": "varprobe.model.marking",
     "open_run": "varprobe.runs",
     "plot_histogram": "varprobe.plots.histogram",
+    "plot_correlation": "varprobe.plots.correlation",
+    "plot_heatmap": "varprobe.plots.heatmap",
+    "plot_match": "varprobe.plots.match",
+    "plot_model": "varprobe.plots.sites",
+    "plot_widths": "varprobe.plots.widths",
     "plot_phase": "varprobe.plots.phase",
     "plot_spectrum": "varprobe.plots.spectrum",
     "plot_variance": "varprobe.plots",
@@ -48,6 +53,11 @@ __all__ = [
     "mark",
     "open_run",
     "plot_histogram",
+    "plot_correlation",
+    "plot_heatmap",
+    "plot_match",
+    "plot_model",
+    "plot_widths",
     "plot_phase",
     "plot_spectrum",
     "plot_variance",
@@ -70,10 +80,15 @@ if TYPE_CHECKING:
     from varprobe.model.probing import probe
     from varprobe.model.recording import Recorder
     from varprobe.plots import plot_variance
+    from varprobe.plots.correlation import plot_correlation
+    from varprobe.plots.heatmap import plot_heatmap
     from varprobe.plots.histogram import plot_histogram
+    from varprobe.plots.match import plot_match
     from varprobe.plots.phase import plot_phase
+    from varprobe.plots.sites import plot_model
     from varprobe.plots.spectrum import plot_spectrum
     from varprobe.plots.style import style
+    from varprobe.plots.widths import plot_widths
     from varprobe.results import select
     from varprobe.runs import open_run
     from varprobe.sweeping import sweep

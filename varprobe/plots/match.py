@@ -14,11 +14,13 @@ from varprobe.diagnosis import diagnose
 from varprobe.errors import RequestError
 from varprobe.plots.logaxis import as_power
 from varprobe.plots.pages import dress, key, on_axes, page
-from varprobe.plots.style import grey, looks, sized
+from varprobe.plots.style import grey, looks, sheet, sized
 
 __all__ = ["match_figure", "plot_match"]
 
 DIRECTIONS = {"activation": ("activation factor, forward", "o"), "gradient": ("gradient factor, backward", "s")}
+NARROW = 4.5
+"""Inches (in the style `paper`) below which panels stand one above the other."""
 
 
 def plot_match(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
@@ -40,17 +42,20 @@ def plot_match(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
 def match_figure(
     ds: xr.Dataset, *, size: tuple[float, float] | None = None, labels: Mapping[str, str] | None = None
 ) -> Figure:
-    """`plot_match`, and at its right the distances in standard errors where these are known.
+    """`plot_match`, and beside it the distances in standard errors where these are known (below it in a column).
 
     Raises:
         RequestError: as `plot_match`.
     """
     points = points_of(ds)
     known = any(point["z"] is not None for some in points.values() for point in some)
-    with page(size, (5.5, 2.7) if known else (3.0, 2.8), 1, 1 + known) as (figure, grid):
+    narrow = size is None and sheet(5.5, 2.7)[0] < sized(NARROW)
+    usual = ((3.0, 2.8), ((5.5, 4.8) if narrow else (5.5, 2.7)))[known]
+    shape = (1 + known, 1) if narrow else (1, 1 + known)
+    with page(size, usual, *shape) as (figure, grid):
         draw(grid[0, 0], points, legend=False)
         if known:
-            draw_distances(grid[0, 1], points)
+            draw_distances(grid[-1, -1], points)
         key(figure, handles())
     return figure
 
@@ -113,10 +118,10 @@ def draw_distances(ax: Axes, points: dict[str, list[dict[str, Any]]]) -> None:
         )  # fmt: skip
     ax.axhspan(-2, 2, color=grey(0.9), zorder=0, linewidth=0)
     ax.axhline(0, color=grey(0.55), linewidth=sized(0.6), zorder=1)
-    ax.set_xlim(0, 1)
+    ax.set_xlim(-0.05, 1.05)
     low, high = ax.get_ylim()
     reach = max(3.0, abs(low), abs(high))
-    ax.set_ylim(-reach, reach)
+    ax.set_ylim(-1.1 * reach, 1.1 * reach)
     ax.yaxis.set_major_locator(MaxNLocator(6, integer=True))
     ax.set_xlabel("share of the configurations")
     ax.set_ylabel("measured less predicted slope,\nin standard errors")

@@ -1,5 +1,6 @@
 """How a figure was made: kept in its file by `save_figure`, read back from a PDF, SVG, PNG or PGF."""
 
+import io
 import json
 import os
 import re
@@ -19,8 +20,6 @@ __all__ = ["origin", "origin_of"]
 KEYWORDS = re.compile(rb"/Keywords\s*(\((?:[^()\\]|\\.)*\)|<[0-9A-Fa-f\s]*>)", re.DOTALL)
 ESCAPES = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"f": b"\f"}
 DESCRIPTION = "{http://purl.org/dc/elements/1.1/}description"
-LARGEST = 200_000_000
-"""Bytes of a file beyond which it is no figure."""
 
 
 def origin(arguments: Sequence[str], *runs: xr.Dataset) -> dict[str, Any]:
@@ -43,11 +42,11 @@ def origin_of(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not path.is_file():
         raise RequestError(f"there is no file {str(path)!r}", "from")
     try:
-        if path.stat().st_size > LARGEST:
-            raise ValueError("too large")
-        found = json.loads(reader(path))
+        content = path.read_bytes()
     except OSError as error:
         raise RequestError(f"{str(path)!r} cannot be read: {error.strerror or error}", "from") from error
+    try:
+        found = json.loads(reader(content))
     except Exception:  # a foreign or damaged file fails in many ways
         found = None
     if not isinstance(found, dict):
@@ -55,9 +54,9 @@ def origin_of(path: str | os.PathLike[str]) -> dict[str, Any]:
     return found
 
 
-def of_pdf(path: Path) -> str:
+def of_pdf(file: bytes) -> str:
     """The keywords of a PDF."""
-    matched = KEYWORDS.findall(path.read_bytes())[-1]
+    matched = KEYWORDS.findall(file)[-1]
     if matched.startswith(b"<"):
         content = bytes.fromhex(re.sub(rb"\s", b"", matched[1:-1]).decode("ascii"))
     else:
@@ -71,23 +70,22 @@ def unescaped(match: re.Match[bytes]) -> bytes:
     return bytes([int(letter, 8)]) if letter.isdigit() else ESCAPES.get(letter, letter)
 
 
-def of_svg(path: Path) -> str:
+def of_svg(file: bytes) -> str:
     """The description of an SVG."""
-    text = path.read_text("utf-8")
+    text = file.decode("utf-8")
     if "<!ENTITY" in text:
         raise ValueError("entities")
     return next(element.text or "" for element in ElementTree.fromstring(text).iter(DESCRIPTION))
 
 
-def of_png(path: Path) -> str:
+def of_png(file: bytes) -> str:
     """The text `spec` of a PNG."""
     from PIL import Image
 
-    with Image.open(path) as image:
+    with Image.open(io.BytesIO(file)) as image:
         return image.info["spec"]
 
 
-def of_pgf(path: Path) -> str:
+def of_pgf(file: bytes) -> str:
     """The comment in the first line of a PGF."""
-    with path.open(encoding="utf-8") as file:
-        return file.readline().removeprefix("% spec: ")
+    return file.decode("utf-8").partition("\n")[0].removeprefix("% spec: ")

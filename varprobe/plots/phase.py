@@ -245,6 +245,8 @@ def draw_plane(ax: Axes, diagram: Diagram, plane: np.ndarray, scale: Scale, norm
             line.set_major_locator(LogLocator(subs=(1, 2, 5) if values[-1] / values[0] < 200 else (1,)))
             line.set_major_formatter(StrMethodFormatter("{x:g}"))
             line.set_minor_formatter(NullFormatter())
+        elif letter == "x":
+            ax.xaxis.set_major_locator(MaxNLocator(5))
     ax.set_xlim(grid.sigma_w2[0], grid.sigma_w2[-1])
     ax.set_ylim(grid.sigma_b2[0], grid.sigma_b2[-1])
     ax.tick_params(which="major", length=2.5, width=0.6, pad=2.0)

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.colors import Colormap, ListedColormap, LogNorm
+from matplotlib.colors import Colormap, LinearSegmentedColormap, ListedColormap, LogNorm
 
-from varprobe.plots.style import ladder_map
+from varprobe.plots.style import dark, ground, ladder_map
 from varprobe.theory import PhaseGrid
 
 __all__ = ["SCALES", "Scale"]
@@ -48,7 +48,10 @@ class Scale:
 
 
 def diverging() -> Colormap:
-    """Blue below 1, red above (ColorBrewer's RdBu, safe for the color-blind), without its darkest ends."""
+    """Blue below 1, red above (ColorBrewer's RdBu, safe for the color-blind), the ground at 1."""
+    if dark():
+        ends = ("#9fd0f5", "#2f7fc1", ground(), "#c8552b", "#f7c1a1")
+        return LinearSegmentedColormap.from_list("RdBu_dark", ends, 255)
     return ListedColormap(mpl.colormaps["RdBu_r"](np.linspace(0.1, 0.9, 255)), name="RdBu_pale")
 
 

@@ -21,7 +21,7 @@ from varprobe.plots.limits import common_ranges
 from varprobe.plots.panel import Panel, draw_panel
 from varprobe.plots.quantities import QUANTITIES, measured, quantity_of
 from varprobe.plots.style import LINE_WIDTH, paper, sheet, sized
-from varprobe.plots.texts import check_labels
+from varprobe.plots.texts import check_labels, shown
 from varprobe.results import names_in, require_layers
 
 __all__ = ["plot_variance", "variance_figure"]
@@ -101,7 +101,7 @@ def variance_figure(
     """The figure for a paper: variance of activations at the left, of gradients at the right, names between them.
 
     Colors stand for the first coordinate that varies, by preference `init`; each combination of the others has
-    its own row of panels. The figure is not known to pyplot: it is drawn by returning it in a notebook, or saved.
+    its own row of panels. The figure is not known to pyplot: it is shown by returning it in a notebook, or saved.
 
     Args:
         ds: a dataset of `sweep` or `probe`.
