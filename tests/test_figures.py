@@ -401,7 +401,7 @@ WRONG = [
     (["--kind", "phase"], "--kind: a phase diagram needs a run over a plane"),
     (["--kind", "match", "--quantity", "gradient"], "--quantity: does not go with --kind match"),
     (["--kind", "heatmap", "--no-theory"], "--no-theory: does not go with --kind heatmap"),
-    (["--kind", "before-after"], "RUN: before-after takes two runs, BEFORE and AFTER, not 1"),
+    (["--kind", "before-after"], "RUN: --kind before-after takes two, BEFORE and AFTER"),
     (["--from", "a.pdf"], "--from: draws nothing, so nothing else goes with it"),
     (["--save", "a.jpeg"], "--save: 'a.jpeg' must end in one of .pdf, .svg, .png, .pgf"),
 ]
@@ -419,7 +419,7 @@ def test_what_cannot_be_drawn_is_one_line(folder, options, line, capsys, tmp_pat
 
 
 @pytest.mark.parametrize(("arguments", "line"), [
-    ([], "RUN: variance takes one RUN, not 0"),
+    ([], "RUN: missing (see --help)"),
     (["--from", "none.pdf"], "--from: there is no file 'none.pdf'"),
     (["--from", "none.doc"], "--from: 'none.doc' must end in one of .pdf, .svg, .png, .pgf"),
 ])  # fmt: skip

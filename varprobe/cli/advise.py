@@ -74,10 +74,17 @@ def command(arguments: list[str], quiet: bool, **options: Any) -> None:
         raise RequestError(f"{options[odd]!r} is for the measurement, which --no-probe leaves out", odd)
     depth, width = single("depth", options["depth"], 1, DEEPEST), single("width", options["width"], 1)
     with measuring(arguments, quiet) as (progress, stdout):
-        advise(options, depth, width, progress, stdout)
+        advise(arguments, options, depth, width, progress, stdout)
 
 
-def advise(options: dict[str, Any], depth: int, width: int, progress: TerminalProgress, stdout: TextIO) -> None:
+def advise(
+    arguments: list[str],
+    options: dict[str, Any],
+    depth: int,
+    width: int,
+    progress: TerminalProgress,
+    stdout: TextIO,
+) -> None:
     """Choose, say so, measure and draw."""
     from varprobe.advice import advise as choose
 
@@ -92,7 +99,7 @@ def advise(options: dict[str, Any], depth: int, width: int, progress: TerminalPr
         if options["as_json"]:
             print_json(advice, None, None, stdout)
         return
-    diagnosis, folder, figure = probed(advice, options, progress)
+    diagnosis, folder, figure = probed(arguments, advice, options, progress)
     if options["as_json"]:
         print_json(advice, diagnosis, folder, stdout)
         return
@@ -130,7 +137,9 @@ def show(console: "Console", advice: "Advice", options: dict[str, Any]) -> None:
         console.print("\n".join(f"    {line}".rstrip() for line in advice.snippets[name].splitlines()), soft_wrap=True)
 
 
-def probed(advice: "Advice", options: dict[str, Any], progress: TerminalProgress) -> tuple["Diagnosis", Path, str]:
+def probed(
+    arguments: list[str], advice: "Advice", options: dict[str, Any], progress: TerminalProgress
+) -> tuple["Diagnosis", Path, str]:
     """(verdicts before and after, run folder, where the figure is)."""
     from varprobe.diagnosis import diagnose
     from varprobe.runs import folder_of
@@ -141,7 +150,7 @@ def probed(advice: "Advice", options: dict[str, Any], progress: TerminalProgress
     whole, out, _ = measured(asked, shown, progress)
     folder = folder_of(out, "out")
     pair = advice.pair(whole, options["framework"])
-    figure = draw(named(pair), folder, {}, False, remake=True)
+    figure = draw(named(pair), folder, {}, False, remake=True, arguments=arguments)
     return diagnose(named(pair) if not options["as_json"] else pair), folder, figure
 
 

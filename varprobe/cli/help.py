@@ -74,7 +74,7 @@ class Command(WithExamples):
         rest: list[tuple[str, str]] = []
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
-            if record is not None:
+            if record is not None and isinstance(param, click.Option):
                 always = not self.essential or {*self.essential, "--help", "--help-all"} & set(param.opts)
                 (essential if always else rest).append(record)
         with formatter.section("Options"):

@@ -76,16 +76,17 @@ def command(arguments: list[str], quiet: bool, **options: Any) -> None:
     elif options["show"] == "xi":
         raise RequestError("'xi' is of theory; --measure measures chi_1 (leave out one of the two)", "show")
     with measuring(arguments, quiet) as (progress, stdout):
-        phase(options, progress, stdout)
+        phase(arguments, options, progress, stdout)
 
 
-def phase(options: dict[str, Any], progress: TerminalProgress, stdout: TextIO) -> None:
+def phase(arguments: list[str], options: dict[str, Any], progress: TerminalProgress, stdout: TextIO) -> None:
     """Check the request, predict, measure where asked for, draw and say so."""
     inches = size_of(options["size"])
     path = None if options["save"] is None else file_of(options["save"], "", "phase")
     from varprobe.arguments import single
     from varprobe.phases import phase_diagram
     from varprobe.plots import save_figure
+    from varprobe.plots.origin import origin
     from varprobe.plots.phase import phase_figure, require_size
 
     require_size(inches, 2 if options["measure"] else 1)
@@ -100,8 +101,8 @@ def phase(options: dict[str, Any], progress: TerminalProgress, stdout: TextIO) -
     if path is None:
         path = Path(default_name(diagram)) if folder is None else folder / "phase.pdf"
         if folder is not None:
-            save_figure(figure, folder / "phase.png")
-    save_figure(figure, path)
+            save_figure(figure, folder / "phase.png", spec=origin(arguments))
+    save_figure(figure, path, spec=origin(arguments))
     if options["as_json"]:
         stdout.write(json.dumps(answer(diagram, compared, folder, path), allow_nan=False) + "\n")
     else:

@@ -144,13 +144,19 @@ def command(arguments: list[str], run: tuple[str, ...], source: str | None, **op
     kind = kind_of_option(options["kind"], kind_of)
     inches, path = size_of(options["size"]), None
     given = asked(options, kind)
-    if len(run) != kind.runs:
-        what = "two runs, BEFORE and AFTER" if kind.runs == 2 else "one RUN"
-        raise RequestError(f"{options['kind']} takes {what}, not {len(run)}", "run")
+    if not run:
+        raise RequestError("missing (see --help)", "run")
+    if len(run) > kind.runs:
+        raise RequestError(
+            f"unexpected {run[kind.runs]!r}; --kind {options['kind']} takes {('one RUN', 'two')[kind.runs - 1]}"
+        )
+    if len(run) < kind.runs:
+        raise RequestError(f"--kind {options['kind']} takes two, BEFORE and AFTER", "run")
     columns = columns_of(options["columns"])
+    latex = options["usetex"] or (options["save"] or "").lower().endswith(".pgf")
     with contextlib.ExitStack() as stack:
         with naming("style"):
-            stack.enter_context(style(options["style"] or "paper", columns=columns, usetex=options["usetex"]))
+            stack.enter_context(style(options["style"] or "paper", columns=columns, usetex=latex))
         from varprobe.plots import save_figure
         from varprobe.plots.origin import origin
         from varprobe.results import names_in

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -50,7 +50,7 @@ def command(arguments: list[str], **options: Any) -> None:
     """
     shown = {k: options.pop(k) for k in PRESENTATION}
     with measuring(arguments, shown["quiet"]) as (progress, stdout):
-        sweep(options, shown, progress, stdout)
+        sweep(arguments, options, shown, progress, stdout)
 
 
 @contextlib.contextmanager
@@ -79,7 +79,9 @@ def aside(progress: TerminalProgress) -> Iterator[TextIO]:
         yield stdout
 
 
-def sweep(options: dict[str, Any], shown: dict[str, Any], progress: TerminalProgress, stdout: TextIO) -> None:
+def sweep(
+    arguments: list[str], options: dict[str, Any], shown: dict[str, Any], progress: TerminalProgress, stdout: TextIO
+) -> None:
     """Check the request, measure, judge, draw and say so."""
     began = time.monotonic()
     from varprobe.cli.device import device_name
@@ -94,7 +96,7 @@ def sweep(options: dict[str, Any], shown: dict[str, Any], progress: TerminalProg
 
         print_json(diagnosis, folder, stdout)
     remake = progress.total > 0 or bool(labels) or shown["full_range"] or shown["no_theory"]
-    figure = draw(ds, folder, labels, shown["full_range"], remake, not shown["no_theory"])
+    figure = draw(ds, folder, labels, shown["full_range"], remake, not shown["no_theory"], arguments)
     if not shown["json"]:
         from varprobe.screen import print_diagnosis
 
@@ -130,22 +132,34 @@ def measured(
     return ds, out, labels
 
 
-def draw(ds: Any, folder: Path, labels: dict[str, str], full_range: bool, remake: bool, theory: bool = True) -> str:
-    """Write variance.pdf, variance.png and caption.tex; says where, or why there is no figure."""
+def draw(
+    ds: Any,
+    folder: Path,
+    labels: dict[str, str],
+    full_range: bool,
+    remake: bool,
+    theory: bool = True,
+    arguments: Sequence[str] = (),
+) -> str:
+    """Write variance.pdf, variance.png and caption.tex; says where, or why there is no figure.
+
+    `arguments` are of the command line that made them, for `varprobe plot --from`.
+    """
     from varprobe.errors import MachineError, RequestError
 
     path = folder / "variance.pdf"
     if path.is_file() and (folder / "variance.png").is_file() and not remake:
         return str(path)
     from varprobe.plots import caption, save_figure, variance_figure
+    from varprobe.plots.origin import origin
 
     try:
         figure = variance_figure(ds, labels=labels, full_range=full_range, theory=theory)
     except RequestError as error:
         return f"none: {error.message}"
     try:
-        save_figure(figure, path)
-        save_figure(figure, folder / "variance.png")
+        for file in (path, folder / "variance.png"):
+            save_figure(figure, file, spec=origin(arguments, ds))
         (folder / "caption.tex").write_text(caption(ds, theory=theory), encoding="utf-8")
     except OSError as error:
         raise MachineError(f"{error.filename or path}: {error.strerror or error}") from error

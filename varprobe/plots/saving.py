@@ -50,7 +50,7 @@ def save_figure(fig: Figure, path: str | os.PathLike[str], *, spec: str | Mappin
             keywords of a PDF, description of an SVG, text `spec` of a PNG, first line of a PGF. `origin_of` reads it.
 
     Raises:
-        RequestError: another ending, a folder that does not exist, or a .pgf where LaTeX is not installed.
+        RequestError: another ending, a folder that does not exist, or a .pgf without usetex or LaTeX.
         MachineError: the disk refused the file.
     """
     path = Path(path)
@@ -75,6 +75,10 @@ def write(fig: Figure, path: Path, kind: str, spec: str | Mapping[str, Any] | No
         return
     if which("pdflatex") is None:
         raise RequestError("a .pgf needs pdflatex, which is not installed here; .pdf does not", "save")
+    if not usetex():
+        raise RequestError(
+            "draw and save a .pgf within varprobe.style(..., usetex=True): LaTeX reads its texts", "save"
+        )
     content = io.StringIO()
     with rc_context(PGF):
         fig.savefig(content, format="pgf")
