@@ -6,6 +6,7 @@ import inspect
 import io
 import json
 import os
+import re
 import resource
 import shlex
 import shutil
