@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from varprobe.errors import RequestError
 from varprobe.names import lookup
 from varprobe.plots.facets import one_panel
-from varprobe.plots.style import LABEL_SIZE, LEAST_SIZE, grey, ladder_map, paper, sheet, sized
+from varprobe.plots.pages import on_axes, page
+from varprobe.plots.style import LABEL_SIZE, LEAST_SIZE, grey, ladder_map, sized
 from varprobe.plots.texts import check_labels, shown
 from varprobe.results import names_in, require_layers
 
@@ -49,15 +49,7 @@ def plot_histogram(ds: xr.Dataset, quantity: str = "activation", ax: Axes | None
             f"one configuration at a time, this dataset has {ds.sizes['config']}; see varprobe.select", "ds"
         )
     one = ds.isel(config=0) if "config" in ds.dims else ds
-    if ax is None:
-        from matplotlib import pyplot
-
-        with paper():
-            _, ax = pyplot.subplots(figsize=sheet(2.75, 3.4), layout="constrained")
-            draw(ax, one, quantity)
-        return ax
-    draw(ax, one, quantity)
-    return ax
+    return on_axes(ax, (2.75, 3.4), lambda ax: draw(ax, one, quantity))
 
 
 def histogram_figure(
@@ -83,10 +75,7 @@ def histogram_figure(
             "no histogram was measured in this dataset; a forward-only run has none of gradients", "quantity"
         )
     names = one_panel(ds, labels).names
-    with paper():
-        figure = Figure(figsize=size or sheet(max(2.75, 1.75 * count), 2.9 * len(there)), layout="constrained")
-        FigureCanvasAgg(figure)
-        grid = figure.subplots(len(there), count, squeeze=False)
+    with page(size, (max(2.75, 1.75 * count), 2.9 * len(there)), len(there), count) as (figure, grid):
         for r, quantity in enumerate(there):
             for i in range(count):
                 draw(grid[r][i], ds.isel(config=i), quantity)

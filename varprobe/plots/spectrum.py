@@ -7,13 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from varprobe.errors import RequestError
 from varprobe.plots.facets import one_panel
-from varprobe.plots.style import LABEL_SIZE, LINE_WIDTH, Look, grey, looks, paper, sheet, sized
+from varprobe.plots.pages import on_axes, page
+from varprobe.plots.style import LABEL_SIZE, LINE_WIDTH, Look, grey, looks, sized
 from varprobe.plots.texts import check_labels, shown
 from varprobe.results import names_in, require_dataset
 from varprobe.theory.spectra import Spectrum, jacobian_spectrum
@@ -50,15 +50,7 @@ def plot_spectrum(ds: xr.Dataset, ax: Axes | None = None, *, labels: Mapping[str
         RequestError: it has no Jacobians, or more configurations than can be told apart.
     """
     values, names = spectra_of(ds, labels)
-    if ax is None:
-        from matplotlib import pyplot
-
-        with paper():
-            _, ax = pyplot.subplots(figsize=sheet(4.0, 2.6), layout="constrained")
-            draw(ax, ds, values, names)
-        return ax
-    draw(ax, ds, values, names)
-    return ax
+    return on_axes(ax, (4.0, 2.6), lambda ax: draw(ax, ds, values, names))
 
 
 def spectrum_figure(
@@ -70,10 +62,8 @@ def spectrum_figure(
         RequestError: as `plot_spectrum`.
     """
     values, names = spectra_of(ds, labels)
-    with paper():
-        figure = Figure(figsize=size or sheet(4.0, 2.6), layout="constrained")
-        FigureCanvasAgg(figure)
-        draw(figure.subplots(), ds, values, names)
+    with page(size, (4.0, 2.6)) as (figure, grid):
+        draw(grid[0, 0], ds, values, names)
     return figure
 
 
