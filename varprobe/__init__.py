@@ -29,6 +29,7 @@ HOMES = {
     "plot_spectrum": "varprobe.plots.spectrum",
     "plot_variance": "varprobe.plots",
     "probe": "varprobe.model.probing",
+    "report": "varprobe.reporting.writing",
     "select": "varprobe.results",
     "style": "varprobe.plots.style",
     "sweep": "varprobe.sweeping",
@@ -52,6 +53,7 @@ __all__ = [
     "plot_spectrum",
     "plot_variance",
     "probe",
+    "report",
     "select",
     "style",
     "sweep",
@@ -74,6 +76,7 @@ if TYPE_CHECKING:
     from varprobe.plots.phase import plot_phase
     from varprobe.plots.spectrum import plot_spectrum
     from varprobe.plots.style import style
+    from varprobe.reporting.writing import report
     from varprobe.results import select
     from varprobe.runs import open_run
     from varprobe.sweeping import sweep
