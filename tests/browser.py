@@ -4,11 +4,12 @@ Every page is watched: what it logs, throws and requests is kept, for tests to l
 """
 
 import base64
+import fcntl
 import json
 import os
 import select
 import shutil
-import subprocess
+import signal
 import tempfile
 import time
 from pathlib import Path
@@ -23,24 +24,28 @@ PATIENCE = 60.0
 """Seconds after which an answer is not waited for any longer."""
 
 
+def high(descriptor: int) -> int:
+    """The same file under a number that is none of the browser's."""
+    found = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 10)
+    os.close(descriptor)
+    return found
+
+
 class Browser:
     """One process; `close` ends it. Pages are opened by `Page`."""
 
     def __init__(self) -> None:
         found = next(filter(None, map(shutil.which, NAMES)), None)
         assert found, "these tests need a browser: apt-get install chromium"
-        self.folder = tempfile.TemporaryDirectory(prefix="browser")
-        theirs_in, self.outgoing = os.pipe()
-        self.incoming, theirs_out = os.pipe()
+        self.folder = tempfile.mkdtemp(prefix="browser")
+        theirs_in, self.outgoing = map(high, os.pipe())
+        self.incoming, theirs_out = map(high, os.pipe())
+        null = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in (0, 1, 2)]
         # the browser reads file descriptor 3 and writes 4
-        command = ["/bin/sh", "-c", f'exec "$@" 3<&{theirs_in} 4>&{theirs_out}', "sh", found, *FLAGS]
-        self.process = subprocess.Popen(
-            [*command, f"--user-data-dir={self.folder.name}/profile", "about:blank"],
-            pass_fds=(theirs_in, theirs_out),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=os.environ | {"HOME": self.folder.name},
+        pipes = [(os.POSIX_SPAWN_DUP2, theirs_in, 3), (os.POSIX_SPAWN_DUP2, theirs_out, 4)]
+        arguments = [found, *FLAGS, f"--user-data-dir={self.folder}/profile", "about:blank"]
+        self.process = os.posix_spawn(
+            found, arguments, os.environ | {"HOME": self.folder}, file_actions=[*null, *pipes]
         )
         os.close(theirs_in)
         os.close(theirs_out)
@@ -49,15 +54,11 @@ class Browser:
 
     def close(self) -> None:
         """End the process and remove its profile."""
-        self.process.terminate()
-        try:
-            self.process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        os.kill(self.process, signal.SIGTERM)
+        os.waitpid(self.process, 0)
         os.close(self.outgoing)
         os.close(self.incoming)
-        shutil.rmtree(self.folder.name, ignore_errors=True)  # its children may still write
+        shutil.rmtree(self.folder, ignore_errors=True)  # its children may still write
 
     def call(self, method: str, session: str | None = None, **parameters: Any) -> dict[str, Any]:
         """Call a method of the protocol and wait for its result; events that come before it are kept."""

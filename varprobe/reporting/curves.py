@@ -58,7 +58,7 @@ def curves_of(runs: Sequence[Run], diagnoses: Sequence[Diagnosis]) -> list[dict[
                 curves.append({"run": place, "row": row} | curve | {"name": whole, "at": at | curve["at"]})
             row += 1
     order = ["family", *names] if runs[0].model else names
-    ladder = find_ladder(order[0], columns[order[0]]) if len(runs) == 1 and order == names[:1] else None
+    ladder = find_ladder(order[0], columns[order[0]]) if len(runs) == 1 and len(names) == 1 and order == names else None
     ladder = ladder if ladder and len(set(ladder.numbers)) > FEW_RUNGS else None
     for curve, look in zip(curves, looks(curves, order, ladder), strict=True):
         curve["look"] = look

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from varprobe.plots.ladder import Ladder
-from varprobe.plots.style import Look, looks, ordered_looks, style
+from varprobe.plots.style import DASHES, PALETTE, Look, looks, ordered_looks, style
 
 __all__ = ["looks_of"]
 
@@ -36,7 +36,11 @@ def looks_of(colors: Sequence[int], others: Sequence[int] | None, ladder: Ladder
             made[ground] = [Look(look.with_contrast(LEAST), look.dashes) for look in found]
             theory = [look.theory for look in made[ground]]
             made[f"{ground} theory"] = [Look(color) for color in theory]
-    dashes = [look.dashes for look in (made["light"] if others is None else looks_by(others))]
+    dashes = [look.dashes for look in made["light"]]
+    if others is not None:
+        rounds = max(colors, default=0) // len(PALETTE) + 1  # a color that comes again has dashes of its own
+        steps = [rounds * other + color // len(PALETTE) for color, other in zip(colors, others, strict=True)]
+        dashes = [DASHES[step % len(DASHES)] for step in steps]
     return [
         {
             "color": {ground: made[ground][i].color for ground in GROUNDS},
@@ -45,9 +49,3 @@ def looks_of(colors: Sequence[int], others: Sequence[int] | None, ladder: Ladder
         }
         for i in range(len(dashes))
     ]
-
-
-def looks_by(places: Sequence[int]) -> list[Look]:
-    """Looks whose dashes stand for these places."""
-    every = looks(max(places, default=0) + 1)
-    return [every[i] for i in places]

@@ -90,7 +90,7 @@ function directionColumns(side, heading) {
     number: true,
     title: "Factor of the mean square per layer, with the 95% interval over seeds; sorts by the factor",
     key: (curve) => of(curve)?.factor,
-    show: (curve) => of(curve) ? [`${of(curve).cell} `, element("span", { className: "sub" }, of(curve).word + (of(curve).interval ? ` (${of(curve).interval})` : ""))] : ABSENT,
+    show: (curve) => of(curve) ? [of(curve).cell, " ", sub(of(curve).word), " ", sub(of(curve).interval ?? "")] : ABSENT,
   };
 }
 
@@ -107,7 +107,7 @@ function showVerdicts(curves) {
     {
       heading: "Verdict",
       key: (c) => `${c.verdict.healthy ? 1 : 0} ${c.verdict.words}`,
-      show: (c) => [mark(c.verdict), element("span", { className: "sub" }, c.verdict.words)],
+      show: (c) => [mark(c.verdict), " ", sub(c.verdict.words)],
     },
     directionColumns("forward", "Forward"),
     ...(some((c) => c.verdict.backward) ? [directionColumns("backward", "Backward")] : []),
@@ -151,7 +151,7 @@ function showLayers() {
   const shown = CONTENT.variables.filter((variable) => (!variable.statistic || ["log10_ms", "log10_var", "correlation"].includes(variable.statistic)) && layers.some((layer) => !Number.isNaN(numbers(variable.name, "mean", row)[layer])));
   const value = (variable, layer) => numbers(variable.name, "mean", row)[layer];
   showTable(place, {
-    caption: `${CONTENT.model ? "Each site, in the order of execution" : "Each layer; 0 is the input"}. Powers are geometric means over seeds, \u00b1 one standard deviation in decades.`,
+    caption: `${CONTENT.model ? modelName(mine[0]) : mine[0].name}. ${CONTENT.model ? "Each site, in the order of execution" : "Each layer; 0 is the input"}. Powers are geometric means over seeds, \u00b1 one standard deviation in decades.`,
     label: "Table of layers",
     rows: layers,
     most: LONGEST_TABLE,
@@ -170,7 +170,7 @@ function showLayers() {
         show: (layer) => {
           const std = numbers(variable.name, "std", row)?.[layer];
           const text = (variable.log10 ? powerText : plainText)(value(variable, layer));
-          return Number.isFinite(std) ? [`${text} `, element("span", { className: "sub" }, `\u00b1 ${plainText(std)}`)] : text;
+          return Number.isFinite(std) ? [`${text} `, sub(`\u00b1 ${plainText(std)}`)] : text;
         },
       })),
     ],
@@ -222,7 +222,7 @@ function showChanges() {
     show: ({ before, after }) => {
       const [one, other] = [before.verdict[side], after.verdict[side]];
       if (!one || !other) return ABSENT;
-      return [`${one.cell} \u2192 ${other.cell} `, element("span", { className: "sub" }, `${one.word} \u2192 ${other.word}`)];
+      return [`${one.cell} \u2192 ${other.cell} `, sub(`${one.word} \u2192 ${other.word}`)];
     },
   });
   showTable(place, {

@@ -56,7 +56,7 @@ function showTable(place, { caption, columns, rows, most, label }) {
       return element("th", { scope: "col", "aria-sort": sorted, className: column.number ? "number" : "" }, button);
     });
     const body = shown.map((row) => element("tr", {}, ...columns.map((column) => cell(column, row))));
-    const table = element("table", {}, element("caption", {}, caption), element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...body));
+    const table = element("table", {}, element("caption", {}, element("span", { className: "name" }, caption)), element("thead", {}, element("tr", {}, ...heads)), element("tbody", {}, ...body));
     const scroll = element("div", { className: "scroll", role: "region", "aria-label": label, tabIndex: 0 }, table);
     place.replaceChildren(scroll);
     if (shown.length < rows.length) {
@@ -75,6 +75,11 @@ function cell(column, row) {
   if (column.header) made.scope = "row";
   made.append(...(Array.isArray(shown) ? shown : [shown]));
   return made;
+}
+
+// A smaller line below what a cell says.
+function sub(text) {
+  return element("span", { className: "sub" }, text);
 }
 
 function nameText(text) {
