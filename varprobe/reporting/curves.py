@@ -10,7 +10,7 @@ from varprobe.diagnosis import Diagnosis
 from varprobe.model.families import families_of
 from varprobe.model.sheet import whole
 from varprobe.model.verdict import fields, judge
-from varprobe.numerals import bound
+from varprobe.numerals import number
 from varprobe.plots.facets import values, varying
 from varprobe.plots.groups import FEW_RUNGS
 from varprobe.plots.ladder import Ladder, find_ladder
@@ -175,5 +175,5 @@ def side(row: dict[str, Any], quantity: str, direction: str) -> dict[str, Any] |
         "word": row[direction],
         "factor": row[f"{quantity}_factor"],
         "cell": factor_cell(row, f"{quantity}_factor", direction),
-        "interval": None if low is None or high is None else f"{bound(low)} to {bound(high)}",
+        "interval": None if low is None or high is None else f"{number(low)} to {number(high)}",
     }

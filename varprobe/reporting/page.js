@@ -64,7 +64,7 @@ function update(filtered = true) {
   if (view.bands && drawn.length > BANDED) remarks.unshift(`Bands are left out where more than ${BANDED} curves are drawn.`);
   at("remark").textContent = remarks.slice(0, 6).join(" ") + (remarks.length > 6 ? ` And ${remarks.length - 6} more.` : "");
   at("status").textContent = `${drawn.length} of ${CONTENT.curves.length} ${several} drawn` +
-    (found.length < CONTENT.curves.length ? `; ${found.length} match what is shown` : "") +
+    (found.length < CONTENT.curves.length ? `; ${found.length} match the filters` : "") +
     (limited.length < found.length ? `; the first ${CONTENT.most} of ${found.length} are drawn` : "") + ".";
   at("everything").hidden = found.length <= CONTENT.most;
   at("everything").textContent = state.everything ? `Draw the first ${CONTENT.most}` : `Draw all ${found.length}`;

@@ -41,7 +41,8 @@ def runs_of(what: Any, note: Note) -> list[Run]:
         found = [replace(run_of(one, "", note), name=str(name)) for name, one in what.items()]
     else:
         given = list(what) if isinstance(what, list | tuple) else [what]
-        found = told_apart([run_of(one, f"run {i}", note) for i, one in enumerate(given, 1)], given)
+        numbers = [f"run {i}" if len(given) > 1 else "" for i in range(1, len(given) + 1)]
+        found = told_apart([run_of(one, number, note) for one, number in zip(given, numbers, strict=True)], given)
     if not found:
         raise RequestError("there is no run to report on", "run")
     if len({run.model for run in found}) > 1:
