@@ -9,12 +9,14 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.colors import to_rgb
 from rich.console import Console
 
 from varprobe.cli.console import console_for
 from varprobe.columns import fold
 from varprobe.diagnosis import Diagnosis
 from varprobe.numerals import rounded, scientific
+from varprobe.plots.style import contrast
 from varprobe.screen import print_diagnosis, text_of
 from varprobe.verdict_table import MOST_LINES, UNCERTAIN, sheet_of, title_of
 
@@ -352,6 +354,14 @@ def test_html_is_valid_and_escaped(count):
     if rows:
         assert "x < y & z" in text and f"{name}0" in text
         assert "vanishes both ways ?" in text and UNCERTAIN in text
+
+
+def test_verdicts_in_notebooks_are_legible_on_any_ground():
+    html = Diagnosis([made(1.0), made(0.5, init="zeros"), made(0.8, init="ones")], "title")._repr_html_()
+    pairs = re.findall(r"background:(#[0-9a-f]{6});color:(#fff)", html)
+    assert len({ground for ground, _ in pairs}) == 3
+    assert all(contrast(to_rgb(ground), to_rgb(text)) >= 4.5 for ground, text in pairs)
+    assert html.count("color:") == len(pairs)  # the rest has the notebook's own
 
 
 def test_a_diagnosis_is_a_small_table():

@@ -34,6 +34,7 @@ HOMES = {
     "plot_spectrum": "varprobe.plots.spectrum",
     "plot_variance": "varprobe.plots",
     "probe": "varprobe.model.probing",
+    "report": "varprobe.reporting.writing",
     "select": "varprobe.results",
     "style": "varprobe.plots.style",
     "sweep": "varprobe.sweeping",
@@ -62,6 +63,7 @@ __all__ = [
     "plot_spectrum",
     "plot_variance",
     "probe",
+    "report",
     "select",
     "style",
     "sweep",
@@ -89,6 +91,7 @@ if TYPE_CHECKING:
     from varprobe.plots.spectrum import plot_spectrum
     from varprobe.plots.style import style
     from varprobe.plots.widths import plot_widths
+    from varprobe.reporting.writing import report
     from varprobe.results import select
     from varprobe.runs import open_run
     from varprobe.sweeping import sweep

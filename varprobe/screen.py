@@ -15,7 +15,9 @@ __all__ = ["html_of", "print_diagnosis", "text_of", "title_of"]
 
 WIDTH = 80
 STYLES = {"stable": "bright_blue", "mild": "yellow", "severe": "bold bright_red", "heading": ""}
-COLORS = {"stable": "#0072b2", "mild": "#8a6d00", "severe": "#c00000", "heading": "inherit"}
+BADGES = {"stable": "#00558a", "mild": "#755a00", "severe": "#b00020"}
+"""Grounds of white text: a notebook may be light or dark, and no color of text is legible on both."""
+
 LEAST = 18
 """Columns that the names of rows always have."""
 
@@ -84,18 +86,19 @@ def text_of(diagnosis: Any) -> str:
 def html_of(diagnosis: Any) -> str:
     """The screen for a notebook: a paragraph, a table and a list."""
     sheet = diagnosis.sheet()
-    head = "".join(f"<th style='text-align:left'>{escape(h)}</th>" for h in sheet.headings)
+    head = "".join(f"<th scope='col' style='text-align:left'>{escape(h)}</th>" for h in sheet.headings)
     body = []
     for line in sheet.lines:
         if line.grade == "heading":
             body.append(
-                f"<tr><th colspan='{len(sheet.headings)}' style='text-align:left'>{escape(line.cells[0])}</th></tr>"
+                f"<tr><th scope='rowgroup' colspan='{len(sheet.headings)}' style='text-align:left'>"
+                f"{escape(line.cells[0])}</th></tr>"
             )
             continue
         cells = []
         for heading, cell in zip(sheet.headings, line.cells, strict=True):
-            color = f";color:{COLORS[line.grade]}" if heading == VERDICT else ""
-            cells.append(f"<td style='text-align:left{color}'>{escape(cell)}</td>")
+            text = badge(cell, BADGES[line.grade]) if heading == VERDICT else escape(cell)
+            cells.append(f"<td style='text-align:left'>{text}</td>")
         body.append(f"<tr>{''.join(cells)}</tr>")
     notes = "".join(f"<li>{escape(note)}</li>" for note in sheet.notes)
     return (
@@ -104,3 +107,8 @@ def html_of(diagnosis: Any) -> str:
         + (f"<ul>{notes}</ul>" if notes else "")
         + "</div>"
     )
+
+
+def badge(text: str, color: str) -> str:
+    """White text on a color of its own."""
+    return f"<span style='background:{color};color:#fff;padding:1px 6px;border-radius:3px'>{escape(text)}</span>"

@@ -9,9 +9,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from varprobe.names import printable
 
-__all__ = ["TerminalProgress", "console_for"]
+__all__ = ["PATIENCE", "TerminalProgress", "console_for"]
 
 PATIENCE = 2.0
+"""Seconds of work before progress is shown."""
 PIPED, LEAST, WIDE = 80, 60, 180
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from varprobe.names import printable
 from varprobe.verdict_table import Line, Sheet, factor_cell, grade, verdict
 
-__all__ = ["model_sheet"]
+__all__ = ["model_sheet", "whole"]
 
 HEADINGS = ("mean square per site", "sites", "forward", "backward", "verdict")
 SHOWN = 12
@@ -33,14 +33,19 @@ def model_sheet(rows: Sequence[dict[str, Any]], wide: bool = False) -> Sheet:
 
 def line_of(family: dict[str, Any], row: dict[str, Any]) -> Line:
     """One family."""
-    depth = family["sites"] if family["fitted"] else 1
-    whole = family | {"flags": [], "notes": [], "seeds": row["seeds"], "depth": depth}
-    whole["healthy"] = not {family["forward"], family["backward"]} & {"vanishing", "exploding"}
+    found = whole(family, row)
     cells = (
         printable(family["family"]),
         str(family["sites"]),
-        factor_cell(whole, "activation_factor", "forward"),
-        factor_cell(whole, "gradient_factor", "backward"),
-        verdict(whole),
+        factor_cell(found, "activation_factor", "forward"),
+        factor_cell(found, "gradient_factor", "backward"),
+        verdict(found),
     )
-    return Line(cells, grade(whole))
+    return Line(cells, grade(found))
+
+
+def whole(family: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
+    """A family of a model's row as a row of its own."""
+    depth = family["sites"] if family["fitted"] else 1
+    healthy = not {family["forward"], family["backward"]} & {"vanishing", "exploding"}
+    return family | {"flags": [], "notes": [], "seeds": row["seeds"], "depth": depth, "healthy": healthy}

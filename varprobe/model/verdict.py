@@ -18,7 +18,7 @@ from varprobe.results import COORDINATES, with_configs
 from varprobe.verdicts import threshold
 from varprobe.words import certain, factor_fields, word
 
-__all__ = ["Judged", "diagnosed", "diagnosed_run"]
+__all__ = ["Judged", "diagnosed", "diagnosed_run", "fields", "judge"]
 
 AT_FIRST = "This is one step: record training (varprobe.instrument, varprobe.Recorder) to see a later divergence."
 ADVICE = "Lower the learning rate, warm it up, or clip the gradient; look at this site in the steps before."

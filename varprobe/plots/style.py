@@ -208,9 +208,13 @@ class Look:
 
     @property
     def ink(self) -> str:
-        """The color, moved toward black or white until text in it has a contrast of 4.5 to its ground (WCAG 2, AA)."""
+        """The color as text may have it (WCAG 2, AA)."""
+        return self.with_contrast(4.5)
+
+    def with_contrast(self, least: float) -> str:
+        """The color, moved toward black or white until it has this contrast to its ground, in [1, 21]."""
         rgb, toward = to_rgb(self.color), float(dark())
-        while contrast(rgb, to_rgb(ground())) < 4.5:
+        while contrast(rgb, to_rgb(ground())) < least:
             rgb = (0.95 * rgb[0] + 0.05 * toward, 0.95 * rgb[1] + 0.05 * toward, 0.95 * rgb[2] + 0.05 * toward)
         return to_hex(rgb)
 

@@ -1,0 +1,102 @@
+"""What a report is about: datasets or run folders, one or several, each with a name."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from varprobe.errors import RequestError
+from varprobe.model.runs import RECORD
+from varprobe.results import STATISTICS, require_layers, with_configs
+from varprobe.runs import Note, folder_of, open_run
+
+__all__ = ["Run", "runs_of"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A dataset with dims (config, seed, layer), its name, and what a model's run folder was asked for."""
+
+    name: str
+    ds: xr.Dataset
+    asked: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def model(self) -> bool:
+        """Whether its layers are the sites of a model."""
+        return "site" in self.ds.coords
+
+
+def runs_of(what: Any, note: Note) -> list[Run]:
+    """The runs of a dataset, a run folder, a list of these, or a mapping of names to these.
+
+    Raises:
+        RequestError: something else, none, models beside stacks, or a name twice.
+    """
+    if isinstance(what, Mapping) and not isinstance(what, xr.Dataset):
+        found = [replace(run_of(one, "", note), name=str(name)) for name, one in what.items()]
+    else:
+        given = list(what) if isinstance(what, list | tuple) else [what]
+        numbers = [f"run {i}" if len(given) > 1 else "" for i in range(1, len(given) + 1)]
+        found = told_apart([run_of(one, number, note) for one, number in zip(given, numbers, strict=True)], given)
+    if not found:
+        raise RequestError("there is no run to report on", "run")
+    if len({run.model for run in found}) > 1:
+        raise RequestError("runs of stacks and of models do not go into one report", "run")
+    return found
+
+
+def run_of(what: Any, name: str, note: Note) -> Run:
+    """One run: a folder's has the folder's name, a dataset's the name given."""
+    if isinstance(what, str | os.PathLike):
+        folder = folder_of(what, "run")
+        ds = open_run(folder, note=note)
+        return Run(folder.resolve().name, with_signal(with_configs(ds)), asked_of(folder))
+    require_layers(what)
+    return Run(name, with_signal(with_configs(what)))
+
+
+def with_signal(ds: xr.Dataset) -> xr.Dataset:
+    """A model's dataset with a quantity `signal`: the activation, of sites that have none the preactivation."""
+    if "site" not in ds.coords:
+        return ds
+    pairs = {
+        f"signal_{end}": (f"activation_{end}", f"preactivation_{end}")
+        for end in STATISTICS
+        if f"activation_{end}" in ds or f"preactivation_{end}" in ds
+    }
+    made = {}
+    for name, sources in pairs.items():
+        first, *rest = [ds[source] for source in sources if source in ds]
+        made[name] = first.fillna(rest[0]) if rest else first.copy()
+        made[name].attrs["long_name"] = "the activation, or the preactivation where a site has none"
+    return ds.assign(made)
+
+
+def told_apart(runs: list[Run], given: Sequence[Any]) -> list[Run]:
+    """The runs, those whose folders have one name called by their paths.
+
+    Raises:
+        RequestError: a run is given twice.
+    """
+    names = [run.name for run in runs]
+    if len(set(names)) == len(names):
+        return runs
+    paths = [str(one) if isinstance(one, str | os.PathLike) else run.name for one, run in zip(given, runs, strict=True)]
+    twice = next((path for i, path in enumerate(paths) if path in paths[:i]), None)
+    if twice is not None:
+        raise RequestError(f"{twice!r} is given twice", "run")
+    return [replace(run, name=path) for path, run in zip(paths, runs, strict=True)]
+
+
+def asked_of(folder: Path) -> dict[str, Any]:
+    """What a model's run folder was asked for; empty for that of a sweep."""
+    path = folder / RECORD
+    if (folder / "spec.json").exists() or not path.is_file():
+        return {}
+    asked = json.loads(path.read_text("utf-8")).get("asked")
+    return asked if isinstance(asked, dict) else {}
