@@ -49,11 +49,11 @@ with page("brock2021", 1, 3, height=2.2) as (variance, branch, mean):
     mean.set(ylim=(0, 1))
     for ax, text in (
         (variance, "variance of the stream"),
-        (branch, "variance of the added branch"),
+        (branch, "variance added"),
         (mean, "cosine between samples"),
     ):
         ax.set(xlabel=r"block $\ell$")
         title(ax, text)
-    note(variance, 7.5, 900, r"no norm, $2^\ell$", COLORS[1], ha="right")
-    note(variance, 15, 27, r"batch norm, $1+\ell$", COLORS[0], ha="center")
+    note(variance, 12, 700, r"no norm, $2^\ell$", COLORS[1])
+    note(variance, 14, 33, r"batch norm, $1+\ell$", COLORS[0], ha="center")
     note(variance, 15, 2.2, r"scaled, $1+\alpha^2\ell$", COLORS[2], ha="center")

@@ -46,7 +46,7 @@ with page("formats", 1, 1, height=2.9) as (ax,):
     ax.set_facecolor("0.93")
     for (i, j), value in np.ndenumerate(table):
         text = f"> {DEPTH}" if np.isnan(value) else f"{value:.0f}"
-        note(ax, j, i, text, "black" if np.isnan(value) or value > 40 else "white", ha="center")
+        note(ax, j, i, text, "white" if value < 60 else "black", ha="center")
     ax.set_yticks(range(len(NAMES)), [name for name, _ in NAMES])
     ax.set_xticks(range(6), ["signal", "gradient"] * 3)
     for j, form in enumerate(LIMITS):

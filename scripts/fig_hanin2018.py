@@ -6,13 +6,13 @@ Wide or narrow, deep or shallow: at equal beta gradients scatter alike.
 """
 
 import numpy as np
-from gallery import check, ladder, note, page, title
+from gallery import check, dots, ladder, line, note, page, title
 from scipy.special import polygamma
 from scipy.stats import binom
 
 import varprobe as vp
 
-WIDTHS, DEPTHS, SEEDS = (16, 32, 128), (4, 8, 16, 32), 150
+WIDTHS, DEPTHS, SEEDS = (16, 32, 128), (4, 8, 16, 32), 400
 
 
 def layer(n: int) -> tuple[float, float]:

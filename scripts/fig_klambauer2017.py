@@ -31,14 +31,15 @@ with page("klambauer2017", 1, 3, height=2.2) as axes:
             ax.semilogy(layers, 10 ** theory[0], color=color, linewidth=0.9)
             ax.semilogy(layers[::2], 10 ** z.mean(0)[::2], "o", color=color, markersize=2.2)
             drift = np.append(0.0, one.theory_activation_drift.values[0, 1:-1])  # of z, through the layers before
-            check_draws(f"{act} from q = {STARTS[i]}: log10 E z^2 at every layer", z, theory[0] + drift, 2 / WIDTH)
+            slack = 1 / WIDTH / np.log(10)  # of ln z^2, through the last product's own width
+            check_draws(f"{act} from q = {STARTS[i]}: log10 E z^2 at every layer", z, theory[0] + drift, slack)
             if act == "selu":
                 last = 10 ** z[:, -1:]
                 check_draws(
                     f"selu from q = {STARTS[i]}: E z^2 at layer {DEPTH} (theorem 1)",
                     last,
                     10 ** (theory[0, -1] + drift[-1]),
-                    5 / WIDTH,
+                    1 / WIDTH,
                 )
                 mean = one.activation_mean_over_rms.values[:, 1:] * 10 ** (one.activation_log10_ms.values[:, 1:] / 2)
                 axes[1].plot(layers, mean.mean(0), color=color, linewidth=1)
@@ -49,4 +50,4 @@ with page("klambauer2017", 1, 3, height=2.2) as axes:
     axes[1].set(xlabel=r"layer $\ell$")
     title(axes[1], r"SELU: mean of $h_\ell$")
     for q, color in zip(STARTS, ladder(len(STARTS)), strict=True):
-        note(axes[2], 15, q * 1.55, rf"$q_1={q:g}$", color, ha="center")
+        note(axes[2], 15, q * 1.85, rf"$q_1={q:g}$", color, ha="center")

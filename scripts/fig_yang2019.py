@@ -2,15 +2,16 @@
 
 Yang et al. 2019 (A mean field theory of batch normalization), section 4 and table 1: gradients of batch-normalized
 networks grow by a factor that no weight variance changes: for ReLU pi / (pi - 1) as the batch grows, for linear nets
-(B - 2) / (B - 3), which tends to 1. The factor is of the mean square; of the RMS it is 1.211.
+(B - 2) / (B - 3), which tends to 1. The factor is of the mean square; of the RMS it is 1.211. Theory takes the width to
+be far above batch and depth.
 """
 
 import numpy as np
-from gallery import COLORS, check, check_draws, note, page
+from gallery import COLORS, check, check_draws, dots, line, note, page
 
 import varprobe as vp
 
-BATCHES, ACTS, WIDTH = (8, 32, 128), {"relu": "ReLU", "tanh": "tanh", "identity": "linear"}, 256
+BATCHES, ACTS, WIDTH = (8, 16, 32), {"relu": "ReLU", "tanh": "tanh", "identity": "linear"}, 256
 LIMIT = np.pi / (np.pi - 1)
 
 check("factor for ReLU, batch 100,000", vp.theory.batch_norm("relu", batch=100_000).gradient_factor, LIMIT, 1e-4)
@@ -28,18 +29,14 @@ with page("yang2019", 1, 2, height=2.3) as (curves, factors):
         for batch in BATCHES:
             one = vp.select(ds, act=act, batch=batch).isel(config=0)
             values = one.gradient_log10_ms.values
-            slopes = -np.polyfit(np.arange(5, 31), values[:, 5:].T, 1)[
-                0
-            ]  # beyond the first layers, whose input is no batch's
+            slopes = -np.polyfit(one.layer[5:], values[:, 5:].T, 1)[0]  # beyond the first layers, where data are alike
             wanted = np.log10(vp.theory.batch_norm(act, batch=batch).gradient_factor)
             # first order in 1 / width: a layer's ln mean square shifts by at most -5 / (2 width)
             check_draws(f"log10 factor, {act}, batch {batch}", slopes, wanted, 2.5 / WIDTH / np.log(10))
-            factors.errorbar(batch, 10 ** slopes.mean(), fmt="o", color=COLORS[i], markersize=3.5)
+            dots(factors, batch, 10 ** slopes.mean(), COLORS[i], size=3.5)
             if act == "relu":
-                curves.semilogy(
-                    one.layer[1:], 10 ** values.mean(0)[1:], color=COLORS[0], linewidth=0.5 + 0.4 * BATCHES.index(batch)
-                )
-                note(curves, 1.6, 10 ** values.mean(0)[1] * 1.6, f"batch {batch}", COLORS[0]) if batch != 32 else None
+                line(curves, one.layer[1:], 10 ** values.mean(0)[1:], COLORS[0])
+                note(curves, 15, 10 ** values.mean(0)[15] * 3.5, f"batch {batch}", COLORS[0])
     plain = vp.sweep(depth=30, width=WIDTH, seeds=6, init="he_normal").isel(config=0).gradient_log10_ms.mean("seed")
     curves.semilogy(plain.layer[1:], 10 ** plain[1:], color="0.4", linewidth=1, linestyle=(0, (4, 2)))
     note(curves, 2, 0.12, "He without norm", "0.35")
