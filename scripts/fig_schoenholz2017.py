@@ -48,12 +48,12 @@ points = [vp.theory.fixed_point("tanh", sigma_w2=w, sigma_b2=BIAS) for w in grid
 scales = np.abs([(p.xi_c, p.xi_gradient, p.xi_q) for p in points]).T
 with page("schoenholz2017", 1, 1, height=2.6) as (ax,):
     for i, (name, fill) in enumerate((("c", "full"), ("gradient", "none"), ("q", "full"))):
-        line(ax, grid, scales[i], COLORS[i], zorder=2 - i)
+        line(ax, grid, scales[i], COLORS[i], zorder=4 - i)
         dots(ax, POINTS, length[name], COLORS[i], "os^"[i], size=3.6, fillstyle=fill)
     ax.axvline(CRITICAL, color="0.5", linewidth=0.7, linestyle=(0, (1, 1.5)))
     note(ax, CRITICAL + 0.05, 550, r"$\chi_1=1$", "0.35")
     note(ax, 2.6, 17, r"correlation, $\xi_c$", COLORS[0])
     note(ax, 2.35, 5.2, r"gradient, $1/|\ln\chi_1|$", COLORS[1], ha="center")
-    note(ax, 1.4, 0.8, r"mean square, $\xi_q$", COLORS[2])
+    note(ax, 1.85, 0.75, r"mean square, $\xi_q$", COLORS[2])
     note(ax, 0.6, 40, "ordered:\nthe two are one", "0.35")
     ax.set(yscale="log", ylim=(0.5, 1000), xlim=(0.4, 4.2), ylabel="layers", xlabel=r"$\sigma_w^2$, $\sigma_b^2=0.05$")
