@@ -25,7 +25,7 @@ with page("yang2019", 1, 2, height=2.3) as (curves, factors):
     for i, (act, name) in enumerate(ACTS.items()):
         theory = [vp.theory.batch_norm(act, batch=int(b)).gradient_factor for b in batches]
         factors.semilogx(batches, theory, color=COLORS[i], linewidth=0.9)
-        note(factors, 540, theory[-1], name, COLORS[i])
+        note(factors, 540, theory[-1] + 0.02, name, COLORS[i])
         for batch in BATCHES:
             one = vp.select(ds, act=act, batch=batch).isel(config=0)
             values = one.gradient_log10_ms.values
@@ -34,15 +34,15 @@ with page("yang2019", 1, 2, height=2.3) as (curves, factors):
             # first order in 1 / width: a layer's ln mean square shifts by at most -5 / (2 width)
             check_draws(f"log10 factor, {act}, batch {batch}", slopes, wanted, 2.5 / WIDTH / np.log(10))
             dots(factors, batch, 10 ** slopes.mean(), COLORS[i], size=3.5)
-            if act == "relu":
+            if act == "relu" and batch != 16:
                 line(curves, one.layer[1:], 10 ** values.mean(0)[1:], COLORS[0])
-                note(curves, 15, 10 ** values.mean(0)[15] * 3.5, f"batch {batch}", COLORS[0])
+                note(curves, *((14, 1e5) if batch == 8 else (5, 800)), f"batch {batch}", COLORS[0])
     plain = vp.sweep(depth=30, width=WIDTH, seeds=6, init="he_normal").isel(config=0).gradient_log10_ms.mean("seed")
     curves.semilogy(plain.layer[1:], 10 ** plain[1:], color="0.4", linewidth=1, linestyle=(0, (4, 2)))
     note(curves, 2, 0.12, "He without norm", "0.35")
     factors.axhline(LIMIT, color="0.5", linewidth=0.7, linestyle=(0, (1, 1.5)))
-    note(factors, 6, LIMIT - 0.03, r"$\pi/(\pi-1)$", "0.35", va="top")
-    curves.set(xlabel=r"layer $\ell$", ylabel="mean square of the gradient", ylim=(0.03, 1e9), xlim=(0, 31))
+    note(factors, 60, LIMIT - 0.02, r"$\pi/(\pi-1)$", "0.35", va="top")
+    curves.set(xlabel=r"layer $\ell$", ylabel="mean square of the gradient", ylim=(0.03, 1e8), xlim=(0, 31))
     factors.set(
         xlabel="batch $B$",
         ylabel="factor per layer",
