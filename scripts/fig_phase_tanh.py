@@ -14,9 +14,9 @@ from varprobe.plots.phase import phase_figure
 
 WIDTH, DEPTH = 256, 50
 
-line = vp.theory.critical("tanh", sigma_b2=[0.0, 0.01, 0.05]).points
-for point, sigma_w2 in zip(line, (1.0, 1.424205290488565, 1.7609546396067006), strict=True):
-    check(f"critical sigma_w^2 at sigma_b^2 = {point.sigma_b2}", point.sigma_w2, sigma_w2, 1e-7)
+for sigma_b2, sigma_w2 in {0.0: 1.0, 0.01: 1.424205290488565, 0.05: 1.7609546396067006}.items():
+    point = vp.theory.critical("tanh", sigma_b2=sigma_b2).points[0]
+    check(f"critical sigma_w^2 at sigma_b^2 = {sigma_b2}", point.sigma_w2, sigma_w2, 1e-7)
 diagram = phase_diagram("tanh", width=WIDTH, count=32)
 weights, biases = diagram.grid.sigma_w2, diagram.grid.sigma_b2
 ds = vp.sweep(act="tanh", sigma_w2=weights, sigma_b2=biases, depth=DEPTH, width=WIDTH, seeds=1)
