@@ -173,7 +173,7 @@ def test_python_m_varprobe():
     assert (done.returncode, done.stdout) == (2, "")
     assert (
         done.stderr
-        == "varprobe: unknown command 'swep'; did you mean 'sweep'? (allowed: sweep, plot, list, check, advise, theory, phase, model)\n"
+        == "varprobe: unknown command 'swep'; did you mean 'sweep'? (allowed: sweep, plot, list, check, advise, theory, phase, model, export)\n"
     )
 
 

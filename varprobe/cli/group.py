@@ -25,6 +25,9 @@ COMMANDS: dict[str, dict[str, str]] = {
     "your model": {
         "model": "Measure every site of a network of your own, in any JAX library.",
     },
+    "runs": {
+        "export": "Write a run's numbers for papers, tables and dashboards.",
+    },
 }
 """Group -> command -> one line. `varprobe.cli.NAME` holds the command, as `command`."""
 
