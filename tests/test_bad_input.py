@@ -433,7 +433,7 @@ def test_flags_take_no_value(refused):
     [
         (
             "swep",
-            "unknown command 'swep'; did you mean 'sweep'? (allowed: sweep, plot, list, check, advise, theory, phase, model, report)",
+            "unknown command 'swep'; did you mean 'sweep'? (allowed: sweep, plot, list, check, advise, theory, phase, model, report, export)",
         ),
         ("sw\x1b[31m", r"unknown command 'sw\x1b[31m'"),
         ("\ud800", r"unknown command '\ud800'"),

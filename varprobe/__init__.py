@@ -21,6 +21,7 @@ HOMES = {
     "RequestError": "varprobe.errors",
     "build": "varprobe.building",
     "diagnose": "varprobe.diagnosis",
+    "export": "varprobe.exports.exporting",
     "instrument": "varprobe.model.instrumenting",
     "mark": "varprobe.model.marking",
     "open_run": "varprobe.runs",
@@ -50,6 +51,7 @@ __all__ = [
     "assert_healthy",
     "build",
     "diagnose",
+    "export",
     "instrument",
     "mark",
     "open_run",
@@ -76,6 +78,7 @@ if TYPE_CHECKING:
     from varprobe.building import build
     from varprobe.diagnosis import diagnose
     from varprobe.errors import MachineError, RequestError
+    from varprobe.exports.exporting import export
     from varprobe.health import assert_healthy
     from varprobe.model.instrumenting import instrument
     from varprobe.model.marking import mark

@@ -28,10 +28,13 @@ def outcome(arguments: list[str]) -> int:
 
     from varprobe.cli import command
     from varprobe.cli.complaints import complaint
+    from varprobe.cli.completion import VARIABLE, completed
     from varprobe.cli.interrupts import INTERRUPTED
     from varprobe.errors import MachineError, RequestError
 
     try:
+        if os.environ.get(VARIABLE):
+            return completed(command)
         with command.make_context("varprobe", list(arguments), obj=list(arguments)) as context:
             command.invoke(context)
         sys.stdout.flush()

@@ -5,7 +5,7 @@ import xarray as xr
 from varprobe.diagnosis import Diagnosis, diagnose
 from varprobe.flags import note_sentence
 
-__all__ = ["assert_healthy", "notes_of", "unhealthy"]
+__all__ = ["assert_healthy", "notes_of", "require_healthy", "unhealthy"]
 
 
 def unhealthy(diagnosis: Diagnosis, strict: bool = False) -> Diagnosis:
@@ -36,7 +36,12 @@ def assert_healthy(ds: xr.Dataset, strict: bool = False) -> None:
             vp.assert_healthy(vp.sweep(depth=30, act="gelu", init="he_normal", seeds=4))
     """
     __tracebackhide__ = True
-    diagnosis = diagnose(ds)
+    require_healthy(diagnose(ds), strict)
+
+
+def require_healthy(diagnosis: Diagnosis, strict: bool = False) -> None:
+    """The same of verdicts that are there already."""
+    __tracebackhide__ = True
     bad = unhealthy(diagnosis, strict)
     if len(bad):
         lines = [f"{len(bad)} of {len(diagnosis)} configurations are unhealthy", str(bad)]

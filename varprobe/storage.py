@@ -11,15 +11,16 @@ import io
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import xarray as xr
 
 from varprobe.errors import MachineError
+from varprobe.tidy import tidy_columns, tidy_rows
 
 __all__ = [
     "Cell",
@@ -33,6 +34,7 @@ __all__ = [
     "save_cell",
     "save_csv",
     "save_dataset",
+    "save_rows",
     "writing",
 ]
 
@@ -197,29 +199,26 @@ def load_dataset(path: Path, sha256: str) -> xr.Dataset:
 
 
 def save_csv(path: Path, ds: xr.Dataset) -> None:
-    """Write a tidy table: one row a config, seed and layer, every float in full, NaN as an empty cell.
-
-    Variables with other dims, such as histograms, stand in the dataset only.
-
-    The layers that pad shallower configurations have no rows.
+    """Write the tidy table of a dataset: every float in full, NaN as an empty cell.
 
     Raises:
         MachineError: the disk refuses.
     """
-    names = [str(k) for k, v in ds.coords.items() if v.dims == ("config",)]
-    variables = {k: v.values for k, v in ds.data_vars.items() if v.dims == ("config", "seed", "layer")}
+    save_rows(path, list(tidy_columns(ds)), tidy_rows(ds))
+
+
+def save_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a table as CSV: UTF-8, lines that end in a line feed, None as an empty cell.
+
+    Raises:
+        MachineError: the disk refuses.
+    """
 
     def fill(binary: BinaryIO) -> None:
         file = io.TextIOWrapper(binary, "utf-8", newline="")
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["config", *names, "seed", "layer", *variables])
-        for i, config in enumerate(zip(*(ds[name].values.tolist() for name in names), strict=True)):
-            layers = int(ds["depth"].values[i]) + 1
-            block = np.stack([v[i, :, :layers] for v in variables.values()], axis=-1)
-            cells = block.astype(object)
-            cells[np.isnan(block)] = None
-            for seed, rows in enumerate(cells.tolist()):
-                writer.writerows([i, *config, seed, layer, *row] for layer, row in enumerate(rows))
+        writer.writerow(header)
+        writer.writerows(rows)
         file.detach()
 
     with writing(path):

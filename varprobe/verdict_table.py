@@ -16,10 +16,10 @@ __all__ = ["Line", "Sheet", "sheet_of", "title_of"]
 
 Row = dict[str, Any]
 
-SHOWN = ("arch", "norm", "act", "init", *PARTS, "bias", "dropout", "depth", "width", "batch")
+SHOWN = ("arch", "norm", "act", "init", *PARTS, "bias", "dropout", "depth", "width", "batch", "step")
 """Coordinates that may tell rows apart, in the order in which they are said."""
 
-PREFIX = {k: f"{k} " for k in ("norm", "bias", "dropout", "depth", "width", "batch")} | {
+PREFIX = {k: f"{k} " for k in ("norm", "bias", "dropout", "depth", "width", "batch", "step")} | {
     "init_first": "first layer ",
     "init_last": "last layer ",
     "init_qk": "queries and keys ",

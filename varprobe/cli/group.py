@@ -4,6 +4,7 @@ from importlib import import_module
 from importlib.metadata import version
 
 import click
+from click.shell_completion import CompletionItem
 
 from varprobe.cli.help import WithExamples
 from varprobe.names import did_you_mean
@@ -27,6 +28,7 @@ COMMANDS: dict[str, dict[str, str]] = {
     },
     "runs": {
         "report": "Write one HTML file to explore runs, with verdicts first.",
+        "export": "Write a run's numbers for papers, tables and dashboards.",
     },
 }
 """Group -> command -> one line. `varprobe.cli.NAME` holds the command, as `command`."""
@@ -49,9 +51,15 @@ class LazyGroup(WithExamples, click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command, or name the nearest one."""
-        if args[0] not in self.list_commands(ctx):
+        if args[0] not in self.list_commands(ctx) and not ctx.resilient_parsing:
             ctx.fail(f"unknown command {args[0]!r}{did_you_mean(args[0], self.list_commands(ctx))}")
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Commands, told without importing them, and options."""
+        lines = {name: line for commands in COMMANDS.values() for name, line in commands.items()}
+        found = [CompletionItem(name, help=line) for name, line in lines.items() if name.startswith(incomplete)]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The commands under the headings of `COMMANDS`, without importing them."""

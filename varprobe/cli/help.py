@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from varprobe.cli.completion import suggest_for
 from varprobe.errors import RequestError
 
 __all__ = ["Command", "WithExamples", "help_all"]
@@ -46,9 +47,12 @@ class Command(WithExamples):
         super().__init__(*args, **attributes)
         self.essential = essential
         self.lists = lists
+        suggest_for(self.params)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the arguments; an option that can have one value must not be given two."""
+        if ctx.resilient_parsing:  # a line that is still being typed
+            return super().parse_args(ctx, args)
         try:
             _, _, order = self.make_parser(ctx).parse_args(list(args))
         except click.NoSuchOption as error:

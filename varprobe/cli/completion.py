@@ -1,0 +1,111 @@
+"""Completion in the shell: what an option or argument takes, known without loading what it stands for.
+
+`_VARPROBE_COMPLETE=bash_source varprobe` prints what a shell has to run; that calls the command with
+`_VARPROBE_COMPLETE=bash_complete` for every word that is to be completed.
+"""
+
+import os
+from collections.abc import Callable, Iterable
+
+import click
+from click.shell_completion import CompletionItem, shell_complete
+
+from varprobe.errors import RequestError
+from varprobe.names import did_you_mean
+
+__all__ = ["NAMES", "VARIABLE", "completed", "suggest_for"]
+
+VARIABLE = "_VARPROBE_COMPLETE"
+INSTRUCTIONS = tuple(f"{shell}_{what}" for what in ("source", "complete") for shell in ("bash", "zsh", "fish"))
+
+NAMES = {
+    "act": "relu relu6 relu_squared leaky_relu elu celu selu gelu silu mish softplus squareplus sigmoid hard_sigmoid"
+    " hard_silu hard_tanh soft_sign tanh log_sigmoid sparse_plus sparse_sigmoid identity erf sin",
+    "init": "normal truncated_normal uniform glorot_normal glorot_uniform he_normal he_uniform lecun_normal"
+    " lecun_uniform orthogonal delta_orthogonal variance_scaling constant zeros ones identity sparse torch_default"
+    " gpt2 bert critical lsuv fixup skipinit mup ntk keras_random_uniform keras_random_normal",
+    "bias": "normal truncated_normal uniform constant zeros ones torch_default keras_random_uniform"
+    " keras_random_normal",
+    "arch": "plain residual conv transformer rnn lstm gru",
+    "norm": "none batch layer rms group",
+    "data": "normal uniform sphere tokens digits",
+    "loss": "cotangent mse cross_entropy",
+    "dtype": "float32 float64 bfloat16 float16",
+    "range": "unbounded dtype",
+    "framework": "jax flax equinox pytorch keras",
+    "table": "verdicts layers",
+    "kind": "acts inits archs norms verdicts",
+}
+"""The names that the registries have, which would import jax."""
+
+Suggest = Callable[[str], list[CompletionItem]]
+
+
+def listed(kind: str) -> Suggest:
+    """The last of a comma list of names; files, which may hold the user's own, where no name begins so."""
+
+    def suggest(incomplete: str) -> list[CompletionItem]:
+        if incomplete.count("(") > incomplete.count(")"):
+            return []  # a parameter's value
+        before, comma, last = incomplete.rpartition(",")
+        found = [name for name in NAMES[kind].split() if name.startswith(last)]
+        return plain(before + comma + name for name in found) or placed("file")(incomplete)
+
+    return suggest
+
+
+def one_of(kind: str) -> Suggest:
+    """One name."""
+    return lambda incomplete: plain(name for name in NAMES[kind].split() if name.startswith(incomplete))
+
+
+def placed(what: str) -> Suggest:
+    """A path that the shell completes: `file`, or `dir`."""
+    return lambda incomplete: [CompletionItem(incomplete, type=what)]
+
+
+def plain(values: Iterable[str]) -> list[CompletionItem]:
+    """Completions that are words."""
+    return [CompletionItem(value) for value in values]
+
+
+SUGGESTIONS: dict[str, Suggest] = {
+    **{f"--{kind}": listed(kind) for kind in ("act", "init", "bias", "arch", "norm", "data")},
+    **{f"--init-{part}": listed("init") for part in ("first", "last", "qk", "v", "o", "mlp")},
+    **{f"--{kind}": one_of(kind) for kind in ("loss", "dtype", "range", "framework", "table")},
+    **dict.fromkeys(("--save", "--labels", "factory"), placed("file")),
+    **dict.fromkeys(("--out", "run"), placed("dir")),
+    "kind": one_of("kind"),
+}
+"""Of options by their flag, of arguments by their name; the same in all commands."""
+
+
+class Suggested(click.types.StringParamType):
+    """A text, some of whose values can be told beforehand."""
+
+    def __init__(self, suggest: Suggest) -> None:
+        self.suggest = suggest
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The values that begin so."""
+        return self.suggest(incomplete)
+
+
+def suggest_for(params: Iterable[click.Parameter]) -> None:
+    """Let texts be completed by the names of the options that take them."""
+    for param in params:
+        suggest = SUGGESTIONS.get(param.opts[0])
+        if suggest is not None and isinstance(param.type, click.types.StringParamType):
+            param.type = Suggested(suggest)
+
+
+def completed(command: click.Command) -> int:
+    """Print what the shell asks for in the environment; the exit code.
+
+    Raises:
+        RequestError: it asks for something else.
+    """
+    instruction = os.environ[VARIABLE]
+    if instruction not in INSTRUCTIONS:
+        raise RequestError(f"{VARIABLE}={instruction!r} is no instruction{did_you_mean(instruction, INSTRUCTIONS)}")
+    return shell_complete(command, {}, "varprobe", VARIABLE, instruction)

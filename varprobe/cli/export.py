@@ -1,0 +1,58 @@
+"""`varprobe export`: a run's numbers for papers, tables and dashboards."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+
+import click
+
+from varprobe.cli.console import TerminalProgress
+from varprobe.cli.help import Command
+from varprobe.cli.plot import naming, selected
+from varprobe.errors import RequestError
+from varprobe.names import printable
+
+__all__ = ["command"]
+
+
+@click.command(
+    cls=Command,
+    examples=[
+        "varprobe export RUN --save table.tex",
+        "varprobe export RUN --select init=he_normal,orthogonal --save layers.parquet",
+        "varprobe export RUN --table verdicts --save verdicts.csv",
+        "varprobe export RUN --save tb:logs",
+    ],
+)
+@click.argument("run")
+@click.option("--save", metavar="WHAT", help="FILE.csv, .parquet, .md, .tex, or tb:FOLDER, wandb:FOLDER.")
+@click.option("--table", metavar="NAME", help="verdicts, or layers.  [of .md and .tex verdicts, else layers]")
+@click.option("--select", multiple=True, metavar="NAME=VALUES", help="Only these, e.g. init=he_normal,orthogonal.")
+def command(run: str, save: str | None, table: str | None, select: tuple[str, ...]) -> None:
+    """Write the numbers of a run folder where others read them, and print where they are.
+
+    .csv and .parquet have a row for each configuration, seed and layer; .md and .tex (booktabs, for LaTeX) the table of
+    verdicts; tb:FOLDER is for tensorboard --logdir FOLDER, wandb:FOLDER an offline run for wandb sync.
+    """
+    if save is None:
+        raise RequestError("missing; what is to be written, such as table.tex or tb:logs", "save")
+    from varprobe.exports.exporting import export, required
+    from varprobe.runs import open_run
+
+    with saving():
+        required(save, table)
+    ds = open_run(run, note=TerminalProgress(quiet=False).note)
+    with naming("select"):
+        ds = selected(ds, select)
+    with saving():
+        path = export(ds, save, table=table)  # type: ignore[arg-type]
+    print(printable(str(path)), file=sys.stdout)
+
+
+@contextlib.contextmanager
+def saving() -> Iterator[None]:
+    """Let errors about the path name --save."""
+    try:
+        yield
+    except RequestError as error:
+        raise RequestError(error.message, "save" if error.option in (None, "path") else error.option) from error

@@ -1,0 +1,87 @@
+"""`varprobe.export`: a run's numbers for papers, data frames and dashboards."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+import xarray as xr
+
+from varprobe.errors import RequestError
+from varprobe.exports.events import FILE, save_events
+from varprobe.exports.folders import require_free
+from varprobe.exports.frames import TABLES, save_parquet, save_text
+from varprobe.exports.offline import save_offline
+from varprobe.exports.sheets import latex_of, markdown_of, verdict_table
+from varprobe.exports.targets import ENDINGS, Target, target_of
+from varprobe.names import did_you_mean
+from varprobe.results import require_layers, with_configs
+from varprobe.storage import put, writing
+
+__all__ = ["export", "required"]
+
+FOLDERS = {"tb:": save_events, "wandb:": save_offline}
+REPLACED = {"tb:": FILE, "wandb:": None}
+"""What a folder may hold that is written again; a run that was perhaps synced is not."""
+
+FRAMES = {".csv": save_text, ".parquet": save_parquet}
+SHEETS = {".md": markdown_of, ".tex": latex_of}
+
+
+def export(ds: xr.Dataset, path: str | os.PathLike[str], *, table: Literal["verdicts", "layers"] | None = None) -> Path:
+    r"""Write a dataset's numbers where others read them.
+
+    Args:
+        ds: what `varprobe.sweep`, `varprobe.probe` or `varprobe.open_run` returns, or a selection of it.
+        path: what its ending or prefix says:
+            .csv, .parquet: a table for programs. By default one row a configuration, seed and layer, as results.csv.
+            .md, .tex: a table for people, the columns of the printed one; .tex is a tabular with booktabs' lines and
+            no caption, for \input. Of a model one row a family of sites.
+            tb:FOLDER: TensorBoard's event files. wandb:FOLDER: an offline run of Weights & Biases.
+        table: "verdicts", a row for each of `varprobe.diagnose(ds).rows` (the default of .md and .tex), or "layers"
+            (the default of .csv and .parquet, and not for .md and .tex: it is as long as the net is deep).
+
+    Returns:
+        The file or folder, which appears whole or not at all; an earlier one is replaced.
+
+    Raises:
+        RequestError: a path or table that is none, no dataset, a folder with other things, or a library is missing.
+        MachineError: the disk refuses.
+
+    Example:
+        varprobe.export(ds, "table.tex")
+        varprobe.export(ds, "tb:logs")
+    """
+    target = required(path, table)
+    require_layers(ds)
+    ds = with_configs(ds)
+    if not ds.sizes["config"]:
+        raise RequestError("the dataset has no configuration left", "ds")
+    if target.kind in FOLDERS:
+        FOLDERS[target.kind](target.path, ds)
+    elif target.kind in FRAMES:
+        FRAMES[target.kind](target.path, ds, table or ENDINGS[target.kind])
+    else:
+        content = SHEETS[target.kind](*verdict_table(ds)).encode()
+        with writing(target.path):
+            put(target.path, lambda file: file.write(content))
+    return target.path
+
+
+def required(path: str | os.PathLike[str], table: str | None) -> Target:
+    """Where an export goes, checked before anything is read or measured.
+
+    Raises:
+        RequestError: a path that is none, a folder with other things, or a table that this kind of file has not.
+    """
+    kind, place = target = target_of(path)
+    if kind in FOLDERS:
+        require_free(place, REPLACED[kind])
+    if table is None:
+        return target
+    if table not in TABLES:
+        raise RequestError(f"unknown table {table!r}{did_you_mean(table, TABLES)}", "table")
+    if kind in FOLDERS:
+        raise RequestError(f"does not go with {kind}FOLDER, which has curves", "table")
+    if kind in SHEETS and table == "layers":
+        raise RequestError(f"'layers' is too long for {kind}; use .csv or .parquet", "table")
+    return target

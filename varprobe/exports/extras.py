@@ -1,0 +1,26 @@
+"""Libraries that exports need and the package does not."""
+
+from importlib import import_module
+from typing import Any
+
+from varprobe.errors import RequestError
+
+__all__ = ["needed"]
+
+
+def needed(module: str, what: str, extra: str = "export") -> Any:
+    """An optional library's module.
+
+    Args:
+        module: its name.
+        what: what is made with it, in the plural.
+        extra: the extra of this package that installs it.
+
+    Raises:
+        RequestError: it is not installed; the message has the command that installs it.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        library = module.partition(".")[0]
+        raise RequestError(f'{what} need {library}: pip install "varprobe[{extra}]"') from error
