@@ -47,7 +47,7 @@ with page("xiong2020", 1, 2, height=2.3) as (last, every):
     note(every, 9, 320, "norm after", COLORS[0], ha="center")
     note(every, 7, 115, "norm before", COLORS[1], ha="center")
     last.set(xlabel="depth $L$", ylabel=r"$\|\partial L/\partial W_2\|_F$", xscale="log")
-    every.set(xlabel=r"layer $\ell$ of 18")
+    every.set(xlabel=r"layer $\ell$ of 18", xticks=[1, 6, 12, 18])
     for ax, text in ((last, "last layer"), (every, "every layer")):
         ax.set(yscale="log", ylim=(50, 800))
         ax.set_yticks([50, 100, 200, 400, 800], ["50", "100", "200", "400", "800"])

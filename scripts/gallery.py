@@ -79,7 +79,7 @@ def page(name: str, rows: int = 1, columns: int = 2, height: float = 2.3, **grid
 def save(figure: Figure, name: str) -> None:
     """figures/NAME.pdf and .png."""
     for suffix in ("pdf", "png"):
-        save_figure(figure, FIGURES / f"{name}.{suffix}")
+        save_figure(figure, FIGURES / f"{name}.{suffix}", spec={"command": f"python scripts/fig_{name}.py"})
 
 
 def title(ax: Any, text: str) -> None:
