@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -101,17 +101,28 @@ def lowered(least: int, step: int, found: re.Match[str]) -> str:
 def small_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     """Depth 4, not 50, width 16, not 512, 2 seeds, not 8, and 2 initializers, not 11, where nothing is said.
 
-    Phase diagrams are measured at 3 x 3 points.
+    Phase diagrams are measured at 3 x 3 points. A grid is read and checked as a whole; of its activations,
+    architectures, norms and depths the first and the last combination is measured, with everything else.
     """
     configs = importlib.import_module("varprobe.configs")
-    read_stacks = configs.read_stacks
+    sweeping = importlib.import_module("varprobe.sweeping")
+    read_stacks, read_request = configs.read_stacks, configs.read_request
 
     def shallow(depth: Any, width: Any) -> Any:
         return read_stacks(4 if depth is None and "-" not in str(width) else depth, width)
 
-    monkeypatch.setattr(configs, "read_stacks", shallow)
+    def thinned(**options: Any) -> Any:
+        request = read_request(**options)
+        combinations = [(c.act, c.arch_name, c.norm_name, c.depth) for c in request.configs]
+        ends = combinations[0], combinations[-1]
+        kept = tuple(c for c, of in zip(request.configs, combinations, strict=True) if of in ends)
+        return replace(request, configs=kept)
+
     monkeypatch.setattr(configs, "STANDARD", ("he_normal", "glorot_normal"))
-    for function in (vp.sweep, configs.read_request):
+    monkeypatch.setattr(configs, "read_stacks", shallow)
+    for module in (configs, sweeping):
+        monkeypatch.setattr(module, "read_request", thinned)
+    for function in (vp.sweep, read_request):
         monkeypatch.setitem(function.__kwdefaults__, "width", 16)
         monkeypatch.setitem(function.__kwdefaults__, "seeds", 2)
     monkeypatch.setattr(vp.advise, "__defaults__", (4, 16))
