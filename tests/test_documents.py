@@ -6,6 +6,7 @@ then made in this process. Sizes are lowered in three visible places: `smaller`,
 """
 
 import importlib
+import inspect
 import json
 import os
 import re
@@ -27,6 +28,7 @@ import yaml
 
 import varprobe as vp
 from varprobe.__main__ import main
+from varprobe.pytest_plugin import Probes
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
@@ -131,6 +133,7 @@ def small_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(next(p for p in advise.params if p.name == name), "default", least)
     monkeypatch.setattr(importlib.import_module("varprobe.cli.phase"), "MEASURED", 3)
     monkeypatch.setattr(importlib.import_module("varprobe.cli.device"), "keep_compiled_code", lambda: None)
+    monkeypatch.setattr("webbrowser.open", lambda url: True)
 
 
 # What pages speak of without making it
@@ -151,6 +154,14 @@ class Net(nnx.Module):
 
 X, Y = jax.random.normal(jax.random.key(1), (6, 8)), jax.numpy.arange(6) % 8
 
+def init_params():
+    return {f"w{i}": jax.random.normal(jax.random.key(i), (16, 16)) / 4 for i in range(3)}
+
+def loss_fn(params, x):
+    for w in params.values():
+        x = x @ w
+    return (x**2).sum()
+
 def make(key):
     return Net(nnx.Rngs(key)), X
 
@@ -170,7 +181,10 @@ def my_init(key, shape, dtype=jnp.float32):
 
 
 def mirrored(folder: Path) -> dict[str, Any]:
-    """What the README names: mine.py, mynet.py, images, classes and the run RUN in `folder`; returns its models."""
+    """What the README names: mine.py, mynet.py, images, classes and the runs RUN, BEFORE and AFTER in `folder`.
+
+    Returns its models.
+    """
     (folder / "mine.py").write_text(MINE)
     (folder / "mynet.py").write_text(MYNET)
     rng = np.random.default_rng(0)
@@ -178,6 +192,8 @@ def mirrored(folder: Path) -> dict[str, Any]:
     np.save(folder / "classes.npy", np.arange(32) % 10)
     inits = ["he_normal", "orthogonal", "torch_default"]
     vp.sweep(depth=4, width=16, init=inits, out=folder / "RUN", jacobian=True, histogram=True)
+    for name in ("BEFORE", "AFTER"):
+        shutil.copytree(folder / "RUN", folder / name)
     net = runpy.run_path(str(folder / "mynet.py"))
     import jax
     from flax import nnx
@@ -225,7 +241,12 @@ def varprobe(words: list[str]) -> None:
     """Run here; `check` may find something unhealthy."""
     with pytest.raises(SystemExit) as stop:
         main(words)
-    assert stop.value.code in ((0, 1) if words[0] == "check" else (0,)), f"varprobe {' '.join(words)}"
+    assert stop.value.code in ((0, 1) if words[:1] == ["check"] else (0,)), f"varprobe {' '.join(words)}"
+
+
+def dashboard(words: list[str]) -> None:
+    """TensorBoard would serve for ever: the folder has event files."""
+    assert words[0] == "--logdir" and list(Path(words[1]).rglob("events.out.tfevents.*"))
 
 
 def array_job(words: list[str]) -> None:
@@ -246,6 +267,7 @@ def own_tests(words: list[str]) -> None:
 
 PROGRAMS = {
     "varprobe": varprobe,
+    "tensorboard": dashboard,
     "pip": package,
     "python": script,
     "mkdocs": site,
@@ -288,18 +310,26 @@ def run(block: Block, namespace: dict[str, Any]) -> None:
     """
     if block.language == "indented":
         first = block.text.split()[0]
-        assert first in PROGRAMS, f"{block.place}: {first!r} is no program; of a program's output, fence it as ```text"
+        assert first in {*PROGRAMS, "eval"}, (
+            f"{block.place}: {first!r} is no program; of a program's output, fence it as ```text"
+        )
     text = smaller(block.text)
     if block.title:
         Path(block.title).write_text(text + "\n")
     if block.language == "python":
-        code = compile("\n" * block.line + text, block.place, "exec")
-        exec(code, namespace)
+        before = set(namespace)
+        exec(compile("\n" * block.line + text, block.place, "exec"), namespace)
+        for name in set(namespace) - before:
+            if name.startswith("test_"):  # takes the plugin's fixture
+                namespace[name](**{fixture: Probes() for fixture in inspect.signature(namespace[name]).parameters})
     elif block.language in ("bash", "indented"):
         if not block.title:
             shell(text, block.place)
     elif block.language in ("yaml", "json"):
-        assert {"yaml": yaml.safe_load, "json": json.loads}[block.language](text)
+        held = {"yaml": yaml.safe_load, "json": json.loads}[block.language](text)
+        assert held
+        for job in held.get("jobs", {}).values():  # a workflow
+            shell("\n".join(step["run"] for step in job["steps"] if "run" in step), block.place)
     else:
         assert block.language in SHOWN, f"{block.place}: nothing is known of the language {block.language!r}"
 
