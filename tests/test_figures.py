@@ -93,7 +93,11 @@ def texts_of(figure, monkeypatch):
     return found
 
 
-@pytest.mark.parametrize("name", STYLES)
+SIZES = {(style.widths, style.size): name for name, style in reversed(STYLES.items())}.values()
+"""A style for each size of page and letters."""
+
+
+@pytest.mark.parametrize("name", SIZES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_text_overlaps_another_or_is_cut(runs, kind, name, monkeypatch):
     figure = draw(runs, kind, name)
