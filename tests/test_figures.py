@@ -322,8 +322,20 @@ def test_axes_of_ones_own_are_returned(runs, name):
     assert alone.figure is not figure
 
 
+def test_panels_are_shown_by_pyplot(runs):
+    axes = vp.plot_panels(runs["panels"][0])
+    assert axes.shape == (2, 2)
+    assert plt.get_fignums() == [axes[0, 0].figure.number]
+
+
 def test_the_other_axes_of_ones_own(runs):
-    _, axes = plt.subplots(1, 3, figsize=(9, 3))
+    _, axes = plt.subplots(1, 4, figsize=(12, 3))
+    before, after = runs["before-after"]
+    assert vp.plot_before_after(before, after, ax=axes[3]) is axes[3]
+    assert [line.get_label() for line in axes[3].lines if line.get_gid() != "theory"][:2] == [
+        "lecun_normal",
+        "he_normal",
+    ]
     assert vp.plot_model(runs["model"][0], ax=axes[0]) is axes[0]
     assert vp.plot_widths(runs["width"][0], ax=axes[1]) is axes[1]
     assert vp.plot_histogram(vp.select(runs["histogram"][0], init="he_normal"), ax=axes[2]) is axes[2]

@@ -26,11 +26,13 @@ HOMES = {
     "mark": "varprobe.model.marking",
     "open_run": "varprobe.runs",
     "plot_histogram": "varprobe.plots.histogram",
+    "plot_before_after": "varprobe.plots.change",
     "plot_correlation": "varprobe.plots.correlation",
     "plot_heatmap": "varprobe.plots.heatmap",
     "plot_match": "varprobe.plots.match",
     "plot_model": "varprobe.plots.sites",
     "plot_widths": "varprobe.plots.widths",
+    "plot_panels": "varprobe.plots.panels",
     "plot_phase": "varprobe.plots.phase",
     "plot_spectrum": "varprobe.plots.spectrum",
     "plot_variance": "varprobe.plots",
@@ -56,11 +58,13 @@ __all__ = [
     "mark",
     "open_run",
     "plot_histogram",
+    "plot_before_after",
     "plot_correlation",
     "plot_heatmap",
     "plot_match",
     "plot_model",
     "plot_widths",
+    "plot_panels",
     "plot_phase",
     "plot_spectrum",
     "plot_variance",
@@ -85,10 +89,12 @@ if TYPE_CHECKING:
     from varprobe.model.probing import probe
     from varprobe.model.recording import Recorder
     from varprobe.plots import plot_variance
+    from varprobe.plots.change import plot_before_after
     from varprobe.plots.correlation import plot_correlation
     from varprobe.plots.heatmap import plot_heatmap
     from varprobe.plots.histogram import plot_histogram
     from varprobe.plots.match import plot_match
+    from varprobe.plots.panels import plot_panels
     from varprobe.plots.phase import plot_phase
     from varprobe.plots.sites import plot_model
     from varprobe.plots.spectrum import plot_spectrum

@@ -1,19 +1,32 @@
 """Before and after: two runs as one dataset, in which a coordinate tells them apart."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from varprobe.errors import RequestError
 from varprobe.model.curves import as_curves
-from varprobe.plots.variance import variance_figure
+from varprobe.plots.variance import plot_variance, variance_figure
 from varprobe.results import require_layers, with_configs
 
-__all__ = ["RUNS", "both", "change_figure"]
+__all__ = ["RUNS", "both", "change_figure", "plot_before_after"]
 
 RUNS = ("before", "after")
 DIMS = {"config", "seed", "layer"}
+
+
+def plot_before_after(
+    before: xr.Dataset, after: xr.Dataset, quantity: str = "gradient", ax: Axes | None = None, **options: Any
+) -> Axes:
+    """Draw one quantity of two runs against the layer, as `varprobe.plot_variance` draws one run, and with its options.
+
+    Raises:
+        RequestError: as `varprobe.plot_variance`, or a stack is compared with a model.
+    """
+    return plot_variance(both(before, after), quantity, ax, **options)
 
 
 def change_figure(

@@ -33,20 +33,26 @@ def on_axes(ax: Axes | None, size: Size, draw: Callable[[Axes], object]) -> Axes
 
 @contextmanager
 def page(
-    size: Size | None, usual: Size, rows: int = 1, columns: int = 1, **sharing: Any
+    size: Size | None, usual: Size, rows: int = 1, columns: int = 1, *, known: bool = False, **sharing: Any
 ) -> Iterator[tuple[Figure, np.ndarray]]:
-    """(figure, its axes by row and column) in the style that is chosen; not known to pyplot.
+    """(figure, its axes by row and column) in the style that is chosen.
 
     Args:
         size: inches; by default `usual`, which is in inches of the style `paper`.
         usual: see there.
         rows: of panels.
         columns: of panels.
+        known: to pyplot, which then shows it; a figure for a file is not, and needs no display.
         sharing: what else `Figure.subplots` takes.
     """
     with paper():
-        figure = Figure(figsize=size or sheet(*usual), layout="constrained")
-        FigureCanvasAgg(figure)
+        if known:
+            from matplotlib import pyplot
+
+            figure = pyplot.figure(figsize=size or sheet(*usual), layout="constrained")
+        else:
+            figure = Figure(figsize=size or sheet(*usual), layout="constrained")
+            FigureCanvasAgg(figure)
         yield figure, figure.subplots(rows, columns, squeeze=False, **sharing)
 
 

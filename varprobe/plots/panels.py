@@ -18,18 +18,39 @@ from varprobe.plots.limits import common_ranges
 from varprobe.plots.logaxis import LayerLocator, exponent_axis
 from varprobe.plots.pages import dress, key, page
 from varprobe.plots.panel import Panel, draw_curve
-from varprobe.plots.quantities import QUANTITIES, STATISTICS, measured, quantity_of
+from varprobe.plots.quantities import STATISTICS, axis_label, measured, quantity_of
 from varprobe.plots.style import LINE_WIDTH, looks, sized
 from varprobe.plots.texts import check_labels, shown
 from varprobe.results import names_in, require_layers
 
-__all__ = ["panels_figure"]
+__all__ = ["panels_figure", "plot_panels"]
 
 MOST_ROWS, MOST_COLUMNS = 8, 6
 ROWS = ("act", "arch", "norm", "bias", "width", "depth", "init")
-COLUMNS = ("init", "depth", "width", "arch", "norm", "bias", "act")
-"""Coordinates in the order in which they are preferred as rows and as columns."""
+"""Coordinates in the order in which they are preferred as rows."""
 DEFAULT = ("activation", "gradient")
+
+
+def plot_panels(
+    ds: xr.Dataset, *, labels: Mapping[str, str] | None = None, full_range: bool = False, theory: bool = True
+) -> np.ndarray:
+    """Draw variance against layer, forward and backward together, in a panel for each pair of two settings that vary.
+
+    Rows are activations where these vary, columns initializers or depths; all panels have the same axes.
+
+    Args:
+        ds: a dataset of `sweep`, in which two coordinates or one vary.
+        labels: what to write instead of a name.
+        full_range: show all curves to their end.
+        theory: draw what is predicted, thin.
+
+    Returns:
+        The axes of a new figure, shape (rows, columns).
+
+    Raises:
+        RequestError: more than two settings vary, or there are more panels than a page holds.
+    """
+    return grid_of(ds, DEFAULT, None, labels, full_range, theory, known=True)[1]
 
 
 def panels_figure(
@@ -41,21 +62,24 @@ def panels_figure(
     full_range: bool = False,
     theory: bool = True,
 ) -> Figure:
-    """Variance against layer, forward and backward together, in a panel for each pair of two settings that vary.
-
-    Rows are activations where these vary, columns initializers or depths; all panels have the same axes.
-
-    Args:
-        ds: a dataset of `sweep`, in which two coordinates or one vary.
-        quantities: what is drawn in each panel, in a color each.
-        size: inches; by default the text's width, and as high as the rows need.
-        labels: what to write instead of a name.
-        full_range: show all curves to their end.
-        theory: draw what is predicted, thin.
+    """`plot_panels` as a figure for a file, of any quantities, each in a color.
 
     Raises:
-        RequestError: more than two settings vary, or there are more panels than a page holds.
+        RequestError: as `plot_panels`, or a quantity was not measured.
     """
+    return grid_of(ds, quantities, size, labels, full_range, theory, known=False)[0]
+
+
+def grid_of(
+    ds: xr.Dataset,
+    quantities: Sequence[str],
+    size: tuple[float, float] | None,
+    labels: Mapping[str, str] | None,
+    full_range: bool,
+    theory: bool,
+    known: bool,
+) -> tuple[Figure, np.ndarray]:
+    """The figure, which pyplot knows or not, and its axes."""
     require_layers(ds)
     check_labels(labels or {}, names_in(ds))
     down, across = axes_of(ds)
@@ -71,7 +95,7 @@ def panels_figure(
     styles = dict(zip(drawn, looks(len(drawn)), strict=True))
     limits = common_ranges([[[c for curves in every.values() for c in curves]]], full_range)[0][0]
     usual = (5.5, 1.15 * len(rows) + 0.75)
-    with page(size, usual, len(rows), len(columns), sharex=True, sharey=True) as (figure, grid):
+    with page(size, usual, len(rows), len(columns), known=known, sharex=True, sharey=True) as (figure, grid):
         panels = []
         for r, row in enumerate(rows):
             for c, column in enumerate(columns):
@@ -94,7 +118,7 @@ def panels_figure(
         figure.set_layout_engine("none")  # type: ignore[arg-type]  # what follows stands where the panels are now
         for panel in panels:
             draw_exits(panel)
-    return figure
+    return figure, grid
 
 
 def axes_of(ds: xr.Dataset) -> tuple[str, str]:
@@ -107,8 +131,7 @@ def axes_of(ds: xr.Dataset) -> tuple[str, str]:
         )
     if len(found) < 2:
         return "", found[0] if found else ""
-    order: Any = lambda name, preferred: preferred.index(name) if name in preferred else len(preferred)  # noqa: E731
-    down = min(found, key=lambda name: order(name, ROWS))
+    down = min(found, key=lambda name: ROWS.index(name) if name in ROWS else len(ROWS))
     return down, next(name for name in found if name != down)
 
 
@@ -147,5 +170,5 @@ def draw(ax: Axes, curves: Sequence[Curve], styles: Sequence[Any], limits: tuple
 def handle(ds: xr.Dataset, quantity: str, look: Any) -> Line2D:
     """A line of the legend."""
     found = quantity_of(ds, quantity)
-    text = rf"{found.name} variance $\mathrm{{Var}}[{found.symbol}]$" if quantity in QUANTITIES else quantity
+    text = axis_label(found, "var", " ")
     return Line2D([], [], color=look.color, linestyle=look.linestyle, linewidth=sized(LINE_WIDTH), label=text)
