@@ -15,10 +15,13 @@ from varprobe.cli import command
 from varprobe.cli.completion import NAMES, VARIABLE
 from varprobe.cli.group import COMMANDS
 from varprobe.cli.list import KINDS
+from varprobe.cli.plot import QUANTITIES
 from varprobe.configs import DTYPES, LOSSES, RANGES
 from varprobe.exports.frames import TABLES
 from varprobe.initializers import INITIALIZERS
 from varprobe.norms import NORMS
+from varprobe.plots.kinds import KINDS as FIGURES
+from varprobe.plots.style import STYLES
 from varprobe.snippets import FRAMEWORKS
 
 ALL = [name for commands in COMMANDS.values() for name in commands]
@@ -38,6 +41,10 @@ def offered(line: str) -> list[str]:
         ("s", ["sweep"]),
         ("--v", ["--version"]),
         ("sweep --act ta", ["tanh"]),
+        ("plot --kind he", ["heatmap"]),
+        ("plot --style i", ["iclr", "icml", "ieee"]),
+        ("plot --quantity activation,g", ["activation,gradient"]),
+        ("plot --from f", ["<file>f"]),
         ("sweep --act relu,ta", ["relu,tanh"]),
         ("sweep --act=so", ["softplus", "soft_sign"]),
         ("sweep --act relu --act sel", ["selu"]),
@@ -72,6 +79,7 @@ def test_what_is_offered(line: str, expected: list[str]) -> None:
 def test_names_are_those_of_the_registries() -> None:
     told = {kind: tuple(names.split()) for kind, names in NAMES.items()}
     registries = {"act": ACTIVATIONS, "init": INITIALIZERS, "arch": ARCHITECTURES, "norm": NORMS, "kind": KINDS}
+    registries |= {"figure": FIGURES, "style": STYLES, "quantity": QUANTITIES}
     registries |= {"loss": LOSSES, "dtype": DTYPES, "range": RANGES, "table": TABLES, "framework": FRAMEWORKS}
     registries |= {"bias": [name for name, entry in INITIALIZERS.items() if entry.for_bias]}
     assert {kind: names for kind, names in told.items() if kind != "data"} == {

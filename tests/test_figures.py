@@ -20,6 +20,7 @@ from varprobe.__main__ import outcome
 from varprobe.errors import RequestError
 from varprobe.plots import save_figure
 from varprobe.plots.change import both
+from varprobe.plots.curves import read_curves
 from varprobe.plots.heatmap import heatmap_figure
 from varprobe.plots.kinds import KINDS
 from varprobe.plots.match import match_figure, ticks_of
@@ -300,7 +301,7 @@ def test_before_and_after_share_axes_and_pad_what_is_shorter():
     after = dataset([{"init": "glorot_normal", "slope": 0.0, "depth": 20}], seeds=3)
     together = both(before, after)
     assert dict(together.sizes) == {"config": 2, "seed": 3, "layer": 21}
-    assert together["run"].values.tolist() == ["before", "after"]
+    assert together["run"].values.tolist() == ["before: depth 10", "after: depth 20"]
     np.testing.assert_array_equal(
         together["activation_log10_var"].values[0, :2, :11], before["activation_log10_var"].values[0]
     )
@@ -333,8 +334,8 @@ def test_the_other_axes_of_ones_own(runs):
     before, after = runs["before-after"]
     assert vp.plot_before_after(before, after, ax=axes[3]) is axes[3]
     assert [line.get_label() for line in axes[3].lines if line.get_gid() != "theory"][:2] == [
-        "lecun_normal",
-        "he_normal",
+        "before: lecun_normal",
+        "after: he_normal",
     ]
     assert vp.plot_model(runs["model"][0], ax=axes[0]) is axes[0]
     assert vp.plot_widths(runs["width"][0], ax=axes[1]) is axes[1]
@@ -480,3 +481,102 @@ def test_a_dataset_from_disk_draws_the_same(runs, tmp_path):
     for name, one in (("a", ds), ("b", again)):
         save_figure(heatmap_figure(one), tmp_path / f"{name}.png", spec=json.loads(ds.attrs["spec"]))
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def lost(configs, seeds=3):
+    """A dataset in which the second net's signal is exactly zero from layer 1 on, and the third's no number from 4 on."""
+    ds = dataset(configs, seeds=seeds)
+    ds["activation_log10_var"][1, :, 1:] = -np.inf
+    ds["gradient_log10_var"][1, :, :] = -np.inf
+    ds["activation_log10_var"][2, :, 4:] = np.nan
+    return ds
+
+
+def test_a_lost_signal_is_seen_to_be_lost():
+    ds = lost([{"init": name, "slope": 0.0, "depth": 8} for name in ("he_normal", "zeros", "own")])
+    curves = read_curves(ds, "activation", "var", ["a", "b", "c"])
+    assert [str(curve.lost) for curve in curves] == ["None", "0 at layer 1", "not finite at layer 4"]
+    figure = heatmap_figure(ds)
+    forward = figure.axes[0]
+    (grey,) = [c for c in forward.collections if c.get_gid() == "lost"]
+    cells = np.ma.filled(grey.get_array(), False).reshape(3, -1).astype(bool)
+    assert cells.sum(axis=1).tolist() == [0, 8, 5]
+    assert forward.get_xlim() == (-0.5, 8.5)
+    shorter = heatmap_figure(dataset([{"init": "he_normal", "slope": 0.0, "depth": d} for d in (4, 8)]))
+    assert not [c for c in shorter.axes[0].collections if c.get_gid() == "lost"]  # layers that a net has not
+    panels = panels_figure(ds)
+    assert [ax.get_xlim() for ax in panels.axes[:3]] == [(0.0, 8.0)] * 3
+
+
+@pytest.mark.parametrize(
+    "kind", ["heatmap", "panels", "correlation", "match", "spectrum", "histogram", "width", "model"]
+)
+def test_a_page_that_is_too_small_is_refused(runs, kind):
+    with pytest.raises(RequestError, match="inches are too small") as caught:
+        draw(runs, kind, size=(1.0, 1.0))
+    assert caught.value.option == "size"
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ({"he_normal": "lecun_normal"}, "'lecun_normal' is already the name of another"),
+        ({"he_normal": "x", "lecun_normal": "x"}, "'x' is already the name of another"),
+        ({"he_normal": "\u65e5"}, "the fonts of figures have no"),
+        ({"he_normal": "a\x1b"}, "the fonts of figures have no"),
+        ({"he_normal": 3}, "3 is no text"),
+        ("he_normal", "is no mapping"),
+    ],
+)
+def test_labels_that_would_mislead_are_refused(runs, labels, message):
+    with pytest.raises(RequestError, match=message):
+        heatmap_figure(runs["heatmap"][0], labels=labels)
+
+
+def test_dollars_in_names_are_dollars(monkeypatch):
+    ds = dataset([{"init": "my$x^$.py:f", "slope": 0.0}, {"init": "he_normal", "slope": -0.5}])
+    written = [text for text, _ in texts_of(KINDS["variance"].draw(ds), monkeypatch)]
+    assert any(r"my\$x^\$.py:f" in text for text in written)
+
+
+@pytest.mark.parametrize(
+    ("cut", "message"),
+    [
+        (lambda ds: ds.isel(config=[]), "no configuration left"),
+        (lambda ds: ds.isel(layer=slice(1, 3)), "all are needed"),
+        (lambda ds: ds.isel(layer=2), "no dimension 'layer'"),
+    ],
+)
+@pytest.mark.parametrize("name", ["plot_spectrum", "plot_histogram", "plot_widths"])
+def test_a_dataset_without_what_is_drawn_is_refused(runs, name, cut, message):
+    with pytest.raises(RequestError, match=message):
+        getattr(vp, name)(cut(runs["spectrum"][0]))
+
+
+def test_dims_in_any_order_draw_the_same(runs):
+    ds = runs["spectrum"][0]
+    one, other = (vp.plot_spectrum(d) for d in (ds, ds.transpose("layer", "seed", "config", ...)))
+    for a, b in zip(one.lines, other.lines, strict=True):
+        np.testing.assert_array_equal(a.get_xydata(), b.get_xydata())
+
+
+@pytest.mark.parametrize("wrong", [None, 3, ["paper"], "papre"])
+def test_names_of_any_type_are_looked_up(runs, wrong):
+    with pytest.raises(RequestError, match="unknown style"), vp.style(wrong):
+        pass
+    with pytest.raises(RequestError, match="unknown quantity"):
+        vp.plot_heatmap(runs["heatmap"][0], quantity=wrong)
+
+
+@pytest.mark.parametrize("wrong", ["x", np.zeros(2)])
+def test_axes_must_be_axes(runs, wrong):
+    with pytest.raises(RequestError, match="no pair of axes"):
+        vp.plot_heatmap(runs["heatmap"][0], ax=wrong)
+
+
+@pytest.mark.parametrize("place", ["~nobody-here/x.png", "x" * 300 + ".png"])
+def test_a_place_that_cannot_be_is_one_line(folder, place, capsys):
+    code, _, err = run("plot", folder, "--save", place, capsys=capsys)
+    assert code == 2
+    assert err.startswith("varprobe: --save: ")
+    assert err.count("\n") == 1

@@ -20,7 +20,7 @@ def did_you_mean(name: str, known: Iterable[str], see: str = "") -> str:
         see: the command that lists all.
     """
     known = list(map(str, known))
-    near = get_close_matches(name.lower(), known, n=1, cutoff=0.6)
+    near = get_close_matches(str(name).lower(), known, n=1, cutoff=0.6)
     clause = f"; did you mean {near[0]!r}?" if near else ""
     if len(known) <= 12:
         return f"{clause} (allowed: {', '.join(known)})"
@@ -29,7 +29,7 @@ def did_you_mean(name: str, known: Iterable[str], see: str = "") -> str:
 
 def lookup(registry: Mapping[str, T], name: str, what: str, see: str = "") -> T:
     """`registry[name]`, or a RequestError that says what was meant and where all names are listed."""
-    if name in registry:
+    if isinstance(name, str) and name in registry:
         return registry[name]
     raise RequestError(f"unknown {what} {name!r}{did_you_mean(name, registry, see)}")
 

@@ -3,6 +3,7 @@
 Nothing heavy is imported before a test asks for the fixture, and nothing is run that the test does not call.
 """
 
+import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -52,10 +53,10 @@ class Probes:
         """`varprobe.diagnose` of a dataset, once; it may be one that the test did not measure."""
         from varprobe.diagnosis import diagnose
 
-        key = id(self.collected(ds))
-        if key not in self.diagnoses:
-            self.diagnoses[key] = diagnose(ds)
-        return self.diagnoses[key]
+        if id(ds) not in self.diagnoses:
+            self.diagnoses[id(ds)] = diagnose(ds)
+        self.collected(ds)
+        return self.diagnoses[id(ds)]
 
     def healthy(self, ds: "xr.Dataset", strict: bool = False) -> bool:
         """Whether every configuration is: nothing vanishes, explodes or has a flag, or, if `strict`, a note."""
@@ -77,7 +78,11 @@ def varprobe(request: pytest.FixtureRequest) -> Iterator[Probes]:
     probes = Probes()
     yield probes
     if request.config.getoption("--varprobe"):
-        request.node.user_properties += [(PROPERTY, str(probes.diagnose(ds))) for ds in probes.datasets]
+        from varprobe.errors import RequestError
+
+        for ds in list(probes.datasets):
+            with contextlib.suppress(RequestError):  # what cannot be judged has no table
+                request.node.user_properties.append((PROPERTY, str(probes.diagnose(ds))))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

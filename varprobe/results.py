@@ -152,8 +152,9 @@ def require_layers(ds: Any) -> None:
     for name in ("seed", "layer"):
         if name not in ds.dims:
             raise RequestError(f"the dataset has no dimension {name!r}; isel({name}=[0]) keeps it", "ds")
-        if not ds.sizes[name]:
-            raise RequestError(f"the dataset has no {name} left", "ds")
+    for name, what in (("seed", "seed"), ("layer", "layer"), ("config", "configuration")):
+        if ds.sizes.get(name) == 0:
+            raise RequestError(f"the dataset has no {what} left", "ds")
 
 
 def with_configs(ds: xr.Dataset) -> xr.Dataset:
@@ -174,6 +175,16 @@ def require_whole(ds: Any) -> None:
     missing = next((name for name in variable_names() if name not in ds.data_vars), None)
     if missing is not None:
         raise RequestError(f"the dataset has no variable {missing!r}", "ds")
+    require_every_layer(ds)
+
+
+def require_every_layer(ds: Any) -> None:
+    """Refuse a dataset of stacks some of whose layers were taken out.
+
+    Raises:
+        RequestError: and how many there are.
+    """
+    require_layers(ds)
     depth = int(np.max(ds["depth"].values, initial=0))
     if ds.sizes["layer"] <= depth:
         raise RequestError(f"the dataset has {ds.sizes['layer']} of the layers 0 to {depth}; all are needed", "ds")
@@ -181,7 +192,7 @@ def require_whole(ds: Any) -> None:
 
 def names_in(ds: xr.Dataset) -> list[str]:
     """Every value that tells configurations apart, as text: what a label may stand for."""
-    return [str(v) for c in ds.coords.values() if c.dims == ("config",) for v in c.values]
+    return [str(v) for c in ds.coords.values() if c.dims == ("config",) for v in c.values if str(v)]
 
 
 def select(ds: xr.Dataset, **where: Any) -> xr.Dataset:

@@ -34,6 +34,9 @@ NAMES = {
     "range": "unbounded dtype",
     "framework": "jax flax equinox pytorch keras",
     "table": "verdicts layers",
+    "style": "paper neurips iclr icml aps ieee slides dark",
+    "figure": "variance model panels heatmap phase correlation spectrum histogram match width before-after",
+    "quantity": "activation preactivation gradient weight_gradient branch branch_gradient",
     "kind": "acts inits archs norms verdicts",
 }
 """The names that the registries have, which would import jax."""
@@ -72,8 +75,10 @@ def plain(values: Iterable[str]) -> list[CompletionItem]:
 SUGGESTIONS: dict[str, Suggest] = {
     **{f"--{kind}": listed(kind) for kind in ("act", "init", "bias", "arch", "norm", "data")},
     **{f"--init-{part}": listed("init") for part in ("first", "last", "qk", "v", "o", "mlp")},
-    **{f"--{kind}": one_of(kind) for kind in ("loss", "dtype", "range", "framework", "table")},
-    **dict.fromkeys(("--save", "--labels", "factory"), placed("file")),
+    **{f"--{kind}": one_of(kind) for kind in ("loss", "dtype", "range", "framework", "table", "style")},
+    "--kind": one_of("figure"),
+    "--quantity": listed("quantity"),
+    **dict.fromkeys(("--save", "--from", "--labels", "factory"), placed("file")),
     **dict.fromkeys(("--out", "run"), placed("dir")),
     "kind": one_of("kind"),
 }

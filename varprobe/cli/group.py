@@ -14,8 +14,8 @@ __all__ = ["COMMANDS", "command"]
 COMMANDS: dict[str, dict[str, str]] = {
     "start": {
         "sweep": "Measure variance and gradients through stacks of a grid of settings.",
-        "plot": "Draw the variance-against-depth figure of a run.",
-        "list": "List activations, initializers or verdicts, with their formulas.",
+        "plot": "Draw the figures of a run, or tell how one was made.",
+        "list": "List activations, initializers, architectures, norms and verdicts.",
     },
     "explain": {
         "check": "Exit with 1 if a network is unhealthy, and say why: for CI.",

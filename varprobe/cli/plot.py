@@ -14,6 +14,7 @@ from varprobe.cli.help import Command
 from varprobe.cli.options import canonical, label_option, labels_of, pairs_of
 from varprobe.errors import RequestError
 from varprobe.names import did_you_mean, printable
+from varprobe.places import place_of
 
 __all__ = ["command"]
 
@@ -50,7 +51,7 @@ def file_of(save: str | None, run: str, kind: str = "variance", endings: Sequenc
     """Where the figure goes."""
     if save is None:
         return Path(run).expanduser() / f"{kind}.pdf"
-    path = Path(save).expanduser()
+    path = place_of(save, "save")
     if path.suffix.lower() not in endings:
         raise RequestError(f"{save!r} must end in one of {', '.join(endings)}", "save")
     if path.is_dir():
@@ -116,11 +117,13 @@ def kinds() -> dict[str, dict[str, str]]:
     "--quantity",
     multiple=True,
     metavar="NAMES",
-    help="activation, preactivation, gradient, weight_gradient; a list gives columns.  [activation,gradient]",
+    help="activation, preactivation, gradient, weight_gradient, branch, branch_gradient.  [activation,gradient]",
 )
 @click.option("--select", multiple=True, metavar="NAME=VALUES", help="Only these, e.g. init=he_normal,orthogonal.")
 @click.option("--save", metavar="FILE", help="fig.pdf, fig.svg, fig.png or fig.pgf.  [RUN/KIND.pdf]")
-@click.option("--style", metavar="NAME", help="paper, neurips, iclr, icml, aps, ieee, slides or dark.  [paper]")
+@click.option(
+    "--style", default="paper", metavar="NAME", help="paper, neurips, iclr, icml, aps, ieee, slides or dark.  [paper]"
+)
 @click.option("--columns", metavar="N", help="2 for a figure across both columns of the style.  [1]")
 @click.option("--usetex", is_flag=True, help="Let LaTeX set the texts.")
 @click.option("--size", metavar="WxH", help="Width and height, e.g. 3.25x2.4in, 8.5x6cm.  [that of the style]")
@@ -156,7 +159,7 @@ def command(arguments: list[str], run: tuple[str, ...], source: str | None, **op
     latex = options["usetex"] or (options["save"] or "").lower().endswith(".pgf")
     with contextlib.ExitStack() as stack:
         with naming("style"):
-            stack.enter_context(style(options["style"] or "paper", columns=columns, usetex=latex))
+            stack.enter_context(style(options["style"], columns=columns, usetex=latex))
         from varprobe.plots import save_figure
         from varprobe.plots.origin import origin
         from varprobe.results import names_in
@@ -205,7 +208,7 @@ def asked(options: dict[str, Any], kind: Any) -> dict[str, Any]:
 
 def tell(source: str, run: tuple[str, ...], options: dict[str, Any]) -> None:
     """Print how a figure was made."""
-    odd = next((name for name, value in options.items() if value and name != "kind"), None)
+    odd = next((name for name, value in options.items() if value and name not in ("kind", "style")), None)
     if run or odd:
         raise RequestError("draws nothing, so nothing else goes with it", "from")
     from varprobe.plots.origin import origin_of

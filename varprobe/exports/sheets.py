@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import xarray as xr
 
@@ -48,11 +49,20 @@ def verdict_table(ds: xr.Dataset) -> tuple[list[str], Cells]:
         return list(headings), [plain(line.cells) for line in lines]
     told = [("step" if "step" in rows[0] else "arch")] if len(rows) > 1 else []
     cells = [
-        [*(printable(str(row[name])) for name in told), *plain(family_line(family, row).cells)]
+        [*(printable(str(row[name])) for name in told), *family_cells(family, row)]
         for row in rows
-        for family in row["families"]
+        for family in row["families"] or [None]
     ]
     return [*told, *OF_FAMILIES], cells
+
+
+def family_cells(family: dict[str, Any] | None, row: dict[str, Any]) -> list[str]:
+    """The cells of a family; of a model that has none, or has lost its signal, its name and its verdict."""
+    if family is not None:
+        return plain(family_line(family, row).cells)
+    verdict = "healthy" if row["healthy"] else ", ".join(row["flags"]) or "unhealthy"
+    cells = dict.fromkeys(OF_FAMILIES, "-") | {OF_FAMILIES[0]: printable(str(row["arch"])), OF_FAMILIES[-1]: verdict}
+    return list(cells.values())
 
 
 def plain(cells: Sequence[str]) -> list[str]:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from varprobe.errors import RequestError
 from varprobe.names import did_you_mean
+from varprobe.places import place_of
 
 __all__ = ["ENDINGS", "PREFIXES", "Target", "target_of"]
 
@@ -54,7 +55,7 @@ def allowed(near: str) -> str:
 
 def standing(written: str, place: str, is_folder: bool) -> Path:
     """The place, where a file or folder can be put."""
-    path = Path(place).expanduser()
+    path = place_of(place, "path")
     if is_folder and path.is_file():
         raise RequestError(f"{place!r} is a file, not a folder", "path")
     if not is_folder and path.is_dir():

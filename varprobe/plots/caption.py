@@ -34,7 +34,7 @@ def caption(ds: xr.Dataset, *, quantities: Sequence[str] = ("activation", "gradi
         f"{statistics(ds)}{marks(ds, shown)}.",
         *predictions(ds, shown if theory else ()),
     ]
-    rows = [row.title for row in facets(ds).rows]
+    rows = [row.title.replace(r"\$", "$") for row in facets(ds).rows]
     if len(rows) > 1:
         sentences.insert(1, f"Rows, from top to bottom: {'; '.join(escaped(title) for title in rows)}.")
     return " ".join(sentences)

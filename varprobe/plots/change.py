@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from varprobe.errors import RequestError
 from varprobe.model.curves import as_curves
+from varprobe.plots.facets import one_panel
 from varprobe.plots.variance import plot_variance, variance_figure
 from varprobe.results import require_layers, with_configs
 
@@ -42,8 +43,8 @@ def change_figure(
 ) -> Figure:
     """The variance against depth of two runs, with the same axes: networks of the same name have the same color.
 
-    Where both runs hold the same configurations, the first row of panels is before and the second after; else names
-    tell them apart. Arguments are those of `variance_figure`.
+    Rows of panels are before and after; of runs with one configuration each, two curves of one row. Arguments are those
+    of `variance_figure`.
 
     Raises:
         RequestError: as `variance_figure`, or a stack is compared with a model.
@@ -69,6 +70,11 @@ def both(before: xr.Dataset, after: xr.Dataset) -> xr.Dataset:
         coords = {k: ("config", ds[k].values) for k in named} | {"run": ("config", [name] * ds.sizes["config"])}
         data = {k: spread(ds, k) for k in shared}
         pieces.append(xr.Dataset(data, coords | {"seed": ds["seed"].values, "layer": ds["layer"].values}))
+    if all(ds.sizes["config"] == 1 for ds in pieces):  # two curves, told apart by all that differs
+        names = one_panel(xr.concat(pieces, "config", join="outer").drop_vars("run")).names
+        told = [f"{when}: {name}" if names[0] != names[1] else when for when, name in zip(RUNS, names, strict=True)]
+        pieces[1] = pieces[1].assign_coords({k: pieces[0][k] for k in named})
+        pieces = [ds.assign_coords(run=("config", [text])) for ds, text in zip(pieces, told, strict=True)]
     together = xr.concat(pieces, "config", join="outer")
     return together.assign_attrs(pair[0].attrs)
 

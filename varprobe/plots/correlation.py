@@ -72,6 +72,8 @@ def named(ds: xr.Dataset, quantity: str, labels: Mapping[str, str] | None) -> tu
     require_layers(ds)
     if lookup(VARIABLES, quantity, "quantity") not in ds:
         raise RequestError("no pairs were followed in this dataset; sweep with --correlation 0.1,0.5,0.9", "ds")
+    if not np.isfinite(ds[VARIABLES[quantity]].values[..., 1:, :]).any():
+        raise RequestError("no cosine is finite here; a forward-only run has none of gradients", "ds")
     check_labels(labels or {}, names_in(ds))
     plan = one_panel(ds, labels)
     if len(plan.names) > MOST:
@@ -98,14 +100,17 @@ def draw(ax: Axes, ds: xr.Dataset, quantity: str, names: list[str], styles: list
             if len(values) > 1:
                 spread = values.std(axis=0, ddof=1)
                 ax.fill_between(layers, mean - spread, mean + spread, color=look.color, alpha=0.18, linewidth=0)
-            ax.plot(layers, mean, color=look.color, linestyle=look.linestyle, linewidth=sized(LINE_WIDTH), gid="pair")
+            ax.plot(
+                layers, mean, color=look.color, linestyle=look.linestyle, linewidth=sized(LINE_WIDTH),
+                marker="o" if np.isfinite(mean).sum() == 1 else "", markersize=sized(3), gid="pair",
+            )  # fmt: skip
             if predicted is not None:
                 one = predicted[i, j, 0]
                 ax.plot(layers, one, color=look.theory, linewidth=sized(0.4), zorder=2.7, gid="theory")
     known = np.isfinite(measured).any(axis=(0, 1, 2))
     first, last = (int(v) for v in layers[known][[0, -1]]) if known.any() else (0, 1)
     low = min(0.0, float(np.nanmin(measured)))
-    ax.set_xlim(first, last)
+    ax.set_xlim(first - 0.5 * (first == last), last + 0.5 * (first == last))
     ax.set_ylim(1.05 * low, 1.03)
     ax.axhline(1.0, color=grey(0.6), linewidth=sized(0.5), linestyle=(0, (6, 3)), zorder=0.5)
     ax.xaxis.set_major_locator(LayerLocator(first, last))

@@ -11,18 +11,22 @@ from varprobe.plots.quantities import QUANTITIES, variable
 
 __all__ = ["Curve", "Lost", "Theory", "read_curves"]
 
+SIGNALS = ("activation", "preactivation", "gradient")
+"""Quantities that every layer of a stack has."""
+
 
 @dataclass(frozen=True)
 class Lost:
-    """Where a signal became exactly zero, or infinite, and in how many of the seeds."""
+    """Where a signal became exactly zero, or infinite (or no number at all), and in how many of the seeds."""
 
     layer: int
     infinite: bool
     seeds: int
     of: int
+    number: bool = True
 
     def __str__(self) -> str:
-        what = r"$\infty$" if self.infinite else "0"
+        what = (r"$\infty$" if self.infinite else "0") if self.number else "not finite"
         share = "" if self.seeds == self.of else f" ({self.seeds} of {self.of} seeds)"
         return f"{what} at layer {self.layer}{share}"
 
@@ -82,7 +86,8 @@ def read_curves(
     layer = np.asarray(array["layer"].values, dtype=int)
     backward = QUANTITIES[quantity].backward
     every = np.asarray(array.values, dtype=float)
-    curves = [summarize(name, layer, seeds, backward) for name, seeds in zip(names, every, strict=True)]
+    told = depths(ds) if quantity in SIGNALS else [None] * len(every)
+    curves = [summarize(n, layer, seeds, backward, depth) for n, seeds, depth in zip(names, every, told, strict=True)]
     if not theory:
         return curves
     return [replace(c, theory=t) for c, t in zip(curves, predictions(ds, quantity, statistic), strict=True)]
@@ -108,8 +113,20 @@ def predictions(ds: xr.Dataset, quantity: str, statistic: str) -> list[Theory | 
     return [Theory(m, m + d - s, m + d + s) if k else None for m, d, s, k in zip(mean, drift, std, known, strict=True)]
 
 
+def depths(ds: xr.Dataset) -> list[int | None]:
+    """The depth of each net, to whose end its signals are numbers; None of a model's sites, which need not have any."""
+    count = ds.sizes.get("config", 1)
+    if "layers" in ds.attrs or "depth" not in ds.coords:
+        return [None] * count
+    return np.broadcast_to(ds["depth"].values, count).tolist()
+
+
 def summarize(
-    name: str, layer: Int[np.ndarray, " layer"], values: Float[np.ndarray, "seed layer"], backward: bool
+    name: str,
+    layer: Int[np.ndarray, " layer"],
+    values: Float[np.ndarray, "seed layer"],
+    backward: bool,
+    depth: int | None = None,
 ) -> Curve:
     """The curve of one config. Seeds that are NaN throughout were never run and do not count."""
     values = values[~np.isnan(values).all(axis=1)]
@@ -117,11 +134,15 @@ def summarize(
     if seeds == 0:
         return Curve(name, layer, np.full(layer.shape, np.nan), None, backward, None)
     lost = None
-    infinite = np.isinf(values)
-    if infinite.any():
-        there = np.flatnonzero(infinite.any(axis=0))
+    gone = np.isinf(values)
+    if depth is not None:
+        gone |= np.isnan(values) & (layer >= 1) & (layer <= depth)
+    if gone.any():
+        there = np.flatnonzero(gone.any(axis=0))
         at = there[-1] if backward else there[0]
-        lost = Lost(int(layer[at]), bool((values[:, at] == np.inf).any()), int(infinite[:, at].sum()), seeds)
+        found = values[gone[:, at], at]
+        number = not np.isnan(found).any()
+        lost = Lost(int(layer[at]), bool((found != -np.inf).any()), int(gone[:, at].sum()), seeds, number)
         values = np.where(layer <= layer[at] if backward else layer >= layer[at], np.nan, values)
     deviation = values.std(axis=0, ddof=1) if seeds > 1 else None
     return Curve(name, layer, values.mean(axis=0), deviation, backward, lost)

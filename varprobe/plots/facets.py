@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 
 from varprobe.plots.ladder import Ladder, find_ladder
+from varprobe.plots.texts import literal
 
 __all__ = ["MOST_CURVES", "ORDER", "Facets", "Row", "crowded", "facets", "one_panel", "values", "varying"]
 
@@ -27,6 +28,7 @@ ORDER = (
     "data",
     "loss",
     "dtype",
+    "run",
 )
 """Coordinates that are settings of a sweep; the first of them that varies gets the colors."""
 MOST_CURVES = 24
@@ -119,7 +121,8 @@ def named(
     ds: xr.Dataset, coordinates: Sequence[str], labels: Mapping[str, str] | None
 ) -> tuple[tuple[str, ...], Ladder | None]:
     """A name for each config from the given coordinates, short where one coordinate alone forms a ladder."""
-    names = list(coordinates) or [n for n in ("init", "act", "arch") if n in ds.coords][:1]
+    filled = [n for n in ("init", "act", "arch") if n in ds.coords and any(map(str, values(ds, n)))]
+    names = list(coordinates) or filled[:1]
     columns = [values(ds, n) for n in names]
     full = [
         ", ".join(titled(n, v, labels) for n, v in zip(names, parts, strict=True)) for parts in partition(ds, names)
@@ -140,4 +143,4 @@ def titled(coordinate: str, value: object, labels: Mapping[str, str] | None) -> 
 def renamed(value: object, labels: Mapping[str, str] | None) -> str:
     """The label that the user gave for a value, or the value itself."""
     text = f"{value:g}" if isinstance(value, (float, np.floating)) else str(value)
-    return (labels or {}).get(text, text)
+    return (labels or {}).get(text, literal(text))

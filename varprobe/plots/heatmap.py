@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
-from matplotlib.colors import Normalize
+from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -17,13 +17,14 @@ from varprobe.plots.facets import Facets, one_panel
 from varprobe.plots.logaxis import LayerLocator, as_power
 from varprobe.plots.pages import on_axes, page
 from varprobe.plots.phase_scales import diverging
-from varprobe.plots.quantities import QUANTITIES, measured, quantity_of
+from varprobe.plots.quantities import QUANTITIES, measured, quantity_of, variable
 from varprobe.plots.style import LABEL_SIZE, LEAST_SIZE, grey, sized
 from varprobe.plots.texts import check_labels, shown
 from varprobe.results import names_in, require_layers
 
 __all__ = ["heatmap_figure", "plot_heatmap"]
 
+DEFAULT = ("activation", "gradient")
 MOST_NAMES = 40
 MOST_ROWS = 400
 REACH = 6.0
@@ -36,7 +37,8 @@ def plot_heatmap(
 ) -> Axes:
     """Draw the variance of every layer and configuration as a color, relative to the layer where the signal starts.
 
-    The colors are logarithmic, white is 1, and show at most 10^-6 to 10^6. What is exactly zero or not finite is grey.
+    The colors are logarithmic, white is 1, and show at most 10^-6 to 10^6. Where a signal is exactly zero or not finite
+    is grey.
 
     Args:
         ds: a dataset of `sweep` or `probe`; one row a configuration, in its order (of a model, a row a family).
@@ -61,7 +63,7 @@ def plot_heatmap(
 def heatmap_figure(
     ds: xr.Dataset,
     *,
-    quantities: Sequence[str] = ("activation", "gradient"),
+    quantities: Sequence[str] = DEFAULT,
     size: tuple[float, float] | None = None,
     labels: Mapping[str, str] | None = None,
 ) -> Figure:
@@ -71,7 +73,7 @@ def heatmap_figure(
         RequestError: as `plot_heatmap`.
     """
     ds, plan = prepared(ds, labels)
-    there = [q for q in quantities if measured(ds, q)] or list(quantities)
+    there = [q for q in quantities if measured(ds, q)] if tuple(quantities) == DEFAULT else list(quantities)
     planes = {q: plane_of(ds, q, plan) for q in there}
     with page(size, (5.5, height_of(plan)), 1, len(there), sharey=True) as (figure, grid):
         images = [
@@ -118,14 +120,17 @@ def draw(
 ) -> QuadMesh:
     """The image of one quantity."""
     layers = np.asarray(ds["layer"].values, dtype=float)
-    known = np.isfinite(plane).any(axis=0)
+    edges = np.append(layers - 0.5, layers[-1] + 0.5), np.arange(len(plane) + 1) - 0.5
+    lost = lost_in(ds, quantity, plane)
+    known = (np.isfinite(plane) | lost).any(axis=0)
     first, last = layers[known][[0, -1]] if known.any() else (0.0, 1.0)
     image = ax.pcolormesh(
-        np.append(layers - 0.5, layers[-1] + 0.5), np.arange(len(plane) + 1) - 0.5,
-        np.ma.masked_invalid(np.clip(plane, -reach, reach)), cmap=diverging(), norm=Normalize(-reach, reach),
+        *edges, np.ma.masked_invalid(np.clip(plane, -reach, reach)), cmap=diverging(), norm=Normalize(-reach, reach),
         rasterized=True, gid="plane",
     )  # fmt: skip
-    ax.set_facecolor(grey(0.75))
+    if lost.any():
+        nothing = ListedColormap([grey(0.6)])
+        ax.pcolormesh(*edges, np.ma.masked_equal(lost, False), cmap=nothing, rasterized=True, gid="lost")
     ax.set_xlim(first - 0.5, last + 0.5)
     ax.set_ylim(len(plane) - 0.5, -0.5)
     ax.xaxis.set_major_locator(LayerLocator(int(first), int(last)))
@@ -139,6 +144,17 @@ def draw(
     if named:
         name_rows(ax, plan)
     return image
+
+
+def lost_in(ds: xr.Dataset, quantity: str, plane: np.ndarray) -> np.ndarray:
+    """Where a net has a layer, but no finite signal in some seed; of models, what is zero or infinite."""
+    values = variable(ds, quantity, "var").values
+    layers = ds["layer"].values
+    if "layers" in ds.attrs:  # families of sites
+        return np.isinf(values).any(axis=1)
+    start = 0 if quantity == "activation" else 1
+    inside = (layers >= start) & (layers <= np.asarray(ds["depth"].values).reshape(-1, 1))
+    return inside & ~np.isfinite(plane)
 
 
 def name_rows(ax: Axes, plan: Facets) -> None:

@@ -14,7 +14,7 @@ from varprobe.plots.facets import one_panel
 from varprobe.plots.pages import on_axes, page
 from varprobe.plots.style import LABEL_SIZE, LEAST_SIZE, grey, ladder_map, sized
 from varprobe.plots.texts import check_labels, shown
-from varprobe.results import names_in, require_layers
+from varprobe.results import names_in, require_every_layer
 
 __all__ = ["histogram_figure", "plot_histogram"]
 
@@ -44,6 +44,8 @@ def plot_histogram(ds: xr.Dataset, quantity: str = "activation", ax: Axes | None
         RequestError: it has no histograms, or several configurations.
     """
     require_histograms(ds, [quantity])
+    if np.isnan(ds[f"{quantity}_density"].values).all():
+        raise RequestError("no histogram was measured; a forward-only run has none of gradients", "quantity")
     if ds.sizes.get("config", 1) != 1:
         raise RequestError(
             f"one configuration at a time, this dataset has {ds.sizes['config']}; see varprobe.select", "ds"
@@ -88,7 +90,7 @@ def histogram_figure(
 
 def require_histograms(ds: xr.Dataset, quantities: Sequence[str]) -> None:
     """Refuse a dataset without them."""
-    require_layers(ds)
+    require_every_layer(ds)
     for quantity in quantities:
         lookup(SYMBOLS, quantity, "quantity with histograms")
         if f"{quantity}_density" not in ds:
@@ -128,7 +130,7 @@ def draw(ax: Axes, one: xr.Dataset, quantity: str) -> None:
     ax.set_xlim(edges[0], edges[-1])
     ax.set_ylim(-len(layers) + 0.95, 1.0)
     ax.set_yticks(-np.arange(len(layers)), [str(layer) for layer in layers], fontsize=sized(LABEL_SIZE))
-    ax.set_xticks([-6, -4, -2, 0, 2, 4, 6])
+    ax.set_xticks([-4, -2, 0, 2, 4])
     ax.set_ylabel("layer")
     symbol = SYMBOLS[quantity]
     ax.set_xlabel(rf"{quantity} ${symbol}$ / RMS")

@@ -43,15 +43,15 @@ class Kind:
 CURVES = ("quantities", "labels", "full_range", "theory")
 KINDS = {
     "variance": Kind("variance against layer", "variance:variance_figure", (*CURVES, "formats")),
-    "model": Kind("sites of a model in order", "sites:model_figure", ("labels",)),
+    "model": Kind("sites of a model in order", "sites:model_figure", ()),
     "panels": Kind("a panel for each pair of settings", "panels:panels_figure", CURVES),
     "heatmap": Kind("variance as color, layer by configuration", "heatmap:heatmap_figure", ("quantities", "labels")),
-    "phase": Kind("a plane of sigma_w2 and sigma_b2", "plane:run_phase_figure", ()),
-    "correlation": Kind("cosines of pairs of inputs", "correlation:correlation_figure", ("labels",)),
-    "spectrum": Kind("singular values of Jacobians", "spectrum:spectrum_figure", ("labels",)),
-    "histogram": Kind("distributions, a ridge a layer", "histogram:histogram_figure", ("quantities", "labels")),
-    "match": Kind("measured against predicted factors", "match:match_figure", ("labels",)),
-    "width": Kind("spread of draws against width", "widths:widths_figure", ("labels",)),
+    "phase": Kind("a plane, of --sigma-w2 and --sigma-b2 ranges", "plane:run_phase_figure", ()),
+    "correlation": Kind("cosines of pairs of inputs, of --correlation", "correlation:correlation_figure", ("labels",)),
+    "spectrum": Kind("singular values, of --jacobian", "spectrum:spectrum_figure", ("labels",)),
+    "histogram": Kind("distributions by layer, of --histogram", "histogram:histogram_figure", ("quantities", "labels")),
+    "match": Kind("measured against predicted factors", "match:match_figure", ()),
+    "width": Kind("spread of draws against width, of several --width", "widths:widths_figure", ("labels",)),
     "before-after": Kind("two runs, one above the other", "change:change_figure", (*CURVES, "formats"), runs=2),
 }
 """Name -> kind, in the order of the help."""

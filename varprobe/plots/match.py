@@ -1,6 +1,5 @@
 """Theory against measurement: factors per layer, and how many standard errors apart they are."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from varprobe.plots.style import grey, looks, sheet, sized
 __all__ = ["match_figure", "plot_match"]
 
 DIRECTIONS = {"activation": ("activation factor, forward", "o"), "gradient": ("gradient factor, backward", "s")}
-NARROW = 4.5
+NARROW = 4.0
 """Inches (in the style `paper`) below which panels stand one above the other."""
 
 
@@ -39,9 +38,7 @@ def plot_match(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     return on_axes(ax, (3.0, 2.8), lambda ax: draw(ax, points, legend=True))
 
 
-def match_figure(
-    ds: xr.Dataset, *, size: tuple[float, float] | None = None, labels: Mapping[str, str] | None = None
-) -> Figure:
+def match_figure(ds: xr.Dataset, *, size: tuple[float, float] | None = None) -> Figure:
     """`plot_match`, and beside it the distances in standard errors where these are known (below it in a column).
 
     Raises:

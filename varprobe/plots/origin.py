@@ -8,12 +8,12 @@ import shlex
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
 from varprobe.errors import RequestError
+from varprobe.places import place_of
 
 __all__ = ["origin", "origin_of"]
 
@@ -34,7 +34,7 @@ def origin_of(path: str | os.PathLike[str]) -> dict[str, Any]:
     Raises:
         RequestError: there is no such file, or varprobe did not make it.
     """
-    path = Path(path)
+    path = place_of(path, "from")
     readers = {".pdf": of_pdf, ".svg": of_svg, ".png": of_png, ".pgf": of_pgf}
     reader = readers.get(path.suffix.lower())
     if reader is None:

@@ -1,5 +1,6 @@
 """Where a figure is drawn: on the caller's axes, on axes of pyplot's, or on a page of its own for a file."""
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -11,16 +12,21 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from varprobe.errors import RequestError
 from varprobe.plots.style import LABEL_SIZE, paper, sheet, sized
 
-__all__ = ["dress", "key", "on_axes", "page"]
+__all__ = ["dress", "key", "on_axes", "page", "require_room"]
 
 Size = tuple[float, float]
+LEAST = 25.0
+"""Points of width and height below which a panel shows nothing."""
 
 
 def on_axes(ax: Axes | None, size: Size, draw: Callable[[Axes], object]) -> Axes:
     """Draw on the axes given, or on those of a new figure of `size` inches (in the style `paper`), and return them."""
     if ax is not None:
+        if not isinstance(ax, Axes) or ax.name != "rectilinear":
+            raise RequestError(f"{ax!r:.80} is no pair of axes of matplotlib's, such as pyplot.subplots()[1]", "ax")
         draw(ax)
         return ax
     from matplotlib import pyplot  # only here, so that a figure for a file needs no display
@@ -53,7 +59,31 @@ def page(
         else:
             figure = Figure(figsize=size or sheet(*usual), layout="constrained")
             FigureCanvasAgg(figure)
-        yield figure, figure.subplots(rows, columns, squeeze=False, **sharing)
+        grid = figure.subplots(rows, columns, squeeze=False, **sharing)
+        yield figure, grid
+        require_room(figure, grid)
+
+
+def require_room(figure: Figure, grid: np.ndarray) -> None:
+    """Refuse a page whose panels have no room left beside what is written around them.
+
+    Raises:
+        RequestError: and the size of the page.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="constrained_layout not applied")
+        try:
+            figure.draw_without_rendering()
+            least = min(min(ax.bbox.size) for ax in grid.flat) * 72 / figure.dpi
+        except UserWarning:
+            least = 0.0
+    if least < LEAST:
+        wide, tall = figure.get_size_inches()
+        raise RequestError(
+            f"{wide:.3g} x {tall:.3g} inches are too small for this figure and its names: ask for more, or choose"
+            " fewer with --select",
+            "size",
+        )
 
 
 def dress(ax: Axes, grid: str | None = None) -> None:

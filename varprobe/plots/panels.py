@@ -16,7 +16,7 @@ from varprobe.plots.facets import renamed, values, varying
 from varprobe.plots.groups import Group
 from varprobe.plots.limits import common_ranges
 from varprobe.plots.logaxis import LayerLocator, exponent_axis
-from varprobe.plots.pages import dress, key, page
+from varprobe.plots.pages import dress, key, page, require_room
 from varprobe.plots.panel import Panel, draw_curve
 from varprobe.plots.quantities import STATISTICS, axis_label, measured, quantity_of
 from varprobe.plots.style import LINE_WIDTH, looks, sized
@@ -81,6 +81,8 @@ def grid_of(
 ) -> tuple[Figure, np.ndarray]:
     """The figure, which pyplot knows or not, and its axes."""
     require_layers(ds)
+    if "site" in ds.coords:
+        raise RequestError("panels are of stacks; --kind model (plot_model) shows the sites of a model", "kind")
     check_labels(labels or {}, names_in(ds))
     down, across = axes_of(ds)
     rows, columns = (distinct(ds, name) for name in (down, across))
@@ -101,7 +103,7 @@ def grid_of(
             for c, column in enumerate(columns):
                 ax, at = grid[r, c], place(ds, {down: row, across: column})
                 curves = [] if at is None else [every[q][at] for q in drawn]
-                draw(ax, curves, [styles[q] for q in drawn], limits)
+                draw(ax, curves, [styles[q] for q in drawn], limits, int(np.max(ds["depth"].values)))
                 if curves:
                     groups = [Group((q,), styles[q]) for q in drawn]
                     panels.append(Panel(ax, quantity_of(ds, drawn[0]), groups, [[curve] for curve in curves]))
@@ -114,7 +116,7 @@ def grid_of(
                     side.set(rotation=-90, va="center", fontsize=ax.title.get_fontsize())
         figure.supylabel(STATISTICS["var"][0], fontsize=sized(8.0))
         key(figure, [handle(ds, q, styles[q]) for q in drawn])
-        figure.draw_without_rendering()
+        require_room(figure, grid)
         figure.set_layout_engine("none")  # type: ignore[arg-type]  # what follows stands where the panels are now
         for panel in panels:
             draw_exits(panel)
@@ -154,14 +156,12 @@ def title(name: str, value: object, labels: Mapping[str, str] | None) -> str:
     return text if name in ("init", "act", "arch") else f"{name} {text}"
 
 
-def draw(ax: Axes, curves: Sequence[Curve], styles: Sequence[Any], limits: tuple[float, float]) -> None:
-    """The curves of a configuration."""
+def draw(ax: Axes, curves: Sequence[Curve], styles: Sequence[Any], limits: tuple[float, float], depth: int) -> None:
+    """The curves of a configuration, on axes as long as the deepest of all."""
     for curve, look in zip(curves, styles, strict=False):
         draw_curve(ax, curve, Group((curve.name,), look), marked=False)
-    layers = np.concatenate([curve.layer[curve.drawn] for curve in curves] or [np.array([0])])
-    if layers.size:
-        ax.set_xlim(0, max(float(layers.max()), ax.get_xlim()[1] if ax.lines else 1.0))
-        ax.xaxis.set_major_locator(LayerLocator(0, int(ax.get_xlim()[1])))
+    ax.set_xlim(0, depth)
+    ax.xaxis.set_major_locator(LayerLocator(0, depth))
     ax.set_ylim(*limits)
     exponent_axis(ax)
     dress(ax, "y")

@@ -1,7 +1,5 @@
 """A model's sites in the order of execution, from top to bottom: the signal at the left, its gradient at the right."""
 
-from collections.abc import Mapping
-
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -15,7 +13,8 @@ from varprobe.names import lookup
 from varprobe.plots.logaxis import as_power
 from varprobe.plots.pages import dress, key, on_axes, page
 from varprobe.plots.style import LEAST_SIZE, LINE_WIDTH, Look, grey, ink, looks, sized
-from varprobe.plots.texts import shown
+from varprobe.plots.texts import literal, shown
+from varprobe.results import require_layers
 
 __all__ = ["model_figure", "plot_model"]
 
@@ -56,29 +55,27 @@ def plot_model(ds: xr.Dataset, direction: str = "forward", ax: Axes | None = Non
     """
     lookup(DIRECTIONS, direction, "direction")
     one = model_of(ds)
-    found = levels(one, direction)
-    if not np.isfinite(found).any():
+    if not np.isfinite(levels(one, direction)).all(axis=0).any():
         raise RequestError("nothing is finite here; a forward-only run has no gradients", "ds")
     return on_axes(ax, (3.6, height_of(one)), lambda ax: draw(ax, one, direction, named=True))
 
 
-def model_figure(
-    ds: xr.Dataset, *, size: tuple[float, float] | None = None, labels: Mapping[str, str] | None = None
-) -> Figure:
+def model_figure(ds: xr.Dataset, *, size: tuple[float, float] | None = None) -> Figure:
     """`plot_model` of both directions side by side, for a file.
 
     Raises:
         RequestError: as `plot_model`.
     """
     one = model_of(ds)
-    there = [d for d in DIRECTIONS if np.isfinite(levels(one, d)).any()]
+    there = [d for d in DIRECTIONS if np.isfinite(levels(one, d)).all(axis=0).any()]
     if not there:
         raise RequestError("no site has a variance that is finite", "ds")
     with page(size, (5.5, height_of(one)), 1, len(there), sharey=True) as (figure, grid):
         for i, (ax, direction) in enumerate(zip(grid[0], there, strict=True)):
             draw(ax, one, direction, named=i == 0)
+        dot, thin = sized(3), sized(0.6)
         handles = [
-            Line2D([], [], color=look.color, marker="o", markersize=sized(3), linewidth=sized(0.6), label=shown(name))
+            Line2D([], [], color=look.color, marker="o", markersize=dot, linewidth=thin, label=shown(literal(name)))
             for name, look in colors(one).items()
         ]
         if handles:
@@ -96,9 +93,8 @@ def model_of(ds: xr.Dataset) -> xr.Dataset:
         raise RequestError("this figure shows the sites of a model (varprobe.probe); stacks have layers", "ds")
     if ds.sizes.get("config", 1) > 1:
         raise RequestError("a figure shows one step; choose with isel(config=[...])", "ds")
+    require_layers(ds)
     one = ds.isel(config=0) if "config" in ds.dims else ds
-    if "seed" not in one.dims:
-        one = one.expand_dims("seed")
     return one.isel(layer=np.flatnonzero(one["kind"].values != "input"))
 
 
@@ -156,8 +152,8 @@ def draw(ax: Axes, one: xr.Dataset, direction: str, named: bool) -> None:
     every = -(-places.size // MOST_NAMES)
     ax.set_yticks(places[::every])
     if named:
-        ax.set_yticklabels([shown(cut(name)) for name in labels_of(one)[::every]])
-    low, high = np.nanmin(mean - spread), np.nanmax(mean + spread)
+        ax.set_yticklabels([shown(literal(cut(name))) for name in labels_of(one)[::every]])
+    low, high = np.nanmin((mean - spread)[finite]), np.nanmax((mean + spread)[finite])
     pad = max(0.06 * (high - low), (1.0 - (high - low)) / 2, 0.05)
     ax.set_xlim(low - pad, high + pad)
     ax.xaxis.set_major_locator(MaxNLocator(4, integer=high - low > 2))

@@ -15,7 +15,7 @@ from varprobe.plots.facets import one_panel
 from varprobe.plots.pages import on_axes, page
 from varprobe.plots.style import LABEL_SIZE, LINE_WIDTH, Look, grey, looks, sized
 from varprobe.plots.texts import check_labels, shown
-from varprobe.results import names_in, require_dataset
+from varprobe.results import names_in, require_every_layer
 from varprobe.theory.spectra import Spectrum, jacobian_spectrum
 
 __all__ = ["plot_spectrum", "spectrum_figure"]
@@ -69,7 +69,7 @@ def spectrum_figure(
 
 def spectra_of(ds: xr.Dataset, labels: Mapping[str, str] | None) -> tuple[list[np.ndarray], list[str]]:
     """(log10 of the singular values of all seeds, name) of each configuration."""
-    require_dataset(ds)
+    require_every_layer(ds)
     if NAME not in ds:
         raise RequestError("the dataset has no Jacobians; sweep with --jacobian (jacobian=True)", "ds")
     check_labels(labels or {}, names_in(ds))
@@ -157,7 +157,7 @@ def theory_of(ds: xr.Dataset, i: int) -> Spectrum | None:
     if json.loads(ds.attrs.get("spec", "{}")).get("input_width") not in (None, int(text["width"])):
         return None
     depth = int(one["depth"].values)
-    log10_ms = one["weight_log10_ms"].values[..., 1 : depth + 1]
+    log10_ms = one["weight_log10_ms"].transpose("seed", "layer").values[..., 1 : depth + 1]
     spread = np.ptp(log10_ms.reshape(-1, depth).mean(0))
     if not np.isfinite(spread) or spread > EQUAL:
         return None

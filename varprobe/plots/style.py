@@ -67,6 +67,7 @@ class Style:
         dark: light on dark.
         columns: how many columns the figure spans, 1 or 2.
         usetex: texts are set by LaTeX.
+        tall: inches that a page leaves.
     """
 
     widths: tuple[float, float] = (TEXT_WIDTH, TEXT_WIDTH)
@@ -75,6 +76,7 @@ class Style:
     dark: bool = False
     columns: int = 1
     usetex: bool = False
+    tall: float = 9.0
 
     @property
     def width(self) -> float:
@@ -89,8 +91,8 @@ STYLES = {
     "icml": Style((3.25, 6.75)),  # icml2024.sty: columns of 3.25 in, 0.25 in apart, 10 pt, captions 9 pt
     "aps": Style((3.375, 7.0)),  # REVTeX 4.2: columns of 246 pt, text 510 pt, letters of at least 2 mm
     "ieee": Style((3.5, 7.16)),  # IEEE: columns of 3.5 in, text 7.16 in, letters of 8 to 10 pt
-    "slides": Style((10.0, 12.0), 18.0, serif=False),  # upon a page of 13.33 x 7.5 in
-    "dark": Style((10.0, 12.0), 18.0, serif=False, dark=True),
+    "slides": Style((10.0, 12.0), 18.0, serif=False, tall=7.0),  # upon a page of 13.33 x 7.5 in
+    "dark": Style((10.0, 12.0), 18.0, serif=False, dark=True, tall=7.0),
 }
 """The styles by name; two widths are one column's and the text's."""
 chosen: ContextVar[Style] = ContextVar("varprobe_style", default=STYLES["paper"])
@@ -100,8 +102,11 @@ chosen: ContextVar[Style] = ContextVar("varprobe_style", default=STYLES["paper"]
 def style(name: str, *, columns: int = 1, usetex: bool = False) -> Iterator[Style]:
     """Draw the figures made inside in a style: true column widths, sizes and letters of where they will stand.
 
+    Save them inside, too: with `usetex` the letters are chosen when a figure is drawn for its file.
+
         with varprobe.style("icml"):
             ax = varprobe.plot_variance(ds)
+            ax.figure.savefig("fig.pdf")
 
     Args:
         name: paper, neurips, iclr, icml, aps, ieee, slides or dark.
@@ -112,7 +117,7 @@ def style(name: str, *, columns: int = 1, usetex: bool = False) -> Iterator[Styl
         RequestError: another name or number of columns, or no LaTeX here.
     """
     found = lookup(STYLES, name, "style")
-    if columns not in (1, 2):
+    if type(columns) is not int or columns not in (1, 2):
         raise RequestError(f"{columns!r} is not 1 or 2", "columns")
     if columns == 2 and found.widths[0] == found.widths[1]:
         raise RequestError(f"{name} has one column", "columns")
@@ -121,6 +126,12 @@ def style(name: str, *, columns: int = 1, usetex: bool = False) -> Iterator[Styl
     token = chosen.set(replace(found, columns=columns, usetex=usetex))
     try:
         yield chosen.get()
+    except RuntimeError as error:  # of matplotlib, with LaTeX's whole log
+        if not usetex or "latex" not in str(error).lower():
+            raise
+        raise RequestError(
+            "LaTeX cannot set a text of this figure; does it know all of the letters?", "usetex"
+        ) from error
     finally:
         chosen.reset(token)
 
@@ -133,7 +144,7 @@ def sized(points: float) -> float:
 def sheet(width: float, height: float) -> tuple[float, float]:
     """Inches of a figure that is so large in the style `paper`: its columns filled if the text is there, else less."""
     most = chosen.get().width
-    return most if width >= TEXT_WIDTH else min(sized(width), most), sized(height)
+    return most if width >= TEXT_WIDTH else min(sized(width), most), min(sized(height), chosen.get().tall)
 
 
 def dark() -> bool:

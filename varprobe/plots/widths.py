@@ -17,7 +17,7 @@ from varprobe.plots.match import factor, ticks_of
 from varprobe.plots.pages import dress, key, on_axes, page
 from varprobe.plots.style import LINE_WIDTH, Look, looks, sized
 from varprobe.plots.texts import check_labels, shown
-from varprobe.results import names_in, require_layers
+from varprobe.results import names_in, require_every_layer
 
 __all__ = ["plot_widths", "widths_figure"]
 
@@ -79,13 +79,15 @@ class Series:
 
 def series_of(ds: xr.Dataset, quantity: str, labels: Mapping[str, str] | None) -> list[Series]:
     """A series for each combination of what varies beside the width."""
-    require_layers(ds)
+    require_every_layer(ds)
     lookup(QUANTITIES, quantity, "quantity")
     check_labels(labels or {}, names_in(ds))
     if "width" not in varying(ds) or not all(str(w).isdigit() for w in ds["width"].values.tolist()):
         raise RequestError("the width does not vary in this dataset; sweep with --width 64,128,256,512", "ds")
     if ds.sizes["seed"] < 3:
         raise RequestError(f"{ds.sizes['seed']} seeds say little of a spread; sweep with --seeds 8 or more", "ds")
+    if not np.isfinite(ds[f"{quantity}_log10_ms"].values[..., 1:]).any():
+        raise RequestError(f"no {quantity} is finite and above zero; a forward-only run has no gradients", "ds")
     others = [name for name in varying(ds) if name != "width"]
     rows = partition(ds, others)
     kinds = list(dict.fromkeys(rows))

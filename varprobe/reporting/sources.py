@@ -83,13 +83,14 @@ def told_apart(runs: list[Run], given: Sequence[Any]) -> list[Run]:
     Raises:
         RequestError: a run is given twice.
     """
+    places = [Path(one).resolve() for one in given if isinstance(one, str | os.PathLike)]
+    twice = next((place for i, place in enumerate(places) if place in places[:i]), None)
+    if twice is not None:
+        raise RequestError(f"{twice.name!r} is given twice", "run")
     names = [run.name for run in runs]
     if len(set(names)) == len(names):
         return runs
     paths = [str(one) if isinstance(one, str | os.PathLike) else run.name for one, run in zip(given, runs, strict=True)]
-    twice = next((path for i, path in enumerate(paths) if path in paths[:i]), None)
-    if twice is not None:
-        raise RequestError(f"{twice!r} is given twice", "run")
     return [replace(run, name=path) for path, run in zip(paths, runs, strict=True)]
 
 

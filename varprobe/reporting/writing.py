@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from varprobe.errors import RequestError
+from varprobe.places import place_of
 from varprobe.reporting.content import content_of
 from varprobe.reporting.page import page_of
 from varprobe.reporting.sources import Run, runs_of
@@ -55,18 +56,12 @@ def require_file(path: str | os.PathLike[str], option: str) -> Path:
     Raises:
         RequestError: it cannot.
     """
-    try:
-        file = Path(path).expanduser()
-        if "\0" in str(file):
-            raise ValueError("it holds a null character")
-        there, folder = file.is_dir(), file.parent.is_dir()
-    except (TypeError, ValueError, RuntimeError, OSError) as error:
-        raise RequestError(f"{path!r} cannot be used as a file: {error}", option) from error
+    file = place_of(path, option)
     if file.suffix.lower() != ENDING:
         raise RequestError(f"{str(path)!r} must end in {ENDING}{near(file.suffix)}", option)
-    if there:
+    if file.is_dir():
         raise RequestError(f"{str(path)!r} is a folder, not a file", option)
-    if not folder:
+    if not file.parent.is_dir():
         raise RequestError(f"there is no folder {str(file.parent)!r} for {file.name!r}", option)
     return file
 
