@@ -2,7 +2,7 @@
 
 const LINE = 2;
 const LARGEST = 308; // decades beyond which a float holds no value
-const BANDED = 24; // more bands hide each other
+const BANDED = 12; // more bands hide each other
 const PAPER = { width: 325, height: 265 }; // half of what A4 and Letter hold, in CSS pixels
 
 function onPaper() {
