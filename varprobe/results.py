@@ -152,9 +152,19 @@ def require_layers(ds: Any) -> None:
     for name in ("seed", "layer"):
         if name not in ds.dims:
             raise RequestError(f"the dataset has no dimension {name!r}; isel({name}=[0]) keeps it", "ds")
-    for name, what in (("seed", "seed"), ("layer", "layer"), ("config", "configuration")):
-        if ds.sizes.get(name) == 0:
-            raise RequestError(f"the dataset has no {what} left", "ds")
+        if not ds.sizes[name]:
+            raise RequestError(f"the dataset has no {name} left", "ds")
+
+
+def require_configs(ds: Any) -> None:
+    """Refuse a dataset without seeds, layers or configurations.
+
+    Raises:
+        RequestError: and what is missing.
+    """
+    require_layers(ds)
+    if ds.sizes.get("config") == 0:
+        raise RequestError("the dataset has no configuration left", "ds")
 
 
 def with_configs(ds: xr.Dataset) -> xr.Dataset:

@@ -15,7 +15,7 @@ from varprobe.plots.logaxis import LayerLocator
 from varprobe.plots.pages import dress, key, on_axes, page
 from varprobe.plots.style import LINE_WIDTH, Look, grey, looks, ordered_looks, sized
 from varprobe.plots.texts import check_labels, shown
-from varprobe.results import names_in, require_layers
+from varprobe.results import names_in, require_configs
 
 __all__ = ["correlation_figure", "plot_correlation"]
 
@@ -69,7 +69,7 @@ def correlation_figure(
 
 def named(ds: xr.Dataset, quantity: str, labels: Mapping[str, str] | None) -> tuple[list[str], list[Look]]:
     """A name and a look for each configuration."""
-    require_layers(ds)
+    require_configs(ds)
     if lookup(VARIABLES, quantity, "quantity") not in ds:
         raise RequestError("no pairs were followed in this dataset; sweep with --correlation 0.1,0.5,0.9", "ds")
     if not np.isfinite(ds[VARIABLES[quantity]].values[..., 1:, :]).any():

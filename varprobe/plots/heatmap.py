@@ -20,7 +20,7 @@ from varprobe.plots.phase_scales import diverging
 from varprobe.plots.quantities import QUANTITIES, measured, quantity_of, variable
 from varprobe.plots.style import LABEL_SIZE, LEAST_SIZE, grey, sized
 from varprobe.plots.texts import check_labels, shown
-from varprobe.results import names_in, require_layers
+from varprobe.results import names_in, require_configs
 
 __all__ = ["heatmap_figure", "plot_heatmap"]
 
@@ -86,7 +86,7 @@ def heatmap_figure(
 
 def prepared(ds: xr.Dataset, labels: Mapping[str, str] | None) -> tuple[xr.Dataset, Facets]:
     """The dataset with a row each, and their names."""
-    require_layers(ds)
+    require_configs(ds)
     ds = as_curves(ds) if "site" in ds.coords else ds
     check_labels(labels or {}, names_in(ds))
     if ds.sizes.get("config", 1) > MOST_ROWS:

@@ -14,7 +14,7 @@ from varprobe.plots.facets import one_panel
 from varprobe.plots.pages import on_axes, page
 from varprobe.plots.style import LABEL_SIZE, LEAST_SIZE, grey, ladder_map, sized
 from varprobe.plots.texts import check_labels, shown
-from varprobe.results import names_in, require_every_layer
+from varprobe.results import names_in, require_configs, require_every_layer
 
 __all__ = ["histogram_figure", "plot_histogram"]
 
@@ -90,6 +90,7 @@ def histogram_figure(
 
 def require_histograms(ds: xr.Dataset, quantities: Sequence[str]) -> None:
     """Refuse a dataset without them."""
+    require_configs(ds)
     require_every_layer(ds)
     for quantity in quantities:
         lookup(SYMBOLS, quantity, "quantity with histograms")

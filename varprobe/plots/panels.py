@@ -21,7 +21,7 @@ from varprobe.plots.panel import Panel, draw_curve
 from varprobe.plots.quantities import STATISTICS, axis_label, measured, quantity_of
 from varprobe.plots.style import LINE_WIDTH, looks, sized
 from varprobe.plots.texts import check_labels, shown
-from varprobe.results import names_in, require_layers
+from varprobe.results import names_in, require_configs
 
 __all__ = ["panels_figure", "plot_panels"]
 
@@ -80,7 +80,7 @@ def grid_of(
     known: bool,
 ) -> tuple[Figure, np.ndarray]:
     """The figure, which pyplot knows or not, and its axes."""
-    require_layers(ds)
+    require_configs(ds)
     if "site" in ds.coords:
         raise RequestError("panels are of stacks; --kind model (plot_model) shows the sites of a model", "kind")
     check_labels(labels or {}, names_in(ds))

@@ -14,7 +14,7 @@ from varprobe.plots.logaxis import as_power
 from varprobe.plots.pages import dress, key, on_axes, page
 from varprobe.plots.style import LEAST_SIZE, LINE_WIDTH, Look, grey, ink, looks, sized
 from varprobe.plots.texts import literal, shown
-from varprobe.results import require_layers
+from varprobe.results import require_configs
 
 __all__ = ["model_figure", "plot_model"]
 
@@ -93,7 +93,7 @@ def model_of(ds: xr.Dataset) -> xr.Dataset:
         raise RequestError("this figure shows the sites of a model (varprobe.probe); stacks have layers", "ds")
     if ds.sizes.get("config", 1) > 1:
         raise RequestError("a figure shows one step; choose with isel(config=[...])", "ds")
-    require_layers(ds)
+    require_configs(ds)
     one = ds.isel(config=0) if "config" in ds.dims else ds
     return one.isel(layer=np.flatnonzero(one["kind"].values != "input"))
 

@@ -15,7 +15,7 @@ from varprobe.plots.facets import one_panel
 from varprobe.plots.pages import on_axes, page
 from varprobe.plots.style import LABEL_SIZE, LINE_WIDTH, Look, grey, looks, sized
 from varprobe.plots.texts import check_labels, shown
-from varprobe.results import names_in, require_every_layer
+from varprobe.results import names_in, require_configs, require_every_layer
 from varprobe.theory.spectra import Spectrum, jacobian_spectrum
 
 __all__ = ["plot_spectrum", "spectrum_figure"]
@@ -69,6 +69,7 @@ def spectrum_figure(
 
 def spectra_of(ds: xr.Dataset, labels: Mapping[str, str] | None) -> tuple[list[np.ndarray], list[str]]:
     """(log10 of the singular values of all seeds, name) of each configuration."""
+    require_configs(ds)
     require_every_layer(ds)
     if NAME not in ds:
         raise RequestError("the dataset has no Jacobians; sweep with --jacobian (jacobian=True)", "ds")

@@ -17,7 +17,7 @@ from varprobe.plots.match import factor, ticks_of
 from varprobe.plots.pages import dress, key, on_axes, page
 from varprobe.plots.style import LINE_WIDTH, Look, looks, sized
 from varprobe.plots.texts import check_labels, shown
-from varprobe.results import names_in, require_every_layer
+from varprobe.results import names_in, require_configs, require_every_layer
 
 __all__ = ["plot_widths", "widths_figure"]
 
@@ -79,6 +79,7 @@ class Series:
 
 def series_of(ds: xr.Dataset, quantity: str, labels: Mapping[str, str] | None) -> list[Series]:
     """A series for each combination of what varies beside the width."""
+    require_configs(ds)
     require_every_layer(ds)
     lookup(QUANTITIES, quantity, "quantity")
     check_labels(labels or {}, names_in(ds))

@@ -11,7 +11,7 @@ import xarray as xr
 
 from varprobe.errors import RequestError
 from varprobe.model.runs import RECORD
-from varprobe.results import STATISTICS, require_layers, with_configs
+from varprobe.results import STATISTICS, require_configs, with_configs
 from varprobe.runs import Note, folder_of, open_run
 
 __all__ = ["Run", "runs_of"]
@@ -56,7 +56,7 @@ def run_of(what: Any, name: str, note: Note) -> Run:
         folder = folder_of(what, "run")
         ds = open_run(folder, note=note)
         return Run(folder.resolve().name, with_signal(with_configs(ds)), asked_of(folder))
-    require_layers(what)
+    require_configs(what)
     return Run(name, with_signal(with_configs(what)))
 
 
