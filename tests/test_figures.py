@@ -306,6 +306,9 @@ def test_before_and_after_share_axes_and_pad_what_is_shorter():
         together["activation_log10_var"].values[0, :2, :11], before["activation_log10_var"].values[0]
     )
     assert np.isnan(together["activation_log10_var"].values[0, 2]).all()
+    for pair in ((before, after), (after, before)):  # layers that a net has not are not lost
+        curves = read_curves(both(*pair), "activation", "var", ["a", "b"])
+        assert [curve.lost for curve in curves] == [None, None]
     mended = dataset([{"init": "glorot_normal", "slope": 0.0, "depth": 10}])
     figure = KINDS["before-after"].draw(before, mended)
     assert {"before", "after"} <= {text.get_text() for text in figure.findobj(Text)}

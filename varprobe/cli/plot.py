@@ -3,7 +3,7 @@
 import contextlib
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +47,13 @@ def quantities_of(texts: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def file_of(save: str | None, run: str, kind: str = "variance", endings: Sequence[str] = ENDINGS) -> Path:
+def file_of(save: str | None, run: str, kind: str = "variance") -> Path:
     """Where the figure goes."""
     if save is None:
         return Path(run).expanduser() / f"{kind}.pdf"
     path = place_of(save, "save")
-    if path.suffix.lower() not in endings:
-        raise RequestError(f"{save!r} must end in one of {', '.join(endings)}", "save")
+    if path.suffix.lower() not in ENDINGS:
+        raise RequestError(f"{save!r} must end in one of {', '.join(ENDINGS)}", "save")
     if path.is_dir():
         raise RequestError(f"{save!r} is a folder, not a file", "save")
     if not path.parent.is_dir():
@@ -144,8 +144,9 @@ def command(arguments: list[str], run: tuple[str, ...], source: str | None, **op
     from varprobe.plots.kinds import kind_of
     from varprobe.plots.style import style
 
-    kind = kind_of_option(options["kind"], kind_of)
-    inches, path = size_of(options["size"]), None
+    with naming("kind"):
+        kind = kind_of(options["kind"])
+    inches = size_of(options["size"])
     given = asked(options, kind)
     if not run:
         raise RequestError("missing (see --help)", "run")
@@ -175,14 +176,6 @@ def command(arguments: list[str], run: tuple[str, ...], source: str | None, **op
             figure = kind.draw(*runs, size=inches, **given)
         save_figure(figure, path, spec=origin(arguments, *runs))
     print(printable(str(path)), file=sys.stdout)
-
-
-def kind_of_option(name: str, kind_of: Callable[[str], Any]) -> Any:
-    """The kind that --kind names."""
-    try:
-        return kind_of(name)
-    except RequestError as error:
-        raise RequestError(error.message, "kind") from error
 
 
 def columns_of(text: str | None) -> int:

@@ -73,8 +73,10 @@ def both(before: xr.Dataset, after: xr.Dataset) -> xr.Dataset:
     if all(ds.sizes["config"] == 1 for ds in pieces):  # two curves, told apart by all that differs
         names = one_panel(xr.concat(pieces, "config", join="outer").drop_vars("run")).names
         told = [f"{when}: {name}" if names[0] != names[1] else when for when, name in zip(RUNS, names, strict=True)]
-        pieces[1] = pieces[1].assign_coords({k: pieces[0][k] for k in named})
-        pieces = [ds.assign_coords(run=("config", [text])) for ds, text in zip(pieces, told, strict=True)]
+        differing = [k for k in named if pieces[0][k].values[0] != pieces[1][k].values[0]]
+        pieces = [
+            ds.drop_vars(differing).assign_coords(run=("config", [t])) for ds, t in zip(pieces, told, strict=True)
+        ]
     together = xr.concat(pieces, "config", join="outer")
     return together.assign_attrs(pair[0].attrs)
 

@@ -11,7 +11,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import Formatter, Locator
 
-__all__ = ["ExponentFormatter", "ExponentLocator", "LayerLocator", "MinorExponentLocator", "as_power", "exponent_axis"]
+__all__ = [
+    "ExponentFormatter",
+    "ExponentLocator",
+    "LayerLocator",
+    "MinorExponentLocator",
+    "as_power",
+    "exact_power",
+    "exponent_axis",
+]
 
 STEPS = (1, 2, 5)
 MOST_TICKS = 7
@@ -28,6 +36,11 @@ def as_power(log10_value: float) -> str:
     if abs(log10_value) >= 10:
         return rf"$10^{{{round(log10_value)}}}$"
     return rf"${mantissa}\times10^{{{exponent}}}$"
+
+
+def exact_power(log10_value: float, _: int = 0) -> str:
+    """The tick 10^x in math text, where x need not be whole."""
+    return f"$10^{{{round(log10_value) if abs(log10_value - round(log10_value)) < 1e-9 else f'{log10_value:.4g}'}}}$"
 
 
 def exponent_step(span: float, most: int) -> int:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -13,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from varprobe.errors import RequestError
-from varprobe.plots.style import LABEL_SIZE, paper, sheet, sized
+from varprobe.plots.style import LABEL_SIZE, grey, paper, sheet, sized, ticks
 
 __all__ = ["dress", "key", "on_axes", "page", "require_room"]
 
@@ -88,12 +87,7 @@ def require_room(figure: Figure, grid: np.ndarray) -> None:
 
 def dress(ax: Axes, grid: str | None = None) -> None:
     """Ticks and spines of a panel that stands alone; `grid` is the axis that has faint lines."""
-    from varprobe.plots.style import grey
-
-    ax.tick_params("x", labelsize=mpl.rcParams["xtick.labelsize"])
-    ax.tick_params("y", labelsize=mpl.rcParams["ytick.labelsize"])
-    ax.tick_params(which="major", length=2.5, width=sized(0.6), pad=2.0)
-    ax.tick_params(which="minor", length=1.5, width=sized(0.4))
+    ticks(ax)
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
     if grid:

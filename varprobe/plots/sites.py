@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from varprobe.errors import RequestError
 from varprobe.model.families import families_of, labels_of
 from varprobe.names import lookup
-from varprobe.plots.logaxis import as_power
+from varprobe.plots.logaxis import exact_power
 from varprobe.plots.pages import dress, key, on_axes, page
 from varprobe.plots.style import LEAST_SIZE, LINE_WIDTH, Look, grey, ink, looks, sized
 from varprobe.plots.texts import literal, shown
@@ -157,17 +157,12 @@ def draw(ax: Axes, one: xr.Dataset, direction: str, named: bool) -> None:
     pad = max(0.06 * (high - low), (1.0 - (high - low)) / 2, 0.05)
     ax.set_xlim(low - pad, high + pad)
     ax.xaxis.set_major_locator(MaxNLocator(4, integer=high - low > 2))
-    ax.xaxis.set_major_formatter(FuncFormatter(power))
+    ax.xaxis.set_major_formatter(FuncFormatter(exact_power))
     ax.set_xlabel(TITLES[direction])
     dress(ax)
     ax.tick_params("y", labelsize=sized(LEAST_SIZE), length=0)
     for place in places[::every]:
         ax.axhline(place, color=grey(0.93), linewidth=sized(0.4), zorder=0)
-
-
-def power(x: float, _: int) -> str:
-    """A tick: 10^x."""
-    return as_power(x) if abs(x - round(x)) < 1e-9 else f"$10^{{{x:.4g}}}$"
 
 
 def cut(name: str) -> str:

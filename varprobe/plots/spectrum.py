@@ -12,6 +12,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from varprobe.errors import RequestError
 from varprobe.plots.facets import one_panel
+from varprobe.plots.logaxis import exact_power
 from varprobe.plots.pages import on_axes, page
 from varprobe.plots.style import LABEL_SIZE, LINE_WIDTH, Look, grey, looks, sized
 from varprobe.plots.texts import check_labels, shown
@@ -123,7 +124,7 @@ def draw(ax: Axes, ds: xr.Dataset, values: list[np.ndarray], names: list[str]) -
     ax.set_xlabel(r"singular value of $\partial h_L/\partial h_0$")
     ax.set_ylabel("density per decade")
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=high - low > 4))
-    ax.xaxis.set_major_formatter(FuncFormatter(decade))
+    ax.xaxis.set_major_formatter(FuncFormatter(exact_power))
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
     ax.tick_params(labelsize=sized(LABEL_SIZE))
@@ -136,13 +137,6 @@ def draw_line(ax: Axes, alive: np.ndarray, look: Look, text: str) -> None:
         ax.axvline(alive.mean(), color=look.color, linewidth=1.6, label=text, gid="spectrum")
     else:
         ax.plot([], [], color=look.color, label=text)
-
-
-def decade(x: float, _: int) -> str:
-    """10^x in math text, or a short number near 1."""
-    if abs(x - round(x)) < 1e-9:
-        return f"$10^{{{round(x)}}}$"
-    return f"$10^{{{x:.4g}}}$"
 
 
 def theory_of(ds: xr.Dataset, i: int) -> Spectrum | None:

@@ -41,6 +41,7 @@ __all__ = [
     "sheet",
     "sized",
     "style",
+    "ticks",
     "tidy",
     "usetex",
 ]
@@ -274,13 +275,17 @@ def ordered_looks(positions: Sequence[float]) -> list[Look]:
     return [Look(to_hex(colors(position))) for position in positions]
 
 
-def tidy(ax: Axes) -> None:
-    """Ticks, grid and spines of a panel whose curves run open-ended to the labels beside it."""
-    # sizes that hold when the figure is drawn later, under other settings
+def ticks(ax: Axes) -> None:
+    """Ticks in sizes that hold when the figure is drawn later, under other settings."""
     ax.tick_params("x", labelsize=mpl.rcParams["xtick.labelsize"])
     ax.tick_params("y", labelsize=mpl.rcParams["ytick.labelsize"])
     ax.tick_params(which="major", length=2.5, width=sized(0.6), pad=2.0)
     ax.tick_params(which="minor", length=1.5, width=sized(0.4))
+
+
+def tidy(ax: Axes) -> None:
+    """Ticks, grid and spines of a panel whose curves run open-ended to the labels beside it."""
+    ticks(ax)
     ax.grid(axis="y", color=grey(0.92), linewidth=0.5)
     ax.set_axisbelow(True)
     ax.spines["top"].set_visible(False)
