@@ -1,14 +1,9 @@
-"""Run cells: one chunk of nets, one seed, one call of compiled code. A cell's numbers never depend on other cells.
+"""Cells: one chunk of nets, one seed, one call of compiled code; what that code is given.
 
-Cells run on worker threads: on CPU one a core, each running single-threaded code, which is the faster use of small
-matrix products and makes a product's rounding independent of the number of cores; on accelerators one a device.
+A cell's numbers never depend on other cells.
 """
 
 import math
-import os
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import partial
 from typing import Any, Literal
 
@@ -22,27 +17,16 @@ from varprobe.configs import Setting
 from varprobe.data import Source
 from varprobe.draws import keys_of
 from varprobe.engine import Chunk
-from varprobe.errors import MachineError
 from varprobe.program import Program
-from varprobe.stack import run_cell, workspace_of
-from varprobe.tables import CellTable, statistics_of
-from varprobe.wired.cell import Keys, run_wired
+from varprobe.wired.cell import Keys
 from varprobe.wired.chunks import WiredChunk
-from varprobe.wired.own import OwnChunk, OwnProgram, own_table, run_own
+from varprobe.wired.own import OwnChunk, OwnProgram
 from varprobe.wired.program import Wired
-from varprobe.wired.recurrent import run_recurrent
-from varprobe.wired.tables import wired_statistics
 
-__all__ = ["AnyChunk", "arguments", "batch_of", "compiled", "inputs_of", "run_cells", "target_of"]
+__all__ = ["AnyChunk", "AnyProgram", "arguments", "batch_of", "inputs_of", "rows_of", "target_of"]
 
 AnyChunk = Chunk | WiredChunk | OwnChunk
 AnyProgram = Program | Wired | OwnProgram
-Executable = Callable[..., tuple[Any, Any]]
-
-CPU_OPTIONS: dict[str, str | bool] = {"xla_cpu_multi_thread_eigen": False}
-
-compile_lock = threading.Lock()
-programs: dict[tuple[AnyProgram, int], tuple[Executable, Any]] = {}
 
 
 def batch_of(
@@ -54,8 +38,8 @@ def batch_of(
     `units` values each (without it all `width`); row i of the table has the key fold_in(fold_in(key, 1), i).
     """
     if source.rows is not None:
-        rows = np.asarray(jax.random.permutation(key, len(source.rows))[:batch])
-        return source.rows[rows], rows
+        rows = rows_of(source, key, batch)
+        return source.rows[source.places(rows)], rows
     with jax.enable_x64(False):
         if source.vocab:
             ids = jax.random.randint(key, (batch * (width // (units or width)),), 0, source.vocab)
@@ -64,6 +48,11 @@ def batch_of(
         if source.name == "sphere":
             x = x * (np.sqrt(width) / jnp.linalg.norm(x, axis=1, keepdims=True))
     return np.asarray(x), None
+
+
+def rows_of(source: Source, key: Array, batch: int) -> np.ndarray:
+    """The numbers of the rows of a file that a seed is given; of a smaller batch the first of them."""
+    return np.asarray(jax.random.permutation(key, source.count)[:batch])
 
 
 @partial(jax.jit, static_argnums=2)
@@ -85,7 +74,7 @@ def target_of(setting: Setting, key: Array, rows: np.ndarray | None, batch: int,
         if setting.loss == "cotangent":
             return np.asarray(drawn("normal", (batch, width), key))
         if labels is not None and rows is not None:
-            chosen = labels[rows]
+            chosen = labels[setting.source.places(rows)]
             return chosen.astype(np.int32) if setting.loss == "cross_entropy" else chosen.reshape(batch, -1)
         if setting.loss == "cross_entropy":
             return np.asarray(jax.random.randint(key, (batch,), 0, setting.outputs), np.int32)
@@ -126,105 +115,3 @@ def arguments(chunk: AnyChunk, setting: Setting, seed: int) -> tuple[Any, ...]:
         streams = (keys["weights"], keys["biases"])
     target = target if target.dtype == np.int32 else target.astype(wide)
     return np.True_, *streams, x.astype(wide), target, chunk.numbers()
-
-
-def run_program(program: AnyProgram, space: Any, *arguments: Any) -> tuple[Any, Any]:
-    """(statistics, workspace) of a cell of any engine; only the plain one has a workspace."""
-    if isinstance(program, Wired):
-        return (run_recurrent if program.arch.shared else run_wired)(program, *arguments), ()
-    if isinstance(program, OwnProgram):
-        return run_own(program, *arguments), ()
-    return run_cell(program, space, *arguments)
-
-
-def compiled(program: AnyProgram, arguments: tuple[Any, ...], device: Any) -> tuple[Executable, Any]:
-    """(executable, shapes of its workspace) of a program on a device; compiled once, whoever asks first."""
-    with compile_lock:
-        if (program, device.id) not in programs:
-            options = CPU_OPTIONS if device.platform == "cpu" else None
-            space: Any = ()
-            if isinstance(program, Program):
-                running, weight_key, bias_key, x, _, numbers = arguments
-                space = workspace_of(program, running, weight_key, bias_key, x, numbers)
-            jitted = jax.jit(run_program, static_argnums=0, donate_argnums=1)
-            programs[program, device.id] = (
-                jitted.lower(program, space, *arguments).compile(compiler_options=options),
-                space,
-            )
-        return programs[program, device.id]
-
-
-class Worker:
-    """A device with the memory that its cells use one after the other."""
-
-    def __init__(self, device: Any) -> None:
-        self.device = device
-        self.program: AnyProgram | None = None
-        self.space: Any = None
-
-    def zeros(self, like: jax.ShapeDtypeStruct) -> Array:
-        """From the host, since zeros made on the device would be a program to compile for each shape."""
-        return jax.device_put(np.zeros(like.shape, like.dtype), self.device, may_alias=False)
-
-    def run(self, program: AnyProgram, arguments: tuple[Any, ...]) -> Any:
-        """Statistics of a cell, on the host."""
-        arguments = jax.device_put(arguments, self.device)
-        executable, shapes = compiled(program, arguments, self.device)
-        if self.program != program:
-            self.space = None  # before the new one is made
-            self.program, self.space = program, jax.tree.map(self.zeros, shapes)
-        statistics, self.space = executable(self.space, *arguments)
-        return jax.device_get(statistics)
-
-
-def run_cell_on(worker: Worker, chunk: AnyChunk, setting: Setting, seed: int) -> CellTable:
-    """One cell, from arguments to a table of float64."""
-    with jax.enable_x64(setting.dtype == "float64"), jax.default_device(worker.device):
-        statistics = worker.run(chunk.program, arguments(chunk, setting, seed))
-    if isinstance(chunk, OwnChunk):
-        return own_table(chunk, statistics)
-    return wired_statistics(chunk, statistics) if isinstance(chunk, WiredChunk) else statistics_of(chunk, statistics)
-
-
-def workers() -> list[Any]:
-    """The device of each worker thread."""
-    devices = jax.local_devices()
-    if devices[0].platform != "cpu":
-        return devices
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return [devices[i % len(devices)] for i in range(max(cores, len(devices)))]
-
-
-def run_cells(cells: list[tuple[AnyChunk, int]], setting: Setting) -> Iterator[tuple[AnyChunk, int, CellTable]]:
-    """Run (chunk, seed) cells on all workers; yields each with its table as it is done.
-
-    Raises:
-        MachineError: the device or its memory failed.
-    """
-    devices = workers()
-    free = [Worker(device) for device in devices]
-
-    def work(chunk: AnyChunk, seed: int) -> CellTable:
-        worker = free.pop()
-        try:
-            return run_cell_on(worker, chunk, setting, seed)
-        finally:
-            free.append(worker)
-
-    pool = ThreadPoolExecutor(len(devices), thread_name_prefix="varprobe")
-    waiting = iter(cells)
-    running: dict[Future[CellTable], tuple[AnyChunk, int]] = {}
-    try:
-        while True:
-            while len(running) < 2 * len(devices) and (cell := next(waiting, None)) is not None:
-                running[pool.submit(work, *cell)] = cell
-            if not running:
-                return
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                chunk, seed = running.pop(future)
-                yield chunk, seed, future.result()
-    except (jax.errors.JaxRuntimeError, MemoryError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise MachineError(f"the device failed: {first}") from error
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)

@@ -11,7 +11,7 @@ import os
 import re
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import IO, Any
@@ -52,6 +52,7 @@ class Source:
         digest: the name of a random law (with its parameters); else the sha256 of rows and labels as they are here.
         width: the number of features; None for a random law, which has as many as it is asked for.
         vocab: how many tokens there are; None where samples are not made of tokens.
+        kept: the numbers, ascending, of the rows that are here of all `count` of them; None where all are.
     """
 
     name: str
@@ -61,6 +62,26 @@ class Source:
     digest: str
     width: int | None
     vocab: int | None = None
+    kept: np.ndarray | None = None
+    total: int = 0
+
+    @property
+    def count(self) -> int:
+        """How many rows there are, here or not."""
+        return self.total or (0 if self.rows is None else len(self.rows))
+
+    def places(self, numbers: np.ndarray) -> np.ndarray:
+        """Where the rows with these numbers stand in `rows`."""
+        return numbers if self.kept is None else np.searchsorted(self.kept, numbers)
+
+    def excerpt(self, numbers: np.ndarray) -> "Source":
+        """The source with no other rows than these: what another process needs of a large file."""
+        if self.rows is None:
+            return self
+        kept = np.unique(numbers)
+        places = self.places(kept)
+        labels = None if self.labels is None else self.labels[places]
+        return replace(self, rows=self.rows[places], labels=labels, kept=kept, total=self.count)
 
 
 def load_source(data: Any, *, labels: Any = None, standardize: bool = False) -> Source:

@@ -15,6 +15,9 @@ class RequestError(ValueError):
         self.message = " ".join(message.split())
         super().__init__(f"{option}: {self.message}" if option else self.message)
 
+    def __reduce__(self) -> tuple[type, tuple[str, str | None]]:
+        return RequestError, (self.message, self.option)
+
     def at(self, option: str) -> "RequestError":
         """This error, naming `option` unless a more precise one was named where it was raised."""
         return self if self.option else RequestError(self.message, option)

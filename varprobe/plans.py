@@ -179,9 +179,15 @@ def hashed(*texts: str) -> str:
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()
 
 
-def plan(request: "Request", frame: xr.Dataset, groups: list[list[int]]) -> Record:
-    """The record of a run whose chunks hold these configurations; `frame` is its dataset without numbers."""
-    now = versions()
+def plan(request: "Request", frame: xr.Dataset, groups: list[list[int]], now: dict[str, Any]) -> Record:
+    """The record of a run whose chunks hold these configurations.
+
+    Args:
+        request: what was asked for.
+        frame: its dataset without numbers.
+        groups: the configurations of each chunk.
+        now: `versions` where it is computed.
+    """
     shared, each = hashable(request, now)
     suffix = "" if request.reusable else f"-{secrets.token_hex(4)}"
     chunks = [
@@ -210,9 +216,8 @@ def asked(spec: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in spec.items() if key not in CONTENT}
 
 
-def changes(record: Record, request: "Request") -> str:
+def changes(record: Record, request: "Request", now: dict[str, Any]) -> str:
     """What decides the numbers of the same request and is not what it was, in words; empty where nothing is."""
-    now = versions()
     if request.reusable and identity(request, now) == record.identity:
         return ""
     moved = [

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from varprobe.claims import LOCKS
 from varprobe.errors import MachineError, RequestError
 from varprobe.plans import NAME, Record, asked, changes
 from varprobe.runs import Note, folder_of, read_record, stored
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Run", "find_run"]
 
+LATE, PAUSE = 60.0, 0.2
+"""Seconds until a file of another machine is given up, and between two looks."""
+
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
@@ -48,11 +53,11 @@ class Run:
     record: Record | None
     note: Note
 
-    def finished(self, request: "Request") -> xr.Dataset | None:
+    def finished(self, request: "Request", versions: dict[str, Any]) -> xr.Dataset | None:
         """The dataset, where it and every cell are there and intact. Nothing is computed or compiled."""
         if self.record is None:
             return None
-        if changed := changes(self.record, request):
+        if changed := changes(self.record, request, versions):
             self.note(f"{self.folder}: {changed} changed since this run began; it is computed anew")
             return None
         try:
@@ -102,15 +107,30 @@ class Run:
                 remove_empty(made)
             raise
 
+    def has(self, cell: Cell) -> bool:
+        """Whether a cell's file is there."""
+        return os.path.lexists(cell.path(self.folder))
+
+    def wait_for(self, cell: Cell) -> None:
+        """Wait until a file that another machine has written shows up here, or a minute has gone by."""
+        for _ in range(int(LATE / PAUSE)):
+            if self.has(cell):
+                return
+            with contextlib.suppress(OSError):
+                os.listdir(self.folder / "cells")  # lets a network's file system look again
+            time.sleep(PAUSE)
+
     def load(self, cell: Cell) -> dict[str, np.ndarray] | None:
-        """A cell's numbers, or None where they are still to be computed."""
+        """A cell's numbers, or None where they are still to be computed; a damaged file is removed."""
         assert self.record is not None
-        if not os.path.lexists(cell.path(self.folder)):
+        if not self.has(cell):
             return None
         try:
             return load_cell(self.folder, cell, self.record.variables(cell))
         except DamagedError as error:
             self.note(f"{cell.path(self.folder)} {error}; it is computed anew")
+            with contextlib.suppress(OSError):
+                cell.path(self.folder).unlink()
             return None
 
     def save(self, cell: Cell, table: dict[str, np.ndarray]) -> None:
@@ -118,12 +138,18 @@ class Run:
         save_cell(self.folder, cell, table)
 
     def finish(self, ds: xr.Dataset) -> None:
-        """Write the table, the dataset, and last that they are there. Raises MachineError."""
+        """Write the table, the dataset, and last that they are there: nobody has to claim anything now.
+
+        Raises:
+            MachineError: the disk refuses.
+        """
         assert self.record is not None
         save_csv(self.folder / "results.csv", ds)
         self.record = replace(self.record, results=save_dataset(self.folder / "results.nc", ds))
         with writing(self.folder / "spec.json"):
             self.record.save(self.folder)
+        with contextlib.suppress(OSError):
+            (self.folder / LOCKS).unlink()
 
 
 def find_run(out: str | os.PathLike[str], request: "Request", note: Note) -> Run:

@@ -2,22 +2,30 @@
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import numpy as np
 import xarray as xr
 
-from varprobe.cells import AnyChunk, run_cells
-from varprobe.chunks import chunks_of
-from varprobe.configs import DEFAULT_BATCH, Request, read_request
+from varprobe.chunks import chunks_of, work_of
+from varprobe.claims import Claims, claims
+from varprobe.configs import DEFAULT_BATCH, Config, Request, read_request
+from varprobe.crews import Crew, Failure
+from varprobe.errors import MachineError, RequestError
 from varprobe.plans import fill, plan
 from varprobe.predictions import predicted
 from varprobe.probes.joining import Probing
 from varprobe.probes.keeping import Shelf
+from varprobe.resources import Resources, read_resources
 from varprobe.results import dataset
-from varprobe.resume import find_run
+from varprobe.resume import Run, find_run
+from varprobe.shards import share
 from varprobe.storage import Cell
+from varprobe.supplies import Item, Listed, Missing, Supply
+from varprobe.tables import CellTable
 
 __all__ = ["Progress", "run", "sweep"]
 
@@ -85,6 +93,10 @@ def sweep(
     histogram: bool = False,
     out: str | os.PathLike[str] | None = None,
     fresh: bool = False,
+    memory: Any = None,
+    devices: int | None = None,
+    shard: str | None = None,
+    executor: Executor | None = None,
     progress: Progress | None = None,
 ) -> xr.Dataset:
     """Measure signals and gradients, layer by layer, in every combination of what is given, before any training.
@@ -142,6 +154,13 @@ def sweep(
         out: a run folder, made if it is not there. Every finished part is kept in it at once, the same request again
             computes only what is missing, and results.nc and results.csv hold the whole. None writes nothing.
         fresh: compute what is in the folder again.
+        memory: bytes that may be used, or a text such as "8GiB" or "50%" (of what is free). 80% of what is free.
+        devices: how many of this machine's devices are used, or of its cores where a CPU is the only one. All.
+        shard: "I/N", the share I of N of the work, for job arrays: all shares have the same `out`, the last one to
+            finish writes the dataset, and the others return what they have (NaN elsewhere, and the attribute
+            `unfinished`).
+        executor: a `concurrent.futures.Executor` whose processes compute instead of this one, here or on a cluster.
+            Its processes need this package in the same versions; a Dask client has `get_executor()`.
         progress: told what is going on; without it notes are Python warnings.
 
     Returns:
@@ -191,7 +210,8 @@ def sweep(
         jacobian=jacobian,
         histogram=histogram,
     )
-    return run(request, out=out, fresh=fresh, progress=progress)
+    resources = read_resources(memory=memory, devices=devices, shard=shard, executor=executor)
+    return run(request, out=out, fresh=fresh, progress=progress, resources=resources)
 
 
 def run(
@@ -200,59 +220,159 @@ def run(
     out: str | os.PathLike[str] | None = None,
     fresh: bool = False,
     progress: Progress | None = None,
+    resources: Resources | None = None,
 ) -> xr.Dataset:
     """`sweep` of arguments that were read before."""
-    progress = progress or Unwatched()
-    return in_memory(request, progress) if out is None else in_folder(request, out, fresh, progress)
+    progress, resources = progress or Unwatched(), resources or Resources()
+    if out is not None:
+        return in_folder(request, out, fresh, progress, resources)
+    if resources.shard:
+        raise RequestError(f"{resources.shard}: a share is kept in a run folder, which --out names", "shard")
+    return in_memory(request, progress, resources)
 
 
-def in_memory(request: Request, progress: Progress) -> xr.Dataset:
+def in_memory(request: Request, progress: Progress, resources: Resources) -> xr.Dataset:
     """Measure, and write nothing."""
-    chunks = chunks_of(list(request.configs), request.setting)
-    cells = [(chunk, seed) for seed in range(request.setting.seeds) for chunk in chunks]
+    chunks, crew = chunks_of(list(request.configs), request.setting), resources.crew()
+    items = [Item(chunk, seed) for seed in range(request.setting.seeds) for chunk in chunks]
     probing = Probing(request, None, True, progress.note)
-    progress.start(len(cells) + probing.total, 0)
+    progress.start(len(items) + probing.total, 0)
 
     def tables() -> Iterator[tuple[list[int], int, Table]]:
-        for chunk, seed, table in run_cells(cells, request.setting):
+        for item, table in computed(crew, Listed(in_order(items, crew)), request):
+            assert table is not None  # nobody else wrote it
             progress.advance(1)
-            yield chunk.configs, seed, table
+            yield item.chunk.configs, item.seed, table
 
-    return probing.joined(predicted(request, dataset(request, tables())), progress.advance)
+    frame = predicted(request, dataset(request, tables()))
+    probing.run(crew, Claims(None), progress.advance)
+    return probing.joined(frame)
 
 
-def in_folder(request: Request, out: str | os.PathLike[str], fresh: bool, progress: Progress) -> xr.Dataset:
-    """Measure what the folder does not hold yet."""
-    held = find_run(out, request, progress.note)
-    if held.record and not fresh and (ds := held.finished(request)) is not None:
+def in_folder(
+    request: Request, out: str | os.PathLike[str], fresh: bool, progress: Progress, resources: Resources
+) -> xr.Dataset:
+    """Measure what the folder does not hold yet, or of that our share."""
+    held, crew, shard = find_run(out, request, progress.note), resources.crew(), resources.shard
+    versions = crew.versions()
+    if held.record and not fresh and (ds := held.finished(request, versions)) is not None:
         progress.start(0, len(held.record.cells))
         return ds
+    if shard and not request.reusable:
+        raise RequestError(f"{shard}: a function whose source is in no file is a new one in every process", "shard")
     chunks = chunks_of(list(request.configs), request.setting)
     frame = dataset(request, [])
-    record = plan(request, frame, [chunk.configs for chunk in chunks])
-    with held.claimed(record):
-        missing: list[Cell] = []
-        for cell in record.cells:
-            table = None if fresh else held.load(cell)
-            if table is None:
-                missing.append(cell)
-            else:
-                fill(frame, cell.configs, cell.seed, table)
-        probing = Probing(request, Shelf.of(held.folder, request), fresh, progress.note)
-        progress.start(len(missing) + probing.total, len(record.cells) - len(missing) + probing.cached)
-        for cell, table in computed(missing, chunks, request):
-            held.save(cell, table)
-            fill(frame, cell.configs, cell.seed, table)
-            progress.advance(1)
-        frame = probing.joined(predicted(request, frame), progress.advance)
+    record = plan(request, frame, [chunk.configs for chunk in chunks], versions)
+    items = [Item(chunks[cell.chunk], cell.seed, cell) for cell in record.cells]
+    with held.claimed(record), claims(held.folder) as ours:
+        filling = Filling(request, held, frame, crew, ours, progress)
+        wanted = share(list(enumerate(items)), shard, lambda item: work_of(item[1].chunk))
+        missing = wanted if fresh else filling.missing(wanted)
+        probing = Probing(request, Shelf.of(held.folder, request, versions), fresh, progress.note, shard)
+        progress.start(len(missing) + probing.total, len(wanted) - len(missing) + probing.cached)
+        filling.fill(missing, fresh)
+        probing.run(crew, ours, progress.advance, len(items))
+        if shard:
+            if not (probing.complete and all(held.has(cell) for cell in record.cells)):
+                return unfinished(frame, held)
+            mine = {number for number, _ in wanted}
+            filling.fill(filling.missing([(number, item) for number, item in enumerate(items) if number not in mine]))
+        frame = probing.joined(predicted(request, frame))
         held.finish(frame)
     return frame
 
 
-def computed(cells: list[Cell], chunks: list[AnyChunk], request: Request) -> Iterator[tuple[Cell, Table]]:
-    """The numbers of these cells, in the order in which they are done."""
-    if cells:
-        wanted = [(chunks[cell.chunk], cell.seed) for cell in cells]
-        waiting = {(id(chunk), seed): cell for (chunk, seed), cell in zip(wanted, cells, strict=True)}
-        for chunk, seed, table in run_cells(wanted, request.setting):
-            yield waiting[id(chunk), seed], table
+class Filling:
+    """A run's dataset while it is filled, with cells of its folder and with those that a crew computes."""
+
+    def __init__(
+        self, request: Request, held: Run, frame: xr.Dataset, crew: Crew, claims: Claims, progress: Progress
+    ) -> None:
+        self.request, self.held, self.frame = request, held, frame
+        self.crew, self.claims, self.progress = crew, claims, progress
+
+    def missing(self, items: Iterable[tuple[int, Item]]) -> list[tuple[int, Item]]:
+        """Those of the numbered items that are not in the folder; the others are entered."""
+        return [(number, item) for number, item in items if not self.entered(item)]
+
+    def entered(self, item: Item) -> bool:
+        """Enter a cell of the folder; whether it is there and intact."""
+        if (table := self.held.load(cell_of(item))) is None:
+            return False
+        self.enter(item, table)
+        return True
+
+    def enter(self, item: Item, table: Table) -> None:
+        """Enter a table into the dataset."""
+        fill(self.frame, cell_of(item).configs, item.seed, table)
+
+    def fill(self, missing: list[tuple[int, Item]], fresh: bool = False) -> None:
+        """Compute these, but those that another process finishes first; `fresh`: even if they are there."""
+        damaged: list[tuple[int, Item]] = []
+        numbers = {id(item): number for number, item in missing}
+
+        def arrived(item: Item) -> None:
+            if not self.entered(item):
+                damaged.append((numbers[id(item)], item))
+            self.progress.advance(1)
+
+        def is_there(item: Item) -> bool:
+            return not fresh and self.held.has(cell_of(item))
+
+        ordered = in_order(missing, self.crew, lambda item: item[1])
+        supply = Missing(ordered, self.claims, is_there, arrived, lambda item: id(item.chunk))
+        for item, table in computed(self.crew, supply, self.request, self.held.folder):
+            if table is None:  # a worker has written it
+                self.held.wait_for(cell_of(item))
+                supply.done(item)
+                arrived(item)
+            else:
+                self.held.save(cell_of(item), table)
+                supply.done(item)
+                self.enter(item, table)
+                self.progress.advance(1)
+        if damaged:
+            self.fill(damaged)
+
+
+def cell_of(item: Item) -> Cell:
+    """Where an item belongs in the run folder."""
+    assert item.cell is not None
+    return item.cell
+
+
+def in_order(items: list[Any], crew: Crew, of: Callable[[Any], Item] = lambda item: item) -> list[Any]:
+    """The items as the crew wants them."""
+    if not crew.by_chunk:
+        return items
+    return sorted(items, key=lambda item: (-work_of(of(item).chunk), id(of(item).chunk)))
+
+
+def computed(
+    crew: Crew, supply: Supply, request: Request, folder: Path | None = None
+) -> Iterator[tuple[Item, CellTable | None]]:
+    """What the crew makes of a supply.
+
+    Raises:
+        MachineError: a device or its memory failed; says at which configurations.
+    """
+    try:
+        yield from crew.run(supply, request.setting, folder)
+    except Failure as failure:
+        what = called([request.configs[i] for i in failure.configs])
+        raise MachineError(f"{what}, seed {failure.seed}: {failure.reason}") from failure
+
+
+def called(configs: list[Config]) -> str:
+    """Some configurations, in words."""
+    c = configs[0]
+    names = [*([c.arch_name] if c.arch_name != "plain" else []), c.act.name, c.init.name]
+    more = f" (and {len(configs) - 1} that run with it)" if len(configs) > 1 else ""
+    return f"{', '.join(names)}, depth {c.depth}, width {c.width}{more}"
+
+
+def unfinished(frame: xr.Dataset, held: Run) -> xr.Dataset:
+    """What our share has, and a word on the others; NaN where theirs is."""
+    assert held.record
+    there = sum(map(held.has, held.record.cells))
+    return frame.assign_attrs(unfinished=f"{there} of {len(held.record.cells)} cells of the run are there")

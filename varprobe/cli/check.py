@@ -6,7 +6,7 @@ import click
 
 from varprobe.cli.console import TerminalProgress, console_for
 from varprobe.cli.help import Command
-from varprobe.cli.options import ESSENTIAL, given, stack_options
+from varprobe.cli.options import ESSENTIAL, given, stack_options, with_spec
 from varprobe.cli.sweep import PRESENTATION, measured, measuring
 from varprobe.columns import fold
 from varprobe.errors import RequestError
@@ -36,6 +36,7 @@ def command(arguments: list[str], run: str | None, strict: bool, **options: Any)
     Takes what sweep takes, or the folder of a RUN. Healthy is what neither vanishes nor explodes and has no flag;
     `varprobe list verdicts` has the thresholds.
     """
+    options = with_spec(options)
     shown = {k: options.pop(k, None) for k in PRESENTATION} | {"label": ()}
     if run is not None:
         odd = next(iter([*given(options), *(k for k, v in shown.items() if v and k not in OF_A_RUN)]), None)

@@ -9,7 +9,17 @@ from varprobe.cli.help import help_all
 from varprobe.errors import RequestError
 from varprobe.names import require_name
 
-__all__ = ["ESSENTIAL", "canonical", "given", "label_option", "labels_of", "pairs_of", "stack_options"]
+__all__ = [
+    "ESSENTIAL",
+    "canonical",
+    "given",
+    "label_option",
+    "labels_of",
+    "pairs_of",
+    "share_options",
+    "stack_options",
+    "with_spec",
+]
 
 ESSENTIAL_OPTIONS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (("--depth",), {"metavar": "N", "help": "Weight layers; a list 10,50 or a range 10:100:10.  [50]"}),
@@ -52,6 +62,10 @@ OTHER_OPTIONS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (("--histogram",), {"is_flag": True, "help": "Histograms and kurtosis of activations and gradients."}),
     (("--root-seed",), {"metavar": "N", "help": "Everything random follows from it.  [0]"}),
     (("--dropout",), {"metavar": "P", "help": "Share of the activations that is dropped.  [0]"}),
+    (("--spec",), {"metavar": "FILE", "help": "More of these options, from a TOML file; the command line goes first."}),
+    (("--memory",), {"metavar": "SIZE", "help": "What may be used, e.g. 8GiB or 50% of what is free.  [80%]"}),
+    (("--devices",), {"metavar": "N", "help": "How many devices, or cores of a CPU.  [all]"}),
+    (("--dask",), {"metavar": "ADDRESS", "help": "Compute on a Dask cluster, e.g. tcp://10.0.0.7:8786, or local."}),
     (("--fresh",), {"is_flag": True, "help": "Compute again what the run folder already holds."}),
     (("--wide",), {"is_flag": True, "help": "Every configuration on its own line, and more columns."}),
     (("--full-range",), {"is_flag": True, "help": "A figure whose axes show every curve to its end."}),
@@ -59,6 +73,11 @@ OTHER_OPTIONS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (("--no-compile-cache",), {"is_flag": True, "help": "Do not keep compiled code in the user's cache folder."}),
     (("--quiet",), {"is_flag": True, "help": "Nothing on stderr but errors."}),
 ]
+SHARE_OPTIONS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
+    (("--shard",), {"metavar": "I/N", "help": "Share I of N of the work, for job arrays; all have the same --out."}),
+    (("--dry-run",), {"is_flag": True, "help": "Say what it would take of time and memory, and do nothing."}),
+]
+"""Of a sweep alone: whatever judges needs the whole."""
 MANY = frozenset(
     f"--{name}"
     for name in (
@@ -73,10 +92,34 @@ ESSENTIAL = tuple(flags[0] for flags, _ in ESSENTIAL_OPTIONS)
 
 def stack_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of a stack; what was not given is not passed on."""
-    function = help_all(function)
-    for flags, attributes in reversed([*ESSENTIAL_OPTIONS, *OTHER_OPTIONS]):
+    return with_options(help_all(function), [*ESSENTIAL_OPTIONS, *OTHER_OPTIONS])
+
+
+def share_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add those of a sweep alone."""
+    return with_options(function, SHARE_OPTIONS)
+
+
+def with_options(function: Callable[..., Any], options: list[tuple[tuple[str, ...], dict[str, Any]]]) -> Any:
+    """Add some options."""
+    for flags, attributes in reversed(options):
         function = click.option(*flags, **attributes, multiple=flags[0] in MANY)(function)
     return function
+
+
+def with_spec(options: dict[str, Any]) -> dict[str, Any]:
+    """The options with those of the file that --spec names, where the command line does not give them."""
+    file = options.pop("spec", None)
+    if file is None:
+        return options
+    from varprobe.spec_files import read_spec
+
+    tables = [*ESSENTIAL_OPTIONS, *OTHER_OPTIONS, *SHARE_OPTIONS]
+    flags = {names[0][2:].replace("-", "_"): bool(about.get("is_flag")) for names, about in tables}
+    known = {name: flag for name, flag in flags.items() if name in options}
+    many = {name[2:].replace("-", "_") for name in MANY}
+    found = read_spec(file, known, many, {name for name, flag in known.items() if flag})
+    return {name: value or found.get(name, value) for name, value in options.items()}
 
 
 def given(options: dict[str, Any]) -> dict[str, Any]:

@@ -1,26 +1,37 @@
 """`varprobe sweep`: the main job."""
 
 import contextlib
+import json
 import shlex
 import subprocess
 import sys
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from varprobe.cli.console import TerminalProgress, console_for
 from varprobe.cli.help import Command
 from varprobe.cli.interrupts import last_words
-from varprobe.cli.options import ESSENTIAL, given, label_option, labels_of, stack_options
+from varprobe.cli.options import ESSENTIAL, given, label_option, labels_of, share_options, stack_options, with_spec
+from varprobe.errors import RequestError
 from varprobe.names import printable
+
+if TYPE_CHECKING:
+    from varprobe.resources import Resources
 
 __all__ = ["PRESENTATION", "command", "measured", "measuring"]
 
-PRESENTATION = ("json", "quiet", "wide", "fresh", "out", "label", "full_range", "no_theory", "no_compile_cache")
+PRESENTATION = (
+    *("json", "quiet", "wide", "fresh", "out", "label", "full_range", "no_theory", "no_compile_cache"),
+    *("memory", "devices", "dask", "shard", "dry_run"),
+)
+"""Options that do not say what is measured, but how, where it goes, and what is shown."""
 NAMED = (
     *("arch", "norm", "act", "init", "bias", "init_first", "init_last", "init_qk", "init_v", "init_o", "init_mlp"),
     *("depth", "width", "batch"),
@@ -36,9 +47,11 @@ NAMED = (
         'varprobe sweep --act tanh,gelu --init "he_normal,normal(std=0.02)"',
         "varprobe sweep --act tanh --sigma-w2 1:4:32 --sigma-b2 0:1:32 --width 256",
         "varprobe sweep --act mine.py:swishy --data images.npy --json",
+        "varprobe sweep --spec large.toml --dask tcp://10.0.0.7:8786",
     ],
 )
 @stack_options
+@share_options
 @label_option
 @click.pass_obj
 def command(arguments: list[str], **options: Any) -> None:
@@ -48,6 +61,7 @@ def command(arguments: list[str], **options: Any) -> None:
     caption.tex, results.nc and results.csv. A list (relu,tanh), a repeated option or a range (LO:HI:N) is an axis of
     the grid.
     """
+    options = with_spec(options)
     shown = {k: options.pop(k) for k in PRESENTATION}
     with measuring(arguments, shown["quiet"]) as (progress, stdout):
         sweep(arguments, options, shown, progress, stdout)
@@ -88,9 +102,13 @@ def sweep(
     from varprobe.diagnosis import diagnose
     from varprobe.runs import folder_of
 
+    if shown["dry_run"]:
+        return foretell(options, shown, stdout)
     ds, out, labels = measured(options, shown, progress)
-    device = device_name()
-    diagnosis, folder = diagnose(ds), folder_of(out, "out")
+    device, folder = device_name(), folder_of(out, "out")
+    if "unfinished" in ds.attrs:
+        return tell_share(shown, folder, ds.attrs["unfinished"], stdout)
+    diagnosis = diagnose(ds)
     if shown["json"]:
         from varprobe.cli.report_json import print_json
 
@@ -127,9 +145,39 @@ def measured(
     request = read_request(**given(options))
     labels = labels_of(shown["label"], (str(v) for name in NAMED for v in request.spec[name]))
     out = default_folder(request) if shown["out"] is None else shown["out"]
-    ds = run(request, out=out, fresh=shown["fresh"], progress=progress)
+    with resources_of(shown, progress) as resources:
+        ds = run(request, out=out, fresh=shown["fresh"], progress=progress, resources=resources)
     progress.stop()
     return ds, out, labels
+
+
+@contextlib.contextmanager
+def resources_of(shown: dict[str, Any], progress: TerminalProgress) -> Iterator["Resources"]:
+    """What --memory, --devices, --shard and --dask say."""
+    from varprobe.resources import read_resources
+
+    asked = {name: shown.get(name) for name in ("memory", "devices", "shard")}
+    if shown["dask"] is None:
+        yield read_resources(**asked)
+        return
+    if asked["devices"] is not None:
+        raise RequestError(f"{asked['devices']}: the workers of --dask decide", "devices")
+    resources = read_resources(**asked)
+    from varprobe.clusters import dask_crew
+
+    with dask_crew(shown["dask"], resources.memory, progress.note) as crew:
+        yield replace(resources, executor=crew)
+
+
+def tell_share(shown: dict[str, Any], folder: Path, unfinished: str, stdout: TextIO) -> None:
+    """Say that a share is done, and how much of the run is there."""
+    if shown["json"]:
+        answer = {"version": version("varprobe"), "run": str(folder), "rows": [], "unfinished": unfinished}
+        print(json.dumps(answer, indent=2), file=stdout)
+        return
+    console = console_for(stdout)
+    console.print(printable(f"Share {shown['shard']} is done: {unfinished}"), soft_wrap=True)
+    console.print(printable(f"Run    {folder}"), soft_wrap=True)
 
 
 def draw(

@@ -4,11 +4,11 @@ import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from varprobe.plans import hashable, hashed, versions
+from varprobe.plans import hashable, hashed
 from varprobe.storage import DamagedError, checked, put, writing
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ class Shelf:
     each: list[str]
 
     @classmethod
-    def of(cls, folder: Path, request: "Request") -> "Shelf | None":
+    def of(cls, folder: Path, request: "Request", versions: dict[str, Any]) -> "Shelf | None":
         """The shelf of a run; None where its code cannot be known again."""
-        return cls(folder, *hashable(request, versions())) if request.reusable else None
+        return cls(folder, *hashable(request, versions)) if request.reusable else None
 
     def path(self, job: "Job") -> Path:
         """The file of a job."""
