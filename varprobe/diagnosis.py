@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from varprobe.blockwise import blocks
 from varprobe.comparison import against_theory
 from varprobe.flags import flags_of, notes_of
 from varprobe.leaving import left_layers
@@ -15,7 +16,7 @@ from varprobe.probes.summaries import probe_fields
 from varprobe.rates import rate
 from varprobe.reasons import reason_of
 from varprobe.remedies import advice_of
-from varprobe.results import COORDINATES, FURTHER, require_whole
+from varprobe.results import COORDINATES, FURTHER, require_whole, with_configs
 from varprobe.words import certain, factor_fields, word
 
 __all__ = ["Diagnosis", "diagnose"]
@@ -95,9 +96,12 @@ def diagnose(ds: xr.Dataset) -> Diagnosis:
 
         return Diagnosis(*diagnosed_run(ds))
     require_whole(ds)
-    nets = list(measured_nets(ds))
-    rows = [row_of(net) | further for net, further in zip(nets, probe_fields(ds), strict=True)]
-    return Diagnosis(rows, title_of(rows, ds.attrs), [ends_of(net) for net in nets])
+    rows, ends = [], []
+    for part in blocks(with_configs(ds)):
+        for net, further in zip(measured_nets(part), probe_fields(part), strict=True):
+            rows.append(row_of(net) | further)
+            ends.append(ends_of(net))
+    return Diagnosis(rows, title_of(rows, ds.attrs), ends)
 
 
 def row_of(net: Measured) -> dict[str, Any]:

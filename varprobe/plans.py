@@ -86,16 +86,23 @@ class Record:
         text = "{\n" + ",\n".join(lines) + "\n}\n"
         put(folder / "spec.json", lambda file: file.write(text.encode()))
 
-    def frame(self) -> xr.Dataset:
-        """The dataset, its numbers still missing."""
+    def frame(self, place: Path | None = None) -> xr.Dataset:
+        """The dataset, its numbers still missing, on the disk of the folder `place` where memory has no room for them.
+
+        Raises:
+            RequestError: they do not fit into memory, and there is no place.
+            MachineError: the disk has no room for them.
+        """
         from varprobe.results import variable_names
+        from varprobe.spilling import missing_numbers
 
         seeds, layers = self.spec["seeds"], max(chunk["depth"] for chunk in self.chunks) + 1
         coords = {name: ("config", np.array(values)) for name, values in self.coordinates.items()}
-        shape = (len(self.coordinates["depth"]), seeds, layers)
+        names, shape = variable_names(self.spec["arch"]), (len(self.coordinates["depth"]), seeds, layers)
+        arrays = missing_numbers(len(names), shape, place)
         data = {
-            name: (("config", "seed", "layer"), np.full(shape, np.nan), {"long_name": text})
-            for name, text in variable_names(self.spec["arch"]).items()
+            name: (("config", "seed", "layer"), array, {"long_name": text})
+            for (name, text), array in zip(names.items(), arrays, strict=True)
         }
         return xr.Dataset(data, {"seed": np.arange(seeds), "layer": np.arange(layers), **coords}, self.attributes)
 

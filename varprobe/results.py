@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterable
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import xarray as xr
 
 from varprobe.errors import RequestError
 from varprobe.names import did_you_mean
+from varprobe.spilling import missing_numbers
 
 if TYPE_CHECKING:
     from varprobe.configs import Config, Request
@@ -86,17 +88,27 @@ def coordinate(config: Config, request: Request, name: str) -> Any:
     return values[name]
 
 
-def dataset(request: Request, tables: Iterable[tuple[list[int], int, dict[str, np.ndarray]]]) -> xr.Dataset:
+def dataset(
+    request: Request,
+    tables: Iterable[tuple[list[int], int, dict[str, np.ndarray]]],
+    place: Path | None = None,
+) -> xr.Dataset:
     """All cells as one dataset with dims (config, seed, layer), float64; NaN where a quantity does not apply.
 
     Args:
         request: what was asked for.
         tables: (configurations of the cell, seed, variable -> (configurations, depth + 1)).
+        place: the folder on whose disk the numbers may lie where memory has no room for them.
+
+    Raises:
+        RequestError: they do not fit into memory, and there is no place.
+        MachineError: the disk has no room for them.
     """
     configs, seeds = request.configs, request.setting.seeds
     layers = max(c.depth for c in configs) + 1
     names = variable_names(request.spec["arch"])
-    arrays = {name: np.full((len(configs), seeds, layers), np.nan) for name in names}
+    shape = len(configs), seeds, layers
+    arrays = dict(zip(names, missing_numbers(len(names), shape, place), strict=True))
     for members, seed, table in tables:
         for name, values in table.items():
             arrays[name][members, seed, : values.shape[1]] = values

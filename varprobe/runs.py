@@ -16,24 +16,30 @@ import re
 import warnings
 from collections.abc import Callable
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
 from varprobe.errors import RequestError
+from varprobe.exports.extras import needed
 from varprobe.model.runs import RECORD as MODEL_RECORD
 from varprobe.model.runs import open_model_run
 from varprobe.plans import Record, asked, fill, hashed
-from varprobe.storage import DamagedError, load_cell, load_dataset
+from varprobe.spilling import require_room, too_large
+from varprobe.storage import DamagedError, load_cell, load_dataset, open_dataset
 
 if TYPE_CHECKING:
     from varprobe.configs import Request
 
-__all__ = ["Note", "default_folder", "folder_of", "open_run", "read_record", "stored"]
+__all__ = ["Note", "default_folder", "folder_of", "open_run", "read_record", "read_run", "stored"]
 
 Note = Callable[[str], object]
 """Takes one line for the user."""
+
+Reader = Callable[[Path, str], xr.Dataset]
+"""Takes a file of results and its sha256, as `storage.load_dataset` does."""
 
 
 def default_folder(request: "Request") -> Path:
@@ -67,37 +73,84 @@ def safe(text: str, length: int) -> str:
     return kept[:length].strip("-_.")
 
 
-def open_run(path: str | os.PathLike[str], *, note: Note = warnings.warn) -> xr.Dataset:
+def open_run(path: str | os.PathLike[str], *, chunks: Any = None, note: Note = warnings.warn) -> xr.Dataset:
     """The dataset of a run folder.
 
-    Nothing that the run names is imported or executed, and nothing is written.
+    Nothing that the run names is imported or executed, and nothing is left behind.
 
     Args:
         path: the folder.
+        chunks: None reads everything into memory. What `xarray.open_dataset` takes leaves the numbers on disk until
+            they are used, as arrays of Dask: {} (the file's own blocks), "auto", or such as {"config": 1000}. For
+            results that are larger than memory: selections, `varprobe.diagnose` and `varprobe.export` then read some
+            configurations at a time.
         note: takes a line about a damaged file that was not needed; by default a Python warning.
 
     Raises:
-        RequestError: it is no run, not finished, or damaged beyond what its cells can restore.
+        RequestError: it is no run, not finished, or damaged beyond what its cells can restore; without chunks, it is
+            larger than memory; with them, Dask is missing.
 
     Example:
         ds = varprobe.open_run("runs/relu-d50-w512-3f9a1c")
+        varprobe.open_run("runs/large", chunks={}).gradient_log10_ms.mean("seed").compute()
+    """
+    if chunks is None:
+        return read_run(path, note, fitting)
+    needed("dask.array", "results in chunks", extra="dask")
+    return read_run(path, note, partial(open_dataset, chunks=chunks), chunks)
+
+
+def fitting(path: Path, sha256: str) -> xr.Dataset:
+    """A file's dataset in memory.
+
+    Raises:
+        RequestError: it is larger.
+    """
+    if path.is_file():
+        require_room(path.stat().st_size, f"the numbers of {path}", "open them lazily, with chunks={}", "chunks")
+    return load_dataset(path, sha256)
+
+
+def roomy(path: Path, sha256: str) -> xr.Dataset:
+    """A file's dataset in memory; where it takes too much of that, read as far as it is used."""
+    large = path.is_file() and too_large(path.stat().st_size)
+    return (open_dataset if large else load_dataset)(path, sha256)
+
+
+def read_run(
+    path: str | os.PathLike[str], note: Note = warnings.warn, read: Reader = roomy, chunks: Any = None
+) -> xr.Dataset:
+    """`open_run` for the commands: the dataset of a run folder, of whatever size.
+
+    Args:
+        path: the folder.
+        note: takes a line about a damaged file that was not needed.
+        read: takes results.nc and its sha256.
+        chunks: of arrays of Dask where there are only the cells to read; None for NumPy's.
+
+    Raises:
+        RequestError: as `open_run`.
+        MachineError: the cells have to be read, and neither memory nor the disk has room for them.
     """
     folder = folder_of(path, "run")
     record = read_record(folder, "run")
     if record is None and (folder / MODEL_RECORD).is_file():
-        return open_model_run(folder)
+        return open_model_run(folder, read)
     if record is None:
         raise RequestError(no_run(folder), "run")
     try:
-        ds = stored(folder, record, note)
-        return ds if ds is not None else rebuilt(folder, record, note)
+        ds = stored(folder, record, note, read)
+        if ds is not None:
+            return ds
+        ds = rebuilt(folder, record, note)
+        return ds if chunks is None else ds.chunk(chunks, token=record.identity)
     except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:  # a plan that does not add up
         if isinstance(error, RequestError):
             raise
         raise RequestError(f"{folder} is not a run that varprobe wrote: its spec.json is damaged", "run") from error
 
 
-def stored(folder: Path, record: Record, note: Note) -> xr.Dataset | None:
+def stored(folder: Path, record: Record, note: Note, read: Reader = roomy) -> xr.Dataset | None:
     """What results.nc holds, or None where it is to be made from the cells."""
     from varprobe.results import variable_names
 
@@ -105,7 +158,7 @@ def stored(folder: Path, record: Record, note: Note) -> xr.Dataset | None:
         return None
     path = folder / "results.nc"
     try:
-        ds = load_dataset(path, record.results)
+        ds = read(path, record.results)
         if ds.attrs != record.attributes or not set(variable_names(record.spec["arch"])) <= set(ds.data_vars):
             raise DamagedError("is not this run's")
         return ds
@@ -117,7 +170,7 @@ def stored(folder: Path, record: Record, note: Note) -> xr.Dataset | None:
 def rebuilt(folder: Path, record: Record, note: Note) -> xr.Dataset:
     """The dataset made from the cells, all of which must be there."""
     present = [cell for cell in record.cells if cell.path(folder).is_file()]
-    done, frame = 0, record.frame() if len(present) == len(record.cells) else None
+    done, frame = 0, record.frame(folder) if len(present) == len(record.cells) else None
     for cell in present:
         try:
             table = load_cell(folder, cell, record.variables(cell))

@@ -11,7 +11,7 @@ import io
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,7 +19,10 @@ from typing import Any, BinaryIO
 import numpy as np
 import xarray as xr
 
-from varprobe.errors import MachineError
+from varprobe.blockwise import Advance, unwatched
+from varprobe.errors import MachineError, RequestError
+from varprobe.names import did_you_mean
+from varprobe.netcdf import write_netcdf
 from varprobe.tidy import tidy_columns, tidy_rows
 
 __all__ = [
@@ -29,6 +32,7 @@ __all__ = [
     "is_stray",
     "load_cell",
     "load_dataset",
+    "open_dataset",
     "put",
     "remove_strays",
     "save_cell",
@@ -77,7 +81,7 @@ def put(path: Path, fill: Callable[[BinaryIO], object]) -> None:
     for last in (False, False, True):
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.varprobe.tmp")
         try:
-            with temporary.open("xb") as file:
+            with temporary.open("x+b") as file:
                 fill(file)
                 file.flush()
                 os.fsync(file.fileno())
@@ -161,41 +165,82 @@ def load_cell(folder: Path, cell: Cell, variables: set[str]) -> dict[str, np.nda
     return table
 
 
-def save_dataset(path: Path, ds: xr.Dataset) -> str:
-    """Write a dataset as NetCDF-4; the sha256 of the file.
-
-    It is made in memory: HDF5 takes the process down with it where the disk is full.
+def save_dataset(path: Path, ds: xr.Dataset, advance: Advance = unwatched) -> str:
+    """Write a dataset as NetCDF-4, block by block; the sha256 of the file.
 
     Raises:
         MachineError: the disk refuses.
     """
-    import h5netcdf
-    from xarray.backends import H5NetCDFStore
+    digest = ""
 
-    content = io.BytesIO()
-    with h5netcdf.File(content, "w") as file:
-        ds.dump_to_store(H5NetCDFStore(file))
+    def fill(file: BinaryIO) -> None:
+        nonlocal digest
+        write_netcdf(file, ds, advance)
+        file.flush()
+        file.seek(0)
+        digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
+
     with writing(path):
-        put(path, lambda file: file.write(content.getbuffer()))
-    return hashlib.sha256(content.getbuffer()).hexdigest()
+        put(path, fill)
+    return digest
 
 
 def load_dataset(path: Path, sha256: str) -> xr.Dataset:
-    """The dataset that `save_dataset` wrote, identical to what it was given.
+    """The dataset that `save_dataset` wrote, identical to what it was given, in memory.
 
     Raises:
         DamagedError: the file is missing, or not the one with this sha256.
+    """
+    with open_dataset(path, sha256) as ds:
+        return ds.load()
+
+
+def open_dataset(path: Path, sha256: str, chunks: Any = None) -> xr.Dataset:
+    """`load_dataset`, but the variables stay in the file until they are used.
+
+    Args:
+        path: the file.
+        sha256: of its content, which is read for it.
+        chunks: xarray's, for arrays of Dask; without them what is read is not kept either.
+
+    Raises:
+        DamagedError: the file is missing, or not the one with this sha256.
+        RequestError: chunks that xarray does not take.
     """
     with checked(path, path.parent).open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
             raise DamagedError("is damaged")
     try:
-        ds = xr.load_dataset(path, engine="h5netcdf").drop_encoding()
+        opened = xr.open_dataset(path, engine="h5netcdf", cache=False)
+        coords = {
+            name: (c.dims, c.values.astype(str) if c.dtype.kind == "O" else c.values, c.attrs)
+            for name, c in opened.coords.items()
+            if name not in opened.indexes
+        }
     except Exception as error:  # as above
         raise DamagedError(f"is damaged ({type(error).__name__})") from error
-    texts = {k: (v.dims, v.values.astype(str)) for k, v in ds.coords.items() if v.dtype.kind == "O"}
+    ds = (opened if chunks is None else in_chunks(opened, path, chunks)).drop_encoding()
     ds.attrs = {k: v.item() if isinstance(v, np.generic) else v for k, v in ds.attrs.items()}
-    return ds.assign_coords(texts)
+    ds = ds.assign_coords(coords)
+    ds.set_close(opened.close)
+    return ds
+
+
+def in_chunks(opened: xr.Dataset, path: Path, chunks: Any) -> xr.Dataset:
+    """The dataset of a file as arrays of Dask.
+
+    Raises:
+        RequestError: chunks of something that is no dimension, or that xarray does not take.
+    """
+    for name in chunks if isinstance(chunks, Mapping) else ():
+        if name not in opened.dims:
+            raise RequestError(f"unknown dimension {name!r}{did_you_mean(str(name), map(str, opened.dims))}", "chunks")
+    try:
+        return xr.open_dataset(path, engine="h5netcdf", cache=False, chunks=chunks)
+    except (ValueError, TypeError, NotImplementedError) as error:
+        raise RequestError(
+            f"{chunks!r} is not what xarray takes: {str(error).partition(chr(10))[0]}", "chunks"
+        ) from error
 
 
 def save_csv(path: Path, ds: xr.Dataset) -> None:

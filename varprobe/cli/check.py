@@ -59,10 +59,10 @@ def check(
     """Measure or read, print what is unhealthy; whether nothing is."""
     from varprobe.diagnosis import diagnose
     from varprobe.health import notes_of, unhealthy
-    from varprobe.runs import folder_of, open_run
+    from varprobe.runs import folder_of, read_run
 
     if run is not None:
-        ds, folder = open_run(run, note=progress.note), folder_of(run, "run")
+        ds, folder = read_run(run, progress.note), folder_of(run, "run")
     else:
         ds, out, _ = measured(options, shown, progress)
         folder = folder_of(out, "out")

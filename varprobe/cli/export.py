@@ -37,11 +37,11 @@ def command(run: str, save: str | None, table: str | None, select: tuple[str, ..
     if save is None:
         raise RequestError("missing; what is to be written, such as table.tex or tb:logs", "save")
     from varprobe.exports.exporting import export, required
-    from varprobe.runs import open_run
+    from varprobe.runs import read_run
 
     with saving():
         required(save, table)
-    ds = open_run(run, note=TerminalProgress(quiet=False).note)
+    ds = read_run(run, TerminalProgress(quiet=False).note)
     with naming("select"):
         ds = selected(ds, select)
     with saving():

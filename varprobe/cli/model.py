@@ -121,7 +121,7 @@ def compared(names: tuple[str, str], options: dict[str, Any], progress: Terminal
 
     import varprobe
     from varprobe.model.comparing import side_by_side, table_of
-    from varprobe.runs import open_run
+    from varprobe.runs import read_run
     from varprobe.user_code import is_reference
 
     if options["out"] is not None:
@@ -132,7 +132,7 @@ def compared(names: tuple[str, str], options: dict[str, Any], progress: Terminal
                 raise RequestError("does not go with --compare of two runs, which are measured already", name)
     try:
         both = [
-            measured(name, options, "compare") if is_reference(name) else open_run(Path(name), note=progress.note)
+            measured(name, options, "compare") if is_reference(name) else read_run(Path(name), progress.note)
             for name in names
         ]
     except RequestError as error:

@@ -164,9 +164,9 @@ def command(arguments: list[str], run: tuple[str, ...], source: str | None, **op
         from varprobe.plots import save_figure
         from varprobe.plots.origin import origin
         from varprobe.results import names_in
-        from varprobe.runs import open_run
+        from varprobe.runs import read_run
 
-        runs = [open_run(name, note=TerminalProgress(quiet=False).note) for name in run]
+        runs = [read_run(name, TerminalProgress(quiet=False).note) for name in run]
         path = file_of(options["save"], run[-1], options["kind"])
         with naming("select"):
             runs = [selected(ds, options["select"]) for ds in runs]

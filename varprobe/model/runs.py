@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -48,15 +49,17 @@ def save_model_run(folder: Path, ds: xr.Dataset, asked: dict[str, Any]) -> None:
         put(folder / RECORD, lambda file: file.write(content.encode()))
 
 
-def open_model_run(folder: Path) -> xr.Dataset:
-    """The dataset of a model's run folder.
+def open_model_run(folder: Path, read: Callable[[Path, str], xr.Dataset] = load_dataset) -> xr.Dataset:
+    """The dataset of a model's run folder; `read` takes results.nc and its sha256.
 
     Raises:
         RequestError: it is damaged.
     """
     try:
         digest = json.loads((folder / RECORD).read_text("utf-8"))["results"]
-        return load_dataset(folder / "results.nc", str(digest))
+        return read(folder / "results.nc", str(digest))
+    except RequestError:
+        raise
     except DamagedError as error:
         raise RequestError(f"{folder / 'results.nc'} {error}; probe the model again", "run") from error
     except Exception as error:  # the file may hold anything

@@ -12,7 +12,7 @@ import xarray as xr
 from varprobe.errors import RequestError
 from varprobe.model.runs import RECORD
 from varprobe.results import STATISTICS, require_configs, with_configs
-from varprobe.runs import Note, folder_of, open_run
+from varprobe.runs import Note, folder_of, read_run
 
 __all__ = ["Run", "runs_of"]
 
@@ -54,7 +54,7 @@ def run_of(what: Any, name: str, note: Note) -> Run:
     """One run: a folder's has the folder's name, a dataset's the name given."""
     if isinstance(what, str | os.PathLike):
         folder = folder_of(what, "run")
-        ds = open_run(folder, note=note)
+        ds = read_run(folder, note)
         return Run(folder.resolve().name, with_signal(with_configs(ds)), asked_of(folder))
     require_configs(what)
     return Run(name, with_signal(with_configs(what)))
