@@ -4,7 +4,6 @@ import csv
 import errno
 import importlib
 import inspect
-import json
 import os
 import resource
 import shutil
@@ -24,6 +23,7 @@ from varprobe.errors import MachineError, RequestError
 from varprobe.plans import plan
 from varprobe.results import dataset, variable_names
 from varprobe.runs import default_folder, open_run
+from varprobe.seals import sealed_archive, sealed_json, unsealed_json
 from varprobe.storage import put
 
 module = importlib.import_module("varprobe.sweeping")  # the package's attribute of this name is the function
@@ -172,6 +172,7 @@ def test_an_interrupted_run_resumes_to_the_same_bits(tmp_path, whole, monkeypatc
 
 KILLED = """
 import os, signal, sys
+from varprobe.seals import sealed_archive, sealed_json, unsealed_json
 from varprobe.storage import put
 def fill(file):
     file.write(b"half")
@@ -232,12 +233,14 @@ def pickled(path):
 
 def reshaped(path):
     with np.load(path) as archive:
-        np.savez(path, **{k: archive[k][..., :-1] if archive[k].ndim == 2 else archive[k] for k in archive.files})
+        table = {k: archive[k][..., :-1] if archive[k].ndim == 2 else archive[k] for k in archive.files}
+    path.write_bytes(sealed_archive(table))
 
 
 def renamed(path):
     with np.load(path) as archive:
-        np.savez(path, **{k.replace("gradient", "gradients"): archive[k] for k in archive.files})
+        table = {k.replace("gradient", "gradients"): archive[k] for k in archive.files}
+    path.write_bytes(sealed_archive(table))
 
 
 def exchanged(path):
@@ -357,11 +360,10 @@ def test_code_that_cannot_be_hashed_is_never_reused_and_leaves_no_litter(tmp_pat
 
 @pytest.mark.parametrize("key", ["jax", "engine", "backend"])
 def test_other_versions_compute_anew(folder, computed, key):
-    path = folder / "spec.json"
-    record = json.loads(path.read_text())
+    record = unsealed_json(folder / "spec.json")
     record["versions"][key], record["identity"] = "0.0", "0" * 64
     record["chunks"][0]["cells"] = [f"{i:064x}" for i in range(4)]
-    path.write_text(json.dumps(record))
+    (folder / "spec.json").write_bytes(sealed_json(record))
     watch = Watcher()
     sweep(**TINY, out=folder, progress=watch)
     assert key in watch.notes[0] and "0.0 ->" in watch.notes[0]
@@ -604,10 +606,10 @@ def test_a_damaged_spec_is_refused_in_one_line(folder, text):
 
 @pytest.mark.parametrize("name", ["../../secret", "/etc/passwd", "a" * 63, ""])
 def test_a_spec_that_names_files_elsewhere_is_refused(folder, name):
-    record = json.loads((folder / "spec.json").read_text())
+    record = unsealed_json(folder / "spec.json")
     record["chunks"][0]["cells"][1] = name
-    (folder / "spec.json").write_text(json.dumps(record))
-    with pytest.raises(RequestError, match="not a run that varprobe wrote"):
+    (folder / "spec.json").write_bytes(sealed_json(record))
+    with pytest.raises(RequestError, match="not a run that varprobe wrote: its spec.json is another program's"):
         open_run(folder)
 
 

@@ -38,10 +38,12 @@ HOMES = {
     "plot_variance": "varprobe.plots",
     "probe": "varprobe.model.probing",
     "report": "varprobe.reporting.writing",
+    "rerun": "varprobe.rerunning",
     "select": "varprobe.results",
     "style": "varprobe.plots.style",
     "sweep": "varprobe.sweeping",
     "theory": "varprobe.theory",
+    "verify": "varprobe.verifying.whole",
 }
 """The module of each public name; a module that has the name itself is what the name means."""
 
@@ -70,10 +72,12 @@ __all__ = [
     "plot_variance",
     "probe",
     "report",
+    "rerun",
     "select",
     "style",
     "sweep",
     "theory",
+    "verify",
 ]
 
 if TYPE_CHECKING:
@@ -101,9 +105,11 @@ if TYPE_CHECKING:
     from varprobe.plots.style import style
     from varprobe.plots.widths import plot_widths
     from varprobe.reporting.writing import report
+    from varprobe.rerunning import rerun
     from varprobe.results import select
     from varprobe.runs import open_run
     from varprobe.sweeping import sweep
+    from varprobe.verifying.whole import verify
 
 
 def __getattr__(name: str) -> Any:

@@ -20,6 +20,7 @@ from varprobe.initializers import STANDARD, Initializer, Place, resolve_initiali
 from varprobe.norms import Norm, resolve_norm
 from varprobe.probes.asked import Asked, check_asked, read_asked
 from varprobe.program import LossName
+from varprobe.repeating import repeatable
 from varprobe.shapes import read_stacks
 from varprobe.sizes import check_count, check_shapes
 from varprobe.trial import is_custom, try_block, try_initializer
@@ -166,13 +167,19 @@ class Setting:
 
 @dataclass(frozen=True)
 class Request:
-    """A sweep to be run: its configurations, its setting, and the canonical text of both."""
+    """A sweep to be run: its configurations, its setting, and the canonical text of both.
+
+    `arguments` are those of `read_request` as JSON; None where they cannot be written down, and then `unrepeatable`
+    says why.
+    """
 
     configs: tuple[Config, ...]
     setting: Setting
     spec: dict[str, Any]
     reusable: bool
     probes: Asked = Asked()
+    arguments: dict[str, Any] | None = None
+    unrepeatable: str = ""
 
 
 def read_request(
@@ -213,6 +220,7 @@ def read_request(
     Raises:
         RequestError: names the argument, its value, what is allowed, and the nearest right spelling.
     """
+    arguments, unrepeatable = repeatable(locals())
     word("loss", loss, LOSSES)
     word("dtype", dtype, DTYPES)
     word("range", range, RANGES)
@@ -360,7 +368,7 @@ def read_request(
         "code": digests,
         **probes.spec,
     }
-    return Request(configs, setting, spec, all(d is not None for d in digests), probes)
+    return Request(configs, setting, spec, all(d is not None for d in digests), probes, arguments, unrepeatable)
 
 
 def named_parts(option: str, wanted: list[Any], resolve: Callable[..., tuple[str, Any]]) -> dict[str, Any]:

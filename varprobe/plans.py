@@ -5,7 +5,8 @@ import inspect
 import json
 import re
 import secrets
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,20 +15,38 @@ import numpy as np
 import xarray as xr
 
 from varprobe.errors import MachineError
+from varprobe.machines import machine
+from varprobe.seals import sealed_json, unsealed_json
 from varprobe.storage import Cell, put
 
 if TYPE_CHECKING:
     from varprobe.activations import Activation
     from varprobe.configs import Config, Request
     from varprobe.initializers import Initializer
+    from varprobe.probes.asked import Asked
 
-__all__ = ["ENGINE_VERSION", "NAME", "Record", "asked", "changes", "fill", "hashed", "plan"]
+__all__ = [
+    "ENGINE_VERSION",
+    "NAME",
+    "Record",
+    "asked",
+    "cell_name",
+    "changes",
+    "fill",
+    "hashed",
+    "identity_of",
+    "plan",
+    "versions",
+]
 
 ENGINE_VERSION = 2
 """Raised with every change to the engine that changes a number."""
 
 CONTENT = ("code", "data_digest")
 """Keys of a spec that say what was in the user's files; the others say what was asked for."""
+
+DIGITS = 32
+"""Of the hash of a configuration."""
 
 NAME = re.compile(r"[0-9a-f]{64}(?P<once>-[0-9a-f]{8})?")
 """A cell; with the suffix, one that is not to be used by another run."""
@@ -40,19 +59,28 @@ class Record:
     Attributes:
         spec: the request, canonical.
         versions: of what computed it, and the platform of the devices.
+        deciding: what decides the numbers: `shared` by all configurations, and a hash of `each` of them.
         identity: the hash of all that decides the numbers of the run.
         attributes: those of the dataset.
         coordinates: those of the dataset that lie along `config`.
         chunks: of each the `configs` in it, their `depth`, and the names of its `cells`, one a seed.
+        machines: those that it was begun or resumed on. They are not in the names of cells, since a run may be
+            resumed on another node of a cluster; processors of different kinds round differently.
+        arguments: of `read_request`, from which the run can be made again; None where they cannot be written down.
+        unrepeatable: why they cannot.
         results: the sha256 of results.nc; None until that is written.
     """
 
     spec: dict[str, Any]
     versions: dict[str, Any]
+    deciding: dict[str, Any]
     identity: str
     attributes: dict[str, Any]
     coordinates: dict[str, list[Any]]
     chunks: list[dict[str, Any]]
+    machines: list[dict[str, Any]]
+    arguments: dict[str, Any] | None
+    unrepeatable: str = ""
     results: str | None = None
 
     @property
@@ -73,18 +101,24 @@ class Record:
         return {name for name in variable_names(archs) if backward or "gradient" not in name}
 
     @classmethod
-    def read(cls, text: str) -> "Record":
-        """The record that `text` holds; raises whatever fits where it holds none."""
-        record = cls(**json.loads(text))
+    def read(cls, path: Path) -> "Record":
+        """The record in spec.json; raises DamagedError, or whatever fits where it holds none."""
+        record = cls(**unsealed_json(path))
         if not record.chunks or not all(NAME.fullmatch(cell.name) for cell in record.cells):
             raise ValueError("it names no cells")
         return record
 
     def save(self, folder: Path) -> None:
         """Write spec.json, one key a line. Raises OSError."""
-        lines = (f"{json.dumps(key)}: {json.dumps(value)}" for key, value in vars(self).items())
-        text = "{\n" + ",\n".join(lines) + "\n}\n"
-        put(folder / "spec.json", lambda file: file.write(text.encode()))
+        content = sealed_json(vars(self))
+        put(folder / "spec.json", lambda file: file.write(content))
+
+    def after(self, before: "Record | None") -> "Record":
+        """This record where a run is resumed that had another: of the same run the results and machines stay."""
+        if before is None or before.identity != self.identity:
+            return self
+        machines = [*before.machines, *(m for m in self.machines if m not in before.machines)]
+        return replace(self, results=before.results, machines=machines)
 
     def frame(self, place: Path | None = None) -> xr.Dataset:
         """The dataset, its numbers still missing, on the disk of the folder `place` where memory has no room for them.
@@ -152,18 +186,18 @@ def block_described(config: "Config") -> Any:
 
 
 def hashable(request: "Request", versions: dict[str, Any]) -> tuple[str, list[str]]:
-    """JSON of all that decides the numbers: what the configurations share, and each of them."""
+    """Of all that decides the numbers: JSON of what the configurations share, and a hash of each of them."""
     s = request.setting
-    shared = [
-        {k: v for k, v in versions.items() if k != "varprobe"},
-        s.root_seed,
-        s.source.digest,
-        s.loss,
-        s.outputs,
-        s.dtype,
-        s.real_range,
-        s.forward_only,
-    ]
+    shared = {
+        "versions": {k: v for k, v in versions.items() if k != "varprobe"},
+        "root_seed": s.root_seed,
+        "data": s.source.digest,
+        "loss": s.loss,
+        "outputs": s.outputs,
+        "dtype": s.dtype,
+        "real_range": s.real_range,
+        "forward_only": s.forward_only,
+    }
     each = [
         json.dumps(
             [
@@ -178,7 +212,12 @@ def hashable(request: "Request", versions: dict[str, Any]) -> tuple[str, list[st
         )
         for c in request.configs
     ]
-    return json.dumps(shared), each
+    return json.dumps(shared), [hashed(text)[:DIGITS] for text in each]
+
+
+def cell_name(shared: str, seed: int, each: Iterable[str]) -> str:
+    """The name of a cell: the hash of all that decides its numbers; `each` are its configurations'."""
+    return hashed(shared, str(seed), *each)
 
 
 def hashed(*texts: str) -> str:
@@ -202,20 +241,34 @@ def plan(request: "Request", frame: xr.Dataset, groups: list[list[int]], now: di
             "configs": group,
             "depth": request.configs[group[0]].depth,
             "cells": [
-                hashed(shared, str(seed), *(each[i] for i in group)) + suffix for seed in range(request.setting.seeds)
+                cell_name(shared, seed, (each[i] for i in group)) + suffix for seed in range(request.setting.seeds)
             ],
         }
         for group in groups
     ]
     coordinates = {str(k): v.values.tolist() for k, v in frame.coords.items() if v.dims == ("config",)}
-    return Record(request.spec, now, identity(request, now) + suffix, frame.attrs, coordinates, chunks)
+    return Record(
+        spec=request.spec,
+        versions=now,
+        deciding={"shared": json.loads(shared), "each": each},
+        identity=identity(request, now) + suffix,
+        attributes=frame.attrs,
+        coordinates=coordinates,
+        chunks=chunks,
+        machines=[machine()],
+        arguments=request.arguments,
+        unrepeatable=request.unrepeatable,
+    )
 
 
 def identity(request: "Request", versions: dict[str, Any]) -> str:
     """The hash of all that decides the numbers of a run, without the work of planning it."""
-    shared, each = hashable(request, versions)
-    probes = [json.dumps(request.probes.spec)] if request.probes else []
-    return hashed(shared, str(request.setting.seeds), *each, *probes)
+    return identity_of(*hashable(request, versions), request.setting.seeds, request.probes)
+
+
+def identity_of(shared: str, each: Sequence[str], seeds: int, probes: "Asked") -> str:
+    """The same from its parts."""
+    return hashed(shared, str(seeds), *each, *([json.dumps(probes.spec)] if probes else []))
 
 
 def asked(spec: dict[str, Any]) -> dict[str, Any]:

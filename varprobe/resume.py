@@ -78,8 +78,7 @@ class Run:
             MachineError: the disk is full.
         """
         made: list[Path] = []
-        if self.record and self.record.identity == record.identity:
-            record = replace(record, results=self.record.results)
+        record = record.after(self.record)
         try:
             for folder in [*reversed(self.folder.parents), self.folder, self.folder / "cells"]:
                 if not folder.exists():

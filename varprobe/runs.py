@@ -197,9 +197,11 @@ def read_record(folder: Path, option: str) -> Record | None:
         for name in ("spec.json", "results.nc", "cells"):
             if not (folder / name).resolve().is_relative_to(folder.resolve()):
                 raise RequestError(f"{folder / name} is a link that leads out of the run folder", option)
-        return Record.read((folder / "spec.json").read_text("utf-8"))
+        return Record.read(folder / "spec.json")
     except RequestError:
         raise
+    except DamagedError as error:
+        raise RequestError(f"{folder} is not a run that varprobe wrote: its spec.json {error}", option) from error
     except Exception as error:  # spec.json may hold anything
         raise RequestError(
             f"{folder} is not a run that varprobe wrote: its spec.json is another program's, or damaged", option

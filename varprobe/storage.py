@@ -23,6 +23,7 @@ from varprobe.blockwise import Advance, unwatched
 from varprobe.errors import MachineError, RequestError
 from varprobe.names import did_you_mean
 from varprobe.netcdf import write_netcdf
+from varprobe.seals import DamagedError, sealed_archive, unsealed_archive
 from varprobe.tidy import tidy_columns, tidy_rows
 
 __all__ = [
@@ -43,10 +44,6 @@ __all__ = [
 ]
 
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.varprobe\.tmp")
-
-
-class DamagedError(Exception):
-    """A file is missing or does not hold what it must; the message says which of the two."""
 
 
 @dataclass(frozen=True)
@@ -138,28 +135,25 @@ def save_cell(folder: Path, cell: Cell, table: dict[str, np.ndarray]) -> None:
     Raises:
         MachineError: the disk refuses.
     """
-    archive = io.BytesIO()
-    np.savez(archive, config=np.array(cell.configs), seed=np.array(cell.seed), **table)  # type: ignore[arg-type]
+    content = sealed_archive({"config": np.array(cell.configs), "seed": np.array(cell.seed), **table})
     with writing(cell.path(folder)):
-        put(cell.path(folder), lambda file: file.write(archive.getbuffer()))
+        put(cell.path(folder), lambda file: file.write(content))
 
 
 def load_cell(folder: Path, cell: Cell, variables: set[str]) -> dict[str, np.ndarray]:
     """The variables of a finished cell, each float64 of shape (configs, depth + 1).
 
     Raises:
-        DamagedError: it is missing, damaged, or another cell.
+        DamagedError: it is missing, damaged, of another version, or another cell.
     """
-    path = checked(cell.path(folder), folder)
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            table = {name: archive[name] for name in archive.files}
-        configs, seed = table.pop("config"), table.pop("seed")
-    except Exception as error:  # a damaged archive fails in a dozen ways, from zlib's to the header parser's
-        raise DamagedError(f"is damaged ({type(error).__name__})") from error
+    path, shape = checked(cell.path(folder), folder), (len(cell.configs), cell.depth + 1)
+    numbers = len(cell.configs) + 1 + len(variables) * shape[0] * shape[1]
+    table = unsealed_archive(path, len(variables) + 2, numbers)
+    if not {"config", "seed"} <= set(table):
+        raise DamagedError("is no cell")
+    configs, seed = table.pop("config"), table.pop("seed")
     if configs.tolist() != list(cell.configs) or seed.tolist() != cell.seed:
         raise DamagedError("is another cell's")
-    shape = (len(cell.configs), cell.depth + 1)
     if set(table) != variables or any(a.shape != shape or a.dtype != np.float64 for a in table.values()):
         raise DamagedError("does not hold the variables of this sweep")
     return table

@@ -35,10 +35,10 @@ def console_for(stream: TextIO, wide: bool = False) -> Console:
 
 
 class TerminalProgress:
-    """A bar with an estimate on stderr, shown once the work has taken two seconds."""
+    """A bar with an estimate on stderr, shown once the work has taken two seconds: "measuring ... 3/8 cells"."""
 
-    def __init__(self, quiet: bool) -> None:
-        self.quiet = quiet
+    def __init__(self, quiet: bool, verb: str = "measuring", unit: str = "cells") -> None:
+        self.quiet, self.verb, self.unit = quiet, verb, unit
         self.console = console_for(sys.stderr)
         self.bar: Progress | None = None
         self.timer: threading.Timer | None = None
@@ -47,7 +47,7 @@ class TerminalProgress:
         self.total = self.done = self.cached = 0
 
     def start(self, total: int, cached: int) -> None:
-        """`total` cells are to be computed, `cached` were found done; the bar appears two seconds from now."""
+        """`total` are to be done, `cached` were found done; the bar appears two seconds from now."""
         self.total, self.cached = total, cached
         if total and not self.quiet and self.console.is_terminal:
             self.timer = threading.Timer(PATIENCE, self.show)
@@ -60,9 +60,9 @@ class TerminalProgress:
             if self.stopped:
                 return
             bar = Progress(
-                TextColumn("measuring"),
+                TextColumn(self.verb),
                 BarColumn(),
-                TextColumn("{task.completed}/{task.total} cells"),
+                TextColumn(f"{{task.completed}}/{{task.total}} {self.unit}"),
                 TimeRemainingColumn(),
                 console=self.console,
                 transient=True,

@@ -29,6 +29,8 @@ COMMANDS: dict[str, dict[str, str]] = {
     "runs": {
         "report": "Write one HTML file to explore runs, with verdicts first.",
         "export": "Write a run's numbers for papers, tables and dashboards.",
+        "verify": "Check that runs are what they say, number by number.",
+        "rerun": "Measure a run again from what it says, and compare every number.",
     },
 }
 """Group -> command -> one line. `varprobe.cli.NAME` holds the command, as `command`."""

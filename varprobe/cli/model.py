@@ -66,7 +66,8 @@ def probed(factory: str, options: dict[str, Any], progress: TerminalProgress, st
         require_folder(folder)
     ds = measured(factory, options, "factory")
     if folder:
-        save_model_run(folder, ds, {"factory": factory, "data": options["data"], "seeds": options["seeds"]})
+        asked = {name: options[name] for name in ("data", "seeds", "step_size")}
+        save_model_run(folder, ds, {"factory": factory, **asked})
     diagnosis = diagnose(ds)
     if options["json"]:
         from varprobe.cli.report_json import print_json

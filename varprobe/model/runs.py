@@ -1,6 +1,5 @@
 """Run folders of models: results.nc and results.csv, and model.json, which says what they are."""
 
-import json
 import os
 from collections.abc import Callable
 from importlib.metadata import version
@@ -10,9 +9,12 @@ from typing import Any
 import xarray as xr
 
 from varprobe.errors import RequestError
-from varprobe.storage import DamagedError, load_dataset, put, save_csv, save_dataset, writing
+from varprobe.machines import machine
+from varprobe.plans import versions
+from varprobe.seals import DamagedError, sealed_json, unsealed_json
+from varprobe.storage import checked, load_dataset, put, save_csv, save_dataset, writing
 
-__all__ = ["RECORD", "open_model_run", "require_folder", "save_model_run"]
+__all__ = ["RECORD", "open_model_run", "read_model_record", "require_folder", "save_model_run"]
 
 RECORD = "model.json"
 
@@ -44,9 +46,29 @@ def save_model_run(folder: Path, ds: xr.Dataset, asked: dict[str, Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     digest = save_dataset(folder / "results.nc", ds)
     save_csv(folder / "results.csv", ds)
-    content = json.dumps({"varprobe": version("varprobe"), "asked": asked, "results": digest}, indent=1) + "\n"
+    content = sealed_json(
+        {
+            "varprobe": version("varprobe"),
+            "asked": asked,
+            "versions": versions(),
+            "machine": machine(),
+            "results": digest,
+        }
+    )
     with writing(folder / RECORD):
-        put(folder / RECORD, lambda file: file.write(content.encode()))
+        put(folder / RECORD, lambda file: file.write(content))
+
+
+def read_model_record(folder: Path) -> dict[str, Any]:
+    """What model.json holds: `varprobe`, `asked`, `versions`, `machine` and `results`, the sha256 of results.nc.
+
+    Raises:
+        DamagedError: it is missing, damaged, or of another version.
+    """
+    record = unsealed_json(checked(folder / RECORD, folder))
+    if not {"asked", "versions", "machine", "results"} <= set(record):
+        raise DamagedError("is not one that varprobe wrote")
+    return record
 
 
 def open_model_run(folder: Path, read: Callable[[Path, str], xr.Dataset] = load_dataset) -> xr.Dataset:
@@ -56,11 +78,10 @@ def open_model_run(folder: Path, read: Callable[[Path, str], xr.Dataset] = load_
         RequestError: it is damaged.
     """
     try:
-        digest = json.loads((folder / RECORD).read_text("utf-8"))["results"]
+        digest = read_model_record(folder)["results"]
+    except DamagedError as error:
+        raise RequestError(f"{folder / RECORD} {error}", "run") from error
+    try:
         return read(folder / "results.nc", str(digest))
-    except RequestError:
-        raise
     except DamagedError as error:
         raise RequestError(f"{folder / 'results.nc'} {error}; probe the model again", "run") from error
-    except Exception as error:  # the file may hold anything
-        raise RequestError(f"{folder / RECORD} is not one that varprobe wrote", "run") from error

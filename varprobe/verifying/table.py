@@ -1,0 +1,65 @@
+"""results.csv against results.nc, line by line."""
+
+import csv
+import io
+from collections.abc import Iterator
+
+import xarray as xr
+
+from varprobe.seals import DamagedError
+from varprobe.storage import checked
+from varprobe.tidy import tidy_columns, tidy_rows
+from varprobe.verifying.findings import Verification
+from varprobe.verifying.numbers import BLOCK
+
+__all__ = ["check_table"]
+
+LONGEST = 1 << 20
+"""Bytes of a line."""
+
+
+def check_table(found: Verification, ds: xr.Dataset) -> None:
+    """Every row and number of results.csv is that of the dataset."""
+    try:
+        path = checked(found.folder / "results.csv", found.folder)
+    except DamagedError as error:
+        found.problem("results.csv", str(error))
+        return
+    number = 0
+    with path.open("rb") as file:
+        for number, expected in enumerate(lines(ds), 1):
+            line = file.readline(LONGEST)
+            if line != expected:
+                text = f"has another line {number} than results.nc" if line else f"ends after {number - 1} lines"
+                found.problem("results.csv", text + column_of(line, expected, tidy_columns(ds)))
+                break
+        else:
+            if file.read(1):
+                found.problem("results.csv", f"has more than the {number} lines of results.nc")
+    found.checked["results.csv"] = f"{number - 1} rows"
+
+
+def lines(ds: xr.Dataset) -> Iterator[bytes]:
+    """The lines that the table of a dataset has."""
+    yield line_of(list(tidy_columns(ds)))
+    numbers = max(1, sum(v.size for v in ds.data_vars.values()) // ds.sizes["config"])
+    size = max(1, BLOCK // numbers)
+    for start in range(0, ds.sizes["config"], size):
+        for config, *row in tidy_rows(ds.isel(config=slice(start, start + size)).load()):
+            yield line_of([start + config, *row])
+
+
+def line_of(row: list[object]) -> bytes:
+    """A row as it is written."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(row)
+    return text.getvalue().encode()
+
+
+def column_of(line: bytes, expected: bytes, columns: dict[str, type]) -> str:
+    """Where two lines differ, in words."""
+    rows = [next(csv.reader([text.decode("utf-8", "replace")]), []) for text in (line, expected)]
+    if len(rows[0]) != len(rows[1]) or len(rows[1]) != len(columns):
+        return ""
+    names = (name for name, a, b in zip(columns, *rows, strict=True) if a != b)
+    return "".join(f" ({name})" for name in [next(names, "")] if name)
