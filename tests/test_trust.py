@@ -64,7 +64,7 @@ def test_a_broken_device_is_refused_in_one_line(unchecked, monkeypatch, fake, wh
         with pytest.raises(MachineError) as caught:
             check_device(jax.devices()[0])
         assert str(caught.value) == (
-            f"{jax.devices()[0]} cannot be trusted: {what}; XLA_FLAGS is not set: driver or jaxlib are at fault"
+            f"{jax.devices()[0]} cannot be trusted: {what}; XLA_FLAGS is not set: its driver or jaxlib is at fault"
         )
 
 
