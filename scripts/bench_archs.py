@@ -20,9 +20,10 @@ import torch
 from torch import Tensor, nn
 
 import varprobe as vp
-from varprobe.cells import run_cells
 from varprobe.chunks import chunks_of
 from varprobe.configs import read_request
+from varprobe.crews import LocalCrew
+from varprobe.supplies import Item, Listed
 
 INITS = "he_normal,lecun_normal,glorot_normal,normal(std=0.02)"
 SEEDS = 4
@@ -177,9 +178,9 @@ def compare(name: str, case: Case, repeats: int) -> None:
     nets = len(request.configs) * SEEDS
 
     def ours(first_seed: int) -> float:
-        cells = [(chunk, seed) for seed in range(first_seed, first_seed + SEEDS) for chunk in chunks]
+        cells = Listed(Item(chunk, seed) for seed in range(first_seed, first_seed + SEEDS) for chunk in chunks)
         start = time.perf_counter()
-        for _ in run_cells(cells, request.setting):
+        for _ in LocalCrew().run(cells, request.setting):
             pass
         return (time.perf_counter() - start) / nets
 

@@ -12,19 +12,21 @@ import time
 import click
 import numpy as np
 
-from varprobe.cells import run_cells
 from varprobe.chunks import chunks_of
 from varprobe.configs import read_request
+from varprobe.crews import LocalCrew
 from varprobe.rates import slopes
+from varprobe.supplies import Item, Listed
 
 
 def measure(act: str, batch: int, seeds: int) -> tuple[float, float, float]:
     """(seconds a seed, error of the forward slope, of the backward slope) for one seed."""
     request = read_request(act=act, batch=batch, seeds=seeds)
     (chunk,) = chunks_of(list(request.configs), request.setting)
-    list(run_cells([(chunk, 0)], request.setting))
+    list(LocalCrew().run(Listed([Item(chunk, 0)]), request.setting))
     start = time.perf_counter()
-    tables = [table for _, _, table in run_cells([(chunk, s) for s in range(seeds)], request.setting)]
+    items = Listed(Item(chunk, seed) for seed in range(seeds))
+    tables = [table for _, table in LocalCrew().run(items, request.setting)]
     seconds = (time.perf_counter() - start) / seeds
     errors = []
     for name in ("activation_log10_ms", "gradient_log10_ms"):

@@ -19,11 +19,12 @@ import jax.numpy as jnp
 from jax import lax
 
 from varprobe.bases import Draw, Orthogonal
-from varprobe.cells import Worker, arguments, workers
+from varprobe.cells import arguments
 from varprobe.chunks import chunks_of
 from varprobe.configs import read_request
 from varprobe.draws import layer_keys
 from varprobe.program import Program
+from varprobe.workers import Worker, teams
 
 OPTIONS = {"xla_cpu_multi_thread_eigen": False}
 
@@ -72,15 +73,15 @@ def compare(act: str, batch: int, width: int, depth: int, seeds: int, repeats: i
     device = jax.devices()[0]
     inputs = [jax.device_put(arguments(chunk, request.setting, seed), device) for seed in range(seeds)]
     start = time.perf_counter()
-    free = [Worker(device) for device in workers()]
-    free[0].run(chunk.program, inputs[0])
+    free = [Worker(devices) for devices in teams()]
+    free[0].run(chunk.program, inputs[:1])
     compile_s = time.perf_counter() - start
     bare = jax.jit(partial(floor, chunk.program)).lower(*inputs[0][:2]).compile(compiler_options=OPTIONS)
-    pool = ThreadPoolExecutor(len(workers()))
+    pool = ThreadPoolExecutor(len(free))
 
     def cell(seed: int) -> object:
         worker = free.pop()
-        statistics = worker.run(chunk.program, inputs[seed])
+        statistics = worker.run(chunk.program, [inputs[seed]])
         free.append(worker)
         return statistics
 

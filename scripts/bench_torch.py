@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 import varprobe as vp
-from varprobe.cells import arguments, run_cells
+from varprobe.cells import arguments
 from varprobe.chunks import chunks_of
 from varprobe.configs import DEFAULT_BATCH, read_request
 
@@ -61,9 +61,10 @@ def torch_net(act: str, depth: int, width: int, batch: int) -> tuple[float, floa
 
 def sweep_seconds(request, chunks, first_seed: int) -> float:
     """Seconds for all cells of a request, compiled before."""
-    cells = [(chunk, seed) for seed in range(first_seed, first_seed + request.setting.seeds) for chunk in chunks]
+    seeds = range(first_seed, first_seed + request.setting.seeds)
+    cells = Listed(Item(chunk, seed) for seed in seeds for chunk in chunks)
     start = time.perf_counter()
-    for _ in run_cells(cells, request.setting):
+    for _ in LocalCrew().run(cells, request.setting):
         pass
     return time.perf_counter() - start
 

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 import jax
 import pytest
 
-from varprobe import cells
+from varprobe import workers
 
 jax.config.update("jax_enable_compilation_cache", False)
 jax.config.update("jax_legacy_prng_key", "error")
@@ -39,7 +39,7 @@ def compiled_for_this_file(request: pytest.FixtureRequest) -> Iterator[None]:
     if for_users:
         forget_values()
     yield
-    cells.programs.clear()
+    workers.programs.clear()
     jax.clear_caches()
 
 

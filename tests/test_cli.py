@@ -24,19 +24,20 @@ import pytest
 from rich.console import Console
 
 import varprobe as vp
+from varprobe import crews
 from varprobe.__main__ import main
 from varprobe.cli import command as group
 from varprobe.cli.complaints import one_line
 from varprobe.cli.console import TerminalProgress
 from varprobe.cli.group import COMMANDS
 from varprobe.cli.options import ESSENTIAL
+from varprobe.crews import LocalCrew
 from varprobe.errors import MachineError
 from varprobe.verdicts import VERDICTS
 
 pytestmark = pytest.mark.filterwarnings("error")
 
 sweep_module = importlib.import_module("varprobe.sweeping")
-cells_module = importlib.import_module("varprobe.cells")
 NAMES = [name for commands in COMMANDS.values() for name in commands]
 TINY = "sweep --depth 4 --width 16 --seeds 2 --batch 4 --init he_normal,normal(std=0.01) --no-compile-cache".split()
 FIELDS = {
@@ -345,11 +346,11 @@ def test_a_damaged_cell_is_named_and_computed_again(here, run):
 
 
 def failing(error):
-    def run_cells(cells, setting):
+    def run(*_):
         raise error
         yield
 
-    return run_cells
+    return run
 
 
 @pytest.mark.parametrize(
@@ -363,33 +364,34 @@ def failing(error):
     ],
 )
 def test_what_the_machine_fails_at_is_exit_code_3(here, run, monkeypatch, error, line):
-    monkeypatch.setattr(sweep_module, "run_cells", failing(error))
+    monkeypatch.setattr(LocalCrew, "run", failing(error))
     code, out, err = run(*TINY, "--out", "new")
     assert (code, out) == (3, "")
     assert err.startswith(f"varprobe: {line}") and err.count("\n") == 1 and "\x1b" not in err
 
 
 def test_a_traceback_can_be_had(here, monkeypatch):
-    monkeypatch.setattr(sweep_module, "run_cells", failing(ZeroDivisionError("a bug")))
+    monkeypatch.setattr(LocalCrew, "run", failing(ZeroDivisionError("a bug")))
     monkeypatch.setenv("VARPROBE_TRACEBACK", "1")
     with pytest.raises(ZeroDivisionError):
         main([*TINY, "--out", "new"])
 
 
 def test_a_killed_device_is_exit_code_3_and_keeps_what_is_finished(here, run, monkeypatch):
-    real = cells_module.run_cell_on
+    real = crews.tables_of
 
     def dies(*arguments):
-        if arguments[-1] == 4:  # the last seed
+        if arguments[-1] == [4]:  # the last seed
             raise jax.errors.JaxRuntimeError("INTERNAL: device lost\nsecond line")
         return real(*arguments)
 
-    monkeypatch.setattr(cells_module, "run_cell_on", dies)
-    monkeypatch.setattr(cells_module, "workers", lambda: jax.devices()[:1])  # one after the other
+    monkeypatch.setattr(crews, "tables_of", dies)
+    monkeypatch.setattr(crews, "teams", lambda _: [tuple(jax.devices()[:1])])  # one after the other
     line = ["5" if x == "2" else x for x in TINY]  # five seeds, of which at most two wait in line
     code, out, err = run(*line, "--out", "new")
     assert (code, out) == (3, "")
-    assert err == "varprobe: the device failed: INTERNAL: device lost\n"
+    what = "relu, he_normal, depth 4, width 16, seed 4"
+    assert err == f"varprobe: {what}: the device failed: INTERNAL: device lost\n"
     assert len(list(Path("new/cells").iterdir())) >= 3
 
 
@@ -414,23 +416,23 @@ def test_no_device_is_exit_code_3(here, run, monkeypatch):
 
 
 def test_an_interrupt_keeps_what_is_finished_and_says_how_to_go_on(here, run, monkeypatch):
-    real = sweep_module.run_cells
+    real = LocalCrew.run
 
-    def interrupted(cells, setting):
-        for i, found in enumerate(real(cells, setting)):
+    def interrupted(*given):
+        for i, found in enumerate(real(*given)):
             if i == 1:
                 raise KeyboardInterrupt
             yield found
 
     monkeypatch.setattr(os, "_exit", sys.exit)
-    monkeypatch.setattr(sweep_module, "run_cells", interrupted)
+    monkeypatch.setattr(LocalCrew, "run", interrupted)
     line = [*TINY, "--out", "a b"]
     code, out, err = run(*line)
     assert (code, out) == (130, "")
     assert err.splitlines()[0] == "interrupted; what has finished is kept. Resume with"
     assert err.splitlines()[1].strip().startswith("varprobe sweep --depth 4") and err.endswith("--out 'a b'\n")
     assert len(list(Path("a b/cells").iterdir())) == 1
-    monkeypatch.setattr(sweep_module, "run_cells", real)
+    monkeypatch.setattr(LocalCrew, "run", real)
     code, out, err = run(*line)
     assert code == 0 and "1 of 2 cells were there" in out
     assert vp.open_run("a b").equals(vp.open_run("done"))
@@ -447,13 +449,13 @@ def test_a_signal_ends_the_command_at_once(here, monkeypatch, capfd):
     def leave(code):
         raise Left(code)
 
-    def interrupted(cells, setting):
+    def interrupted(*_):
         with contextlib.suppress(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
         yield
 
     monkeypatch.setattr(os, "_exit", leave)
-    monkeypatch.setattr(sweep_module, "run_cells", interrupted)
+    monkeypatch.setattr(LocalCrew, "run", interrupted)
     monkeypatch.setattr(signal, "getsignal", lambda _: signal.default_int_handler)
     with pytest.raises(Left, match="130"):
         main([*TINY, "--out", "new"])

@@ -17,7 +17,7 @@ import xarray as xr
 from chosen_nets import chunk_sizes, request_of
 
 import varprobe as vp
-from varprobe import cells, chunks, engine, sweep
+from varprobe import chunks, crews, engine, sweep
 from varprobe.sweeping import run
 
 COMPILED_AS_FOR_USERS = True
@@ -107,7 +107,7 @@ def test_weights_drawn_again_as_kept(whole: xr.Dataset, monkeypatch: pytest.Monk
 
 def test_one_worker_as_two(whole: xr.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     for count in (1, 2):
-        monkeypatch.setattr(cells, "workers", lambda count=count: jax.local_devices()[:1] * count)
+        monkeypatch.setattr(crews, "teams", lambda _, count=count: [tuple(jax.local_devices()[:1])] * count)
         assert_same(run(request_of(COMPANY, **WIDE)), whole)
 
 
@@ -116,11 +116,11 @@ import sys
 import jax
 jax.config.update("jax_num_cpu_devices", int(sys.argv[1]))
 import varprobe as vp
-from varprobe import cells
+from varprobe import workers
 assert len(jax.local_devices()) == int(sys.argv[1])
-assert len({d.id for d in cells.workers()}) == int(sys.argv[1])
+assert [len(team) for team in workers.teams()] == [int(sys.argv[1])]
 ds = vp.sweep(act="tanh", init="normal(std=0.3),orthogonal", width=33, depth=12, batch=3, seeds=4)
-assert {device for _, device in cells.programs} == set(range(int(sys.argv[1])))
+assert {devices for _, devices in workers.programs} == {tuple(range(int(sys.argv[1])))}
 ds.to_netcdf(sys.argv[2], engine="h5netcdf")
 """
 

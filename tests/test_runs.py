@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from varprobe.configs import read_request
+from varprobe.crews import LocalCrew
 from varprobe.errors import MachineError, RequestError
 from varprobe.plans import plan
 from varprobe.results import dataset, variable_names
@@ -84,15 +85,16 @@ def computed(monkeypatch):
     """The (configs, seed) of every cell that is computed, by a stand-in for the engine."""
     seen = []
 
-    def run_cells(cells, setting):
-        for chunk, seed in cells:
+    def run(crew, supply, setting, folder=None):
+        while items := supply.take(1):
+            chunk, seed = items[0].chunk, items[0].seed
             seen.append((len(chunk.members), seed))
             shape = (len(chunk.members), chunk.program.depth + 1)
             values = [-np.inf, np.nan, *np.random.default_rng(len(seen)).normal(size=100)]
             table = {name: np.resize(np.roll(values, i), shape) for i, name in enumerate(variable_names())}
-            yield chunk, seed, {k: v for k, v in table.items() if not (setting.forward_only and "gradient" in k)}
+            yield items[0], {k: v for k, v in table.items() if not (setting.forward_only and "gradient" in k)}
 
-    monkeypatch.setattr(module, "run_cells", run_cells)
+    monkeypatch.setattr(LocalCrew, "run", run)
     return seen
 
 
@@ -137,7 +139,7 @@ def test_a_run_is_written_and_reads_back_identical(tmp_path, whole):
 
 def test_the_same_request_again_computes_nothing(folder, whole, monkeypatch):
     before = {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
-    monkeypatch.setattr(module, "run_cells", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr(LocalCrew, "run", lambda *_: pytest.fail("computed again"))
     monkeypatch.setattr(module, "chunks_of", lambda *_: pytest.fail("planned again"))
     watch = Watcher()
     identical(sweep(**TINY, out=folder, progress=watch), whole)
@@ -274,7 +276,7 @@ def test_damaged_results_are_named_and_made_from_the_cells(folder, whole, conten
     results.write_bytes(flip if content is None else content)
     with pytest.warns(UserWarning, match=r"results\.nc is damaged"):
         identical(open_run(folder), measured(whole))
-    monkeypatch.setattr(module, "run_cells", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr(LocalCrew, "run", lambda *_: pytest.fail("computed again"))
     watch = Watcher()
     identical(sweep(**TINY, out=folder, progress=watch), whole)
     assert len(watch.notes) == 1 and str(results) in watch.notes[0]
@@ -448,11 +450,11 @@ def test_nothing_is_made_for_a_wrong_request(tmp_path):
 
 
 def test_a_request_that_proves_wrong_while_it_runs_leaves_nothing(tmp_path, monkeypatch):
-    def run_cells(*_):
+    def run(*_):
         raise RequestError("no")
         yield
 
-    monkeypatch.setattr(module, "run_cells", run_cells)
+    monkeypatch.setattr(LocalCrew, "run", run)
     with pytest.raises(RequestError, match="no"):
         sweep(**TINY, out=tmp_path / "a" / "run")
     assert list(tmp_path.iterdir()) == []

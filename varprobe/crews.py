@@ -14,7 +14,6 @@ import jax
 
 from varprobe.cells import AnyChunk
 from varprobe.configs import Setting
-from varprobe.errors import MachineError
 from varprobe.pieces import in_pieces
 from varprobe.plans import versions
 from varprobe.probes.running import Job, Table, run_jobs
@@ -81,8 +80,8 @@ def computed(worker: Worker, items: Sequence[Item], setting: Setting, memory: in
 
     try:
         joined = in_pieces(chunk, memory, run)
-    except (jax.errors.JaxRuntimeError, MemoryError, MachineError) as error:
-        raise Failure(chunk.configs, seeds[0], first_line(error)) from error
+    except (jax.errors.JaxRuntimeError, MemoryError) as error:
+        raise Failure(chunk.configs, seeds[0], f"the device failed: {first_line(error)}") from error
     return [{name: values for (j, name), values in joined.items() if j == i} for i in range(len(seeds))]
 
 

@@ -23,6 +23,7 @@ from varprobe.configs import Setting
 from varprobe.program import Program
 from varprobe.stack import run_cell, workspace_of
 from varprobe.tables import CellTable, statistics_of
+from varprobe.trust import check_device, check_table
 from varprobe.wired.cell import run_wired
 from varprobe.wired.chunks import WiredChunk
 from varprobe.wired.own import OwnChunk, OwnProgram, own_table, run_own
@@ -41,6 +42,9 @@ ALONG = P(AXIS)
 
 programs: dict[tuple[AnyProgram, tuple[int, ...]], tuple[Executable, Any]] = {}
 """(executable, shapes of its workspace) of a program and the numbers of its devices."""
+
+trusted: set[Devices] = set()
+"""Devices whose first numbers were looked at."""
 
 compiling: defaultdict[tuple[AnyProgram, tuple[int, ...]], threading.Lock] = defaultdict(threading.Lock)
 
@@ -148,9 +152,18 @@ def on_each(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def tables_of(worker: Worker, chunk: AnyChunk, setting: Setting, seeds: Sequence[int]) -> list[CellTable]:
     """The cells of some seeds, from arguments to tables of float64."""
+    first = worker.devices not in trusted
+    if first:
+        for device in worker.devices:
+            check_device(device)
     with jax.enable_x64(setting.dtype == "float64"), jax.default_device(worker.devices[0]):
         found = worker.run(chunk.program, [arguments(chunk, setting, seed) for seed in seeds])
-    return [table_of(chunk, statistics) for statistics in found]
+    tables = [table_of(chunk, statistics) for statistics in found]
+    if first:
+        for table in tables:
+            check_table(table, setting.real_range or isinstance(chunk, OwnChunk))
+        trusted.add(worker.devices)
+    return tables
 
 
 def table_of(chunk: AnyChunk, statistics: Any) -> CellTable:
