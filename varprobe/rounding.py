@@ -1,14 +1,16 @@
 """How far the numbers of a run may be from those of another machine, by rounding alone.
 
-A product over n inputs is rounded by about u sqrt(n) of its size (u is half the spacing of the dtype, at least that of
-float32, in which weights are drawn). What is rounded at layer k reaches layer l as any small change does: its mean
-square grows with that of the Jacobian, which is that of the gradients, so relative to the signal by
+A product over n inputs is rounded by about u sqrt(n) of its size, where u is half the relative spacing of float32, in
+which weights are drawn and products summed up; a half-precision dtype rounds every value by its own u on top. What is
+rounded at layer k reaches layer l as any small change does: its mean square grows with that of the Jacobian, which is
+that of the gradients, so relative to the signal by
 
     A(k, l)^2 = (gradient_ms_k preactivation_ms_k) / (gradient_ms_l preactivation_ms_l)
 
 and forward(l)^2 = sum over k <= l of (u sqrt(n) A(k, l))^2. Where signals settle, A falls and forward(l) stays; at
 criticality it grows as sqrt(l); in chaotic networks exponentially, until no digit is left and no bound can be given.
-Backward every layer adds its own rounding and the forward error at which its derivative is taken.
+Backward every layer adds its own rounding and the forward error at which its derivative is taken. Shares of values that
+are exactly zero have no bound: where a smooth function underflows is up to the machine.
 """
 
 import numpy as np
@@ -16,13 +18,15 @@ import xarray as xr
 
 __all__ = ["SAFETY", "tolerances"]
 
-UNITS = {"float64": 2.0**-24, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+UNIT = 2.0**-24
+HALVES = {"float16": 2.0**-11, "bfloat16": 2.0**-8}
 SAFETY = 16.0
 """Times the error that is expected of one number: the largest of millions is compared with it."""
-LOST = 0.01
-"""Relative error, with SAFETY, from which on a network is chaotic: beyond it errors do not add up, they saturate."""
+LOST = 0.25
+"""Relative error, with SAFETY, from which on no bound is given: errors no longer add up, they saturate."""
 COUNTS = 4
 """Units that may cross a threshold, where a share is counted."""
+EXACT_ZEROS = ("zero_fraction", "dead_unit_fraction")
 
 
 def tolerances(ds: xr.Dataset) -> dict[str, np.ndarray]:
@@ -51,12 +55,13 @@ def errors(ds: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
     """(forward, backward): relative errors of the signals at each layer, (config, seed, layer), with SAFETY."""
     dtypes = ds["dtype"].values.astype(str) if "dtype" in ds.coords else ["float32"] * ds.sizes["config"]
     widths = [widest(w) for w in ds["width"].values] if "width" in ds.coords else [1024] * ds.sizes["config"]
-    own = np.array([UNITS.get(d, 2.0**-8) * np.sqrt(w) for d, w in zip(dtypes, widths, strict=True)])[:, None, None]
+    own = np.array([max(UNIT * w**0.5, HALVES.get(d, 0.0)) for d, w in zip(dtypes, widths, strict=True)])[:, None, None]
     gain = (ds["gradient_log10_ms"] + ds["preactivation_log10_ms"]).transpose("config", "seed", "layer").values
-    logs = np.where(np.isfinite(gain), gain, 0.0) * np.log(10)
-    total = np.logaddexp.accumulate(logs, axis=-1) - logs
+    known = np.isfinite(gain)
+    logs = np.where(known, gain, -np.inf) * np.log(10)
+    reached = np.logaddexp.accumulate(logs, axis=-1)
     with np.errstate(over="ignore"):
-        forward = own * np.exp(total / 2)
+        forward = own * np.exp(np.subtract(reached, logs, out=np.zeros(logs.shape), where=known) / 2)
     steps = own**2 + np.minimum(forward, 1.0) ** 2
     backward = np.sqrt(np.cumsum(steps[..., ::-1], axis=-1)[..., ::-1])
     return SAFETY * forward, SAFETY * backward
@@ -65,6 +70,8 @@ def errors(ds: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
 def of_statistic(ds: xr.Dataset, name: str, relative: np.ndarray, counts: np.ndarray | float) -> np.ndarray:
     """The tolerance of a statistic of signals with a relative error."""
     bound = np.where(relative < LOST, relative, np.inf)
+    if name.endswith(EXACT_ZEROS):
+        return np.full(relative.shape, np.inf)
     if "log10" in name:
         tolerance = bound * 2 / np.log(10)
         if name.endswith("log10_var"):  # a variance that is left of a large mean

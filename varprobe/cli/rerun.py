@@ -94,7 +94,7 @@ def show(result: "Rerun", stdout: TextIO) -> None:
         console.print(f"and smaller ones in {len(found.differences) - SHOWN} more variables", soft_wrap=True)
     if result.changed and found.chaotic:
         named = ", ".join(map(str, found.chaotic[:SHOWN])) + (" ..." if len(found.chaotic) > SHOWN else "")
-        text = f"Chaotic, so that no bound can be given in some layers: configurations {named}."
+        text = f"No bound in some layers, where errors grow too large (chaotic networks): configurations {named}."
         console.print(text, soft_wrap=True)
     if result.again is not None:
         console.print(printable(f"Data    {result.again / 'results.nc'}"), soft_wrap=True)
