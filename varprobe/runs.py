@@ -26,6 +26,7 @@ from varprobe.model.runs import RECORD as MODEL_RECORD
 from varprobe.model.runs import open_model_run
 from varprobe.plans import Record, asked, fill, hashed
 from varprobe.storage import DamagedError, load_cell, load_dataset
+from varprobe.untrusted import UntrustedError, content_of
 
 if TYPE_CHECKING:
     from varprobe.configs import Request
@@ -34,6 +35,12 @@ __all__ = ["Note", "default_folder", "folder_of", "open_run", "read_record", "st
 
 Note = Callable[[str], object]
 """Takes one line for the user."""
+
+FILES = ("spec.json", "cells", "probes", "results.nc", "results.csv")
+"""What a run may hold beside figures; none of it may be a link that leads out of the folder."""
+
+MAX_RECORD = 2**30
+"""Bytes of spec.json; those of a hundred thousand configurations are a tenth of it."""
 
 
 def default_folder(request: "Request") -> Path:
@@ -141,12 +148,14 @@ def read_record(folder: Path, option: str) -> Record | None:
     try:
         if not os.path.lexists(folder / "spec.json"):
             return None
-        for name in ("spec.json", "results.nc", "cells"):
+        for name in FILES:
             if not (folder / name).resolve().is_relative_to(folder.resolve()):
                 raise RequestError(f"{folder / name} is a link that leads out of the run folder", option)
-        return Record.read((folder / "spec.json").read_text("utf-8"))
+        return Record.read(content_of(folder / "spec.json", MAX_RECORD).decode())
     except RequestError:
         raise
+    except UntrustedError as error:
+        raise RequestError(f"{folder / 'spec.json'} {error}", option) from error
     except Exception as error:  # spec.json may hold anything
         raise RequestError(
             f"{folder} is not a run that varprobe wrote: its spec.json is another program's, or damaged", option

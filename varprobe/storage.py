@@ -21,6 +21,7 @@ import xarray as xr
 
 from varprobe.errors import MachineError
 from varprobe.tidy import tidy_columns, tidy_rows
+from varprobe.untrusted import UntrustedError, require_plain_results
 
 __all__ = [
     "Cell",
@@ -122,7 +123,7 @@ def remove_strays(folder: Path) -> None:
 def checked(path: Path, folder: Path) -> Path:
     """The path of a file that is there and in the folder."""
     if not path.is_file():
-        raise DamagedError("is missing")
+        raise DamagedError("is not a file" if os.path.lexists(path) else "is missing")
     if not path.resolve().is_relative_to(folder.resolve()):
         raise DamagedError("is a link that leads out of the run folder")
     return path
@@ -190,7 +191,10 @@ def load_dataset(path: Path, sha256: str) -> xr.Dataset:
         if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
             raise DamagedError("is damaged")
     try:
+        require_plain_results(path)
         ds = xr.load_dataset(path, engine="h5netcdf").drop_encoding()
+    except UntrustedError as error:
+        raise DamagedError(str(error)) from error
     except Exception as error:  # as above
         raise DamagedError(f"is damaged ({type(error).__name__})") from error
     texts = {k: (v.dims, v.values.astype(str)) for k, v in ds.coords.items() if v.dtype.kind == "O"}

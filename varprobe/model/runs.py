@@ -9,11 +9,18 @@ from typing import Any
 import xarray as xr
 
 from varprobe.errors import RequestError
-from varprobe.storage import DamagedError, load_dataset, put, save_csv, save_dataset, writing
+from varprobe.storage import DamagedError, checked, load_dataset, put, save_csv, save_dataset, writing
+from varprobe.untrusted import UntrustedError, content_of
 
-__all__ = ["RECORD", "open_model_run", "require_folder", "save_model_run"]
+__all__ = ["RECORD", "model_record", "open_model_run", "require_folder", "save_model_run"]
 
 RECORD = "model.json"
+MAX_RECORD = 2**24
+"""Bytes of it."""
+
+LAYERS = ("config", "seed", "layer")
+OF_A_MODEL = ("site", "kind", "iteration", "arch", "depth")
+"""Dimensions and coordinates that every model's dataset has."""
 
 
 def require_folder(folder: Path) -> None:
@@ -54,10 +61,29 @@ def open_model_run(folder: Path) -> xr.Dataset:
     Raises:
         RequestError: it is damaged.
     """
+    digest = model_record(folder).get("results")
     try:
-        digest = json.loads((folder / RECORD).read_text("utf-8"))["results"]
-        return load_dataset(folder / "results.nc", str(digest))
+        ds = load_dataset(folder / "results.nc", str(digest))
+        if not set(OF_A_MODEL) <= set(ds.coords) or set(LAYERS) - set(ds.dims):
+            raise DamagedError("does not hold a model's layers")
+        return ds
     except DamagedError as error:
         raise RequestError(f"{folder / 'results.nc'} {error}; probe the model again", "run") from error
+
+
+def model_record(folder: Path) -> dict[str, Any]:
+    """What model.json holds.
+
+    Raises:
+        RequestError: it is not one that varprobe wrote.
+    """
+    path = folder / RECORD
+    try:
+        found = json.loads(content_of(checked(path, folder), MAX_RECORD))
+        if not isinstance(found, dict):
+            raise ValueError("no object")
+        return found
+    except (DamagedError, UntrustedError) as error:
+        raise RequestError(f"{path} {error}", "run") from error
     except Exception as error:  # the file may hold anything
-        raise RequestError(f"{folder / RECORD} is not one that varprobe wrote", "run") from error
+        raise RequestError(f"{path} is not one that varprobe wrote", "run") from error
