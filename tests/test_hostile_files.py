@@ -591,7 +591,9 @@ def test_nothing_that_a_run_names_is_imported(here):
     vp.sweep(**base, width=8, act="evil.py:act", init="evil.py:init", out="code")
     vp.sweep(**base, width=8, arch="evil.py:Block", out="block")
     vp.sweep(**base, width=8, act="evil:act", init="he_normal", data="evil.npy", out="module")
-    model = vp.probe(lambda p, x: (x @ p).sum(), np.eye(4, dtype=np.float32), np.ones((3, 4), np.float32))
+    model = vp.probe(
+        lambda ps, x: sum((x := x @ p).sum() for p in ps), [np.eye(4, dtype="f")] * 3, np.ones((3, 4), "f")
+    )
     save_model_run(Path("model"), model, {"factory": "evil.py:make", "data": "evil.npy", "seeds": None})
     assert Path("loaded").exists()  # making them does load it
     Path("loaded").unlink()

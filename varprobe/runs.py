@@ -183,7 +183,9 @@ def no_run(folder: Path) -> str:
     """Why there is no run, and which was meant."""
     if folder.is_file():
         inside = (folder.parent / "spec.json").exists()
-        return f"{str(folder)!r} is a file" + (f"; did you mean its folder {str(folder.parent)!r}?" if inside else "")
+        return f"{str(folder)!r} is a file, not the folder of a run" + (
+            f"; did you mean its folder {str(folder.parent)!r}?" if inside else ""
+        )
     near: list[str] = []
     with contextlib.suppress(OSError):
         near = get_close_matches(folder.name, [p.parent.name for p in folder.parent.glob("*/spec.json")], n=1)
