@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import sys
 import tracemalloc
 import zipfile
@@ -255,7 +256,7 @@ def test_unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
     def denied(*args: Any) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", denied)
+    monkeypatch.setattr(os, "open", denied)
     assert refused("a.npy") == "data: cannot read 'a.npy': Permission denied"
 
 

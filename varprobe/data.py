@@ -6,11 +6,14 @@ not trusted: nothing in them is executed, and no size that they claim is allocat
 
 import contextlib
 import hashlib
+import io
+import itertools
 import math
 import os
 import re
+import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -22,6 +25,7 @@ from varprobe.callform import parse_calls
 from varprobe.errors import RequestError
 from varprobe.names import did_you_mean
 from varprobe.parameters import Parameter, read_parameters
+from varprobe.untrusted import UntrustedError, opened
 
 __all__ = ["LAWS", "Source", "load_source"]
 
@@ -37,6 +41,13 @@ TOKENS = {"vocab": Parameter(1000, "whole", low=1, high=2**31 - 1)}
 
 FILE = re.compile(r"(?P<path>.+(?P<ending>\.npy|\.npz|\.csv))(?::(?P<array>.+))?", re.IGNORECASE | re.DOTALL)
 MAX_BYTES = 8 * 2**30
+"""Of rows in memory."""
+
+MAX_LINE = 2**24
+"""Characters of a line of a csv file."""
+
+MAX_HEADER = 2**16
+"""Bytes of the header of an npy file."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +102,7 @@ def load_source(data: Any, *, labels: Any = None, standardize: bool = False) -> 
         data: "normal", "uniform", "sphere"; "tokens(vocab=1000)" (each position of a sample, or the sample where it has
             one only, is a row of a N(0,1) table drawn for the seed); "digits" (scikit-learn's, divided by 16, with
             their labels); a file that ends in .npy, .npz (FILE or FILE:NAME) or .csv (commas, with or without a
-            header); or an array.
+            header), of at most 8 GiB in memory; or an array.
         labels: a file of these kinds or an array, with one row for each row of the data; the digits bring their own.
         standardize: subtract each feature's mean and divide by its standard deviation; constant features become 0.
 
@@ -173,7 +184,7 @@ def table_of(value: Any, known: list[str]) -> tuple[str, str, np.ndarray]:
     if array and ending != ".npz":
         raise RequestError(f"{text!r} names an array, but only an .npz file holds arrays with names")
     phrase = f"{path.name}:{array}" if array else path.name
-    with opened(path) as file:
+    with reading(path) as file:
         if ending == ".npz":
             return text, phrase, read_npz(file, path.name, array)
         size = os.fstat(file.fileno()).st_size
@@ -181,13 +192,15 @@ def table_of(value: Any, known: list[str]) -> tuple[str, str, np.ndarray]:
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[IO[bytes]]:
+def reading(path: Path) -> Iterator[IO[bytes]]:
     """The file, open; whatever goes wrong in the body becomes one line that names it."""
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             yield file
     except RequestError:
         raise
+    except UntrustedError as error:
+        raise RequestError(f"{str(path)!r} {error}") from None
     except FileNotFoundError:
         beside = [p.name for p in path.parent.glob("*") if FILE.fullmatch(p.name)]
         near = get_close_matches(path.name, beside, n=1)
@@ -203,21 +216,36 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
 
 def read_npy(file: IO[bytes], size: int, phrase: str) -> np.ndarray:
     """The array in an npy file of `size` bytes, which its header must not exceed."""
-    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-    version = np.lib.format.read_magic(file)
-    if version not in readers:
-        raise RequestError(f"{phrase} has version {version} of the npy format, which is for tables with named columns")
-    shape, fortran_order, dtype = readers[version](file)
+    start, shape, fortran_order, dtype = read_header(file, phrase)
     if dtype.hasobject:
         raise RequestError(f"{phrase} holds Python objects, not numbers")
     count = math.prod(shape)
     check_size(count * max(dtype.itemsize, 8), phrase)
     promised = count * dtype.itemsize
-    fits = min(shape, default=0) >= 0 and file.tell() + promised <= size
+    fits = min(shape, default=0) >= 0 and start + promised <= size
     content = file.read(promised) if fits else b""
     if not fits or len(content) < promised:
         raise RequestError(f"{phrase} is cut off: its header announces {dtype} of shape {shape}, more than it holds")
     return np.ndarray(shape, dtype, content, order="F" if fortran_order else "C")
+
+
+def read_header(file: IO[bytes], phrase: str) -> tuple[int, tuple[int, ...], bool, np.dtype[Any]]:
+    """(where the numbers start, shape, whether columns come first, dtype) of an npy file.
+
+    NumPy reads a header as a literal, of which nothing is executed, but all of it; so its length is looked at first.
+    """
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    version = np.lib.format.read_magic(file)
+    if version not in readers:
+        raise RequestError(f"{phrase} has version {version} of the npy format, which is for tables with named columns")
+    length = file.read(2 * version[0])
+    count = int.from_bytes(length, "little")
+    if count > MAX_HEADER:
+        raise RequestError(f"{phrase} claims a header of {count} bytes (at most {MAX_HEADER})")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of headers that Python 2 wrote
+        shape, fortran_order, dtype = readers[version](io.BytesIO(length + file.read(count)))
+    return np.lib.format.MAGIC_LEN + len(length) + count, shape, fortran_order, dtype
 
 
 def read_npz(file: IO[bytes], phrase: str, array: str | None) -> np.ndarray:
@@ -239,16 +267,18 @@ def read_npz(file: IO[bytes], phrase: str, array: str | None) -> np.ndarray:
 def read_csv(file: IO[bytes], size: int, phrase: str) -> np.ndarray:
     """The numbers of a comma-separated file; a first line without any number in it is a header."""
     check_size(size * 4, phrase)  # two characters, such as `0,`, make a number
-    lines = [(at, s) for at, s in enumerate(file.read().decode("utf-8-sig").splitlines(), 1) if s.strip()]
-    if lines and not any(is_number(cell) for cell in lines[0][1].split(",")):
-        del lines[0]
-    if not lines:
+    lines = lines_of(file, phrase)
+    _, first = next(lines, (0, ""))
+    if not first:
         raise RequestError(f"{phrase} has no rows")
+    rest = (line for _, line in lines)
     try:
-        return np.loadtxt([line for _, line in lines], delimiter=",", comments=None, quotechar='"', ndmin=2)
+        return np.loadtxt(itertools.chain([first], rest), delimiter=",", comments=None, quotechar='"', ndmin=2)
     except ValueError as error:
-        columns = lines[0][1].count(",") + 1
-        for at, line in lines:
+        lines.close()
+        file.seek(0)
+        columns = first.count(",") + 1
+        for at, line in lines_of(file, phrase):
             cells = line.split(",")
             for column, cell in enumerate(cells, 1):
                 if not is_number(cell):
@@ -256,6 +286,25 @@ def read_csv(file: IO[bytes], size: int, phrase: str) -> np.ndarray:
             if len(cells) != columns:
                 raise RequestError(f"{phrase}, line {at} has {len(cells)} columns, not {columns}") from None
         raise RequestError(f"{phrase} is not a table of numbers: {error}") from None
+
+
+def lines_of(file: IO[bytes], phrase: str) -> Generator[tuple[int, str]]:
+    """(number, text) of the lines that hold something, behind the header if there is one."""
+    text, first = io.TextIOWrapper(file, "utf-8-sig"), True
+    try:
+        for at in itertools.count(1):
+            line = text.readline(MAX_LINE + 1)
+            if not line:
+                return
+            if len(line) > MAX_LINE:
+                raise RequestError(f"{phrase}, line {at} is longer than {MAX_LINE >> 20} MiB")
+            if not line.strip():
+                continue
+            if not first or any(is_number(cell) for cell in line.split(",")):
+                yield at, line.rstrip("\r\n")
+            first = False
+    finally:
+        text.detach()
 
 
 def is_number(cell: str) -> bool:

@@ -41,6 +41,9 @@ Note = Callable[[str], object]
 Reader = Callable[[Path, str], xr.Dataset]
 """Takes a file of results and its sha256, as `storage.load_dataset` does."""
 
+FILES = ("spec.json", "cells", "probes", "results.nc", "results.csv")
+"""What a run may hold beside figures; none of it may be a link that leads out of the folder."""
+
 
 def default_folder(request: "Request") -> Path:
     """Where the command puts a run that was given no folder, such as runs/relu-d50-w512-3f9a1c.
@@ -194,7 +197,7 @@ def read_record(folder: Path, option: str) -> Record | None:
     try:
         if not os.path.lexists(folder / "spec.json"):
             return None
-        for name in ("spec.json", "results.nc", "cells"):
+        for name in FILES:
             if not (folder / name).resolve().is_relative_to(folder.resolve()):
                 raise RequestError(f"{folder / name} is a link that leads out of the run folder", option)
         return Record.read(folder / "spec.json")
@@ -229,7 +232,9 @@ def no_run(folder: Path) -> str:
     """Why there is no run, and which was meant."""
     if folder.is_file():
         inside = (folder.parent / "spec.json").exists()
-        return f"{str(folder)!r} is a file" + (f"; did you mean its folder {str(folder.parent)!r}?" if inside else "")
+        return f"{str(folder)!r} is a file, not the folder of a run" + (
+            f"; did you mean its folder {str(folder.parent)!r}?" if inside else ""
+        )
     near: list[str] = []
     with contextlib.suppress(OSError):
         near = get_close_matches(folder.name, [p.parent.name for p in folder.parent.glob("*/spec.json")], n=1)

@@ -8,7 +8,6 @@ import hashlib
 import io
 import json
 import math
-import os
 import re
 import zipfile
 from collections.abc import Mapping
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from varprobe.untrusted import UntrustedError, content_of
 
 __all__ = ["FORMAT", "DamagedError", "sealed_archive", "sealed_json", "unsealed_archive", "unsealed_json"]
 
@@ -125,11 +126,8 @@ def check(content: bytes, end: re.Match[bytes] | None, tail: int) -> None:
 def read(path: Path, most: int) -> bytes:
     """The content of a file of at most so many bytes."""
     try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            content = file.read(most + 1) if size <= most else b""
+        return content_of(path, most)
+    except UntrustedError as error:
+        raise DamagedError(str(error)) from error
     except OSError as error:
         raise DamagedError(f"cannot be read ({error.strerror or error})") from error
-    if size > most or len(content) > most:
-        raise DamagedError(f"is damaged ({size} bytes are more than it can have)")
-    return content

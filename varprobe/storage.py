@@ -25,6 +25,7 @@ from varprobe.names import did_you_mean
 from varprobe.netcdf import write_netcdf
 from varprobe.seals import DamagedError, sealed_archive, unsealed_archive
 from varprobe.tidy import tidy_columns, tidy_rows
+from varprobe.untrusted import UntrustedError, require_plain_results
 
 __all__ = [
     "Cell",
@@ -123,7 +124,7 @@ def remove_strays(folder: Path) -> None:
 def checked(path: Path, folder: Path) -> Path:
     """The path of a file that is there and in the folder."""
     if not path.is_file():
-        raise DamagedError("is missing")
+        raise DamagedError("is not a file" if os.path.lexists(path) else "is missing")
     if not path.resolve().is_relative_to(folder.resolve()):
         raise DamagedError("is a link that leads out of the run folder")
     return path
@@ -205,12 +206,15 @@ def open_dataset(path: Path, sha256: str, chunks: Any = None) -> xr.Dataset:
         if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
             raise DamagedError("is damaged")
     try:
+        require_plain_results(path)
         opened = xr.open_dataset(path, engine="h5netcdf", cache=False)
         coords = {
             name: (c.dims, c.values.astype(str) if c.dtype.kind == "O" else c.values, c.attrs)
             for name, c in opened.coords.items()
             if name not in opened.indexes
         }
+    except UntrustedError as error:
+        raise DamagedError(str(error)) from error
     except Exception as error:  # as above
         raise DamagedError(f"is damaged ({type(error).__name__})") from error
     ds = (opened if chunks is None else in_chunks(opened, path, chunks)).drop_encoding()

@@ -21,6 +21,7 @@ from typing import Any
 
 from varprobe.errors import RequestError
 from varprobe.names import did_you_mean
+from varprobe.untrusted import UntrustedError, content_of
 
 __all__ = [
     "REQUIRED",
@@ -38,6 +39,9 @@ __all__ = [
 
 REQUIRED = inspect.Parameter.empty
 """What `keyword_parameters` gives for a parameter without a default."""
+
+MAX_SOURCE = 2**24
+"""Bytes of a source file."""
 
 WORD = r"[^\W\d]\w*"
 FORM = re.compile(rf"(?:(?P<file>.+\.py)|(?P<module>{WORD}(?:\.{WORD})*)):(?P<name>{WORD})")
@@ -180,11 +184,13 @@ def read(file: str, reference: str) -> tuple[Path, bytes]:
     """The full path of a source file and its content."""
     try:
         path = Path(file).resolve()
-        return path, path.read_bytes()
+        return path, content_of(path, MAX_SOURCE)
     except FileNotFoundError:
         near = get_close_matches(path.name, [p.name for p in path.parent.glob("*.py")], n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise RequestError(f"{reference}: there is no file {file!r}{hint}") from None
+    except UntrustedError as error:
+        raise RequestError(f"{reference}: {file!r} {error}") from None
     except (OSError, ValueError) as error:
         raise RequestError(f"{reference}: cannot read {file!r}: {getattr(error, 'strerror', error)}") from None
 

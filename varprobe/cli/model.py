@@ -3,7 +3,7 @@
 import re
 import shlex
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -12,6 +12,9 @@ from varprobe.cli.help import Command, help_all
 from varprobe.cli.sweep import measuring
 from varprobe.errors import RequestError
 from varprobe.names import printable
+
+if TYPE_CHECKING:
+    from varprobe.data import Source
 
 __all__ = ["command"]
 
@@ -28,11 +31,11 @@ __all__ = ["command"]
 @help_all
 @click.argument("factory", required=False)
 @click.option("--data", metavar="FILE", help="Rows of FILE.npy/.npz/.csv for the first array of the batch.")
-@click.option("--seeds", metavar="N", type=int, help="Independent draws; the factory takes a key.  [8 or 1]")
+@click.option("--seeds", metavar="N", help="Independent draws; the factory takes a key.  [8 or 1]")
 @click.option("--compare", nargs=2, metavar="A B", help="Two factories, or two runs, site by site.")
 @click.option("--out", metavar="FOLDER", help="Run folder, for plot and check.  [none]")
 @click.option("--json", is_flag=True, help="Print one JSON object to stdout and nothing else.")
-@click.option("--step-size", metavar="R", type=float, help="Tell which updates of R times the gradient are lost.")
+@click.option("--step-size", metavar="R", help="Tell which updates of R times the gradient are lost.")
 @click.option("--wide", is_flag=True, help="All families of sites.")
 @click.option("--no-compile-cache", is_flag=True, help="Do not keep compiled code in the user's cache folder.")
 @click.option("--quiet", is_flag=True, help="Nothing on stderr but errors.")
@@ -49,6 +52,7 @@ def command(arguments: list[str], factory: str | None, compare: tuple[str, str] 
     if not compare and not factory:
         raise RequestError("missing FACTORY, such as mynet.py:make", "factory")
     with measuring(arguments, options["quiet"]) as (progress, stdout):
+        options |= numbers_of(options)
         if compare:
             compared(compare, options, progress, stdout)
         elif factory:
@@ -93,14 +97,9 @@ def measured(factory: str, options: dict[str, Any], option: str) -> Any:
     if not options["no_compile_cache"]:
         keep_compiled_code()
     device_name()
+    source = source_of(options["data"]) if options["data"] is not None else None
     found = made(factory, option)
-    if options["data"]:
-        from varprobe.data import load_source
-
-        if not re.search(r"\.(npy|npz|csv)\b", options["data"]):
-            raise RequestError(f"{options['data']!r} is no file (allowed: FILE.npy, FILE.npz, FILE.csv)", "data")
-        source = load_source(options["data"])
-        assert source.rows is not None
+    if source is not None and source.rows is not None:
         found = with_rows(found, source.rows)
     try:
         return probe(*found.arguments, **found.keywords, seeds=options["seeds"], step_size=options["step_size"])
@@ -114,6 +113,35 @@ def measured(factory: str, options: dict[str, Any], option: str) -> Any:
     except Exception as error:  # the model may raise anything
         text = " ".join(str(error).split())
         raise RequestError(f"{factory} fails: {type(error).__name__}: {text}", option) from error
+
+
+def numbers_of(options: dict[str, Any]) -> dict[str, Any]:
+    """--seeds and --step-size as numbers, where they are given.
+
+    Raises:
+        RequestError: they are none.
+    """
+    from varprobe.arguments import single
+    from varprobe.model.probing import MOST_SEEDS
+
+    seeds, size = options["seeds"], options["step_size"]
+    return {
+        "seeds": None if seeds is None else single("seeds", seeds, 1, MOST_SEEDS),
+        "step_size": None if size is None else single("step_size", size, 0, integer=False),
+    }
+
+
+def source_of(text: str) -> "Source":
+    """The rows of a file.
+
+    Raises:
+        RequestError: it is none, or cannot be read.
+    """
+    from varprobe.data import load_source
+
+    if not re.search(r"\.(npy|npz|csv)\b", text, re.IGNORECASE):
+        raise RequestError(f"{text!r} is no file (allowed: FILE.npy, FILE.npz, FILE.csv)", "data")
+    return load_source(text)
 
 
 def compared(names: tuple[str, str], options: dict[str, Any], progress: TerminalProgress, stdout: TextIO) -> None:

@@ -85,7 +85,7 @@ def settings(
     """(sigma_w2, sigma_b2, depth) from the options."""
     import numpy as np
 
-    from varprobe.arguments import single
+    from varprobe.arguments import named, single
     from varprobe.theory.elementwise import activation
     from varprobe.theory.sigmas import given, settled, sigma_b2_of, variance_of
 
@@ -94,14 +94,14 @@ def settings(
             raise RequestError(f"{short!r} is what {long!r} has too; give one of the two", name)
     layers, units = single("depth", depth, 1, 1_000_000), single("width", width, 1)
     biases = (
-        sigma_b2_of(bias or "zeros", units, layers)
+        named("bias", lambda: sigma_b2_of(bias or "zeros", units, layers))
         if sigma_b2 is None
         else single("sigma_b2", sigma_b2, 0, integer=False)
     )
     if sigma_w2 is not None:
         return single("sigma_w2", sigma_w2, 0, integer=False), biases, layers
     weights = settled(given(init or "he_normal"), activation(act), biases)
-    return variance_of(weights, np.full(layers + 1, units), 1), biases, layers
+    return named("init", lambda: variance_of(weights, np.full(layers + 1, units), 1)), biases, layers
 
 
 def finite(value: float) -> float | None:

@@ -14,9 +14,12 @@ from varprobe.plans import versions
 from varprobe.seals import DamagedError, sealed_json, unsealed_json
 from varprobe.storage import checked, load_dataset, put, save_csv, save_dataset, writing
 
-__all__ = ["RECORD", "open_model_run", "read_model_record", "require_folder", "save_model_run"]
+__all__ = ["RECORD", "model_record", "open_model_run", "read_model_record", "require_folder", "save_model_run"]
 
 RECORD = "model.json"
+LAYERS = ("config", "seed", "layer")
+OF_A_MODEL = ("site", "kind", "iteration", "arch", "depth")
+"""Dimensions and coordinates that every model's dataset has."""
 
 
 def require_folder(folder: Path) -> None:
@@ -77,11 +80,23 @@ def open_model_run(folder: Path, read: Callable[[Path, str], xr.Dataset] = load_
     Raises:
         RequestError: it is damaged.
     """
+    digest = model_record(folder).get("results")
     try:
-        digest = read_model_record(folder)["results"]
-    except DamagedError as error:
-        raise RequestError(f"{folder / RECORD} {error}", "run") from error
-    try:
-        return read(folder / "results.nc", str(digest))
+        ds = read(folder / "results.nc", str(digest))
+        if not set(OF_A_MODEL) <= set(ds.coords) or set(LAYERS) - set(ds.dims):
+            raise DamagedError("does not hold a model's layers")
+        return ds
     except DamagedError as error:
         raise RequestError(f"{folder / 'results.nc'} {error}; probe the model again", "run") from error
+
+
+def model_record(folder: Path) -> dict[str, Any]:
+    """`read_model_record` of a folder that the user named.
+
+    Raises:
+        RequestError: it is not one that varprobe wrote.
+    """
+    try:
+        return read_model_record(folder)
+    except DamagedError as error:
+        raise RequestError(f"{folder / RECORD} {error}", "run") from error

@@ -14,8 +14,12 @@ import xarray as xr
 
 from varprobe.errors import RequestError
 from varprobe.places import place_of
+from varprobe.untrusted import UntrustedError, content_of
 
 __all__ = ["origin", "origin_of"]
+
+MAX_BYTES = 2**28
+"""Of a figure; a page of ten thousand curves has a tenth."""
 
 KEYWORDS = re.compile(rb"/Keywords\s*(\((?:[^()\\]|\\.)*\)|<[0-9A-Fa-f\s]*>)", re.DOTALL)
 ESCAPES = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"f": b"\f"}
@@ -39,10 +43,12 @@ def origin_of(path: str | os.PathLike[str]) -> dict[str, Any]:
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise RequestError(f"{str(path)!r} must end in one of {', '.join(readers)}", "from")
-    if not path.is_file():
+    if not path.exists():
         raise RequestError(f"there is no file {str(path)!r}", "from")
     try:
-        content = path.read_bytes()
+        content = content_of(path, MAX_BYTES)
+    except UntrustedError as error:
+        raise RequestError(f"{str(path)!r} {error}", "from") from None
     except OSError as error:
         raise RequestError(f"{str(path)!r} cannot be read: {error.strerror or error}", "from") from error
     try:

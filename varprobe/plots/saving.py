@@ -6,14 +6,15 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from shutil import which
-from typing import Any
+from typing import Any, BinaryIO
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from varprobe.errors import MachineError, RequestError
+from varprobe.errors import RequestError
 from varprobe.names import lookup
 from varprobe.plots.style import settings, usetex
+from varprobe.storage import put, writing
 
 __all__ = ["save_figure"]
 
@@ -57,21 +58,14 @@ def save_figure(fig: Figure, path: str | os.PathLike[str], *, spec: str | Mappin
     kind = lookup(FORMATS, path.suffix.lower(), "figure format")
     if not path.parent.is_dir():
         raise RequestError(f"there is no folder {str(path.parent)!r} to write {path.name!r} to", "path")
-    half = path.with_name(f".{path.name}.{os.getpid()}.half")
-    try:
-        with rc_context(SAME_BYTES | (settings() if usetex() else {})):
-            write(fig, half, kind, spec)
-        os.replace(half, path)
-    except OSError as error:
-        raise MachineError(f"{path} could not be written: {error.strerror or error}") from error
-    finally:
-        half.unlink(missing_ok=True)
+    with rc_context(SAME_BYTES | (settings() if usetex() else {})), writing(path):
+        put(path, lambda file: write(fig, file, kind, spec))
 
 
-def write(fig: Figure, path: Path, kind: str, spec: str | Mapping[str, Any] | None) -> None:
+def write(fig: Figure, file: BinaryIO, kind: str, spec: str | Mapping[str, Any] | None) -> None:
     """Write the figure in one of the formats."""
     if kind != "pgf":
-        fig.savefig(path, format=kind, dpi=300, metadata=metadata(kind, spec))
+        fig.savefig(file, format=kind, dpi=300, metadata=metadata(kind, spec))
         return
     if which("pdflatex") is None:
         raise RequestError("a .pgf needs pdflatex, which is not installed here; .pdf does not", "save")
@@ -83,7 +77,7 @@ def write(fig: Figure, path: Path, kind: str, spec: str | Mapping[str, Any] | No
     with rc_context(PGF):
         fig.savefig(content, format="pgf")
     first = f"% spec: {as_text(spec)}\n" if spec is not None else ""
-    path.write_text(first + content.getvalue(), "utf-8")
+    file.write((first + content.getvalue()).encode())
 
 
 def as_text(spec: str | Mapping[str, Any] | None) -> str | None:

@@ -1,6 +1,5 @@
 """What a report is about: datasets or run folders, one or several, each with a name."""
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,7 +9,7 @@ from typing import Any
 import xarray as xr
 
 from varprobe.errors import RequestError
-from varprobe.model.runs import RECORD
+from varprobe.model.runs import RECORD, model_record
 from varprobe.results import STATISTICS, require_configs, with_configs
 from varprobe.runs import Note, folder_of, read_run
 
@@ -96,8 +95,7 @@ def told_apart(runs: list[Run], given: Sequence[Any]) -> list[Run]:
 
 def asked_of(folder: Path) -> dict[str, Any]:
     """What a model's run folder was asked for; empty for that of a sweep."""
-    path = folder / RECORD
-    if (folder / "spec.json").exists() or not path.is_file():
+    if (folder / "spec.json").exists() or not (folder / RECORD).is_file():
         return {}
-    asked = json.loads(path.read_text("utf-8")).get("asked")
+    asked = model_record(folder).get("asked")
     return asked if isinstance(asked, dict) else {}
