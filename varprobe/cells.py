@@ -21,22 +21,19 @@ from varprobe import draws
 from varprobe.configs import Setting
 from varprobe.data import Source
 from varprobe.draws import keys_of
-from varprobe.engine import Chunk
 from varprobe.errors import MachineError
 from varprobe.program import Program
-from varprobe.stack import run_cell, workspace_of
+from varprobe.programs import AnyChunk, AnyProgram, run_program
+from varprobe.stack import workspace_of
 from varprobe.tables import CellTable, statistics_of
-from varprobe.wired.cell import Keys, run_wired
+from varprobe.wired.cell import Keys
 from varprobe.wired.chunks import WiredChunk
-from varprobe.wired.own import OwnChunk, OwnProgram, own_table, run_own
+from varprobe.wired.own import OwnChunk, OwnProgram, own_table
 from varprobe.wired.program import Wired
-from varprobe.wired.recurrent import run_recurrent
 from varprobe.wired.tables import wired_statistics
 
 __all__ = ["AnyChunk", "arguments", "batch_of", "compiled", "inputs_of", "run_cells", "target_of"]
 
-AnyChunk = Chunk | WiredChunk | OwnChunk
-AnyProgram = Program | Wired | OwnProgram
 Executable = Callable[..., tuple[Any, Any]]
 
 CPU_OPTIONS: dict[str, str | bool] = {"xla_cpu_multi_thread_eigen": False}
@@ -126,15 +123,6 @@ def arguments(chunk: AnyChunk, setting: Setting, seed: int) -> tuple[Any, ...]:
         streams = (keys["weights"], keys["biases"])
     target = target if target.dtype == np.int32 else target.astype(wide)
     return np.True_, *streams, x.astype(wide), target, chunk.numbers()
-
-
-def run_program(program: AnyProgram, space: Any, *arguments: Any) -> tuple[Any, Any]:
-    """(statistics, workspace) of a cell of any engine; only the plain one has a workspace."""
-    if isinstance(program, Wired):
-        return (run_recurrent if program.arch.shared else run_wired)(program, *arguments), ()
-    if isinstance(program, OwnProgram):
-        return run_own(program, *arguments), ()
-    return run_cell(program, space, *arguments)
 
 
 def compiled(program: AnyProgram, arguments: tuple[Any, ...], device: Any) -> tuple[Executable, Any]:
