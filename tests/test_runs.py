@@ -110,9 +110,9 @@ def strays(folder):
     return [p for p in folder.rglob("*") if "tmp" in p.name]
 
 
-def test_sweep_takes_exactly_what_a_request_does_and_three_things_more():
+def test_sweep_takes_exactly_what_a_request_does_and_how_to_do_it():
     request, here = (inspect.signature(f).parameters for f in (read_request, sweep))
-    assert list(here) == [*request, "out", "fresh", "progress"]
+    assert list(here) == [*request, "out", "fresh", "memory", "devices", "shard", "executor", "progress"]
     assert all(here[name].default == request[name].default for name in request)
     assert all(name in sweep.__doc__ for name in here)
 

@@ -16,17 +16,12 @@ from varprobe import draws
 from varprobe.configs import Setting
 from varprobe.data import Source
 from varprobe.draws import keys_of
-from varprobe.engine import Chunk
-from varprobe.program import Program
+from varprobe.programs import AnyChunk
 from varprobe.wired.cell import Keys
-from varprobe.wired.chunks import WiredChunk
-from varprobe.wired.own import OwnChunk, OwnProgram
+from varprobe.wired.own import OwnProgram
 from varprobe.wired.program import Wired
 
-__all__ = ["AnyChunk", "AnyProgram", "arguments", "batch_of", "inputs_of", "rows_of", "target_of"]
-
-AnyChunk = Chunk | WiredChunk | OwnChunk
-AnyProgram = Program | Wired | OwnProgram
+__all__ = ["arguments", "batch_of", "inputs_of", "rows_of", "target_of"]
 
 
 def batch_of(

@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import jax
+import numpy as np
 
-from varprobe.cells import AnyChunk
+from varprobe.allotments import allotment
 from varprobe.configs import Setting
+from varprobe.errors import MachineError
 from varprobe.pieces import in_pieces
 from varprobe.plans import versions
 from varprobe.probes.running import Job, Table, run_jobs
+from varprobe.programs import AnyChunk
 from varprobe.supplies import Item, Supply
 from varprobe.tables import CellTable
 from varprobe.workers import Worker, tables_of, teams
@@ -66,23 +69,29 @@ class Crew(Protocol):
         """
 
 
-def computed(worker: Worker, items: Sequence[Item], setting: Setting, memory: int | None) -> list[CellTable]:
-    """The tables of some cells of one chunk, in pieces where memory is short.
+def computed(worker: Worker, items: Sequence[Item], setting: Setting, memory: int) -> list[CellTable]:
+    """The tables of some cells of one chunk, in pieces where `memory`, bytes for one cell, is short.
 
     Raises:
         Failure: the device or its memory failed.
     """
     chunk, seeds = items[0].chunk, [item.seed for item in items]
 
-    def run(piece: AnyChunk) -> dict[Any, Any]:
+    def run(piece: AnyChunk) -> dict[str, np.ndarray]:
         tables = tables_of(worker, piece, setting, seeds)
-        return {(i, name): values for i, table in enumerate(tables) for name, values in table.items()}
+        return {f"{i} {name}": values for i, table in enumerate(tables) for name, values in table.items()}
 
     try:
-        joined = in_pieces(chunk, memory, run)
+        joined = in_pieces(chunk, memory, run, worker.devices[0].platform)
+    except MachineError as error:
+        raise Failure(chunk.configs, seeds[0], str(error)) from error
     except (jax.errors.JaxRuntimeError, MemoryError) as error:
         raise Failure(chunk.configs, seeds[0], f"the device failed: {first_line(error)}") from error
-    return [{name: values for (j, name), values in joined.items() if j == i} for i in range(len(seeds))]
+    tables: list[CellTable] = [{} for _ in seeds]
+    for key, values in joined.items():
+        i, _, name = key.partition(" ")
+        tables[int(i)][name] = values
+    return tables
 
 
 def first_line(error: BaseException) -> str:
@@ -94,7 +103,7 @@ class LocalCrew:
     """Threads, one a worker."""
 
     def __init__(self, devices: int | None = None, memory: int | None = None) -> None:
-        """`devices`: how many to use; `memory`: bytes that one worker's cell may take; None for all."""
+        """`devices`: how many to use; `memory`: bytes for what is computed; None for a share of what is free."""
         self.devices, self.memory = devices, memory
         self.by_chunk = len(jax.local_devices()) > 1
 
@@ -106,13 +115,15 @@ class LocalCrew:
         self, supply: Supply, setting: Setting, folder: Path | None = None
     ) -> Iterator[tuple[Item, CellTable | None]]:
         """As `Crew.run`; whoever runs it writes the tables."""
-        free = [Worker(devices) for devices in teams(self.devices)]
+        there = teams(self.devices)
+        count, each = allotment(supply.chunks(), there, self.memory)
+        free = [Worker(devices) for devices in there[:count]]
         size, most = free[0].size, 2 * len(free)
 
         def work(items: list[Item]) -> list[CellTable]:
             worker = free.pop()
             try:
-                return computed(worker, items, setting, self.memory)
+                return computed(worker, items, setting, each)
             finally:
                 free.append(worker)
 

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from varprobe.allotments import budget_of
 from varprobe.cells import rows_of
 from varprobe.chunks import work_of
 from varprobe.configs import Setting
@@ -49,7 +50,8 @@ class Batch(NamedTuple):
     """What is sent.
 
     versions: of what must compute it. folder, token: the run folder, and the name of a file that is in it now; None
-    without one. memory: bytes that a cell may take. cache: where compiled code is kept; None where it is not.
+    without one. memory: bytes that a cell may take; None for a core's share of what is free. cache: where compiled
+    code is kept; None where it is not.
     """
 
     items: tuple[Item, ...]
@@ -77,11 +79,12 @@ def work(parcel: bytes) -> list[CellTable | None]:
         jax.config.update("jax_compilation_cache_dir", batch.cache)
     require_same(batch.versions)
     shared = bool(batch.folder and batch.token and (batch.folder / batch.token).is_file())
+    memory = batch.memory or budget_of(None) // cores()
     worker = idle.pop() if idle else Worker(teams()[0])
     try:
         found: list[CellTable | None] = []
         for items in calls(batch.items, worker.size):
-            for item, table in zip(items, computed(worker, items, batch.setting, batch.memory), strict=True):
+            for item, table in zip(items, computed(worker, items, batch.setting, memory), strict=True):
                 if shared and batch.folder and item.cell:
                     save_cell(batch.folder, item.cell, table)
                 found.append(None if shared and item.cell else table)

@@ -8,6 +8,7 @@ from varprobe.arguments import single
 from varprobe.crews import Crew, LocalCrew
 from varprobe.errors import RequestError
 from varprobe.executors import ExecutorCrew
+from varprobe.memory import read_memory
 from varprobe.shards import Shard, read_shard
 from varprobe.workers import cores
 
@@ -42,7 +43,9 @@ def read_resources(memory: Any = None, devices: Any = None, shard: Any = None, e
     if devices is not None and executor is not None:
         raise RequestError(f"{devices!r}: with an executor its processes decide", "devices")
     count = None if devices is None else device_count(devices)
-    return Resources(memory, count, None if shard is None else read_shard(shard), executor)
+    return Resources(
+        None if memory is None else read_memory(memory), count, None if shard is None else read_shard(shard), executor
+    )
 
 
 def device_count(devices: Any) -> int:

@@ -4,13 +4,22 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from varprobe.cells import AnyChunk
 from varprobe.claims import Claims
+from varprobe.programs import AnyChunk
 from varprobe.storage import Cell
 
 __all__ = ["Item", "Listed", "Missing", "Supply"]
 
-Thing = TypeVar("Thing")
+
+class WithChunk(Protocol):
+    """A cell's item, or a job."""
+
+    @property
+    def chunk(self) -> Any:
+        """The nets."""
+
+
+Thing = TypeVar("Thing", bound=WithChunk)
 
 
 class Item(NamedTuple):
@@ -38,6 +47,9 @@ class Supply(Protocol):
     def exhausted(self) -> bool:
         """Whether there will be no more."""
 
+    def chunks(self) -> Iterable[AnyChunk]:
+        """Those of what is still to be had, each once."""
+
 
 class Listed:
     """A supply of items that nobody else wants."""
@@ -59,6 +71,10 @@ class Listed:
     def exhausted(self) -> bool:
         """Whether all were taken."""
         return not self.items
+
+    def chunks(self) -> Iterable[AnyChunk]:
+        """As `Supply.chunks`."""
+        return {id(item.chunk): item.chunk for item in self.items}.values()
 
 
 class Missing(Generic[Thing]):
@@ -118,3 +134,7 @@ class Missing(Generic[Thing]):
     def exhausted(self) -> bool:
         """Whether there will be no more."""
         return not self.waiting
+
+    def chunks(self) -> Iterable[AnyChunk]:
+        """As `Supply.chunks`."""
+        return {id(thing.chunk): thing.chunk for _, thing in self.waiting}.values()

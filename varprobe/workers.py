@@ -18,17 +18,13 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array
 
-from varprobe.cells import AnyChunk, AnyProgram, arguments
+from varprobe.cells import arguments
 from varprobe.configs import Setting
-from varprobe.program import Program
-from varprobe.stack import run_cell, workspace_of
+from varprobe.programs import AnyChunk, AnyProgram, run_program, space_of
 from varprobe.tables import CellTable, statistics_of
 from varprobe.trust import check_device, check_table
-from varprobe.wired.cell import run_wired
 from varprobe.wired.chunks import WiredChunk
-from varprobe.wired.own import OwnChunk, OwnProgram, own_table, run_own
-from varprobe.wired.program import Wired
-from varprobe.wired.recurrent import run_recurrent
+from varprobe.wired.own import OwnChunk, own_table
 from varprobe.wired.tables import wired_statistics
 
 __all__ = ["Worker", "programs", "tables_of", "teams"]
@@ -47,23 +43,6 @@ trusted: set[Devices] = set()
 """Devices whose first numbers were looked at."""
 
 compiling: defaultdict[tuple[AnyProgram, tuple[int, ...]], threading.Lock] = defaultdict(threading.Lock)
-
-
-def run_program(program: AnyProgram, space: Any, *arguments: Any) -> tuple[Any, Any]:
-    """(statistics, workspace) of a cell of any engine; only the plain one has a workspace."""
-    if isinstance(program, Wired):
-        return (run_recurrent if program.arch.shared else run_wired)(program, *arguments), ()
-    if isinstance(program, OwnProgram):
-        return run_own(program, *arguments), ()
-    return run_cell(program, space, *arguments)
-
-
-def space_of(program: AnyProgram, arguments: tuple[Any, ...]) -> Any:
-    """Shapes of a program's workspace."""
-    if not isinstance(program, Program):
-        return ()
-    running, weight_key, bias_key, x, _, numbers = arguments
-    return workspace_of(program, running, weight_key, bias_key, x, numbers)
 
 
 class Worker:

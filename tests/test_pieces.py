@@ -1,0 +1,145 @@
+"""Cells in pieces: the same numbers to the bit, whatever the budget, and halved where memory runs out."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from varprobe import cells
+from varprobe.cell_costs import cell_bytes
+from varprobe.chunks import chunks_of
+from varprobe.configs import read_request
+from varprobe.errors import MachineError, RequestError
+from varprobe.pieces import cut, drawn_again, in_pieces, is_out_of_memory, net_count, pieces, workers_within
+from varprobe.programs import AnyChunk
+from varprobe.tables import CellTable
+
+BLOCK = """
+import jax, jax.numpy as jnp
+
+class Gated:
+    @staticmethod
+    def init(key, width):
+        return jax.random.normal(key, (width, width)) / width**0.5
+
+    @staticmethod
+    def apply(w, x):
+        return x + jnp.tanh(x @ w)
+"""
+INITS = "normal(std=0.3),normal(mean=0.02,std=0.2),normal(std=0.1)"
+KINDS: dict[str, dict[str, Any]] = {
+    "plain": {"act": "tanh", "init": INITS, "bias": "normal(std=0.1)"},
+    "blocks": {"act": "tanh,relu", "init": "normal(std=0.3),normal(std=0.1)", "loss": "mse"},
+    "residual": {"arch": "residual", "act": "gelu", "init": "he_normal,normal(std=0.1),normal(std=0.3)"},
+    "rnn": {"arch": "rnn", "act": "tanh", "init": "he_normal,normal(std=0.2),normal(std=0.3)"},
+}
+SHAPE: dict[str, Any] = {"depth": 3, "width": 10, "batch": 16, "seeds": 1}
+
+
+def chunk_of(**arguments: Any) -> tuple[AnyChunk, Any]:
+    request = read_request(**SHAPE | arguments)
+    (chunk,) = chunks_of(list(request.configs), request.setting)
+    return chunk, request.setting
+
+
+def assert_same(a: CellTable, b: CellTable) -> None:
+    assert a.keys() == b.keys()
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_joined_as_whole(kind: str) -> None:
+    chunk, setting = chunk_of(**KINDS[kind])
+    ran: list[AnyChunk] = []
+
+    def run(piece: AnyChunk) -> CellTable:
+        ran.append(piece)
+        return cells.run_cell_on(cells.Worker(jax.devices()[0]), piece, setting, 0)
+
+    whole = run(chunk)
+    least = max(cell_bytes(piece) for piece in cut(drawn_again(chunk), 2))
+    ran.clear()
+    assert_same(in_pieces(chunk, least, run), whole)
+    assert len(ran) > 1 and all(net_count(piece) <= 2 for piece in ran)
+    assert sorted(c for piece in ran for c in piece.configs) == sorted(chunk.configs)
+    assert not np.array_equal(
+        whole["activation_log10_ms"][0], whole["activation_log10_ms"][-1]
+    )  # rows could be swapped
+
+
+def test_own_block_is_one_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gated.py").write_text(BLOCK)
+    monkeypatch.chdir(tmp_path)
+    chunk, _ = chunk_of(arch="gated.py:Gated")
+    assert pieces(chunk, cell_bytes(chunk)) == [chunk]
+    with pytest.raises(RequestError, match=r"configuration 0 \(depth 3, width 10, batch 16\) takes .* by itself") as e:
+        pieces(chunk, cell_bytes(chunk) - 1)
+    assert e.value.option == "memory"
+
+
+def test_weights_are_drawn_again_before_nets_are_parted() -> None:
+    chunk, _ = chunk_of(act="tanh", init="normal(std=0.3),normal(std=0.1)", width=512, batch=4, depth=20)
+    whole, again = cell_bytes(chunk), cell_bytes(drawn_again(chunk))
+    assert whole - again > 0.9 * 20 * 4 * 512**2  # all but the layer at hand
+    assert pieces(chunk, whole) == [chunk]
+    (piece,) = pieces(chunk, whole - 1)
+    assert piece == drawn_again(chunk) and not piece.program.keep_weights
+    assert [net_count(p) for p in pieces(chunk, again - 1)] == [1, 1]
+
+
+def test_pieces_share_a_program() -> None:
+    chunk, _ = chunk_of(act="tanh", init=[f"normal(std={s / 10})" for s in range(1, 8)], width=64, batch=256)
+    parts = cut(chunk, 3)
+    assert [net_count(p) for p in parts] == [3, 3, 3] and len({p.program for p in parts}) == 1
+    assert [len(p.configs) for p in parts] == [3, 3, 1]
+    budget = cell_bytes(parts[0])
+    assert max(map(net_count, pieces(chunk, budget))) == 3
+
+
+@pytest.mark.parametrize("fits", [1, 2, 3])
+@pytest.mark.parametrize("error", [MemoryError(), jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")])
+def test_halved_until_it_fits(fits: int, error: Exception) -> None:
+    chunk, _ = chunk_of(**KINDS["residual"] | {"init": [f"normal(std={s / 10})" for s in range(1, 10)]})
+    tried: list[int] = []
+
+    def run(piece: AnyChunk) -> CellTable:
+        tried.append(net_count(piece))
+        if net_count(piece) > fits:
+            raise error
+        return {"config": np.array(piece.configs, float)[:, None]}
+
+    table = in_pieces(chunk, 2**40, run)
+    assert table["config"][:, 0].tolist() == chunk.configs
+    assert tried[0] == net_count(chunk) and max(tried[-2:]) <= fits
+    assert sum(n > fits for n in tried) <= 4  # a failure is not repeated for each of the pieces
+
+
+def test_no_memory_for_one_net() -> None:
+    chunk, _ = chunk_of(**KINDS["plain"])
+
+    def run(piece: AnyChunk) -> CellTable:
+        raise MemoryError
+
+    with pytest.raises(MachineError, match=r"no memory for configuration 0 \(depth 3, width 10, batch 16\) alone"):
+        in_pieces(chunk, 2**40, run)
+
+
+def test_other_errors_pass() -> None:
+    chunk, _ = chunk_of(**KINDS["plain"])
+
+    def run(piece: AnyChunk) -> CellTable:
+        raise jax.errors.JaxRuntimeError("INTERNAL: something else")
+
+    with pytest.raises(jax.errors.JaxRuntimeError, match="something else"):
+        in_pieces(chunk, 2**40, run)
+    assert not is_out_of_memory(ValueError("RESOURCE"))
+
+
+def test_workers_within() -> None:
+    assert workers_within(1000, 100, 8) == 8
+    assert workers_within(1000, 500, 8) == 4  # half a cell each
+    assert workers_within(1000, 500, 8, least=400) == 2  # which one net takes
+    assert workers_within(100, 500, 8) == 1

@@ -1,0 +1,75 @@
+"""What one cell takes: its program traced with the shapes of its arguments, and nothing drawn or compiled."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from varprobe.draws import keys_of
+from varprobe.footprints import Footprint, footprint
+from varprobe.programs import AnyChunk, AnyProgram, run_program, space_of
+from varprobe.wired.cell import Keys
+from varprobe.wired.own import OwnProgram
+from varprobe.wired.program import Wired
+
+__all__ = ["cell_bytes", "cell_footprint"]
+
+AROUND = 8 * 2**20
+"""What drawing the input, the tables and freed memory that is not given back take beside the compiled code."""
+
+MADE = 2
+"""Copies of the input and the target that are there before the device has its own."""
+
+found: dict[tuple[AnyProgram, str], Footprint] = {}
+
+
+def cell_bytes(chunk: AnyChunk, platform: str = "cpu") -> int:
+    """Bytes that computing one cell takes at its peak, beyond what the process takes anyway.
+
+    Signals and slopes kept for the way back, weights, what the compiled code works on, arguments and results. Measured
+    peaks were 0.8 to 1.2 of it wherever a cell took more than 100 MiB (`scripts/measure_memory.py`).
+
+    Args:
+        chunk: whose cells.
+        platform: cpu, cuda, rocm or tpu.
+    """
+    return cell_footprint(chunk, platform).bytes
+
+
+def cell_footprint(chunk: AnyChunk, platform: str = "cpu") -> Footprint:
+    """Memory and work of one cell; a program is traced once."""
+    program = chunk.program
+    if (program, platform) not in found:
+        with jax.enable_x64(program.dtype == "float64"):
+            given = shapes(chunk)
+            space = space_of(program, given)
+            traced = jax.jit(run_program, static_argnums=0, donate_argnums=1).trace(program, space, *given)
+        kept = len(jax.tree.leaves(space))
+        donated = [i < kept for i in range(len(traced.jaxpr.in_avals))]
+        code = footprint(traced.jaxpr, platform, donated)
+        made = sum(MADE * s.size * s.dtype.itemsize for s in given[-3:-1])
+        found[program, platform] = code._replace(peak=code.peak + made + AROUND)
+    return found[program, platform]
+
+
+def shapes(chunk: AnyChunk) -> tuple[Any, ...]:
+    """The shapes of what `cells.arguments` returns, with the numbers themselves."""
+    program = chunk.program
+    wide = np.float64 if program.dtype == "float64" else np.float32
+    keys = jax.eval_shape(lambda: keys_of(0, 0))
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    if isinstance(program, Wired | OwnProgram):
+        inputs, outputs = program.input_shape, program.output_shape
+        streams: tuple[Any, ...] = (Keys(keys["weights"], keys["biases"], keys["dropout"]),)
+    else:
+        inputs, outputs = (program.segments[0].fan_in,), (program.segments[-1].fan_out,)
+        streams = (keys["weights"], keys["biases"])
+    x = jax.ShapeDtypeStruct((program.batch, *inputs), wide)
+    target = {
+        "cotangent": jax.ShapeDtypeStruct((program.batch, *outputs), wide),
+        "mse": jax.ShapeDtypeStruct((program.batch, program.outputs), wide),
+        "cross_entropy": jax.ShapeDtypeStruct((program.batch,), jnp.int32),
+    }[program.loss]
+    return np.True_, *streams, x, target, chunk.numbers()
