@@ -1,0 +1,158 @@
+"""How a sweep scales: throughput against workers, what a scheduler costs a cell, and what a large sweep would take.
+
+    python scripts/bench_scale.py                     all of it, some ten minutes on two cores
+    python scripts/bench_scale.py --part overhead     one part: throughput, weak, overhead
+
+Workers are processes of one core that Dask schedules (`--dask local`), or the same number of sweeps on their own.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from varprobe import executors
+from varprobe.clusters import DaskCrew
+from varprobe.configs import Request, read_request
+from varprobe.resources import Resources
+from varprobe.sweeping import run
+
+USUAL = {"depth": 30, "width": 256, "act": "tanh", "sigma_w2": "1:3:40"}
+"""Forty nets a cell."""
+
+TINY = {"depth": 2, "width": 4, "act": "tanh", "init": "he_normal", "batch": 2}
+
+ALONE = """
+import sys, time
+from varprobe.configs import read_request
+from varprobe.resources import Resources
+from varprobe.sweeping import run
+arguments = {arguments!r}
+run(read_request(**arguments | {{"seeds": 1}}), resources=Resources(devices=1))
+print("ready", flush=True)
+sys.stdin.readline()
+start = time.perf_counter()
+run(read_request(**arguments), resources=Resources(devices=1))
+print(time.perf_counter() - start, flush=True)
+"""
+
+
+def crew_of(workers: int) -> DaskCrew:
+    """A crew of so many local processes."""
+    from distributed import LocalCluster
+
+    local = LocalCluster(n_workers=workers, threads_per_worker=1, memory_limit=0, dashboard_address=None)
+    return DaskCrew(local.scheduler_address, None, print, local)
+
+
+def warm(crew: DaskCrew, request: Request) -> None:
+    """Let every worker compile what the request needs."""
+    from varprobe.chunks import chunks_of
+    from varprobe.parcels import packed
+    from varprobe.supplies import Item
+
+    for chunk in chunks_of(list(request.configs), request.setting):
+        parcel = packed(executors.Batch((Item(chunk, 0),), request.setting, crew.versions()))
+        crew.client.gather(
+            [crew.client.submit(executors.work, parcel, workers=[w], pure=False) for w in crew.client.nthreads()]
+        )
+
+
+def timed(crew: DaskCrew, request: Request, out: Path | None = None) -> float:
+    """Seconds of a sweep."""
+    start = time.perf_counter()
+    run(request, out=out, resources=Resources(executor=crew))
+    return time.perf_counter() - start
+
+
+def throughput(most: int, seeds: int) -> dict[int, float]:
+    """Cells a second against the number of workers."""
+    found = {}
+    request = read_request(**USUAL, seeds=seeds)
+    for workers in range(1, most + 1):
+        crew = crew_of(workers)
+        warm(crew, request)
+        found[workers] = seeds / min(timed(crew, request) for _ in range(2))
+        crew.close()
+        crew.local.close()
+        ratio = found[workers] / found[1]
+        print(f"{workers} worker{'s' if workers > 1 else ' '}: {found[workers]:7.2f} cells/s, {ratio:.2f} times one")
+    return found
+
+
+def weak(count: int, seeds: int) -> None:
+    """Weak scaling: so many workers with their share each, against as many processes that know nothing of each other."""
+    request = read_request(**USUAL, seeds=count * seeds)
+    crew = crew_of(count)
+    warm(crew, request)
+    together = min(timed(crew, request) for _ in range(2))
+    crew.close()
+    crew.local.close()
+    code = ALONE.format(arguments=USUAL | {"seeds": seeds})
+    alone = []
+    for _ in range(2):
+        command = [sys.executable, "-c", code]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        processes = [subprocess.Popen(command, **pipes) for _ in range(count)]
+        for process in processes:
+            process.stdout.readline()
+        for process in processes:
+            process.stdin.write("\n")
+            process.stdin.flush()
+        alone.append(max(float(process.stdout.readline()) for process in processes))
+    best = min(alone)
+    print(f"weak scaling: {count} workers {together:.2f} s, {count} independent processes {best:.2f} s for the same")
+    print(f"cells; efficiency {best / together:.2f} of what independent processes reach")
+
+
+def overhead(cells: int, workers: int) -> float:
+    """Seconds that scheduler, transport and files cost a cell, with tiny cells."""
+    request = read_request(**TINY, seeds=cells)
+    few = read_request(**TINY, seeds=max(100, cells // 20))
+    run(read_request(**TINY, seeds=1), resources=Resources(devices=1))
+    start = time.perf_counter()
+    run(few, resources=Resources(devices=1))
+    alone = (time.perf_counter() - start) / few.setting.seeds
+    crew = crew_of(workers)
+    warm(crew, request)
+    seconds = timed(crew, request)
+    each = seconds / cells - alone / workers
+    print(f"{cells} tiny cells: {alone * 1e3:.2f} ms a cell in one process without a scheduler,")
+    print(f"{seconds / cells * 1e3:.2f} ms a cell with {workers} workers: {each * 1e6:.0f} us a cell for the scheduler")
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        run(few, out=Path(folder) / "run", resources=Resources(executor=crew))
+        kept = (time.perf_counter() - start) / few.setting.seeds
+    print(f"{kept * 1e3:.2f} ms a cell where each is a file, flushed")
+    crew.close()
+    crew.local.close()
+    return each
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--part", choices=["throughput", "weak", "overhead"])
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--seeds", type=int, default=48, help="cells of the usual size")
+    parser.add_argument("--cells", type=int, default=100_000, help="tiny cells")
+    asked = parser.parse_args()
+    rate = cost = None
+    if asked.part in (None, "throughput"):
+        rate = throughput(asked.workers, asked.seeds)
+    if asked.part in (None, "weak"):
+        weak(asked.workers, asked.seeds // 2)
+    if asked.part in (None, "overhead"):
+        cost = overhead(asked.cells, asked.workers)
+    if rate and cost is not None:
+        million, hosts, cores = 1e6, 100, 16
+        compute, schedule = million / (rate[1] * hosts * cores) / 60, million * max(cost, 0) / 60
+        print(f"on paper, 10^6 cells of this size on {hosts} hosts of {cores} such cores: {compute:.0f} min to compute")
+        print(f"them and {schedule:.0f} min of one scheduler, which go on at once: {max(compute, schedule):.0f} min")
+
+
+if __name__ == "__main__":
+    main()
