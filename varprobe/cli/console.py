@@ -37,8 +37,9 @@ def console_for(stream: TextIO, wide: bool = False) -> Console:
 class TerminalProgress:
     """A bar with an estimate on stderr, shown once the work has taken two seconds."""
 
-    def __init__(self, quiet: bool) -> None:
-        self.quiet = quiet
+    def __init__(self, quiet: bool, doing: str = "measuring", unit: str = "cells") -> None:
+        """`doing` what, by the `unit`."""
+        self.quiet, self.doing, self.unit = quiet, doing, unit
         self.console = console_for(sys.stderr)
         self.bar: Progress | None = None
         self.timer: threading.Timer | None = None
@@ -47,7 +48,7 @@ class TerminalProgress:
         self.total = self.done = self.cached = 0
 
     def start(self, total: int, cached: int) -> None:
-        """`total` cells are to be computed, `cached` were found done; the bar appears two seconds from now."""
+        """`total` units are to be done, `cached` were found done; the bar appears two seconds from now."""
         self.total, self.cached = total, cached
         if total and not self.quiet and self.console.is_terminal:
             self.timer = threading.Timer(PATIENCE, self.show)
@@ -60,9 +61,9 @@ class TerminalProgress:
             if self.stopped:
                 return
             bar = Progress(
-                TextColumn("measuring"),
+                TextColumn(self.doing),
                 BarColumn(),
-                TextColumn("{task.completed}/{task.total} cells"),
+                TextColumn(f"{{task.completed}}/{{task.total}} {self.unit}"),
                 TimeRemainingColumn(),
                 console=self.console,
                 transient=True,
@@ -72,7 +73,7 @@ class TerminalProgress:
             self.bar = bar
 
     def advance(self, cells: int = 1) -> None:
-        """So many more cells are done."""
+        """So many more are done."""
         self.done += cells
         if self.bar is not None:
             self.bar.update(self.bar.task_ids[0], completed=self.done)
