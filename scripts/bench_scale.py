@@ -84,7 +84,7 @@ def throughput(most: int, seeds: int) -> dict[int, float]:
 
 
 def weak(count: int, seeds: int) -> None:
-    """Weak scaling: so many workers with their share each, against as many processes that know nothing of each other."""
+    """Weak scaling: so many workers with a share each, against as many processes that know nothing of each other."""
     request = read_request(**USUAL, seeds=count * seeds)
     crew = crew_of(count)
     warm(crew, request)

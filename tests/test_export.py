@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from pyarrow import parquet
@@ -97,14 +98,16 @@ def cell(ds: xr.Dataset, row: dict[str, Any], name: str) -> float:
 
 
 def rows_of(path: Path) -> list[dict[str, Any]]:
-    """The rows of a CSV or Parquet file, empty cells as None."""
+    """The rows of a CSV, JSON or Parquet file, empty cells as None."""
+    if path.suffix == ".json":
+        return json.loads(path.read_text("utf-8"), parse_constant=pytest.fail)
     if path.suffix == ".parquet":
         return parquet.read_table(path).to_pylist()
     with path.open(newline="", encoding="utf-8") as file:
         return [{k: v or None for k, v in row.items()} for row in csv.DictReader(file)]
 
 
-@pytest.mark.parametrize("name", ["layers.csv", "layers.parquet"])
+@pytest.mark.parametrize("name", ["layers.csv", "layers.json", "layers.parquet"])
 def test_layers_are_the_dataset(ds: xr.Dataset, name: str) -> None:
     rows = rows_of(vp.export(ds, name))
     assert len(rows) == 3 * (2 * 3 + 2 * 5)  # the layers that pad the shallower nets have no rows
@@ -114,11 +117,38 @@ def test_layers_are_the_dataset(ds: xr.Dataset, name: str) -> None:
         values = [np.nan if row[k] is None else float(row[k]) for k in variables]
         np.testing.assert_array_equal(values, [cell(ds, row, k) for k in variables])
         assert (row["init"], int(row["depth"])) == (ds.init.values[int(row["config"])], ds.depth[int(row["config"])])
-    assert any(row["activation_log10_ms"] in ("-inf", -np.inf) for row in rows)
+    assert any(row["activation_log10_ms"] in ("-inf", "-Infinity", -np.inf) for row in rows)
 
 
 def test_csv_is_that_of_the_run(run_folder: Path, ds: xr.Dataset) -> None:
     assert vp.export(ds, "layers.csv").read_bytes() == (run_folder / "results.csv").read_bytes()
+
+
+def test_json_has_a_row_a_line_and_pandas_reads_its_numbers(ds: xr.Dataset) -> None:
+    path = vp.export(ds, "layers.json")
+    lines = path.read_text("utf-8").splitlines()
+    assert (lines[0], lines[-1], len(lines)) == ("[", "]", 2 + 3 * (2 * 3 + 2 * 5))
+    assert json.loads(lines[1].rstrip(","))["init"] == "he_normal"
+    there, table = pd.read_json(path), pd.read_csv(vp.export(ds, "layers.csv"))
+    assert np.isneginf(there["activation_log10_ms"]).sum() == np.isneginf(table["activation_log10_ms"]).sum() > 0
+    np.testing.assert_allclose(there["gradient_log10_ms"], table["gradient_log10_ms"], rtol=1e-12)
+
+
+def test_netcdf_is_the_selection(ds: xr.Dataset) -> None:
+    some = vp.select(ds, init="he_normal")
+    with xr.open_dataset(vp.export(some, "some.nc"), engine="h5netcdf") as there:
+        xr.testing.assert_identical(there.load().drop_encoding(), some)
+
+
+def test_spreadsheets_compute_nothing(ds: xr.Dataset) -> None:
+    names = ["=1+1", "+x", "-x", "@x", "\tx", "x=1", 'a,"b', "-"]
+    some = ds.isel(config=[2] * len(names)).assign_coords(init=("config", np.array(names)))
+    expected = ["'=1+1", "'+x", "'-x", "'@x", "'\tx", "x=1", 'a,"b', "'-"]
+    for table, step in (("layers", 3 * 5), ("verdicts", 1)):
+        rows = rows_of(vp.export(some, "x.csv", table=table))
+        assert [row["init"] for row in rows[::step]] == expected
+        assert not any(str(value).startswith("'") for row in rows for name, value in row.items() if name != "init")
+    assert [row["init"] for row in rows_of(vp.export(some, "x.json"))[:: 3 * 5]] == names
 
 
 def test_parquet_has_types_and_what_the_run_was(ds: xr.Dataset) -> None:
@@ -130,7 +160,7 @@ def test_parquet_has_types_and_what_the_run_was(ds: xr.Dataset) -> None:
     assert about == json.loads(json.dumps(ds.attrs)) and json.loads(about["spec"])["depth"] == [2, 4]
 
 
-@pytest.mark.parametrize("name", ["verdicts.csv", "verdicts.parquet"])
+@pytest.mark.parametrize("name", ["verdicts.csv", "verdicts.json", "verdicts.parquet"])
 def test_verdicts_are_the_rows(ds: xr.Dataset, name: str) -> None:
     rows, found = vp.diagnose(ds).rows, rows_of(vp.export(ds, name, table="verdicts"))
     assert len(found) == len(rows) == 4
@@ -403,7 +433,7 @@ def test_a_failure_leaves_what_was_there(ds: xr.Dataset, monkeypatch: pytest.Mon
     [
         (
             "x.cvs",
-            "path: unknown ending '.cvs'; did you mean '.csv'? (allowed: .csv, .parquet, .md, .tex, tb:, wandb:)",
+            "path: unknown ending '.cvs'; did you mean '.csv'? (allowed: .csv, .parquet, .json, .nc, .md, .tex, tb:, wandb:)",
         ),
         ("x.parkuet", "path: unknown ending '.parkuet'; did you mean '.parquet'?"),
         ("wand:x", "path: unknown prefix 'wand:'; did you mean 'wandb:'?"),
@@ -440,6 +470,7 @@ def test_paths_that_are_none(ds: xr.Dataset, path: Any, message: str) -> None:
             "table: unknown table 'verdict'; did you mean 'verdicts'?",
         ),
         (lambda ds: vp.export(ds, "x.tex", table="layers"), "table: 'layers' is too long for .tex; use .csv or"),
+        (lambda ds: vp.export(ds, "x.nc", table="layers"), "table: does not go with .nc, which has the dataset itself"),
         (lambda ds: vp.export(ds, "tb:x", table="layers"), "table: does not go with tb:FOLDER, which has curves"),
     ],
 )

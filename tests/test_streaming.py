@@ -10,11 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
+from pyarrow import parquet
 from xarray.testing import assert_identical
 
 import varprobe as vp
 from varprobe import blockwise, memory
+from varprobe.__main__ import main
 from varprobe.blockwise import block_size, blocks
+from varprobe.cli.plot import selected
 from varprobe.configs import read_request
 from varprobe.errors import MachineError, RequestError
 from varprobe.model.runs import save_model_run
@@ -206,3 +209,36 @@ def test_without_dask_the_extra_is_named(folder: Path, monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "dask.array", None)
     with pytest.raises(RequestError, match=r'results in chunks need dask: pip install "varprobe\[dask\]"'):
         vp.open_run(folder, chunks={})
+
+
+# exports
+
+
+@pytest.mark.parametrize("ending", ["csv", "json", "parquet"])
+def test_exports_do_not_depend_on_blocks(
+    tmp_path: Path, folder: Path, ds: xr.Dataset, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    whole = content_of(vp.export(ds, tmp_path / f"a.{ending}"))
+    monkeypatch.setattr(blockwise, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(memory, "free_bytes", lambda: 100)
+    lazy, told = read_run(folder), []
+    assert content_of(vp.export(lazy, tmp_path / f"b.{ending}", advance=told.append)) == whole and told == [1] * 6
+    assert not any(v.variable._in_memory for v in lazy.data_vars.values())
+
+
+def content_of(path: Path) -> Any:
+    """What an export says: its text, or its rows."""
+    if path.suffix == ".parquet":
+        return repr(parquet.read_table(path).to_pylist())
+    return path.read_text("utf-8")
+
+
+def test_the_command_exports_what_memory_cannot_hold(
+    tmp_path: Path, folder: Path, ds: xr.Dataset, little: None, single: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["export", str(folder), "--save", str(tmp_path / "x.nc"), "--select", "init=orthogonal,zeros"]
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 0 and capsys.readouterr().err == ""
+    with xr.open_dataset(tmp_path / "x.nc", engine="h5netcdf") as there:
+        assert_identical(there.load().drop_encoding(), selected(ds, ["init=orthogonal,zeros"]))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from varprobe.blockwise import blocks
+from varprobe.blockwise import Advance, blocks, unwatched
 from varprobe.comparison import against_theory
 from varprobe.flags import flags_of, notes_of
 from varprobe.leaving import left_layers
@@ -66,11 +66,12 @@ class Diagnosis:
         return html_of(self)
 
 
-def diagnose(ds: xr.Dataset) -> Diagnosis:
+def diagnose(ds: xr.Dataset, *, advance: Advance = unwatched) -> Diagnosis:
     """Judge every configuration; the thresholds are those of `varprobe list verdicts`.
 
     Args:
-        ds: what `varprobe.sweep` returns, or a selection of it.
+        ds: what `varprobe.sweep` returns, or a selection of it; one opened with chunks is read some at a time.
+        advance: is told of so many configurations more as they are judged.
 
     Returns:
         One row a configuration, never merged. A factor is the mean square's per layer: 10^(least-squares slope of
@@ -97,7 +98,7 @@ def diagnose(ds: xr.Dataset) -> Diagnosis:
         return Diagnosis(*diagnosed_run(ds))
     require_whole(ds)
     rows, ends = [], []
-    for part in blocks(with_configs(ds)):
+    for part in blocks(with_configs(ds), advance):
         for net, further in zip(measured_nets(part), probe_fields(part), strict=True):
             rows.append(row_of(net) | further)
             ends.append(ends_of(net))

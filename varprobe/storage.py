@@ -5,13 +5,11 @@ by a traceback.
 """
 
 import contextlib
-import csv
 import hashlib
-import io
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,10 +19,10 @@ import xarray as xr
 
 from varprobe.blockwise import Advance, unwatched
 from varprobe.errors import MachineError, RequestError
+from varprobe.lines import csv_of
 from varprobe.names import did_you_mean
 from varprobe.netcdf import write_netcdf
 from varprobe.seals import DamagedError, sealed_archive, unsealed_archive
-from varprobe.tidy import tidy_columns, tidy_rows
 from varprobe.untrusted import UntrustedError, require_plain_results
 
 __all__ = [
@@ -40,7 +38,7 @@ __all__ = [
     "save_cell",
     "save_csv",
     "save_dataset",
-    "save_rows",
+    "save_text",
     "writing",
 ]
 
@@ -241,28 +239,20 @@ def in_chunks(opened: xr.Dataset, path: Path, chunks: Any) -> xr.Dataset:
         ) from error
 
 
-def save_csv(path: Path, ds: xr.Dataset) -> None:
-    """Write the tidy table of a dataset: every float in full, NaN as an empty cell.
+def save_csv(path: Path, ds: xr.Dataset, advance: Advance = unwatched) -> None:
+    """Write the tidy table of a dataset, as `varprobe.lines.csv_of` has it.
 
     Raises:
         MachineError: the disk refuses.
     """
-    save_rows(path, list(tidy_columns(ds)), tidy_rows(ds))
+    save_text(path, csv_of(ds, advance))
 
 
-def save_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a table as CSV: UTF-8, lines that end in a line feed, None as an empty cell.
+def save_text(path: Path, parts: Iterable[str]) -> None:
+    """Write text in UTF-8, part by part, its line ends as they are.
 
     Raises:
         MachineError: the disk refuses.
     """
-
-    def fill(binary: BinaryIO) -> None:
-        file = io.TextIOWrapper(binary, "utf-8", newline="")
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
-        file.detach()
-
     with writing(path):
-        put(path, fill)
+        put(path, lambda file: file.writelines(part.encode() for part in parts))

@@ -1,16 +1,20 @@
 """The tidy table of a dataset: one row a configuration, seed and layer."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import xarray as xr
 
-__all__ = ["tidy_columns", "tidy_rows"]
+from varprobe.blockwise import Advance, blocks, unwatched
+
+__all__ = ["Columns", "tidy_blocks", "tidy_columns"]
 
 LAYERS = ("config", "seed", "layer")
 KINDS: dict[str, type] = {"i": int, "u": int, "b": bool, "f": float}
 """Of a dtype's letter; everything else is text."""
+
+Columns = dict[str, np.ndarray]
+"""Name -> the cells of some rows."""
 
 
 def tidy_columns(ds: xr.Dataset) -> dict[str, type]:
@@ -25,21 +29,23 @@ def tidy_columns(ds: xr.Dataset) -> dict[str, type]:
     return {"config": int, **of_config, "seed": int, "layer": int, **of_layer, **dict.fromkeys(variables(ds), float)}
 
 
-def tidy_rows(ds: xr.Dataset) -> Iterator[list[Any]]:
-    """The rows, as Python's own values; NaN is None. The layers that pad shallower configurations have none."""
-    of_config = [ds[name].values.tolist() for name in beside(ds, "config")]
-    of_layer = [ds[name].values.tolist() for name in beside(ds, "layer")]
-    values = [ds[name].values for name in variables(ds)]
-    layers, seeds = ds["layer"].values, ds["seed"].values.tolist()
-    for i, depth in enumerate(ds["depth"].values):
-        config = [i, *(column[i] for column in of_config)]
-        kept = np.flatnonzero(layers <= depth)
-        block = np.stack([v[i][:, kept] for v in values], axis=-1)
-        cells = block.astype(object)
-        cells[np.isnan(block)] = None
-        places = [[int(layers[k]), *(column[k] for column in of_layer)] for k in kept]
-        for seed, rows in zip(seeds, cells.tolist(), strict=True):
-            yield from ([*config, seed, *place, *row] for place, row in zip(places, rows, strict=True))
+def tidy_blocks(ds: xr.Dataset, advance: Advance = unwatched) -> Iterator[Columns]:
+    """The rows, of some configurations at a time. The layers that pad shallower configurations have none."""
+    names = variables(ds)
+    of_config, of_layer = beside(ds, "config"), beside(ds, "layer")
+    layers, seeds, start = ds["layer"].values, ds["seed"].values, 0
+    for block in blocks(ds[names], advance):
+        kept = layers <= block["depth"].values[:, None]
+        config, seed, layer = np.nonzero(np.broadcast_to(kept[:, None], (len(kept), seeds.size, layers.size)))
+        yield {
+            "config": start + config,
+            **{name: block[name].values[config] for name in of_config},
+            "seed": seeds[seed],
+            "layer": layers[layer],
+            **{name: block[name].values[layer] for name in of_layer},
+            **{name: block[name].values[config, seed, layer] for name in names},
+        }
+        start += len(kept)
 
 
 def beside(ds: xr.Dataset, dim: str) -> list[str]:

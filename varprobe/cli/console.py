@@ -38,6 +38,7 @@ class TerminalProgress:
     """A bar with an estimate on stderr, shown once the work has taken two seconds: "measuring ... 3/8 cells"."""
 
     def __init__(self, quiet: bool, verb: str = "measuring", unit: str = "cells") -> None:
+        """`verb`: what is done, by the `unit`."""
         self.quiet, self.verb, self.unit = quiet, verb, unit
         self.console = console_for(sys.stderr)
         self.bar: Progress | None = None
@@ -47,7 +48,7 @@ class TerminalProgress:
         self.total = self.done = self.cached = 0
 
     def start(self, total: int, cached: int) -> None:
-        """`total` are to be done, `cached` were found done; the bar appears two seconds from now."""
+        """`total` units are to be done, `cached` were found done; the bar appears two seconds from now."""
         self.total, self.cached = total, cached
         if total and not self.quiet and self.console.is_terminal:
             self.timer = threading.Timer(PATIENCE, self.show)
@@ -72,7 +73,7 @@ class TerminalProgress:
             self.bar = bar
 
     def advance(self, cells: int = 1) -> None:
-        """So many more cells are done."""
+        """So many more are done."""
         self.done += cells
         if self.bar is not None:
             self.bar.update(self.bar.task_ids[0], completed=self.done)

@@ -6,10 +6,11 @@ from typing import Literal
 
 import xarray as xr
 
+from varprobe.blockwise import Advance, unwatched
 from varprobe.errors import RequestError
 from varprobe.exports.events import FILE, save_events
 from varprobe.exports.folders import require_free
-from varprobe.exports.frames import TABLES, save_parquet, save_text
+from varprobe.exports.frames import TABLES, save_csv_to, save_dataset_to, save_json_to, save_parquet_to
 from varprobe.exports.offline import save_offline
 from varprobe.exports.sheets import latex_of, markdown_of, verdict_table
 from varprobe.exports.targets import ENDINGS, Target, target_of
@@ -23,22 +24,35 @@ FOLDERS = {"tb:": save_events, "wandb:": save_offline}
 REPLACED = {"tb:": FILE, "wandb:": None}
 """What a folder may hold that is written again; a run that was perhaps synced is not."""
 
-FRAMES = {".csv": save_text, ".parquet": save_parquet}
+FRAMES = {".csv": save_csv_to, ".parquet": save_parquet_to, ".json": save_json_to, ".nc": save_dataset_to}
 SHEETS = {".md": markdown_of, ".tex": latex_of}
 
 
-def export(ds: xr.Dataset, path: str | os.PathLike[str], *, table: Literal["verdicts", "layers"] | None = None) -> Path:
+def export(
+    ds: xr.Dataset,
+    path: str | os.PathLike[str],
+    *,
+    table: Literal["verdicts", "layers"] | None = None,
+    advance: Advance = unwatched,
+) -> Path:
     r"""Write a dataset's numbers where others read them.
+
+    One that was opened with chunks is read and written some configurations at a time.
 
     Args:
         ds: what `varprobe.sweep`, `varprobe.probe` or `varprobe.open_run` returns, or a selection of it.
         path: what its ending or prefix says:
-            .csv, .parquet: a table for programs. By default one row a configuration, seed and layer, as results.csv.
+            .csv, .parquet, .json: a table for programs. By default one row a configuration, seed and layer, as
+            results.csv. In CSV, NaN is an empty cell, and text that begins with = + - @, which a spreadsheet would
+            compute, has an apostrophe before it. JSON is an array of objects, one a line; NaN is null, and infinity
+            "Infinity" or "-Infinity", which `float` and `pandas.read_json` take for it.
+            .nc: the dataset itself, as NetCDF-4.
             .md, .tex: a table for people, the columns of the printed one; .tex is a tabular with booktabs' lines and
             no caption, for \input. Of a model one row a family of sites.
             tb:FOLDER: TensorBoard's event files. wandb:FOLDER: an offline run of Weights & Biases.
         table: "verdicts", a row for each of `varprobe.diagnose(ds).rows` (the default of .md and .tex), or "layers"
-            (the default of .csv and .parquet, and not for .md and .tex: it is as long as the net is deep).
+            (the default of the others, and not for .md and .tex: it is as long as the net is deep).
+        advance: is told of so many configurations more as they are written or judged.
 
     Returns:
         The file or folder, which appears whole or not at all; an earlier one is replaced.
@@ -59,9 +73,9 @@ def export(ds: xr.Dataset, path: str | os.PathLike[str], *, table: Literal["verd
     if target.kind in FOLDERS:
         FOLDERS[target.kind](target.path, ds)
     elif target.kind in FRAMES:
-        FRAMES[target.kind](target.path, ds, table or ENDINGS[target.kind])
+        FRAMES[target.kind](target.path, ds, table or ENDINGS[target.kind], advance)
     else:
-        content = SHEETS[target.kind](*verdict_table(ds)).encode()
+        content = SHEETS[target.kind](*verdict_table(ds, advance)).encode()
         with writing(target.path):
             put(target.path, lambda file: file.write(content))
     return target.path
@@ -82,6 +96,8 @@ def required(path: str | os.PathLike[str], table: str | None) -> Target:
         raise RequestError(f"unknown table {table!r}{did_you_mean(table, TABLES)}", "table")
     if kind in FOLDERS:
         raise RequestError(f"does not go with {kind}FOLDER, which has curves", "table")
+    if kind == ".nc":
+        raise RequestError("does not go with .nc, which has the dataset itself", "table")
     if kind in SHEETS and table == "layers":
         raise RequestError(f"'layers' is too long for {kind}; use .csv or .parquet", "table")
     return target

@@ -1,42 +1,55 @@
-"""Tables for programs: tidy layers or verdicts, as CSV and Parquet."""
+"""For programs: tidy layers or verdicts as CSV, JSON and Parquet, and the dataset itself; some rows at a time."""
 
 import json
 from collections.abc import Iterable, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
+from varprobe.blockwise import Advance
 from varprobe.diagnosis import diagnose
 from varprobe.exports.extras import needed
-from varprobe.storage import put, save_csv, save_rows, writing
-from varprobe.tidy import tidy_columns, tidy_rows
+from varprobe.lines import csv_of, csv_of_rows, json_of, json_of_rows
+from varprobe.storage import put, save_dataset, save_text, writing
+from varprobe.tidy import tidy_blocks, tidy_columns
 
-__all__ = ["TABLES", "save_parquet", "save_text"]
+__all__ = ["TABLES", "save_csv_to", "save_dataset_to", "save_json_to", "save_parquet_to"]
 
 TABLES = ("verdicts", "layers")
-AT_ONCE = 10_000
-"""Rows that are in memory together."""
 
 TEXTS = ("forward", "backward", "reason", "advice", "flags", "notes")
 """Fields of verdicts that are words, also where none has any."""
 
 
-def save_text(path: Path, ds: xr.Dataset, table: str) -> None:
-    """Write a table as CSV.
+def save_dataset_to(path: Path, ds: xr.Dataset, table: str, advance: Advance) -> None:
+    """Write the dataset itself as NetCDF-4.
 
     Raises:
         MachineError: the disk refuses.
     """
-    if table == "layers":
-        save_csv(path, ds)
-    else:
-        header, rows = verdicts(ds)
-        save_rows(path, header, rows)
+    save_dataset(path, ds, advance)
 
 
-def save_parquet(path: Path, ds: xr.Dataset, table: str) -> None:
+def save_csv_to(path: Path, ds: xr.Dataset, table: str, advance: Advance) -> None:
+    """Write a table as CSV, as `varprobe.lines` has it.
+
+    Raises:
+        MachineError: the disk refuses.
+    """
+    save_text(path, csv_of(ds, advance) if table == "layers" else csv_of_rows(*verdicts(ds, advance)))
+
+
+def save_json_to(path: Path, ds: xr.Dataset, table: str, advance: Advance) -> None:
+    """Write a table as an array of JSON objects, as `varprobe.lines` has it.
+
+    Raises:
+        MachineError: the disk refuses.
+    """
+    save_text(path, json_of(ds, advance) if table == "layers" else json_of_rows(*verdicts(ds, advance)))
+
+
+def save_parquet_to(path: Path, ds: xr.Dataset, table: str, advance: Advance) -> None:
     """Write a table as Parquet; the dataset's attributes are its metadata, under `varprobe`, as JSON.
 
     Raises:
@@ -45,21 +58,21 @@ def save_parquet(path: Path, ds: xr.Dataset, table: str) -> None:
     """
     pa, parquet = needed("pyarrow", "Parquet files"), needed("pyarrow.parquet", "Parquet files")
     about = {"varprobe": json.dumps({str(k): v for k, v in ds.attrs.items()}, default=str)}
-    rows: Iterable[Sequence[Any]]
+    parts: Iterable[Iterable[Any]]
     if table == "layers":
         types: dict[type, Any] = {int: pa.int64(), bool: pa.bool_(), float: pa.float64(), str: pa.string()}
-        schema, rows = pa.schema([(k, types[kind]) for k, kind in tidy_columns(ds).items()]), tidy_rows(ds)
+        schema = pa.schema([(name, types[kind]) for name, kind in tidy_columns(ds).items()])
+        parts = (columns.values() for columns in tidy_blocks(ds, advance))
     else:
-        header, rows = verdicts(ds)
+        header, rows = verdicts(ds, advance)
         schema = pa.schema([(name, kind_of(pa, name, [row[i] for row in rows])) for i, name in enumerate(header)])
-    schema = schema.with_metadata(about)
+        parts = [zip(*rows, strict=True)]
 
     def fill(file: Any) -> None:
-        waiting = iter(rows)
-        with parquet.ParquetWriter(file, schema) as writer:
-            while some := list(islice(waiting, AT_ONCE)):
-                columns = [pa.array(c, field.type) for c, field in zip(zip(*some, strict=True), schema, strict=True)]
-                writer.write_batch(pa.record_batch(columns, schema=schema))
+        with parquet.ParquetWriter(file, schema.with_metadata(about)) as writer:
+            for part in parts:
+                columns = [pa.array(c, field.type, from_pandas=True) for c, field in zip(part, schema, strict=True)]
+                writer.write_batch(pa.record_batch(columns, schema=writer.schema))
 
     with writing(path):
         put(path, fill)
@@ -71,9 +84,9 @@ def kind_of(pa: Any, name: str, column: Sequence[Any]) -> Any:
     return (pa.string() if name in TEXTS else pa.float64()) if found == pa.null() else found
 
 
-def verdicts(ds: xr.Dataset) -> tuple[list[str], list[list[Any]]]:
+def verdicts(ds: xr.Dataset, advance: Advance) -> tuple[list[str], list[list[Any]]]:
     """(header, rows) of `diagnose`, one cell a field."""
-    rows = [dict(flat(row)) for row in diagnose(ds).rows]
+    rows = [dict(flat(row)) for row in diagnose(ds, advance=advance).rows]
     header = list(dict.fromkeys(name for row in rows for name in row))
     return header, [[row.get(name) for name in header] for row in rows]
 

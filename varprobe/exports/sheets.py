@@ -6,6 +6,7 @@ from typing import Any
 
 import xarray as xr
 
+from varprobe.blockwise import Advance, unwatched
 from varprobe.diagnosis import diagnose
 from varprobe.exports.extras import needed
 from varprobe.model.sheet import HEADINGS as OF_FAMILIES
@@ -40,9 +41,9 @@ LATEX = {
 }
 
 
-def verdict_table(ds: xr.Dataset) -> tuple[list[str], Cells]:
+def verdict_table(ds: xr.Dataset, advance: Advance = unwatched) -> tuple[list[str], Cells]:
     """(headings, cells) of the verdicts: a row for each configuration, or for each family of a model's sites."""
-    rows = diagnose(ds).rows
+    rows = diagnose(ds, advance=advance).rows
     if "site" not in ds.coords:
         headings, names = headings_of(rows), varying(rows)
         lines = [line_of(named(row, names, rows), row, headings) for row in rows]

@@ -10,8 +10,15 @@ from varprobe.places import place_of
 
 __all__ = ["ENDINGS", "PREFIXES", "Target", "target_of"]
 
-ENDINGS = {".csv": "layers", ".parquet": "layers", ".md": "verdicts", ".tex": "verdicts"}
-"""Of files, with the table that each holds where none is named."""
+ENDINGS = {
+    ".csv": "layers",
+    ".parquet": "layers",
+    ".json": "layers",
+    ".nc": "layers",
+    ".md": "verdicts",
+    ".tex": "verdicts",
+}
+"""Of files, with the table that each holds where none is named; the dataset is more than one, and has all layers."""
 
 PREFIXES = ("tb:", "wandb:")
 """Of folders."""
