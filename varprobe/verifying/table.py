@@ -1,16 +1,15 @@
 """results.csv against results.nc, line by line."""
 
 import csv
-import io
 from collections.abc import Iterator
 
 import xarray as xr
 
+from varprobe.lines import csv_of
 from varprobe.seals import DamagedError
 from varprobe.storage import checked
-from varprobe.tidy import tidy_columns, tidy_rows
+from varprobe.tidy import tidy_columns
 from varprobe.verifying.findings import Verification
-from varprobe.verifying.numbers import BLOCK
 
 __all__ = ["check_table"]
 
@@ -41,19 +40,10 @@ def check_table(found: Verification, ds: xr.Dataset) -> None:
 
 def lines(ds: xr.Dataset) -> Iterator[bytes]:
     """The lines that the table of a dataset has."""
-    yield line_of(list(tidy_columns(ds)))
-    numbers = max(1, sum(v.size for v in ds.data_vars.values()) // ds.sizes["config"])
-    size = max(1, BLOCK // numbers)
-    for start in range(0, ds.sizes["config"], size):
-        for config, *row in tidy_rows(ds.isel(config=slice(start, start + size)).load()):
-            yield line_of([start + config, *row])
-
-
-def line_of(row: list[object]) -> bytes:
-    """A row as it is written."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(row)
-    return text.getvalue().encode()
+    for text in csv_of(ds):
+        *whole, rest = text.encode().split(b"\n")
+        assert not rest, "a table ends its lines"
+        yield from (line + b"\n" for line in whole)
 
 
 def column_of(line: bytes, expected: bytes, columns: dict[str, type]) -> str:
