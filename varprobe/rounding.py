@@ -26,6 +26,7 @@ LOST = 0.25
 """Relative error, with SAFETY, from which on no bound is given: errors no longer add up, they saturate."""
 COUNTS = 4
 """Units that may cross a threshold, where a share is counted."""
+USUAL = 1024
 EXACT_ZEROS = ("zero_fraction", "dead_unit_fraction")
 
 
@@ -36,71 +37,69 @@ def tolerances(ds: xr.Dataset) -> dict[str, np.ndarray]:
         ds: dims (config, seed, layer), some configurations of a run.
     """
     forward, backward = errors(ds)
-    widths = np.array([widest(w) for w in ds["width"].values])[:, None, None] if "width" in ds.coords else 1
     found = {}
-    for name, variable in ds.data_vars.items():
-        if variable.dims[:2] != ("config", "seed"):
-            continue
-        relative = backward if "gradient" in str(name) else forward
-        if "jacobian" in str(name):
-            tolerance = of_spectrum(ds, str(name), forward)
-        else:
-            tolerance = of_statistic(ds, str(name), relative, COUNTS / widths)
-        tolerance = tolerance.reshape(*tolerance.shape, *(1,) * (variable.ndim - tolerance.ndim))
-        found[str(name)] = np.broadcast_to(tolerance, variable.shape)
+    for name, variable in ((str(name), variable) for name, variable in ds.data_vars.items()):
+        relative = backward if "gradient" in name else forward
+        own = of_spectrum(ds, name, forward) if is_spectrum(ds, name) else of_statistic(ds, name, relative)
+        worst = own.max([dim for dim in own.dims if dim not in variable.dims])
+        found[name] = worst.broadcast_like(variable).transpose(*variable.dims).values
     return found
 
 
-def errors(ds: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
+def errors(ds: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
     """(forward, backward): relative errors of the signals at each layer, (config, seed, layer), with SAFETY."""
-    dtypes = ds["dtype"].values.astype(str) if "dtype" in ds.coords else ["float32"] * ds.sizes["config"]
-    widths = [widest(w) for w in ds["width"].values] if "width" in ds.coords else [1024] * ds.sizes["config"]
+    dtypes, widths = ds["dtype"].values.astype(str), widths_of(ds)
     own = np.array([max(UNIT * w**0.5, HALVES.get(d, 0.0)) for d, w in zip(dtypes, widths, strict=True)])[:, None, None]
-    gain = (ds["gradient_log10_ms"] + ds["preactivation_log10_ms"]).transpose("config", "seed", "layer").values
-    known = np.isfinite(gain)
-    logs = np.where(known, gain, -np.inf) * np.log(10)
+    gain = (ds["gradient_log10_ms"] + ds["preactivation_log10_ms"]).transpose("config", "seed", "layer")
+    known = np.isfinite(gain.values)
+    never = ~known.any(axis=-1, keepdims=True)  # without gradients errors are taken to stay as they are
+    logs = np.where(known, gain.values, np.where(never, 0.0, -np.inf)) * np.log(10)
+    known = known | never
     reached = np.logaddexp.accumulate(logs, axis=-1)
     with np.errstate(over="ignore"):
         forward = own * np.exp(np.subtract(reached, logs, out=np.zeros(logs.shape), where=known) / 2)
     steps = own**2 + np.minimum(forward, 1.0) ** 2
     backward = np.sqrt(np.cumsum(steps[..., ::-1], axis=-1)[..., ::-1])
-    return SAFETY * forward, SAFETY * backward
+    return gain.copy(data=SAFETY * forward), gain.copy(data=SAFETY * backward)
 
 
-def of_statistic(ds: xr.Dataset, name: str, relative: np.ndarray, counts: np.ndarray | float) -> np.ndarray:
+def of_statistic(ds: xr.Dataset, name: str, relative: xr.DataArray) -> xr.DataArray:
     """The tolerance of a statistic of signals with a relative error."""
-    bound = np.where(relative < LOST, relative, np.inf)
+    bound = relative.where(relative < LOST, np.inf)
     if name.endswith(EXACT_ZEROS):
-        return np.full(relative.shape, np.inf)
+        return xr.full_like(relative, np.inf)
     if "log10" in name:
-        tolerance = bound * 2 / np.log(10)
-        if name.endswith("log10_var"):  # a variance that is left of a large mean
-            mean_square = ds[name.replace("_var", "_ms")].values
-            excess = np.nan_to_num(mean_square - ds[name].values, nan=0.0, posinf=300.0, neginf=0.0)
-            tolerance = tolerance * 10.0 ** np.clip(excess, 0, 300)
-        return tolerance
+        square = name.replace("_var", "_ms")
+        if square == name or square not in ds:
+            return bound * (2 / np.log(10))
+        return bound * (2 / np.log(10)) * lost_digits(ds[square] - ds[name])  # what is left of a large mean
     if any(word in name for word in ("fraction", "share", "density")):
-        return bound + counts
+        return bound + xr.DataArray(COUNTS / np.array(widths_of(ds)), dims="config")
     return 4 * bound
 
 
-def of_spectrum(ds: xr.Dataset, name: str, relative: np.ndarray) -> np.ndarray:
+def is_spectrum(ds: xr.Dataset, name: str) -> bool:
+    """Whether a variable tells singular values of Jacobians."""
+    return "jacobian" in name and "theory" not in name and "jacobian_log10_max" in ds
+
+
+def of_spectrum(ds: xr.Dataset, name: str, relative: xr.DataArray) -> xr.DataArray:
     """The tolerance of singular values: an error is relative to the largest one."""
     kind = "partial_jacobian" if name.startswith("partial") else "jacobian"
-    largest = ds[f"{kind}_log10_max"].values
-    if name.endswith("singular_values"):
-        largest = np.nanmax(largest, axis=-1, keepdims=True)
-        relative = relative.max(axis=-1, keepdims=True)
-        least = ds[name].values
-    elif name.endswith("condition"):
-        least = ds[f"{kind}_log10_min"].values
-    else:
-        least = ds[name].values / (2 if name.endswith("_ms") else 1)
-    with np.errstate(invalid="ignore", over="ignore"):
-        error = relative * 10.0 ** np.clip(np.nan_to_num(largest - least, nan=0.0, posinf=300.0, neginf=0.0), 0, 300)
-    return np.where(error < LOST, error * 2 / np.log(10), np.inf)
+    largest, value = ds[f"{kind}_log10_max"], ds[name]
+    if "layer" not in value.dims:
+        largest, relative = largest.max("layer"), relative.max("layer")
+    if name.endswith("condition"):
+        value = ds[f"{kind}_log10_min"]
+    error = relative * lost_digits(largest - value / (2 if name.endswith("_ms") else 1))
+    return (error * (2 / np.log(10))).where(error < LOST, np.inf)
 
 
-def widest(width: object) -> int:
-    """The largest width of a stack, also of a profile such as 784-512-256."""
-    return max(int(part) for part in str(width).split("-"))
+def lost_digits(decades: xr.DataArray) -> xr.DataArray:
+    """What a relative error is multiplied by, where so many decades cancel."""
+    return 10.0 ** decades.fillna(0.0).clip(0, 300)
+
+
+def widths_of(ds: xr.Dataset) -> list[int]:
+    """The largest width of each stack, also of a profile such as 784-512-256; of models, without any, a usual one."""
+    return [max(int(part) for part in str(width).split("-")) or USUAL for width in ds["width"].values]
