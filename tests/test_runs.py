@@ -374,7 +374,7 @@ def test_other_versions_compute_anew(folder, computed, key):
 def test_cells_are_named_by_what_decides_their_numbers():
     def names(**change):
         request = read_request(**{**USER, "act": "relu", **change})
-        record = plan(request, dataset(request, []), [list(range(len(request.configs)))])
+        record = plan(request, [list(range(len(request.configs)))], versions())
         return {cell.name for cell in record.cells}
 
     base = names()

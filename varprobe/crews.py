@@ -5,7 +5,7 @@ yields each with its table.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, Protocol
@@ -49,6 +49,9 @@ class Crew(Protocol):
 
     def versions(self) -> dict[str, Any]:
         """Of what computes: `plans.versions` where it is."""
+
+    def allotment(self, chunks: Iterable[AnyChunk]) -> tuple[int, int]:
+        """(how many cells of these are computed at once, bytes for each)."""
 
     def run(
         self, supply: Supply, setting: Setting, folder: Path | None = None
@@ -111,13 +114,16 @@ class LocalCrew:
         """Of this process."""
         return versions()
 
+    def allotment(self, chunks: Iterable[AnyChunk]) -> tuple[int, int]:
+        """As `Crew.allotment`; raises RequestError where a network does not fit."""
+        return allotment(chunks, teams(self.devices), self.memory)
+
     def run(
         self, supply: Supply, setting: Setting, folder: Path | None = None
     ) -> Iterator[tuple[Item, CellTable | None]]:
         """As `Crew.run`; whoever runs it writes the tables."""
-        there = teams(self.devices)
-        count, each = allotment(supply.chunks(), there, self.memory)
-        free = [Worker(devices) for devices in there[:count]]
+        count, each = self.allotment(supply.chunks())
+        free = [Worker(devices) for devices in teams(self.devices)[:count]]
         size, most = free[0].size, 2 * len(free)
 
         def work(items: list[Item]) -> list[CellTable]:

@@ -29,6 +29,7 @@ from varprobe.errors import MachineError, RequestError
 from varprobe.parcels import packed, unpacked
 from varprobe.plans import versions
 from varprobe.probes.running import Job, Table, run_jobs
+from varprobe.programs import AnyChunk
 from varprobe.storage import save_cell
 from varprobe.supplies import Item, Supply
 from varprobe.tables import CellTable
@@ -166,6 +167,10 @@ class ExecutorCrew:
             except Exception as error:  # such as no varprobe where the worker is
                 raise MachineError(f"a worker failed: {told(error)}") from error
         return self.seen
+
+    def allotment(self, chunks: Iterable[AnyChunk]) -> tuple[int, int]:
+        """As `Crew.allotment`; what a process has free only it knows."""
+        return self.processes, self.memory or budget_of(None) // cores()
 
     def run(
         self, supply: Supply, setting: Setting, folder: Path | None = None

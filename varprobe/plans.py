@@ -225,15 +225,17 @@ def hashed(*texts: str) -> str:
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()
 
 
-def plan(request: "Request", frame: xr.Dataset, groups: list[list[int]], now: dict[str, Any]) -> Record:
-    """The record of a run whose chunks hold these configurations.
+def plan(request: "Request", groups: list[list[int]], now: dict[str, Any]) -> Record:
+    """The record of a run.
 
     Args:
         request: what was asked for.
-        frame: its dataset without numbers.
         groups: the configurations of each chunk.
         now: `versions` where it is computed.
     """
+    from varprobe.results import skeleton
+
+    bare = skeleton(request)
     shared, each = hashable(request, now)
     suffix = "" if request.reusable else f"-{secrets.token_hex(4)}"
     chunks = [
@@ -246,13 +248,13 @@ def plan(request: "Request", frame: xr.Dataset, groups: list[list[int]], now: di
         }
         for group in groups
     ]
-    coordinates = {str(k): v.values.tolist() for k, v in frame.coords.items() if v.dims == ("config",)}
+    coordinates = {str(k): v.values.tolist() for k, v in bare.coords.items() if v.dims == ("config",)}
     return Record(
         spec=request.spec,
         versions=now,
         deciding={"shared": json.loads(shared), "each": each},
         identity=identity(request, now) + suffix,
-        attributes=frame.attrs,
+        attributes=bare.attrs,
         coordinates=coordinates,
         chunks=chunks,
         machines=[machine()],

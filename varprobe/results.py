@@ -19,7 +19,7 @@ from varprobe.spilling import missing_numbers
 if TYPE_CHECKING:
     from varprobe.configs import Config, Request
 
-__all__ = ["COORDINATES", "dataset", "select", "variable_names"]
+__all__ = ["COORDINATES", "dataset", "select", "skeleton", "variable_names"]
 
 COORDINATES = ("arch", "act", "init", "bias", "norm", "depth", "width", "batch", "loss", "dtype")
 """Always on `config`, swept or not."""
@@ -104,23 +104,27 @@ def dataset(
         RequestError: they do not fit into memory, and there is no place.
         MachineError: the disk has no room for them.
     """
-    configs, seeds = request.configs, request.setting.seeds
-    layers = max(c.depth for c in configs) + 1
-    names = variable_names(request.spec["arch"])
-    shape = len(configs), seeds, layers
+    bare, names = skeleton(request), variable_names(request.spec["arch"])
+    shape = len(request.configs), bare.sizes["seed"], bare.sizes["layer"]
     arrays = dict(zip(names, missing_numbers(len(names), shape, place), strict=True))
     for members, seed, table in tables:
         for name, values in table.items():
             arrays[name][members, seed, : values.shape[1]] = values
-    names_of_coordinates = list(COORDINATES) + [k for k in FURTHER if any(request.spec[k])]
-    coords: dict[str, Any] = {"seed": np.arange(seeds), "layer": np.arange(layers)}
-    for name in names_of_coordinates:
-        column = [coordinate(c, request, name) for c in configs]
+    data = {k: (("config", "seed", "layer"), arrays[k], {"long_name": text}) for k, text in names.items()}
+    return bare.assign(data)
+
+
+def skeleton(request: Request) -> xr.Dataset:
+    """The dataset of a request without its variables: coordinates and attributes."""
+    layers = max(c.depth for c in request.configs) + 1
+    names = list(COORDINATES) + [k for k in FURTHER if any(request.spec[k])]
+    coords: dict[str, Any] = {"seed": np.arange(request.setting.seeds), "layer": np.arange(layers)}
+    for name in names:
+        column = [coordinate(c, request, name) for c in request.configs]
         if any(isinstance(v, str) for v in column):
             column = [str(v) for v in column]
         coords[name] = ("config", np.array(column))
-    data = {k: (("config", "seed", "layer"), arrays[k], {"long_name": text}) for k, text in names.items()}
-    return xr.Dataset(data, coords, attributes(request))
+    return xr.Dataset(None, coords, attributes(request))
 
 
 def attributes(request: Request) -> dict[str, Any]:

@@ -261,10 +261,10 @@ def in_folder(
     if shard and not request.reusable:
         raise RequestError(f"{shard}: a function whose source is in no file is a new one in every process", "shard")
     chunks = chunks_of(list(request.configs), request.setting)
-    frame = dataset(request, [])
-    record = plan(request, frame, [chunk.configs for chunk in chunks], versions)
+    record = plan(request, [chunk.configs for chunk in chunks], versions)
     items = [Item(chunks[cell.chunk], cell.seed, cell) for cell in record.cells]
     with held.claimed(record), claims(held.folder) as ours:
+        frame = record.frame(held.folder)
         filling = Filling(request, held, frame, crew, ours, progress)
         wanted = share(list(enumerate(items)), shard, lambda item: work_of(item[1].chunk))
         missing = wanted if fresh else filling.missing(wanted)

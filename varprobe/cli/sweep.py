@@ -23,6 +23,7 @@ from varprobe.errors import RequestError
 from varprobe.names import printable
 
 if TYPE_CHECKING:
+    from varprobe.configs import Request
     from varprobe.resources import Resources
 
 __all__ = ["PRESENTATION", "command", "measured", "measuring"]
@@ -103,7 +104,11 @@ def sweep(
     from varprobe.runs import folder_of
 
     if shown["dry_run"]:
-        return foretell(options, shown, stdout)
+        from varprobe.cli.foretelling import foretell
+
+        request, out, _ = requested(options, shown)
+        with resources_of(shown, progress) as resources:
+            return foretell(request, out, resources, shown["json"], stdout)
     ds, out, labels = measured(options, shown, progress)
     device, folder = device_name(), folder_of(out, "out")
     if "unfinished" in ds.attrs:
@@ -134,10 +139,20 @@ def measured(
     options: dict[str, Any], shown: dict[str, Any], progress: TerminalProgress
 ) -> tuple[Any, str | Path, dict[str, str]]:
     """(dataset, run folder, labels) of the stacks that the options describe."""
+    from varprobe.sweeping import run
+
+    request, out, labels = requested(options, shown)
+    with resources_of(shown, progress) as resources:
+        ds = run(request, out=out, fresh=shown["fresh"], progress=progress, resources=resources)
+    progress.stop()
+    return ds, out, labels
+
+
+def requested(options: dict[str, Any], shown: dict[str, Any]) -> tuple["Request", str | Path, dict[str, str]]:
+    """(request, run folder, labels) that the options describe."""
     from varprobe.cli.device import device_name, keep_compiled_code
     from varprobe.configs import read_request
     from varprobe.runs import default_folder
-    from varprobe.sweeping import run
 
     if not shown["no_compile_cache"]:
         keep_compiled_code()
@@ -145,10 +160,7 @@ def measured(
     request = read_request(**given(options))
     labels = labels_of(shown["label"], (str(v) for name in NAMED for v in request.spec[name]))
     out = default_folder(request) if shown["out"] is None else shown["out"]
-    with resources_of(shown, progress) as resources:
-        ds = run(request, out=out, fresh=shown["fresh"], progress=progress, resources=resources)
-    progress.stop()
-    return ds, out, labels
+    return request, out, labels
 
 
 @contextlib.contextmanager

@@ -1,0 +1,45 @@
+"""`varprobe sweep --dry-run`: what a sweep would take, and how much of it is there already."""
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from varprobe.cli.console import console_for
+from varprobe.names import printable
+
+if TYPE_CHECKING:
+    from varprobe.configs import Request
+    from varprobe.resources import Resources
+
+__all__ = ["foretell"]
+
+
+def foretell(request: "Request", out: str | Path, resources: "Resources", as_json: bool, stdout: TextIO) -> None:
+    """Print configurations, cells, time, memory and disk of a sweep; nothing of it is computed or written.
+
+    Raises:
+        RequestError: a network does not fit into memory, or the folder is no place for this run.
+    """
+    from varprobe.chunks import chunks_of, work_of
+    from varprobe.estimates import estimate
+    from varprobe.plans import plan
+    from varprobe.resume import find_run
+    from varprobe.shards import share
+
+    held, crew = find_run(out, request, lambda text: None), resources.crew()
+    chunks = chunks_of(list(request.configs), request.setting)
+    workers, each = crew.allotment(chunks)
+    cells = plan(request, [chunk.configs for chunk in chunks], crew.versions()).cells
+    mine = share(cells, resources.shard, lambda cell: work_of(chunks[cell.chunk]))
+    told = estimate(request, chunks, workers, each)
+    there = sum(map(held.has, cells))
+    if as_json:
+        answer: dict[str, Any] = {"version": version("varprobe"), "run": str(held.folder), **told._asdict()}
+        print(json.dumps(answer | {"there": there, "share": len(mine)}, indent=1), file=stdout)
+        return
+    lines = [*str(told).splitlines(), f"{'there':<16}{there} of {len(cells)} cells, in {held.folder}"]
+    if resources.shard:
+        lines.append(f"{'share ' + str(resources.shard):<16}{len(mine)} of {len(cells)} cells")
+    for line in lines:
+        console_for(stdout).print(printable(line), soft_wrap=True)
