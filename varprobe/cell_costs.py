@@ -18,8 +18,8 @@ __all__ = ["cell_bytes", "cell_footprint"]
 AROUND = 8 * 2**20
 """What drawing the input, the tables and freed memory that is not given back take beside the compiled code."""
 
-MADE = 2
-"""Copies of the input and the target that are there before the device has its own."""
+MADE = 3
+"""Times the input and the target are in memory while they are drawn and handed over; part of it is not given back."""
 
 found: dict[tuple[AnyProgram, str], Footprint] = {}
 

@@ -17,10 +17,10 @@ from jax.extend.core import Jaxpr, Literal
 __all__ = ["Footprint", "Work", "footprint"]
 
 VIEWS = {
-    *("reshape", "squeeze", "expand_dims", "transpose", "optimization_barrier", "stop_gradient", "name", "copy"),
+    *("reshape", "squeeze", "expand_dims", "optimization_barrier", "stop_gradient", "name", "copy"),
     *("random_wrap", "random_unwrap", "reduce_precision", "split"),
 }
-"""What reads the memory of its operand; a transpose is an order in which to read it."""
+"""What reads the memory of its operand; so does a transpose that only products read."""
 
 COSTLY = {
     *("tanh", "exp", "exp2", "log", "log1p", "expm1", "erf", "erf_inv", "erfc", "logistic", "rsqrt", "sqrt", "cbrt"),
@@ -42,7 +42,7 @@ REDUCTIONS = "reduce_"
 KEY_BYTES = 8
 """Of a threefry key."""
 
-MOST_PACKED = 40 * 2**20
+MOST_PACKED = 64 * 2**20
 """What products on CPU copy goes with the cache that processors have."""
 
 SCRATCH = {"sort": 1.0, "random_bits": 3.0, "threefry2x32": 3.0}
@@ -159,8 +159,18 @@ def flattened(jaxpr: Jaxpr, platform: str) -> Body:
     """A jaxpr with its calls inlined, and those branches that are for other platforms left out."""
     inputs = [value_of(v) for v in jaxpr.invars]
     steps: list[Step] = []
-    outputs = inline(jaxpr, inputs, platform, steps)
-    return Body(inputs, steps, outputs)
+    body = Body(inputs, steps, inline(jaxpr, inputs, platform, steps))
+    see_transposes(body)
+    return body
+
+
+def see_transposes(body: Body) -> None:
+    """Make views of those transposes that only products read."""
+    others = {id(value) for step in body.steps if step.name != "dot_general" for value in step.inputs}
+    others |= set(map(id, body.outputs))
+    for step in body.steps:
+        if step.name == "transpose" and id(step.outputs[0]) not in others:
+            step.outputs[0].whole = step.inputs[0]
 
 
 def value_of(atom: Any) -> Value:
@@ -280,7 +290,7 @@ def read_backward(body: Body, results: Sequence[Value]) -> None:
                 out.needed = True
             elif out.whole is None and step.name in COSTLY and out.uses > 1:
                 out.needed = True
-        if step.name in VIEWS:
+        if step.outputs and step.outputs[0].whole is not None:
             continue
         until = max((i, *(out.last for out in step.outputs if not out.needed)))
         whole = wholes(step)
@@ -291,7 +301,7 @@ def read_backward(body: Body, results: Sequence[Value]) -> None:
 
 
 def wholes(step: Step) -> Iterable[int]:
-    """Which operands have to stand in memory: not those of what is fused or reduced, nor what others take in."""
+    """Which operands have to stand in memory: not those of what is fused or reduced, nor what is written elsewhere."""
     if step.fused or step.name.startswith(REDUCTIONS) or step.name in ("concatenate", "stack"):
         return ()
     if step.name == "dynamic_update_slice":
@@ -341,7 +351,19 @@ def within(step: Step, platform: str) -> int:
             for value in body.inputs:
                 value.buffer = Buffer(0, -1, own=False)
         return max(max(0, peak_of(body, platform, body.outputs, []) - result) for body in step.bodies)
+    if step.name == "dot_general" and platform == "cpu":
+        return turned_bytes(step)
     return int(SCRATCH.get(step.name, 0) * result)
+
+
+def turned_bytes(step: Step) -> int:
+    """Copies of the operands of many products in one, whose rows and columns must lie in a certain order on CPU."""
+    (left_sums, right_sums), (left_many, right_many) = step.params["dimension_numbers"]
+    left, right = step.inputs
+    if not left_many:
+        return 0
+    lies = (len(left.shape) - 1 in left_sums, len(right_many) in right_sums)
+    return sum(value.bytes for value, good in zip((left, right), lies, strict=True) if not good)
 
 
 def half_bytes(values: Sequence[Value], platform: str) -> int:

@@ -130,7 +130,7 @@ def number_in(path: Path) -> int | None:
 
 
 def device_free_bytes(device: Any) -> int | None:
-    """What an accelerator still has; None for a CPU, whose memory is the machine's, and where it is unknown."""
+    """What an accelerator still has; None for a CPU, whose memory is the machine's, and where it does not say."""
     stats = device.memory_stats() or {} if device.platform != "cpu" else {}
     limit = stats.get("bytes_limit") or stats.get("bytes_reservable_limit")
     return None if limit is None else max(0, int(limit) - int(stats.get("bytes_in_use", 0)))
@@ -154,7 +154,7 @@ def read_memory(text: str | float | None, free: int | None = None) -> int:
             f"{memory_text(LEAST)}, which Python, jax and one compiled program take",
             "memory",
         )
-    if free and amount > machine_bytes():
+    if amount > machine_bytes():
         raise RequestError(f"{text!r} is more than this machine has, {memory_text(machine_bytes())}", "memory")
     return int(amount)
 

@@ -53,7 +53,7 @@ def net_count(chunk: AnyChunk) -> int:
 
 
 def pieces(chunk: AnyChunk, budget: float, platform: str = "cpu") -> list[AnyChunk]:
-    """The chunk itself if a cell of it fits, else chunks of equally many nets each that do: all its configurations.
+    """The chunk itself if a cell of it fits, else chunks of equally many nets each that do.
 
     Weights are drawn again for the way back rather than kept, if that is what it takes: it costs as much as a second
     piece would, and saves more.

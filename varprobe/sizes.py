@@ -2,36 +2,23 @@
 
 import itertools
 import math
-import os
 from collections.abc import Mapping, Sequence
 
 from varprobe.errors import RequestError
+from varprobe.memory import machine_bytes, memory_text
 from varprobe.shapes import Stacks
 
-__all__ = ["check_count", "check_shapes", "machine_bytes", "memory_text", "product"]
+__all__ = ["PLANNED", "check_count", "check_shapes", "product"]
 
 ITEMSIZE = {"float64": 8}
 VARIABLES = 25
 """Numbers that a layer of one net and seed leaves behind."""
 
+LARGEST_RESULTS = 2.0**50
+"""Bytes of results that a disk might hold: they need not fit into memory."""
+
 PLANNED = 500
 """Bytes that the plan of a sweep keeps for a layer of a configuration."""
-
-
-def memory_text(count: float) -> str:
-    """Bytes for people."""
-    if not count < 2.0**70:
-        return f"10^{math.log10(count):.0f} bytes" if math.isfinite(count) else "more than 10^308 bytes"
-    power = max(2, int(math.log2(max(count, 1)) // 10))
-    return f"{count / 2 ** (10 * power):.3g} {('MiB', 'GiB', 'TiB', 'PiB', 'EiB')[power - 2]}"
-
-
-def machine_bytes() -> float:
-    """Physical memory, or infinity where the system does not say."""
-    try:
-        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    except (AttributeError, ValueError, OSError):
-        return float("inf")
 
 
 def product(numbers: Sequence[int]) -> float:
@@ -40,7 +27,7 @@ def product(numbers: Sequence[int]) -> float:
 
 
 def check_count(counts: Mapping[str, int], stacks: Stacks, seeds: int) -> None:
-    """Refuse a grid whose results this machine cannot hold, before it is multiplied out.
+    """Refuse a grid whose plan this machine cannot hold, or whose results no disk can, before it is multiplied out.
 
     Args:
         counts: option -> how many values it names, without --depth and --width.
@@ -50,10 +37,11 @@ def check_count(counts: Mapping[str, int], stacks: Stacks, seeds: int) -> None:
     Raises:
         RequestError: says how many configurations there would be, and names the option with the most values.
     """
-    each = seeds * float(VARIABLES * 8 * 2) + PLANNED
-    need, have = product([*counts.values(), stacks.layers]) * each, machine_bytes()
-    if need <= have:
+    layers, have = product([*counts.values(), stacks.layers]), machine_bytes()
+    results = layers * seeds * float(VARIABLES * 8 * 2)
+    if layers * PLANNED <= have and results <= LARGEST_RESULTS:
         return
+    need = results + layers * PLANNED
     everything = {
         **counts,
         "depth": len(stacks.depths) or 1,

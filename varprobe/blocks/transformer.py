@@ -12,10 +12,11 @@ from jaxtyping import Array, Float
 
 from varprobe.blocks.architecture import Architecture, Plain, Slot
 from varprobe.extended import Signal
+from varprobe.memory import machine_bytes, memory_text
 from varprobe.moments import factor, wide
 from varprobe.norms import Norm
 from varprobe.parameters import Parameter
-from varprobe.sizes import machine_bytes, memory_text, product
+from varprobe.sizes import product
 from varprobe.wired.attention import attended, softmax_entropy
 from varprobe.wired.layer import Layer
 from varprobe.wired.lifts import added, enter
