@@ -76,9 +76,24 @@ class Record:
     def read(cls, text: str) -> "Record":
         """The record that `text` holds; raises whatever fits where it holds none."""
         record = cls(**json.loads(text))
+        record.require_consistent()
         if not record.chunks or not all(NAME.fullmatch(cell.name) for cell in record.cells):
             raise ValueError("it names no cells")
         return record
+
+    def require_consistent(self) -> None:
+        """Raise ValueError where numbers of the plan contradict each other, before things are made as often as one says.
+
+        Every chunk has a cell for each seed, and every configuration is in one chunk.
+        """
+        depths, seeds = self.coordinates["depth"], self.spec["seeds"]
+        placed = sorted(i for chunk in self.chunks for i in chunk["configs"])
+        fitting = all(
+            len(chunk["cells"]) == seeds and all(depths[i] == chunk["depth"] for i in chunk["configs"])
+            for chunk in self.chunks
+        )
+        if type(seeds) is not int or placed != list(range(len(depths))) or not fitting:
+            raise ValueError("its plan does not add up")
 
     def save(self, folder: Path) -> None:
         """Write spec.json, one key a line. Raises OSError."""
