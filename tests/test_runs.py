@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from varprobe.configs import read_request
 from varprobe.crews import LocalCrew
 from varprobe.errors import MachineError, RequestError
-from varprobe.plans import plan
+from varprobe.plans import plan, versions
 from varprobe.results import variable_names
 from varprobe.runs import default_folder, open_run
 from varprobe.seals import sealed_archive, sealed_json, unsealed_json

@@ -104,9 +104,24 @@ class Record:
     def read(cls, path: Path) -> "Record":
         """The record in spec.json; raises DamagedError, or whatever fits where it holds none."""
         record = cls(**unsealed_json(path))
+        record.require_consistent()
         if not record.chunks or not all(NAME.fullmatch(cell.name) for cell in record.cells):
             raise ValueError("it names no cells")
         return record
+
+    def require_consistent(self) -> None:
+        """Raise ValueError where numbers of the plan contradict each other, before as much is made as one says.
+
+        Every chunk has a cell for each seed, and every configuration is in one chunk.
+        """
+        depths, seeds = self.coordinates["depth"], self.spec["seeds"]
+        placed = sorted(i for chunk in self.chunks for i in chunk["configs"])
+        fitting = all(
+            len(chunk["cells"]) == seeds and all(depths[i] == chunk["depth"] for i in chunk["configs"])
+            for chunk in self.chunks
+        )
+        if type(seeds) is not int or placed != list(range(len(depths))) or not fitting:
+            raise ValueError("its plan does not add up")
 
     def save(self, folder: Path) -> None:
         """Write spec.json, one key a line. Raises OSError."""

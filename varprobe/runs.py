@@ -173,7 +173,8 @@ def stored(folder: Path, record: Record, note: Note, read: Reader = roomy) -> xr
 def rebuilt(folder: Path, record: Record, note: Note) -> xr.Dataset:
     """The dataset made from the cells, all of which must be there."""
     present = [cell for cell in record.cells if cell.path(folder).is_file()]
-    done, frame = 0, record.frame(folder) if len(present) == len(record.cells) else None
+    whole = len(present) == len(record.cells) and all(cell.path(folder).stat().st_size > cell.bytes for cell in present)
+    done, frame = 0, record.frame(folder) if whole else None
     for cell in present:
         try:
             table = load_cell(folder, cell, record.variables(cell))

@@ -63,6 +63,11 @@ class Cell:
     configs: tuple[int, ...]
     depth: int
 
+    @property
+    def bytes(self) -> int:
+        """Of one of its variables, and less than its file has."""
+        return 8 * len(self.configs) * (self.depth + 1)
+
     def path(self, folder: Path) -> Path:
         """Its file in a run folder."""
         return folder / "cells" / f"{self.name}.npz"

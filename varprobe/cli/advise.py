@@ -74,11 +74,6 @@ def command(arguments: list[str], quiet: bool, **options: Any) -> None:
         raise RequestError(f"{options[odd]!r} is for the measurement, which --no-probe leaves out", odd)
     depth, width = single("depth", options["depth"], 1, DEEPEST), single("width", options["width"], 1)
     with measuring(arguments, quiet) as (progress, stdout):
-        if not options["no_probe"]:
-            from varprobe.configs import read_request
-
-            asked = {name: options[name] for name in ("act", "seeds", "batch", "data") if options[name] is not None}
-            read_request(**asked, depth=depth, width=width, init="he_normal")  # before anything is printed
         advise(arguments, options, depth, width, progress, stdout)
 
 
@@ -96,6 +91,11 @@ def advise(
     if depth > PATIENT:
         progress.note(f"following the candidates through {depth} layers, which takes some seconds")
     advice = choose(options["act"], depth, width)
+    if not options["no_probe"]:
+        from varprobe.configs import read_request
+
+        asked = {name: options[name] for name in ("act", "seeds", "batch", "data") if options[name] is not None}
+        read_request(**asked, depth=depth, width=width, init="he_normal")  # before anything is printed
     console = console_for(stdout)
     if not options["as_json"]:
         show(console, advice, options)

@@ -212,6 +212,7 @@ def draw(
         return str(path)
     from varprobe.plots import caption, save_figure, variance_figure
     from varprobe.plots.origin import origin
+    from varprobe.storage import put
 
     try:
         figure = variance_figure(ds, labels=labels, full_range=full_range, theory=theory)
@@ -220,7 +221,7 @@ def draw(
     try:
         for file in (path, folder / "variance.png"):
             save_figure(figure, file, spec=origin(arguments, ds))
-        (folder / "caption.tex").write_text(caption(ds, theory=theory), encoding="utf-8")
+        put(folder / "caption.tex", lambda file: file.write(caption(ds, theory=theory).encode()))
     except OSError as error:
         raise MachineError(f"{error.filename or path}: {error.strerror or error}") from error
     return str(path)
