@@ -85,7 +85,7 @@ def smaller(text: str) -> str:
     points, models 3 layers (`for _ in range(12)`).
     """
     for option, least, step in (("depth", 4, 1), ("width", 16, 8), ("seeds", 2, 0)):
-        text = re.sub(rf"((?:--{option} |\b{option}=)\[?)(\d[\d,\- ]*\d|\d)", partial(lowered, least, step), text)
+        text = re.sub(rf"((?:--{option} |\b{option} ?= ?)\[?)(\d[\d,\- ]*\d|\d)", partial(lowered, least, step), text)
     text = re.sub(r"(\b[\d.]+:[\d.]+:)\d+", r"\g<1>3", text)
     return re.sub(r"(for _ in range)\(\d+\)", r"\1(3)", text)
 
@@ -325,8 +325,8 @@ def run(block: Block, namespace: dict[str, Any]) -> None:
     elif block.language in ("bash", "indented"):
         if not block.title:
             shell(text, block.place)
-    elif block.language in ("yaml", "json"):
-        held = {"yaml": yaml.safe_load, "json": json.loads}[block.language](text)
+    elif block.language in ("yaml", "json", "toml"):
+        held = {"yaml": yaml.safe_load, "json": json.loads, "toml": tomllib.loads}[block.language](text)
         assert held
         for job in held.get("jobs", {}).values():  # a workflow
             shell("\n".join(step["run"] for step in job["steps"] if "run" in step), block.place)
