@@ -196,8 +196,11 @@ def halves(piece: AnyChunk, size: int) -> list[AnyChunk]:
 
 def described(chunk: AnyChunk) -> str:
     """A configuration of a chunk, for messages."""
+    if isinstance(chunk, OwnChunk):
+        width = chunk.program.width
+    else:
+        width = max(max(s.fan_in, s.fan_out) for s in chunk.program.segments)
     p = chunk.program
-    width = p.width if isinstance(chunk, OwnChunk) else max(max(s.fan_in, s.fan_out) for s in p.segments)
     return f"configuration {chunk.configs[0]} (depth {p.depth}, width {width}, batch {p.batch})"
 
 
