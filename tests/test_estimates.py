@@ -81,7 +81,7 @@ def test_more_of_anything_takes_more() -> None:
         return cell_bytes(chunks_of(list(request.configs), request.setting)[0])
 
     least = of()
-    for more in ({"depth": 40}, {"width": 256}, {"batch": 64}, {"dtype": "float64"}, {"loss": "mse", "batch": 9}):
+    for more in ({"depth": 40}, {"width": 256}, {"batch": 64}, {"dtype": "float64"}):
         assert of(**more) > least
 
 
@@ -109,7 +109,9 @@ def test_estimate(still: None) -> None:
 
 
 def test_estimate_in_pieces(still: None) -> None:
-    request = read_request(act="tanh", init=["normal(std=0.1)", "normal(std=0.2)"], depth=20, width=64, batch=256)
+    request = read_request(
+        act="tanh", init=[f"normal(std={s / 10})" for s in range(1, 7)], depth=9, width=64, batch=256
+    )
     (chunk,) = chunks_of(list(request.configs), request.setting)
     found = estimate(request, [chunk], 1, budget=cell_bytes(chunk) * 0.8)
     assert found.parted == 8 and "8 of them in pieces" in str(found)

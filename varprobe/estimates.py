@@ -24,7 +24,7 @@ __all__ = ["Estimate", "estimate", "sweep_bytes"]
 PROCESS = 215 * 2**20
 """Python with jax and this package, before anything is compiled."""
 
-COMPILING, COMPILING_EQUATION = 120 * 2**20, 72 * 2**10
+COMPILING, COMPILING_EQUATION = 160 * 2**20, 72 * 2**10
 """What compiling the first program leaves behind, and what each of its equations does."""
 
 PROGRAM = 20 * 2**20

@@ -7,7 +7,6 @@ computed a few nets at a time: joined, the tables are those of the whole cell, t
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import jax
 import numpy as np
@@ -200,8 +199,11 @@ def halves(piece: AnyChunk, size: int) -> list[AnyChunk]:
 
 def described(chunk: AnyChunk) -> str:
     """A configuration of a chunk, for messages."""
-    p: Any = chunk.program
-    width = p.width if isinstance(chunk, OwnChunk) else max(max(s.fan_in, s.fan_out) for s in p.segments)
+    if isinstance(chunk, OwnChunk):
+        width = chunk.program.width
+    else:
+        width = max(max(s.fan_in, s.fan_out) for s in chunk.program.segments)
+    p = chunk.program
     return f"configuration {chunk.configs[0]} (depth {p.depth}, width {width}, batch {p.batch})"
 
 
