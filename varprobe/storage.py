@@ -20,6 +20,7 @@ import numpy as np
 import xarray as xr
 
 from varprobe.errors import MachineError
+from varprobe.names import printable
 from varprobe.tidy import tidy_columns, tidy_rows
 from varprobe.untrusted import UntrustedError, require_plain_results
 
@@ -38,6 +39,9 @@ __all__ = [
     "save_rows",
     "writing",
 ]
+
+FORMULAS = ("=", "+", "-", "@")
+"""What a spreadsheet takes a cell that starts so for."""
 
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.varprobe\.tmp")
 
@@ -216,8 +220,14 @@ def save_csv(path: Path, ds: xr.Dataset) -> None:
     save_rows(path, list(tidy_columns(ds)), tidy_rows(ds))
 
 
+def inert(text: str) -> str:
+    """A text that no spreadsheet computes and no terminal obeys: a quote before a formula, odd characters escaped."""
+    shown = "\n".join(map(printable, text.split("\n")))
+    return f"'{shown}" if shown.startswith(FORMULAS) else shown
+
+
 def save_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a table as CSV: UTF-8, lines that end in a line feed, None as an empty cell.
+    """Write a table as CSV: UTF-8, lines that end in a line feed, None as an empty cell, texts inert.
 
     Raises:
         MachineError: the disk refuses.
@@ -227,7 +237,7 @@ def save_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
         file = io.TextIOWrapper(binary, "utf-8", newline="")
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
-        writer.writerows(rows)
+        writer.writerows([inert(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
         file.detach()
 
     with writing(path):
