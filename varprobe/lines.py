@@ -1,6 +1,6 @@
 """Tables as text: CSV and JSON, some rows at a time.
 
-Floats stand in full. Text that a spreadsheet would compute, for it begins with = + - @ (or a tab or carriage return),
+Floats stand in full. Text that a spreadsheet would compute, for it begins with = + - @,
 has an apostrophe before it in CSV; numbers are as they are.
 """
 
@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 
 from varprobe.blockwise import Advance, unwatched
+from varprobe.names import printable
 from varprobe.tidy import tidy_blocks, tidy_columns
 
 __all__ = ["csv_of", "csv_of_rows", "json_of", "json_of_rows"]
@@ -21,7 +22,7 @@ __all__ = ["csv_of", "csv_of_rows", "json_of", "json_of_rows"]
 AT_ONCE = 10_000
 """Rows whose text is in memory together."""
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+FORMULA = ("=", "+", "-", "@")
 """What formulas begin with."""
 
 NOT_FINITE = {"nan": "null", "inf": '"Infinity"', "-inf": '"-Infinity"'}
@@ -100,8 +101,9 @@ def csv_text(value: Any) -> str:
 
 
 def harmless(text: str) -> str:
-    """The text, such that no spreadsheet computes it."""
-    return f"'{text}" if text.startswith(FORMULA) else text
+    """The text, such that no spreadsheet computes it and no terminal obeys it: odd characters are escaped."""
+    shown = "\n".join(map(printable, text.split("\n")))
+    return f"'{shown}" if shown.startswith(FORMULA) else shown
 
 
 def csv_row(cells: Sequence[Any]) -> str:

@@ -110,7 +110,7 @@ class Record:
         return record
 
     def require_consistent(self) -> None:
-        """Raise ValueError where numbers of the plan contradict each other, before as much is made as one says.
+        """Raise ValueError where numbers of the plan contradict each other, before anything is made that often.
 
         Every chunk has a cell for each seed, and every configuration is in one chunk.
         """

@@ -42,6 +42,9 @@ __all__ = [
     "writing",
 ]
 
+FORMULAS = ("=", "+", "-", "@")
+"""What a spreadsheet takes a cell that starts so for."""
+
 TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.varprobe\.tmp")
 
 
