@@ -67,9 +67,9 @@ def further_names(archs: Iterable[str]) -> dict[str, str]:
     return names
 
 
-def coordinate(config: Config, request: Request, name: str) -> Any:
-    """A configuration's value of a coordinate."""
-    values = {
+def coordinates_of(config: Config, request: Request) -> dict[str, Any]:
+    """A configuration's values of all coordinates."""
+    return {
         "arch": config.arch_name,
         "norm": config.norm_name,
         "dropout": config.dropout,
@@ -85,7 +85,6 @@ def coordinate(config: Config, request: Request, name: str) -> Any:
         "init_last": config.init_last.name if config.init_last else "",
         **{option: init.name for option, init in config.roles},
     }
-    return values[name]
 
 
 def dataset(
@@ -114,8 +113,9 @@ def dataset(
             arrays[name][members, seed, : values.shape[1]] = values
     names_of_coordinates = list(COORDINATES) + [k for k in FURTHER if any(request.spec[k])]
     coords: dict[str, Any] = {"seed": np.arange(seeds), "layer": np.arange(layers)}
+    each = [coordinates_of(c, request) for c in configs]
     for name in names_of_coordinates:
-        column = [coordinate(c, request, name) for c in configs]
+        column = [values[name] for values in each]
         if any(isinstance(v, str) for v in column):
             column = [str(v) for v in column]
         coords[name] = ("config", np.array(column))
