@@ -7,7 +7,7 @@ import xarray as xr
 
 __all__ = ["BLOCK_BYTES", "Advance", "block_size", "blocks", "unwatched"]
 
-BLOCK_BYTES = 64 * 2**20
+BLOCK_BYTES = 32 * 2**20
 """What the numbers of a block take."""
 
 Advance = Callable[[int], object]

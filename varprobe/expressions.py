@@ -51,7 +51,7 @@ class Expression:
     @property
     def names(self) -> frozenset[str]:
         """The variables that occur in it."""
-        return frozenset(n.id for n in ast.walk(_tree(self.text)) if isinstance(n, ast.Name) and n.id in VARIABLES)
+        return _names(self.text)
 
     @property
     def constant(self) -> bool:
@@ -95,6 +95,12 @@ def parse_expression(text: str) -> Expression:
 def number_text(value: float) -> str:
     """The shortest text that reads back as `value`: 1.0 is `1`, 0.010 is `0.01`, -0.0 is `0`."""
     return repr(float(value) + 0.0).removesuffix(".0")
+
+
+@lru_cache(maxsize=4096)
+def _names(text: str) -> frozenset[str]:
+    """The variables in `text`."""
+    return frozenset(n.id for n in ast.walk(_tree(text)) if isinstance(n, ast.Name) and n.id in VARIABLES)
 
 
 @lru_cache(maxsize=4096)

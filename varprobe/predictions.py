@@ -6,8 +6,8 @@ finite-width law. Constant and identity matrices are not random: for them there 
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
-from itertools import chain
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -36,6 +36,8 @@ Moments = tuple[float, float, float, float]
 LN10 = float(np.log(10))
 RANDOM = {"normal": 1.0, "uniform": 1 / 3, "sphere": 1.0}
 """Mean squares of random data, whose samples are orthogonal on average."""
+TOGETHER = 256
+"""Nets that are predicted at a time: their numbers do not depend on their company, and memory bounds it."""
 DIMS = ("config", "seed", "layer")
 
 OTHERS = (predicted_blocks, predicted_positions)
@@ -122,11 +124,11 @@ def predicted(request: "Request", ds: xr.Dataset) -> xr.Dataset:
 
 
 def beside(ds: xr.Dataset, arrays: dict[str, np.ndarray]) -> xr.Dataset:
-    """The dataset with these variables, the same for every seed."""
+    """The dataset with these variables, the same for every seed: there in memory once, and not to be written to."""
     shape = tuple(ds.sizes[dim] for dim in DIMS)
     return ds.assign(
         {
-            name: (DIMS, np.broadcast_to(arrays[name][:, None], shape).copy(), {"long_name": text})
+            name: (DIMS, np.broadcast_to(arrays[name][:, None], shape), {"long_name": text})
             for name, text in theory_names().items()
         }
     )
@@ -136,23 +138,31 @@ def predicted_plain(request: "Request", ds: xr.Dataset, inputs: Moments) -> Iter
     """(index, predictions, each (depth,)) of every configuration that is a plain stack and has some."""
     groups: dict[Kind, dict[tuple[object, ...], tuple[Problem, list[int]]]] = defaultdict(dict)
     random = request.setting.source.rows is None
+    first_seed = [ds[name][:, 0].values for name in ("weight_log10_ms", "equal_unit_fraction")]
     for i, config in enumerate(request.configs):
         if not is_plain(config):
             continue
         try:
-            first = (ds[name].values[i, 0] for name in ("weight_log10_ms", "equal_unit_fraction"))
-            law, problem = problem_of(config, inputs, *first)
+            law, problem = problem_of(config, inputs, *(values[i] for values in first_seed))
         except RequestError:
             continue
         if isinstance(config.arch, Conv) and (law != "orthogonal" or not random):
             law = None  # a kernel averages over positions what a draw of the weights does to each
         kind = Kind(config.act, config.depth, config.samples, law, not np.isneginf(problem.log_b).all())
         groups[kind].setdefault(problem.key, (problem, []))[1].append(i)
-    for kind, problems in groups.items():
-        for part, found in solutions(kind, list(problems.values()), request.setting.forward_only):
+    together = ((kind, part) for kind, all_of_it in groups.items() for part in batched(all_of_it.values()))
+    for kind, problems in together:
+        for part, found in solutions(kind, problems, request.setting.forward_only):
             for row, (_, configs) in enumerate(part):
                 one = {name: values[row] for name, values in found.items()}
                 yield from ((i, one) for i in configs)
+
+
+def batched(problems: Iterable[tuple[Problem, list[int]]]) -> Iterator[list[tuple[Problem, list[int]]]]:
+    """The problems, as many at a time as are solved together."""
+    waiting = iter(problems)
+    while some := list(islice(waiting, TOGETHER)):
+        yield some
 
 
 def inputs_of(source: "Source") -> Moments:

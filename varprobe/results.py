@@ -67,9 +67,9 @@ def further_names(archs: Iterable[str]) -> dict[str, str]:
     return names
 
 
-def coordinate(config: Config, request: Request, name: str) -> Any:
-    """A configuration's value of a coordinate."""
-    values = {
+def coordinates_of(config: Config, request: Request) -> dict[str, Any]:
+    """A configuration's values of all coordinates."""
+    return {
         "arch": config.arch_name,
         "norm": config.norm_name,
         "dropout": config.dropout,
@@ -85,7 +85,6 @@ def coordinate(config: Config, request: Request, name: str) -> Any:
         "init_last": config.init_last.name if config.init_last else "",
         **{option: init.name for option, init in config.roles},
     }
-    return values[name]
 
 
 def dataset(
@@ -119,8 +118,9 @@ def skeleton(request: Request) -> xr.Dataset:
     layers = max(c.depth for c in request.configs) + 1
     names = list(COORDINATES) + [k for k in FURTHER if any(request.spec[k])]
     coords: dict[str, Any] = {"seed": np.arange(request.setting.seeds), "layer": np.arange(layers)}
+    each = [coordinates_of(c, request) for c in request.configs]
     for name in names:
-        column = [coordinate(c, request, name) for c in request.configs]
+        column = [values[name] for values in each]
         if any(isinstance(v, str) for v in column):
             column = [str(v) for v in column]
         coords[name] = ("config", np.array(column))

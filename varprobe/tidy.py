@@ -39,13 +39,18 @@ def tidy_blocks(ds: xr.Dataset, advance: Advance = unwatched) -> Iterator[Column
         config, seed, layer = np.nonzero(np.broadcast_to(kept[:, None], (len(kept), seeds.size, layers.size)))
         yield {
             "config": start + config,
-            **{name: block[name].values[config] for name in of_config},
+            **{name: shared(block[name].values)[config] for name in of_config},
             "seed": seeds[seed],
             "layer": layers[layer],
-            **{name: block[name].values[layer] for name in of_layer},
+            **{name: shared(block[name].values)[layer] for name in of_layer},
             **{name: block[name].values[config, seed, layer] for name in names},
         }
         start += len(kept)
+
+
+def shared(values: np.ndarray) -> np.ndarray:
+    """The values; of text as objects, which rows share."""
+    return values.astype(object) if values.dtype.kind == "U" else values
 
 
 def beside(ds: xr.Dataset, dim: str) -> list[str]:

@@ -21,6 +21,8 @@ DEGREE = 16
 """Chebyshev nodes in an interval of ln q of length 1."""
 ORDERS = 128
 """Terms of a Hermite series."""
+KEPT = 64
+"""Layers whose series are kept."""
 Z = np.linspace(-12, 12, 801)
 
 Nets = Float[np.ndarray, " nets"]
@@ -58,8 +60,13 @@ class Source:
 class Fast(Source):
     """Pairs from Hermite series where they have no closed form: to 1e-3, or 5% where phi is a step beside the Gaussian.
 
-    With Hermite coefficients a_k of phi(sqrt(q) z), E[phi phi] at correlation c is the sum of a_k^2 c^k (Mehler).
+    With Hermite coefficients a_k of phi(sqrt(q) z), E[phi phi] at correlation c is the sum of a_k^2 c^k (Mehler). The
+    coefficients of a layer serve the signal, its finite-width terms and the gradient's.
     """
+
+    def __init__(self, act: Activation) -> None:
+        super().__init__(act)
+        self.kept_power = lru_cache(maxsize=KEPT)(self.power)
 
     def similarity(self, log_q: Nets, c: Nets, ratio: Nets) -> Pair:
         """As `Source.similarity`."""
@@ -74,7 +81,13 @@ class Fast(Source):
 
     def series(self, log_q: Nets, c: Nets) -> Float[np.ndarray, "fields nets"]:
         """Similarities of nets whose preactivations have no mean."""
-        scale = np.exp(np.clip(log_q, LOG_LOW, LOG_HIGH) / 2)
+        power = self.kept_power(log_q.tobytes())
+        rest = np.maximum(1 - power.sum(-1), 0.0)
+        return np.clip((power * c[:, None] ** np.arange(ORDERS)).sum(-1) + rest * c**ORDERS, -1, 1)
+
+    def power(self, log_q: bytes) -> Float[np.ndarray, "fields nets orders"]:
+        """Shares of the mean square in the terms of the series, of nets whose ln q these bytes hold."""
+        scale = np.exp(np.clip(np.frombuffer(log_q), LOG_LOW, LOG_HIGH) / 2)
         values = np.stack(evaluate(self.act, scale[:, None] * Z))
         functions = hermite_functions()
         with np.errstate(over="ignore", invalid="ignore"):
@@ -82,9 +95,7 @@ class Fast(Source):
         values = values.reshape(len(Pair._fields), -1, Z.size)
         sizes = np.square(values).sum(-1, keepdims=True)
         power = np.square(np.stack([net @ functions.T for net in values.swapaxes(0, 1)], axis=1)) * (Z[1] - Z[0])
-        power = np.divide(power, sizes, out=np.zeros_like(power), where=sizes > 0)
-        rest = np.maximum(1 - power.sum(-1), 0.0)
-        return np.clip((power * c[:, None] ** np.arange(ORDERS)).sum(-1) + rest * c**ORDERS, -1, 1)
+        return np.divide(power, sizes, out=np.zeros_like(power), where=sizes > 0)
 
 
 @lru_cache(maxsize=1)
