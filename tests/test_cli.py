@@ -175,7 +175,7 @@ def test_python_m_varprobe():
     assert (done.returncode, done.stdout) == (2, "")
     assert (
         done.stderr
-        == "varprobe: unknown command 'swep'; did you mean 'sweep'? (allowed: sweep, plot, list, check, advise, theory, phase, model, report, export)\n"
+        == "varprobe: unknown command 'swep'; did you mean 'sweep'? (allowed: sweep, plot, list, check, advise, theory, phase, model, report, export, verify, rerun)\n"
     )
 
 
