@@ -28,7 +28,7 @@ def cell_bytes(chunk: AnyChunk, platform: str = "cpu") -> int:
     """Bytes that computing one cell takes at its peak, beyond what the process takes anyway.
 
     Signals and slopes kept for the way back, weights, what the compiled code works on, arguments and results. On CPU it
-    was 0.9 to 1.2 times the measured peak in 25 of 29 cases of 90 MiB or more, and 0.7 times it in four: profiles with
+    was 0.8 to 1.2 times the measured peak in 28 of 32 cases of 90 MiB or more, and 0.7 times it in four: profiles with
     thousands of samples, and orthogonal matrices of 6000 units (`scripts/measure_memory.py`).
 
     Args:
