@@ -16,6 +16,7 @@ from varprobe.claims import LOCKS
 from varprobe.errors import MachineError, RequestError
 from varprobe.plans import NAME, Record, asked, changes
 from varprobe.runs import Note, folder_of, read_record, stored
+from varprobe.spilling import too_large
 from varprobe.storage import (
     Cell,
     DamagedError,
@@ -67,7 +68,7 @@ class Run:
             return None
         ds = stored(self.folder, self.record, self.note)
         if ds is not None and not (self.folder / "results.csv").exists():
-            save_csv(self.folder / "results.csv", ds)
+            self.write_table(ds)
         return ds
 
     def claim(self, record: Record) -> list[Path]:
@@ -136,6 +137,11 @@ class Run:
         """Write a finished cell. Raises MachineError."""
         save_cell(self.folder, cell, table)
 
+    def write_table(self, ds: xr.Dataset) -> None:
+        """Write results.csv, unless the results are larger than memory: as text they take hours, and seldom serve."""
+        if not too_large(ds.nbytes):
+            save_csv(self.folder / "results.csv", ds)
+
     def finish(self, ds: xr.Dataset) -> None:
         """Write the table, the dataset, and last that they are there: nobody has to claim anything now.
 
@@ -143,7 +149,7 @@ class Run:
             MachineError: the disk refuses.
         """
         assert self.record is not None
-        save_csv(self.folder / "results.csv", ds)
+        self.write_table(ds)
         self.record = replace(self.record, results=save_dataset(self.folder / "results.nc", ds))
         with writing(self.folder / "spec.json"):
             self.record.save(self.folder)

@@ -3,7 +3,7 @@
     spec.json           what was asked for, and the plan: which cells there are
     cells/HASH.npz      one file for each finished cell (a chunk of configurations, one seed); never changed
     results.nc          the dataset
-    results.csv         the same as a table
+    results.csv         the same as a table, unless it is larger than memory
 
 The cells are the truth, the other two are made from them. Everything that a reader needs is in these files: `open_run`
 neither imports nor runs what the run was made of.

@@ -152,7 +152,8 @@ def sweep(
         histogram: `activation_kurtosis`, `gradient_kurtosis` (excess), and histograms `activation_density` and
             `gradient_density` of values over their RMS (dim `bin`, -6 to 6), with the shares beyond.
         out: a run folder, made if it is not there. Every finished part is kept in it at once, the same request again
-            computes only what is missing, and results.nc and results.csv hold the whole. None writes nothing.
+            computes only what is missing, and results.nc and results.csv hold the whole (results.csv where that is not
+            larger than memory). None writes nothing.
         fresh: compute what is in the folder again.
         memory: bytes that may be used, or a text such as "8GiB" or "50%" (of what is free). 80% of what is free.
         devices: how many of this machine's devices are used, or of its cores where a CPU is the only one. All.

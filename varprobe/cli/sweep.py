@@ -130,8 +130,8 @@ def sweep(
             right += f", {progress.cached} of {progress.cached + progress.total} cells were there"
         console = console_for(stdout, shown["wide"])
         print_diagnosis(console, diagnosis, shown["wide"], right)
-        data = folder / "results.nc"
-        for line in (f"Figure  {figure}", f"Data    {data}, results.csv"):
+        table = ", results.csv" if (folder / "results.csv").is_file() else " (varprobe export makes tables of it)"
+        for line in (f"Figure  {figure}", f"Data    {folder / 'results.nc'}{table}"):
             console.print(printable(line), soft_wrap=True)
 
 

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from varprobe.claims import LOCKS
 from varprobe.model.runs import RECORD
 from varprobe.plans import NAME
 from varprobe.storage import is_stray
@@ -10,7 +11,7 @@ from varprobe.verifying.findings import Verification
 
 __all__ = ["check_others"]
 
-OURS = {"spec.json", RECORD, "results.nc", "results.csv", "variance.pdf", "variance.png", "caption.tex"}
+OURS = {LOCKS, "spec.json", RECORD, "results.nc", "results.csv", "variance.pdf", "variance.png", "caption.tex"}
 PARTS = {"cells", "probes"}
 NAMED = 3
 """Files that a line names."""

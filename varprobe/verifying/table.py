@@ -7,6 +7,7 @@ import xarray as xr
 
 from varprobe.lines import csv_of
 from varprobe.seals import DamagedError
+from varprobe.spilling import too_large
 from varprobe.storage import checked
 from varprobe.tidy import tidy_columns
 from varprobe.verifying.findings import Verification
@@ -19,6 +20,9 @@ LONGEST = 1 << 20
 
 def check_table(found: Verification, ds: xr.Dataset) -> None:
     """Every row and number of results.csv is that of the dataset."""
+    if not (found.folder / "results.csv").exists() and too_large(ds.nbytes):
+        found.checked["results.csv"] = "none, since the results are larger than memory"
+        return
     try:
         path = checked(found.folder / "results.csv", found.folder)
     except DamagedError as error:
