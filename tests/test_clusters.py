@@ -18,7 +18,7 @@ import xarray as xr
 
 import varprobe as vp
 from varprobe import executors
-from varprobe.__main__ import main
+from varprobe.__main__ import outcome as main
 from varprobe.clusters import dask_crew
 from varprobe.configs import read_request
 from varprobe.errors import MachineError

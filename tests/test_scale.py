@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 import varprobe as vp
 from varprobe import executors
-from varprobe.__main__ import main
+from varprobe.__main__ import outcome as main
 from varprobe.chunks import chunks_of, work_of
 from varprobe.claims import LOCKS, claims
 from varprobe.configs import read_request

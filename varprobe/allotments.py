@@ -4,17 +4,22 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from varprobe.cell_costs import cell_bytes
-from varprobe.memory import LEAST, SHARE, device_free_bytes, free_bytes
+from varprobe.estimates import COMPILING
+from varprobe.memory import SHARE, device_free_bytes, free_bytes, resident_bytes
 from varprobe.pieces import cut, drawn_again, pieces, workers_within
 from varprobe.programs import AnyChunk
 from varprobe.rough_costs import rough_bytes
 
 __all__ = ["allotment", "budget_of"]
 
+LEAST_CELLS = 64 * 2**20
+"""Bytes that cells always get: some systems do not say what is free."""
+
 
 def budget_of(memory: int | None) -> int:
-    """Bytes for what is computed: `memory`, else SHARE of what is free, and never less than what anything takes."""
-    return memory or max(int(SHARE * free_bytes()), LEAST)
+    """Bytes for cells: what may still be taken, of `memory` or of SHARE of what is free; compiled code aside."""
+    left = int(SHARE * free_bytes()) if memory is None else memory - resident_bytes()
+    return max(left - COMPILING, LEAST_CELLS)
 
 
 def allotment(chunks: Iterable[AnyChunk], teams: Sequence[tuple[Any, ...]], memory: int | None) -> tuple[int, int]:

@@ -10,7 +10,16 @@ from typing import Any
 
 from varprobe.errors import RequestError
 
-__all__ = ["LEAST", "SHARE", "device_free_bytes", "free_bytes", "machine_bytes", "memory_text", "read_memory"]
+__all__ = [
+    "LEAST",
+    "SHARE",
+    "device_free_bytes",
+    "free_bytes",
+    "machine_bytes",
+    "memory_text",
+    "read_memory",
+    "resident_bytes",
+]
 
 SHARE = 0.8
 """Of the free memory, what a sweep takes where nothing is said."""
@@ -127,6 +136,12 @@ def number_in(path: Path) -> int | None:
     """The number that a file holds; None for `max`, and where there is none."""
     lines = lines_of(path)
     return int(lines[0]) if lines and lines[0].strip().isdecimal() else None
+
+
+def resident_bytes(root: Path = Path("/")) -> int:
+    """What this process holds now; 0 where the system does not say."""
+    lines = [line.split() for line in lines_of(root / "proc/self/status") if line.startswith("VmRSS:")]
+    return int(lines[0][1]) * 1024 if lines else 0
 
 
 def device_free_bytes(device: Any) -> int | None:
