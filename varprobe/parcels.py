@@ -9,9 +9,11 @@ import hashlib
 import io
 import pickle
 import sys
+import sysconfig
 from collections.abc import Callable
 from functools import cache
-from types import FunctionType
+from pathlib import Path
+from types import FunctionType, ModuleType
 from typing import Any
 
 from varprobe.activations import ACTIVATIONS
@@ -62,11 +64,11 @@ def by_value(function: Callable[..., Any]) -> bytes:
         import cloudpickle
     except ImportError:
         raise RequestError('functions of your own go to other processes with pip install "varprobe[dask]"') from None
-    module = sys.modules.get(getattr(function, "__module__", None) or "")
-    own = module is not None and module.__name__.startswith("user_code_")  # of a file; no import can mean it
+    module = sys.modules.get((getattr(function, "__module__", None) or "").partition(".")[0])
+    own = module is not None and module.__name__ != "__main__" and not is_installed(module)
     try:
         if own:
-            cloudpickle.register_pickle_by_value(module)
+            cloudpickle.register_pickle_by_value(module)  # with its submodules
         return cloudpickle.dumps(function)
     except Exception as error:  # what a closure holds may refuse in any way
         name = getattr(function, "__qualname__", type(function).__name__)
@@ -74,6 +76,13 @@ def by_value(function: Callable[..., Any]) -> bytes:
     finally:
         if own:
             cloudpickle.unregister_pickle_by_value(module)
+
+
+def is_installed(module: ModuleType) -> bool:
+    """Whether a module lies where Python keeps its own, or those that were installed: other machines have it too."""
+    file = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", [])), None)
+    places = (sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+    return file is None or any(Path(file).is_relative_to(place) for place in places)
 
 
 class Unpacker(pickle.Unpickler):
