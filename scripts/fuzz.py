@@ -36,10 +36,13 @@ from varprobe.data import load_source
 from varprobe.errors import RequestError
 from varprobe.expressions import parse_expression
 from varprobe.initializers import resolve_initializer
+from varprobe.memory import read_memory
 from varprobe.model.runs import save_model_run
 from varprobe.norms import resolve_norm
 from varprobe.plots.origin import origin_of
 from varprobe.plots.texts import check_text
+from varprobe.shards import read_shard
+from varprobe.spec_files import read_spec
 from varprobe.storage import writing
 
 Making = Callable[[random.Random], Any]
@@ -215,6 +218,10 @@ class Place:
         np.savez_compressed(folder / "a.npz", x=table, y=np.arange(4))
         (folder / "a.csv").write_text('"a","b"\n1,2\n3.5,-4e0\n\n5,6\n')
         (folder / "file").write_text("x")
+        (folder / "spec.toml").write_text(
+            'depth = [10, 50]\nact = "relu,tanh"\ninit = ["he_normal", "normal(std=0.02)"]\nsigma-w2 = "1:4:32"\n'
+            "seeds = 2\nforward-only = true\nout = 'runs/x'\n"
+        )
         (folder / "mine.py").write_text("def f(): return 1\n")
         (folder / "empty").mkdir()
         ds = vp.sweep(depth=2, width=4, batch=2, seeds=2, init="he_normal", out=folder / "stack")
@@ -247,6 +254,20 @@ class Place:
         if path.suffix == ".json" and pick.random() < 0.8:
             return path, json.dumps(mutated(pick, json.loads(content))).encode()
         return path, damaged(pick, content)
+
+    def spec_file(self, pick: random.Random) -> tuple[Path, bytes]:
+        """A spec file with damage."""
+        path = self.folder / "spec.toml"
+        return path, edited(pick, self.right[path].decode()).encode("utf-8", "surrogatepass")
+
+    def read_options(self, made: tuple[Path, bytes]) -> None:
+        """Read a spec file: what comes out are texts and flags."""
+        with self.holding(*made):
+            options = {"depth", "act", "init", "seeds", "sigma_w2", "forward_only", "out"}
+            found = read_spec(str(made[0]), options, {"depth", "act", "init", "sigma_w2"}, {"forward_only"})
+            for value in found.values():
+                several = value if isinstance(value, tuple) else (value,)
+                assert several and all(isinstance(v, str | bool) for v in several), found
 
     def figure(self, pick: random.Random) -> tuple[Path, bytes]:
         """A figure with damage."""
@@ -326,6 +347,9 @@ def targets(place: Place) -> dict[str, tuple[Making, Reading, int]]:
         "data": (place.data_file, place.load, 10),
         "runs": (place.run_file, place.open, 2),
         "figures": (place.figure, place.tell, 4),
+        "specs": (place.spec_file, place.read_options, 4),
+        "shares": (lambda p: edited(p, p.choice(["3/100", "1/1", "12/7"])), read_shard, 2),
+        "memory": (lambda p: edited(p, p.choice(["8GiB", "50%", "5e9", "500 MB"])), read_memory, 2),
     }
 
 

@@ -76,6 +76,8 @@ def place(tmp_path_factory):
     (path / "words.csv").write_text("a,b\nx,y\n")
     (path / "picture.png").write_bytes(b"x")
     (path / "file").write_text("x")
+    (path / "wrong.toml").write_text("depht = 3")
+    (path / "broken.toml").write_text("depth = ")
     for folder in ("notes", "empty", "folder.npy"):
         (path / folder).mkdir()
     (path / "notes" / "todo.txt").write_text("x")
@@ -342,6 +344,34 @@ SWEEP: dict[str, list[tuple[str, str]]] = {
         ("=", "'=' is not of the form"),
         ("he_norml=He", "nothing in this run is called 'he_norml'; did you mean 'he_normal'?"),
     ],
+    "--spec": [
+        ("nosuch.toml", "cannot read 'nosuch.toml': No such file or directory"),
+        ("empty", "'empty' is no file"),
+        ("wrong.toml", "wrong.toml: unknown option 'depht'; did you mean 'depth'?"),
+        ("broken.toml", "broken.toml is no TOML: Invalid value (at line 1, column 9)"),
+    ],
+    "--memory": [
+        ("1", "'1' is 1 byte; the least is 512 MiB, which Python, jax and one compiled program take"),
+        ("200%", "'200%' is not a share between 0 and 100%; allowed: bytes such as 8e9, 500MB or 4GiB, or a share of"),
+        ("much", "'much' is not an amount of memory; allowed: bytes such as 8e9, 500MB or 4GiB, or a share of the"),
+        ("1e30", "'1e30' is more than this machine has, "),
+    ],
+    "--devices": [
+        ("0", "0 is out of range (allowed: whole numbers from 1)"),
+        ("1.5", "1.5 is not a whole number (allowed: whole numbers from 1)"),
+        ("99999", "99999 is more than the "),
+    ],
+    "--dask": [
+        ("nowhere", "'nowhere' is no address (such as tcp://10.0.0.7:8786, or local)"),
+        ("tcp://", "there is no scheduler at 'tcp://'"),
+        ("tcp://127.0.0.1:9", "there is no scheduler at 'tcp://127.0.0.1:9'"),
+    ],
+    "--shard": [
+        ("0/3", "'0/3' is no share (allowed: 1/3 to 3/3)"),
+        ("4/3", "'4/3' is no share (allowed: 1/3 to 3/3)"),
+        ("1/0", "'1/0' is no share (allowed: I/N with N from 1)"),
+        ("3", "'3' is not of the form I/N, such as 3/100"),
+    ],
     "--out": [
         ("", "'' cannot be used as a folder"),
         (" ", "' ' cannot be used as a folder"),
@@ -363,6 +393,7 @@ FLAGS = (
     "--full-range",
     "--no-theory",
     "--no-compile-cache",
+    "--dry-run",
     "--quiet",
 )
 
@@ -376,7 +407,7 @@ def test_values_of_sweep(refused, option):
 
 
 def test_every_option_has_three_wrong_values():
-    known = [flags[0] for flags, _ in (*options.ESSENTIAL_OPTIONS, *options.OTHER_OPTIONS)]
+    known = [flags[0] for flags, _ in (*options.ESSENTIAL_OPTIONS, *options.OTHER_OPTIONS, *options.SHARE_OPTIONS)]
     assert sorted([*SWEEP, *FLAGS]) == sorted([*known, "--label"])
     assert all(len(values) >= 3 for values in SWEEP.values())
 
@@ -785,7 +816,21 @@ CATALOGUE: list[tuple[str, str]] = [
         "--bias: '\\x1b[31m' does not start with a name (examples: tanh, leaky_relu(0.1), mine.py:swishy)",
     ),
     ("sweep --out \x00", "--out: '\\x00' cannot be used as a folder: empty, or not text"),
-    # Commands and options that come later have their lines here: verify, rerun, --spec, --shard, --memory, --dask.
+    ("verify", "RUN...: missing (see --help)"),
+    ("verify nosuch", "RUN: there is no run 'nosuch'"),
+    ("verify file", "RUN: 'file' is a file, not the folder of a run"),
+    ("verify empty", "RUN: there is no spec.json in 'empty'"),
+    ("verify ", "RUN: '' cannot be used as a folder: empty, or not text"),
+    ("verify x --jsn", "--jsn: unknown option; did you mean '--json'? (allowed: --help, --json, --quiet)"),
+    ("rerun", "RUN: missing (see --help)"),
+    ("rerun nosuch", "RUN: there is no run 'nosuch'"),
+    ("rerun file", "RUN: 'file' is a file, not the folder of a run"),
+    ("rerun a b", "unexpected 'b'; every value follows its option (see --help)"),
+    ("check --spec wrong.toml", "--spec: wrong.toml: unknown option 'depht'; did you mean 'depth'?"),
+    ("check --dry-run", "--dry-run: unknown option (`varprobe check --help-all` shows all)"),
+    ("sweep --dask local --devices 2", "--devices: 2: the workers of --dask decide"),
+    ("sweep --dry-run --out file", "--out: 'file' is a file, not a folder"),
+    ("sweep --dry-run --depth 0", "--depth: 0 is out of range (allowed: whole numbers from 1)"),
 ]
 """Command lines with the whole message that each is refused with; {place} is the current folder."""
 

@@ -6,6 +6,7 @@ is kept.
 """
 
 import logging
+import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
@@ -48,6 +49,8 @@ class DaskCrew(ExecutorCrew):
         """
         from distributed import Client
 
+        if self.local is None:
+            knock(self.address, seconds)
         self.client = Client(self.local or self.address, timeout=seconds, set_as_default=False)
         self.executor = self.client.get_executor(pure=False)
         self.looked, self.threads = 0.0, 1
@@ -117,6 +120,15 @@ class DaskCrew(ExecutorCrew):
         """Leave the scheduler."""
         with suppress(Exception):  # it may be gone
             self.client.close(timeout=2)
+
+
+def knock(address: str, seconds: float) -> None:
+    """Raise OSError where nobody listens: a client that was made in vain complains when it is collected."""
+    from distributed.comm import get_address_host_port
+
+    host, port = get_address_host_port(address)
+    if address.partition("://")[0] in ("tcp", "tls"):
+        socket.create_connection((host, port), seconds).close()
 
 
 @contextmanager

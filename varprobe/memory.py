@@ -36,6 +36,8 @@ UNLIMITED = 2**60
 
 def memory_text(count: float) -> str:
     """Bytes for people."""
+    if count < 2**20:
+        return f"{count:.0f} byte{'s' if round(count) != 1 else ''}"
     if not count < 2.0**70:
         return f"10^{math.log10(count):.0f} bytes" if math.isfinite(count) else "more than 10^308 bytes"
     power = max(2, int(math.log2(max(count, 1)) // 10))

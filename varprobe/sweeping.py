@@ -1,62 +1,29 @@
 """`varprobe.sweep`: every configuration of a grid, measured."""
 
 import os
-import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Executor
-from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
-import numpy as np
 import xarray as xr
 
 from varprobe.chunks import chunks_of, work_of
 from varprobe.claims import Claims, claims
-from varprobe.configs import DEFAULT_BATCH, Config, Request, read_request
-from varprobe.crews import Crew, Failure
-from varprobe.errors import MachineError, RequestError
-from varprobe.plans import fill, plan
+from varprobe.configs import DEFAULT_BATCH, Request, read_request
+from varprobe.errors import RequestError
+from varprobe.filling import Filling, Table, computed, in_order
+from varprobe.plans import plan
 from varprobe.predictions import predicted
 from varprobe.probes.joining import Probing
 from varprobe.probes.keeping import Shelf
+from varprobe.progress import Progress, Unwatched
 from varprobe.resources import Resources, read_resources
 from varprobe.results import dataset
 from varprobe.resume import Run, find_run
 from varprobe.shards import share
-from varprobe.storage import Cell
-from varprobe.supplies import Item, Listed, Missing, Supply
-from varprobe.tables import CellTable
+from varprobe.supplies import Item, Listed
 
 __all__ = ["Progress", "run", "sweep"]
-
-Table = dict[str, np.ndarray]
-
-
-class Progress(Protocol):
-    """What a sweep tells of itself while it runs, always from the thread that called it."""
-
-    def start(self, total: int, cached: int) -> None:
-        """So many cells are to be computed, and so many were found finished. Called once."""
-
-    def advance(self, cells: int = 1) -> None:
-        """So many more cells are finished, and on disk where there is a run folder."""
-
-    def note(self, text: str) -> None:
-        """One line for the user, such as which file is damaged."""
-
-
-class Unwatched:
-    """The progress that nobody watches: notes become Python warnings."""
-
-    def start(self, total: int, cached: int) -> None:
-        """Say nothing."""
-
-    def advance(self, cells: int = 1) -> None:
-        """Say nothing."""
-
-    def note(self, text: str) -> None:
-        """Warn."""
-        warnings.warn(text, stacklevel=2)
 
 
 def sweep(
@@ -281,95 +248,6 @@ def in_folder(
         frame = probing.joined(predicted(request, frame))
         held.finish(frame)
     return frame
-
-
-class Filling:
-    """A run's dataset while it is filled, with cells of its folder and with those that a crew computes."""
-
-    def __init__(
-        self, request: Request, held: Run, frame: xr.Dataset, crew: Crew, claims: Claims, progress: Progress
-    ) -> None:
-        self.request, self.held, self.frame = request, held, frame
-        self.crew, self.claims, self.progress = crew, claims, progress
-
-    def missing(self, items: Iterable[tuple[int, Item]]) -> list[tuple[int, Item]]:
-        """Those of the numbered items that are not in the folder; the others are entered."""
-        return [(number, item) for number, item in items if not self.entered(item)]
-
-    def entered(self, item: Item) -> bool:
-        """Enter a cell of the folder; whether it is there and intact."""
-        if (table := self.held.load(cell_of(item))) is None:
-            return False
-        self.enter(item, table)
-        return True
-
-    def enter(self, item: Item, table: Table) -> None:
-        """Enter a table into the dataset."""
-        fill(self.frame, cell_of(item).configs, item.seed, table)
-
-    def fill(self, missing: list[tuple[int, Item]], fresh: bool = False) -> None:
-        """Compute these, but those that another process finishes first; `fresh`: even if they are there."""
-        damaged: list[tuple[int, Item]] = []
-        numbers = {id(item): number for number, item in missing}
-
-        def arrived(item: Item) -> None:
-            if not self.entered(item):
-                damaged.append((numbers[id(item)], item))
-            self.progress.advance(1)
-
-        def is_there(item: Item) -> bool:
-            return not fresh and self.held.has(cell_of(item))
-
-        ordered = in_order(missing, self.crew, lambda item: item[1])
-        supply = Missing(ordered, self.claims, is_there, arrived, lambda item: id(item.chunk))
-        for item, table in computed(self.crew, supply, self.request, self.held.folder):
-            if table is None:  # a worker has written it
-                self.held.wait_for(cell_of(item))
-                supply.done(item)
-                arrived(item)
-            else:
-                self.held.save(cell_of(item), table)
-                supply.done(item)
-                self.enter(item, table)
-                self.progress.advance(1)
-        if damaged:
-            self.fill(damaged)
-
-
-def cell_of(item: Item) -> Cell:
-    """Where an item belongs in the run folder."""
-    assert item.cell is not None
-    return item.cell
-
-
-def in_order(items: list[Any], crew: Crew, of: Callable[[Any], Item] = lambda item: item) -> list[Any]:
-    """The items as the crew wants them."""
-    if not crew.by_chunk:
-        return items
-    return sorted(items, key=lambda item: (-work_of(of(item).chunk), id(of(item).chunk)))
-
-
-def computed(
-    crew: Crew, supply: Supply, request: Request, folder: Path | None = None
-) -> Iterator[tuple[Item, CellTable | None]]:
-    """What the crew makes of a supply.
-
-    Raises:
-        MachineError: a device or its memory failed; says at which configurations.
-    """
-    try:
-        yield from crew.run(supply, request.setting, folder)
-    except Failure as failure:
-        what = called([request.configs[i] for i in failure.configs])
-        raise MachineError(f"{what}, seed {failure.seed}: {failure.reason}") from failure
-
-
-def called(configs: list[Config]) -> str:
-    """Some configurations, in words."""
-    c = configs[0]
-    names = [*([c.arch_name] if c.arch_name != "plain" else []), c.act.name, c.init.name]
-    more = f" (and {len(configs) - 1} that run with it)" if len(configs) > 1 else ""
-    return f"{', '.join(names)}, depth {c.depth}, width {c.width}{more}"
 
 
 def unfinished(frame: xr.Dataset, held: Run) -> xr.Dataset:

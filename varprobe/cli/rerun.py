@@ -7,7 +7,7 @@ import click
 from rich.table import Table
 
 from varprobe.cli.console import TerminalProgress, console_for
-from varprobe.cli.help import WithExamples
+from varprobe.cli.help import Command
 from varprobe.cli.sweep import measuring
 from varprobe.names import printable
 
@@ -22,7 +22,7 @@ SHOWN = 8
 
 
 @click.command(
-    cls=WithExamples,
+    cls=Command,
     examples=["varprobe rerun runs/relu-d50-w512-3f9a1c", "varprobe rerun RUN --allow-code --out RUN-here"],
 )
 @click.argument("run")

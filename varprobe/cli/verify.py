@@ -8,7 +8,7 @@ import click
 from rich.table import Table
 
 from varprobe.cli.console import TerminalProgress, console_for
-from varprobe.cli.help import WithExamples
+from varprobe.cli.help import Command
 from varprobe.names import printable
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ DIFFERENT = 1
 
 
 @click.command(
-    cls=WithExamples,
+    cls=Command,
     examples=["varprobe verify runs/relu-d50-w512-3f9a1c", "varprobe verify runs/* --json"],
 )
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True)

@@ -12,10 +12,11 @@ import xarray as xr
 from varprobe.plans import NAME, Record
 from varprobe.probes.asked import Asked
 from varprobe.probes.keeping import Kept, kept_name, load_kept
+from varprobe.progress import Progress
 from varprobe.results import variable_names
 from varprobe.seals import DamagedError
 from varprobe.storage import Cell, load_cell
-from varprobe.verifying.findings import Progress, Verification
+from varprobe.verifying.findings import Verification
 from varprobe.verifying.numbers import BLOCK, differing, read_rows
 from varprobe.verifying.plan import once
 

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-__all__ = ["Finding", "Progress", "Unwatched", "Verification"]
+__all__ = ["Finding", "Verification"]
 
 
 @dataclass(frozen=True)
@@ -68,23 +68,3 @@ class Verification:
             "checked": self.checked,
             "findings": [vars(finding) for finding in self.findings],
         }
-
-
-class Progress(Protocol):
-    """What a verification tells while it runs."""
-
-    def start(self, total: int, cached: int) -> None:
-        """So many files are to be read. Called once."""
-
-    def advance(self, cells: int = 1) -> None:
-        """So many more were read."""
-
-
-class Unwatched:
-    """The progress that nobody watches."""
-
-    def start(self, total: int, cached: int) -> None:
-        """Say nothing."""
-
-    def advance(self, cells: int = 1) -> None:
-        """Say nothing."""

@@ -9,11 +9,12 @@ import xarray as xr
 from varprobe.errors import MachineError, RequestError
 from varprobe.model.runs import RECORD, read_model_record
 from varprobe.plans import Record
+from varprobe.progress import Progress, Unwatched
 from varprobe.runs import folder_of, no_run
 from varprobe.seals import DamagedError
 from varprobe.storage import checked
 from varprobe.verifying.cells import check_cells, check_dataset, check_probes
-from varprobe.verifying.findings import Progress, Unwatched, Verification
+from varprobe.verifying.findings import Verification
 from varprobe.verifying.folders import check_others
 from varprobe.verifying.numbers import opened
 from varprobe.verifying.plan import plan_faults
