@@ -43,7 +43,7 @@ def text_or_number(name: str, value: Any) -> Any:
         if name in ARRAYS:
             raise UnrepeatableError(f"{name} is a list, not a file")
         return [text_or_number(name, item) for item in value]
-    if hasattr(value, "tolist") and hasattr(value, "shape"):
+    if hasattr(value, "tolist") and hasattr(value, "shape") and not isinstance(value, type):
         if name in ARRAYS:
             raise UnrepeatableError(f"{name} is an array, not a file")
         return text_or_number(name, value.tolist())

@@ -169,7 +169,7 @@ def resources_of(shown: dict[str, Any], progress: TerminalProgress) -> Iterator[
     from varprobe.resources import read_resources
 
     asked = {name: shown.get(name) for name in ("memory", "devices", "shard")}
-    if shown["dask"] is None:
+    if shown.get("dask") is None:
         yield read_resources(**asked)
         return
     if asked["devices"] is not None:
