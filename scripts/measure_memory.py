@@ -49,23 +49,25 @@ def measure(case: dict[str, object], whole: bool) -> dict[str, float]:
     import jax
 
     from varprobe.cell_costs import cell_bytes
-    from varprobe.cells import Worker, arguments, compiled, run_cell_on, workers
+    from varprobe.cells import arguments
     from varprobe.chunks import chunks_of
     from varprobe.configs import read_request
     from varprobe.estimates import sweep_bytes
     from varprobe.sweeping import run
+    from varprobe.workers import Worker, tables_of, teams
 
     jax.config.update("jax_enable_compilation_cache", False)
     request = read_request(seeds=2, **case)
     chunks = chunks_of(list(request.configs), request.setting)
     if whole:
         run(request)
-        return {"measured": status("VmHWM"), "estimate": sweep_bytes(request, chunks, len(workers()))}
-    chunk, device = chunks[0], jax.devices()[0]
+        return {"measured": status("VmHWM"), "estimate": sweep_bytes(request, chunks, len(teams()))}
+    chunk, worker = chunks[0], Worker(jax.devices()[:1])
     with jax.enable_x64(request.setting.dtype == "float64"):
-        compiled(chunk.program, jax.device_put(arguments(chunk, request.setting, 0), device), device)
+        cell = arguments(chunk, request.setting, 0)
+        worker.compiled(chunk.program, cell, worker.put([cell]))
     before = status("VmRSS")
-    run_cell_on(Worker(device), chunk, request.setting, 0)
+    tables_of(worker, chunk, request.setting, [0])
     return {"measured": status("VmHWM") - before, "estimate": cell_bytes(chunk)}
 
 

@@ -652,8 +652,14 @@ CATALOGUE: list[tuple[str, str]] = [
     # export
     ("export", "RUN: missing (see --help)"),
     ("export nosuch", "--save: missing; what is to be written, such as table.tex or tb:logs"),
-    ("export nosuch --save", "--save: needs a value: FILE.csv, .parquet, .json, .nc, .md, .tex, or tb:FOLDER, wandb:FOLDER."),
-    ("export nosuch --save x", "--save: 'x' has no ending (allowed: .csv, .parquet, .json, .nc, .md, .tex, tb:, wandb:)"),
+    (
+        "export nosuch --save",
+        "--save: needs a value: FILE.csv, .parquet, .json, .nc, .md, .tex, or tb:FOLDER, wandb:FOLDER.",
+    ),
+    (
+        "export nosuch --save x",
+        "--save: 'x' has no ending (allowed: .csv, .parquet, .json, .nc, .md, .tex, tb:, wandb:)",
+    ),
     (
         "export nosuch --save x.txt",
         "--save: unknown ending '.txt'; did you mean '.tex'? (allowed: .csv, .parquet, .json, .nc, .md, .tex, tb:, wandb:)",

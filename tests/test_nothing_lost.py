@@ -13,6 +13,7 @@ from typing import Any
 import kill_and_resume as killing
 import numpy as np
 import pytest
+from stand_in import compute_with
 
 import varprobe as vp
 from varprobe.seals import FORMAT, sealed
@@ -73,12 +74,11 @@ def computed(monkeypatch: pytest.MonkeyPatch, tables: dict[int, dict[str, np.nda
     """The seeds of the cells that are computed, by a stand-in for the engine that knows the numbers."""
     seen = []
 
-    def run_cells(cells: Any, setting: Any) -> Any:
-        for chunk, seed in cells:
-            seen.append(seed)
-            yield chunk, seed, tables[seed]
+    def table_of(chunk: Any, setting: Any, seed: int) -> dict[str, np.ndarray]:
+        seen.append(seed)
+        return tables[seed]
 
-    monkeypatch.setattr(sweeping, "run_cells", run_cells)
+    compute_with(monkeypatch, table_of)
     return seen
 
 

@@ -7,7 +7,6 @@ import jax
 import numpy as np
 import pytest
 
-from varprobe import cells
 from varprobe.cell_costs import cell_bytes
 from varprobe.chunks import chunks_of
 from varprobe.configs import read_request
@@ -15,6 +14,7 @@ from varprobe.errors import MachineError, RequestError
 from varprobe.pieces import cut, drawn_again, in_pieces, is_out_of_memory, net_count, pieces, workers_within
 from varprobe.programs import AnyChunk
 from varprobe.tables import CellTable
+from varprobe.workers import Worker, tables_of
 
 BLOCK = """
 import jax, jax.numpy as jnp
@@ -57,7 +57,7 @@ def test_joined_as_whole(kind: str) -> None:
 
     def run(piece: AnyChunk) -> CellTable:
         ran.append(piece)
-        return cells.run_cell_on(cells.Worker(jax.devices()[0]), piece, setting, 0)
+        return tables_of(Worker(jax.devices()[:1]), piece, setting, [0])[0]
 
     whole = run(chunk)
     least = max(cell_bytes(piece) for piece in cut(drawn_again(chunk), 2))

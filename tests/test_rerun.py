@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
+from stand_in import compute_with
 
 import varprobe as vp
 from varprobe.__main__ import main
@@ -29,19 +30,18 @@ class Engine:
     def __init__(self) -> None:
         self.error = 0.0
 
-    def __call__(self, cells: Any, setting: Any) -> Any:
-        for chunk, seed in cells:
-            shape = (len(chunk.members), chunk.program.depth + 1)
-            table = {name: np.full(shape, -0.1 * seed) for name in variable_names()}
-            table["gradient_log10_ms"] = table["gradient_log10_ms"] + self.error * (seed == 1)
-            yield chunk, seed, table
+    def __call__(self, chunk: Any, setting: Any, seed: int) -> dict[str, np.ndarray]:
+        shape = (len(chunk.members), chunk.program.depth + 1)
+        table = {name: np.full(shape, -0.1 * seed) for name in variable_names()}
+        table["gradient_log10_ms"] = table["gradient_log10_ms"] + self.error * (seed == 1)
+        return table
 
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Engine:
     monkeypatch.chdir(tmp_path)
     engine = Engine()
-    monkeypatch.setattr(sweeping, "run_cells", engine)
+    compute_with(monkeypatch, engine)
     return engine
 
 

@@ -17,6 +17,7 @@ import pytest
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stand_in import compute_with
 
 from varprobe.configs import read_request
 from varprobe.crews import LocalCrew
@@ -85,16 +86,14 @@ def computed(monkeypatch):
     """The (configs, seed) of every cell that is computed, by a stand-in for the engine."""
     seen = []
 
-    def run(crew, supply, setting, folder=None):
-        while items := supply.take(1):
-            chunk, seed = items[0].chunk, items[0].seed
-            seen.append((len(chunk.members), seed))
-            shape = (len(chunk.members), chunk.program.depth + 1)
-            values = [-np.inf, np.nan, *np.random.default_rng(len(seen)).normal(size=100)]
-            table = {name: np.resize(np.roll(values, i), shape) for i, name in enumerate(variable_names())}
-            yield items[0], {k: v for k, v in table.items() if not (setting.forward_only and "gradient" in k)}
+    def table_of(chunk, setting, seed):
+        seen.append((len(chunk.members), seed))
+        shape = (len(chunk.members), chunk.program.depth + 1)
+        values = [-np.inf, np.nan, *np.random.default_rng(len(seen)).normal(size=100)]
+        table = {name: np.resize(np.roll(values, i), shape) for i, name in enumerate(variable_names())}
+        return {k: v for k, v in table.items() if not (setting.forward_only and "gradient" in k)}
 
-    monkeypatch.setattr(LocalCrew, "run", run)
+    compute_with(monkeypatch, table_of)
     return seen
 
 

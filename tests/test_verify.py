@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
+from stand_in import compute_with
 
 import varprobe as vp
 from varprobe.__main__ import main
@@ -23,12 +24,11 @@ OPTIONS: dict[str, Any] = dict(depth=[2, 4], width=4, batch=4, seeds=3, act="rel
 """Two chunks of two configurations, six cells."""
 
 
-def run_cells(cells: Any, setting: Any) -> Any:
+def table_of(chunk: Any, setting: Any, seed: int) -> dict[str, np.ndarray]:
     """A stand-in for the engine."""
-    for chunk, seed in cells:
-        shape = (len(chunk.members), chunk.program.depth + 1)
-        values = [-np.inf, np.nan, *np.random.default_rng(seed).normal(size=50)]
-        yield chunk, seed, {name: np.resize(np.roll(values, i), shape) for i, name in enumerate(variable_names())}
+    shape = (len(chunk.members), chunk.program.depth + 1)
+    values = [-np.inf, np.nan, *np.random.default_rng(seed).normal(size=50)]
+    return {name: np.resize(np.roll(values, i), shape) for i, name in enumerate(variable_names())}
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An intact run."""
     folder = tmp_path_factory.mktemp("verified") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sweeping, "run_cells", run_cells)
+        compute_with(patch, table_of)
         vp.sweep(**OPTIONS, out=folder)
     return folder
 
@@ -209,7 +209,7 @@ def test_probes_are_checked_against_the_plan_and_the_dataset(tmp_path: Path) -> 
 
 
 def test_an_edited_function_leaves_the_old_cells_as_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sweeping, "run_cells", run_cells)
+    compute_with(monkeypatch, table_of)
     monkeypatch.chdir(tmp_path)
     source = Path("mine.py")
     for scale in (2, 3):

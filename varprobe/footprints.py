@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jax.extend.core import Jaxpr, Literal
 
+from varprobe.model.compat import scan_counts
+
 __all__ = ["Footprint", "Work", "footprint"]
 
 VIEWS = {
@@ -314,8 +316,8 @@ def host_of(step: Step, out: Value, i: int) -> Buffer | None:
     if step.name == "dynamic_update_slice":
         operands = [step.inputs[0]]
     elif step.name == "scan":
-        first, place = step.params["num_consts"], step.outputs.index(out)
-        operands = step.inputs[first + place :][:1] if place < step.params["num_carry"] else []
+        (first, count), place = scan_counts(step.params), step.outputs.index(out)
+        operands = step.inputs[first + place :][:1] if place < count else []
     elif step.name == "while":
         first = step.params["cond_nconsts"] + step.params["body_nconsts"]
         operands = [step.inputs[first + step.outputs.index(out)]]
@@ -340,7 +342,7 @@ def within(step: Step, platform: str) -> int:
     result = sum(out.bytes for out in step.outputs)
     if step.name == "scan":
         (body,) = step.bodies
-        first, count = step.params["num_consts"], step.params["num_carry"]
+        first, count = scan_counts(step.params)
         wider = 2 * half_bytes(step.outputs[:count], platform) + half_bytes(step.outputs[count:], platform)
         return wider + loop_peak(body, platform, first, first + count, body.outputs[:count])
     if step.name == "while":

@@ -26,6 +26,7 @@ __all__ = [
     "is_literal",
     "loop_of",
     "name_stack",
+    "scan_counts",
     "others_in",
     "run_equation",
     "source_of",
@@ -100,15 +101,20 @@ def inner_of(equation: Any) -> Inner | None:
     return Inner(opened(found), kept)
 
 
+def scan_counts(params: Any) -> tuple[int, int]:
+    """How many of a scan's operands are constants, and how many are carried."""
+    if "ft_in" in params:
+        constants, carried = (len(part) for part in list(params["ft_in"].unpack())[:2])
+        return constants, carried
+    return params["num_consts"], params["num_carry"]
+
+
 def loop_of(equation: Any) -> Loop | None:
     """The scan that an equation is."""
     if equation.primitive.name != "scan":
         return None
     params = equation.params
-    if "ft_in" in params:
-        constants, carried = (len(part) for part in list(params["ft_in"].unpack())[:2])
-    else:
-        constants, carried = params["num_consts"], params["num_carry"]
+    constants, carried = scan_counts(params)
     body = opened(params["jaxpr"])
     if len(body.jaxpr.outvars) != len(equation.outvars) or len(body.jaxpr.invars) != len(equation.invars):
         return None

@@ -1,0 +1,21 @@
+"""A stand-in for the engine, where tests are about what becomes of its numbers."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from varprobe.crews import LocalCrew
+
+__all__ = ["compute_with"]
+
+
+def compute_with(patch: pytest.MonkeyPatch, table_of: Callable[[Any, Any, int], dict[str, np.ndarray]]) -> None:
+    """Let `table_of(chunk, setting, seed)` compute every cell."""
+
+    def run(crew: Any, supply: Any, setting: Any, folder: Any = None) -> Any:
+        while items := supply.take(1):
+            yield items[0], table_of(items[0].chunk, setting, items[0].seed)
+
+    patch.setattr(LocalCrew, "run", run)
