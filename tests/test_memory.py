@@ -107,7 +107,7 @@ def test_amounts(text: str | float | None, count: float, monkeypatch: pytest.Mon
         (True, "True is not an amount"),
         ("0%", "not a share between 0 and 100%"),
         ("101%", "not a share between 0 and 100%"),
-        ("500", "is 0.000477 MiB; the least is 512 MiB"),
+        ("500", "is 500 bytes; the least is 512 MiB"),
         ("1%", "is 81.9 MiB; the least is 512 MiB"),
         ("1e99", "is more than this machine has, 16 GiB"),
         ("1e999", "is more than this machine has, 16 GiB"),

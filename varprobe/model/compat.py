@@ -26,9 +26,9 @@ __all__ = [
     "is_literal",
     "loop_of",
     "name_stack",
-    "scan_counts",
     "others_in",
     "run_equation",
+    "scan_counts",
     "source_of",
     "trace",
 ]

@@ -90,7 +90,7 @@ def verify_sweep(found: Verification, progress: Progress) -> None:
 def read(found: Verification) -> Record | None:
     """The plan in spec.json; None, and why, where there is none."""
     try:
-        return Record.read(checked(found.folder / "spec.json", found.folder))
+        return Record.as_written(checked(found.folder / "spec.json", found.folder))
     except DamagedError as error:
         found.problem("spec.json", str(error))
     except Exception as error:  # the checksum may be right, and the rest anything
