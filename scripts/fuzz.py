@@ -41,6 +41,7 @@ from varprobe.model.runs import save_model_run
 from varprobe.norms import resolve_norm
 from varprobe.plots.origin import origin_of
 from varprobe.plots.texts import check_text
+from varprobe.seals import sealed_json
 from varprobe.shards import read_shard
 from varprobe.spec_files import read_spec
 from varprobe.storage import writing
@@ -248,11 +249,13 @@ class Place:
         return path, damaged(pick, content)
 
     def run_file(self, pick: random.Random) -> tuple[Path, bytes]:
-        """A file of a run with damage; the records are still JSON, mostly."""
+        """A file of a run with damage; the records are still JSON with a checksum that fits, mostly."""
         path = pick.choice(self.runs if pick.random() < 0.3 else [p for p in self.runs if p.name == "spec.json"])
         content = self.right[path]
         if path.suffix == ".json" and pick.random() < 0.8:
-            return path, json.dumps(mutated(pick, json.loads(content))).encode()
+            held = json.loads(content)
+            new = mutated(pick, {name: value for name, value in held.items() if name not in ("format", "sha256")})
+            return path, sealed_json(new) if isinstance(new, dict) else json.dumps(new).encode()
         return path, damaged(pick, content)
 
     def spec_file(self, pick: random.Random) -> tuple[Path, bytes]:

@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 
 from varprobe.errors import RequestError
 
-EXAMPLES = {"calls": 300, "expressions": 400, "numbers": 400, "texts": 150, "labels": 150, "commands": 100}
+EXAMPLES = {
+    "calls": 300,
+    "expressions": 400,
+    "numbers": 400,
+    "texts": 150,
+    "labels": 150,
+    "commands": 100,
+    "specs": 150,
+    "shares": 150,
+    "memory": 100,
+}
 EXAMPLES |= {"data": 150, "runs": 25, "figures": 40}
 
 

@@ -192,7 +192,7 @@ def test_damaged_cells_are_named_and_only_they_are_computed_again(
         "it has no checksum": lambda c: c[: len(c) // 2],
         "its checksum does not fit": lambda c: c[:900] + bytes([c[900] ^ 16]) + c[901:],
         "is of another version of varprobe": of_another_version,
-        "bytes are more than it can have": lambda c: c * 4,
+        "too much to be read": lambda c: c * 4,
     }
     for path, damage in zip(paths, damages.values(), strict=False):
         path.write_bytes(damage(path.read_bytes()))

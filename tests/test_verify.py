@@ -97,7 +97,7 @@ def set_number(name: str, place: tuple[int, ...], value: float) -> Callable[[xr.
     [
         (lambda f: cells_of(f)[1].unlink(), "is missing"),
         (lambda f: cells_of(f)[1].write_bytes(b""), "it has no checksum"),
-        (lambda f: cells_of(f)[1].write_bytes(cells_of(f)[2].read_bytes()), "than it can have|is another cell's"),
+        (lambda f: cells_of(f)[1].write_bytes(cells_of(f)[2].read_bytes()), "too much to be read|is another cell's"),
         (lambda f: (f / "results.nc").unlink(), "results.nc is missing"),
         (lambda f: (f / "results.nc").write_bytes(b"CDF"), "results.nc is damaged .its checksum"),
         (lambda f: (f / "results.csv").unlink(), "results.csv is missing"),
