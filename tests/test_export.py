@@ -143,7 +143,7 @@ def test_netcdf_is_the_selection(ds: xr.Dataset) -> None:
 def test_spreadsheets_compute_nothing(ds: xr.Dataset) -> None:
     names = ["=1+1", "+x", "-x", "@x", "\tx", "x=1", 'a,"b', "-"]
     some = ds.isel(config=[2] * len(names)).assign_coords(init=("config", np.array(names)))
-    expected = ["'=1+1", "'+x", "'-x", "'@x", "'\tx", "x=1", 'a,"b', "'-"]
+    expected = ["'=1+1", "'+x", "'-x", "'@x", "\\tx", "x=1", 'a,"b', "'-"]
     for table, step in (("layers", 3 * 5), ("verdicts", 1)):
         rows = rows_of(vp.export(some, "x.csv", table=table))
         assert [row["init"] for row in rows[::step]] == expected

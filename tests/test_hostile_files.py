@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import json
 import os
 import shutil
 import signal
@@ -27,6 +26,7 @@ from varprobe.errors import RequestError
 from varprobe.model.runs import save_model_run
 from varprobe.plots import save_figure
 from varprobe.plots.origin import origin_of
+from varprobe.seals import sealed_json, unsealed_json
 from varprobe.storage import put
 from varprobe.user_code import load
 
@@ -386,11 +386,13 @@ def test_pipes_in_a_run_are_not_waited_for(run, kind, name, recwarn):
     if name.endswith(".npz"):
         (run / kind / "results.nc").unlink()
     if name == "spec.json":
-        assert refused(vp.open_run, run / kind) == f"run: {path} is a pipe, not a file"
-        assert refused(again, kind) == f"out: {path.relative_to(Path.cwd())} is a pipe, not a file"
+        for line in (refused(vp.open_run, run / kind), refused(again, kind)):
+            assert line.endswith("runs/stack is not a run that varprobe wrote: its spec.json is a pipe, not a file")
     elif kind == "model":
         line = refused(vp.open_run, run / kind)
-        assert line.startswith("run: ") and ("is not a file" in line or "there is no spec.json" in line)
+        assert line.startswith("run: ") and any(
+            words in line for words in ("is a pipe", "is not a file", "there is no spec.json")
+        )
     else:
         found = again(kind)
         for variable in whole.data_vars:
@@ -403,19 +405,18 @@ def test_records_of_gigabytes_and_of_any_depth(run, kind, name, limit):
     with (run / kind / name).open("r+b") as file:
         file.truncate(2**30 + 2**20)
     line = refused(vp.open_run, run / kind)
-    assert line == f"run: {run / kind / name} has 1 GiB, too much to be read (at most {limit})"
+    assert line.endswith(f"{name} has 1 GiB, too much to be read (at most {limit})")
     for text in ("[" * 10**5, '{"a":' * 10**5, "[" * 10**5 + "]" * 10**5, "NaN", "1e999999", '{"results": [[[]]]}'):
         (run / kind / name).write_text(text)
         line = refused(vp.open_run, run / kind)
-        assert "varprobe wrote" in line or "results.nc is damaged" in line
+        assert "is damaged, or of an older version of varprobe (it has no checksum)" in line
 
 
 def with_results(run: Path, kind: str) -> Path:
     """The run's results.nc, of which the record then has the right checksum."""
     path, record = run / kind / "results.nc", run / kind / ("spec.json" if kind == "stack" else "model.json")
-    content = json.loads(record.read_text())
-    content["results"] = hashlib.sha256(path.read_bytes()).hexdigest()
-    record.write_text(json.dumps(content))
+    content = unsealed_json(record) | {"results": hashlib.sha256(path.read_bytes()).hexdigest()}
+    record.write_bytes(sealed_json(content))
     return path
 
 

@@ -45,13 +45,13 @@ def sealed_json(content: Mapping[str, Any]) -> bytes:
     return sealed(body.encode()) + b'"\n}\n'
 
 
-def unsealed_json(path: Path) -> dict[str, Any]:
-    """What `sealed_json` was given.
+def unsealed_json(path: Path, most: int = LARGEST_JSON) -> dict[str, Any]:
+    """What `sealed_json` was given; a file of at most so many bytes.
 
     Raises:
         DamagedError: it is too large, its checksum does not fit, another version wrote it, or it cannot be read.
     """
-    content = read(path, LARGEST_JSON)
+    content = read(path, most)
     found = JSON_END.search(content, max(0, content.rfind(b',\n"format": ')))
     check(content, found, JSON_TAIL)
     try:

@@ -17,6 +17,9 @@ from varprobe.storage import checked, load_dataset, put, save_csv, save_dataset,
 __all__ = ["RECORD", "model_record", "open_model_run", "read_model_record", "require_folder", "save_model_run"]
 
 RECORD = "model.json"
+MAX_RECORD = 2**24
+"""Bytes of it."""
+
 LAYERS = ("config", "seed", "layer")
 OF_A_MODEL = ("site", "kind", "iteration", "arch", "depth")
 """Dimensions and coordinates that every model's dataset has."""
@@ -68,7 +71,7 @@ def read_model_record(folder: Path) -> dict[str, Any]:
     Raises:
         DamagedError: it is missing, damaged, or of another version.
     """
-    record = unsealed_json(checked(folder / RECORD, folder))
+    record = unsealed_json(checked(folder / RECORD, folder), MAX_RECORD)
     if not {"asked", "versions", "machine", "results"} <= set(record):
         raise DamagedError("is not one that varprobe wrote")
     return record
