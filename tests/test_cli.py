@@ -390,7 +390,7 @@ def test_a_killed_device_is_exit_code_3_and_keeps_what_is_finished(here, run, mo
     line = ["5" if x == "2" else x for x in TINY]  # five seeds, of which at most two wait in line
     code, out, err = run(*line, "--out", "new")
     assert (code, out) == (3, "")
-    what = "relu, he_normal, depth 4, width 16, seed 4"
+    what = "relu, he_normal, depth 4, width 16 (and 1 more), seed 4"
     assert err == f"varprobe: {what}: the device failed: INTERNAL: device lost\n"
     assert len(list(Path("new/cells").iterdir())) >= 3
 

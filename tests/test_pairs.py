@@ -132,7 +132,7 @@ def test_run_folders_keep_what_was_probed(tmp_path: Path, monkeypatch: pytest.Mo
     xr.testing.assert_identical(vp.open_run(tmp_path / "run"), first)
     assert json.loads(first.attrs["spec"])["correlation"] == list(C0)
     (tmp_path / "run" / "results.nc").unlink()
-    monkeypatch.setattr("varprobe.probes.joining.run_jobs", lambda jobs: iter(()))
+    monkeypatch.setattr("varprobe.crews.run_jobs", lambda jobs: pytest.fail("computed again"))
     with pytest.warns(UserWarning, match="results.nc"):
         xr.testing.assert_identical(vp.sweep(**arguments, correlation=list(C0), out=tmp_path / "run"), first)
     with pytest.raises(RequestError, match="correlation is"):

@@ -520,8 +520,8 @@ def test_files_that_cannot_be_are_refused_and_none_is_left_half_written(tmp_path
     target = tmp_path / "a.pdf"
     target.write_bytes(b"old")
 
-    def full(path, **_):
-        path.write_bytes(b"half")
+    def full(file, **_):
+        file.write(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(fig, "savefig", full)

@@ -20,7 +20,6 @@ from varprobe.blockwise import block_size, blocks
 from varprobe.cli.plot import selected
 from varprobe.configs import read_request
 from varprobe.errors import MachineError, RequestError
-from varprobe.model.runs import save_model_run
 from varprobe.plans import Record, fill
 from varprobe.results import dataset
 from varprobe.runs import read_run
@@ -88,7 +87,7 @@ def test_a_frame_on_disk_is_filled_like_one_in_memory(tmp_path: Path, little: No
 
 
 def test_the_frame_of_a_record_may_lie_on_disk(folder: Path, tmp_path: Path, little: None, ds: xr.Dataset) -> None:
-    frame = Record.read((folder / "spec.json").read_text()).frame(tmp_path)
+    frame = Record.read(folder / "spec.json").frame(tmp_path)
     assert not frame["gradient_log10_ms"].values.flags.owndata
     assert_identical(frame.coords.to_dataset(), ds[list(frame.data_vars)].coords.to_dataset())
 
@@ -147,8 +146,8 @@ def test_runs_open_lazily(folder: Path, ds: xr.Dataset, chunks: Any) -> None:
 
 
 def test_the_file_s_blocks_are_the_chunks(folder: Path, tmp_path: Path, single: None, ds: xr.Dataset) -> None:
-    save_model_run(tmp_path / "run", ds, {})
-    lazy = vp.open_run(tmp_path / "run", chunks={})
+    path = tmp_path / "results.nc"
+    lazy = open_dataset(path, save_dataset(path, ds), chunks={})
     assert lazy.chunks["config"] == (1,) * 6
     assert_identical(vp.select(lazy, init="orthogonal").compute(), vp.select(ds, init="orthogonal"))
 

@@ -51,6 +51,8 @@ class Filling:
 
     def fill(self, missing: list[tuple[int, Item]], fresh: bool = False) -> None:
         """Compute these, but those that another process finishes first; `fresh`: even if they are there."""
+        if not missing:
+            return
         damaged: list[tuple[int, Item]] = []
         numbers = {id(item): number for number, item in missing}
 
@@ -110,5 +112,5 @@ def called(configs: list[Config]) -> str:
     """Some configurations, in words."""
     c = configs[0]
     names = [*([c.arch_name] if c.arch_name != "plain" else []), c.act.name, c.init.name]
-    more = f" (and {len(configs) - 1} that run with it)" if len(configs) > 1 else ""
+    more = f" (and {len(configs) - 1} more)" if len(configs) > 1 else ""
     return f"{', '.join(names)}, depth {c.depth}, width {c.width}{more}"

@@ -103,7 +103,8 @@ class Run:
             yield
         except RequestError:
             if new and not any((self.folder / "cells").iterdir()):
-                (self.folder / "spec.json").unlink(missing_ok=True)
+                for name in ("spec.json", LOCKS):
+                    (self.folder / name).unlink(missing_ok=True)
                 remove_empty(made)
             raise
 
