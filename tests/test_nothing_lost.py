@@ -16,6 +16,7 @@ import pytest
 from stand_in import compute_with
 
 import varprobe as vp
+from varprobe.claims import LOCKS
 from varprobe.seals import FORMAT, sealed
 
 OPTIONS: dict[str, Any] = dict(depth=2, width=4, batch=4, seeds=60, act="relu", init="he_normal")
@@ -135,9 +136,9 @@ def test_a_full_disk_is_one_line_and_what_was_finished_is_kept(place: Path, tmp_
     assert max(len(cell.content) for cell in killing.finished(whole).values()) < size
     said = told_by(limited, out, size, place / "compiled")
     assert said == f"MachineError: cannot write {str(out / 'results.csv')!r}: File too large"
-    assert len(killing.finished(out)) == cells and not list(out.rglob(".*"))
+    assert len(killing.finished(out)) == cells and [p.name for p in out.rglob(".*")] == [LOCKS]
     vp.sweep(**OPTIONS, out=out)
-    assert computed == [] and killing.differences(out, whole) == []
+    assert computed == [] and killing.differences(out, whole) == [] and not list(out.rglob(".*"))
 
 
 def test_a_folder_made_read_only_midway(place: Path, tmp_path: Path, computed: list) -> None:
