@@ -6,6 +6,7 @@ is kept.
 """
 
 import logging
+import os
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -146,6 +147,7 @@ def dask_crew(address: str, memory: int | None, note: Callable[[str], object]) -
     logging.getLogger("tornado").setLevel(logging.CRITICAL)
     local = None
     if address == LOCAL:
+        os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker")  # of semaphores that an interrupt leaves
         local = LocalCluster(n_workers=cores(), threads_per_worker=1, memory_limit=0, dashboard_address=None)
         address = local.scheduler_address
     elif "://" not in address:
