@@ -31,6 +31,7 @@ from varprobe.parcels import packed, unpacked
 from varprobe.plans import versions
 from varprobe.resources import read_resources
 from varprobe.shards import Shard, read_shard, share
+from varprobe.storage import Cell
 from varprobe.supplies import Item
 
 COMPILED_AS_FOR_USERS = True
@@ -65,6 +66,14 @@ def test_what_is_no_share_is_refused(text: Any) -> None:
     with pytest.raises(RequestError) as caught:
         read_shard(text)
     assert caught.value.option == "shard" and repr(text) in str(caught.value)
+
+
+def test_everything_anew_with_an_executor(tmp_path: Path, whole: xr.Dataset) -> None:
+    vp.sweep(**TINY, out=tmp_path / "run")
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "run" / "cells").iterdir()}
+    with ThreadPoolExecutor(1) as pool:
+        assert_same(vp.sweep(**TINY, out=tmp_path / "run", executor=pool, fresh=True), whole)
+    assert all(p.stat().st_mtime_ns > then for p, then in before.items())
 
 
 def test_the_last_share_to_finish_makes_the_whole(tmp_path: Path, whole: xr.Dataset) -> None:
@@ -248,8 +257,19 @@ def test_what_cannot_travel_is_named() -> None:
 def test_a_process_that_sees_the_folder_writes_there_itself(tmp_path: Path) -> None:
     request = read_request(**TINY)
     (chunk,) = chunks_of(list(request.configs), request.setting)
-    (tables,) = [work(packed(Batch((Item(chunk, 0),), request.setting, versions(), tmp_path, "absent")))]
-    assert tables[0] is not None and tables[0]["activation_log10_ms"].shape == (4, 5)
+    (tmp_path / "cells").mkdir()
+    (tmp_path / "token").touch()
+    items = tuple(Item(chunk, seed, Cell(f"{seed:064x}", 0, seed, tuple(chunk.configs), 4)) for seed in range(3))
+    batch = Batch(items, request.setting, versions(), tmp_path, "absent")
+    tables = work(packed(batch))
+    assert all(table is not None and table["activation_log10_ms"].shape == (4, 5) for table in tables)
+    assert not list((tmp_path / "cells").iterdir())
+    done = items[1].cell
+    assert done is not None
+    done.path(tmp_path).write_bytes(b"of a process that died afterwards")
+    assert work(packed(batch._replace(token="token"))) == [None] * 3
+    assert len(list((tmp_path / "cells").iterdir())) == 3
+    assert done.path(tmp_path).read_bytes() == b"of a process that died afterwards"
 
 
 def test_an_excerpt_has_the_same_rows() -> None:

@@ -8,7 +8,7 @@ tables back otherwise.
 import os
 import secrets
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from contextlib import suppress
 from dataclasses import replace
@@ -69,7 +69,9 @@ idle: list[Worker] = []
 
 
 def work(parcel: bytes) -> list[CellTable | None]:
-    """The tables of a batch, in another process; None of those that it wrote to the run folder.
+    """The tables of a batch, in another process; None of those that are in the run folder.
+
+    It writes them there itself, where it sees the folder; what a process before it wrote, and died, is not done again.
 
     Raises:
         Failure: a device or its memory failed.
@@ -79,17 +81,19 @@ def work(parcel: bytes) -> list[CellTable | None]:
     if batch.cache and cache_folder() is None and os.path.isdir(batch.cache):
         jax.config.update("jax_compilation_cache_dir", batch.cache)
     require_same(batch.versions)
-    shared = bool(batch.folder and batch.token and (batch.folder / batch.token).is_file())
+    folder = batch.folder if batch.folder and batch.token and (batch.folder / batch.token).is_file() else None
     memory = batch.memory or budget_of(None) // cores()
     worker = idle.pop() if idle else Worker(teams()[0])
     try:
-        found: list[CellTable | None] = []
-        for items in calls(batch.items, worker.size):
+        found: dict[int, CellTable] = {}
+        missing = [item for item in batch.items if not (folder and item.cell and item.cell.path(folder).exists())]
+        for items in calls(missing, worker.size):
             for item, table in zip(items, computed(worker, items, batch.setting, memory), strict=True):
-                if shared and batch.folder and item.cell:
-                    save_cell(batch.folder, item.cell, table)
-                found.append(None if shared and item.cell else table)
-        return found
+                if folder and item.cell:
+                    save_cell(folder, item.cell, table)
+                else:
+                    found[id(item)] = table
+        return [found.get(id(item)) for item in batch.items]
     finally:
         idle.append(worker)
 
@@ -120,7 +124,7 @@ def cache_folder() -> str | None:
     return getattr(jax.config, "jax_compilation_cache_dir", None)
 
 
-def calls(items: tuple[Item, ...], most: int) -> Iterator[list[Item]]:
+def calls(items: Sequence[Item], most: int) -> Iterator[list[Item]]:
     """The items, up to `most` of one chunk at a time."""
     for _, group in groupby(items, key=lambda item: id(item.chunk)):
         some = list(group)

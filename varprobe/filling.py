@@ -66,7 +66,8 @@ class Filling:
 
         ordered = in_order(missing, self.crew, lambda item: item[1])
         supply = Missing(ordered, self.claims, is_there, arrived, lambda item: id(item.chunk))
-        for item, table in computed(self.crew, supply, self.request, self.held.folder):
+        folder = None if fresh else self.held.folder  # where workers take what they find for done
+        for item, table in computed(self.crew, supply, self.request, folder):
             if table is None:  # a worker has written it
                 self.held.wait_for(cell_of(item))
                 supply.done(item)
