@@ -198,7 +198,7 @@ def fill_and_resume(place: Path, options: dict[str, Any]) -> tuple[str, list[str
         told = processes.Queue()
         process = sweeping(folder / "run", options, place / "compiled", told)
         process.join()
-        said, kept = told.get(timeout=10), finished(folder / "run")
+        said, kept = told.get(timeout=60), finished(folder / "run")
         subprocess.run(["mount", "-o", "remount,size=1g", str(folder)], check=True)
         return f"{said} ({len(kept)} cells kept)", resumed(folder / "run", place, options)
 
@@ -215,7 +215,7 @@ def freeze_and_resume(place: Path, options: dict[str, Any], cells: int) -> tuple
         while subprocess.run(frozen, capture_output=True).returncode:  # busy while a file is open for writing
             time.sleep(0.001)
         process.join()
-        said, kept = told.get(timeout=10), finished(folder / "run")
+        said, kept = told.get(timeout=60), finished(folder / "run")
         subprocess.run(["mount", "-o", "remount,rw", str(folder)], check=True)
         return f"{said} ({len(kept)} cells kept)", resumed(folder / "run", place, options)
 

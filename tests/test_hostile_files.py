@@ -170,7 +170,8 @@ def test_bombs(monkeypatch):
     at = content.rindex(b"PK\x01\x02")
     content[at + 20 : at + 28] = b"\xfe\xff\xff\xff" * 2  # it claims 4 GiB, packed and unpacked
     Path("b.npz").write_bytes(content)
-    assert "b.npz:x would take 7.38e+03 GiB in memory (at most 8 GiB)" in refused(load_source, "b.npz")
+    line = refused(load_source, "b.npz")  # newer Pythons see by themselves that the claim is beyond the file
+    assert "b.npz:x would take 7.38e+03 GiB in memory (at most 8 GiB)" in line or "b.npz is damaged" in line
     with zipfile.ZipFile("c.npz", "w") as archive:
         archive.writestr("x.npy", Path("a.npz").read_bytes())  # an archive in an archive
     assert "c.npz is damaged" in refused(load_source, "c.npz")
