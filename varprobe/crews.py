@@ -15,7 +15,7 @@ import numpy as np
 
 from varprobe.allotments import allotment
 from varprobe.configs import Setting
-from varprobe.errors import MachineError
+from varprobe.errors import MachineError, first_line
 from varprobe.pieces import in_pieces
 from varprobe.plans import versions
 from varprobe.probes.running import Job, Table, run_jobs
@@ -95,11 +95,6 @@ def computed(worker: Worker, items: Sequence[Item], setting: Setting, memory: in
         i, _, name = key.partition(" ")
         tables[int(i)][name] = values
     return tables
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says, in one line."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 class LocalCrew:

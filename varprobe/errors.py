@@ -1,6 +1,6 @@
 """The two ways in which a run can fail: the request was wrong, or the machine was."""
 
-__all__ = ["MachineError", "RequestError"]
+__all__ = ["MachineError", "RequestError", "first_line"]
 
 
 class RequestError(ValueError):
@@ -25,3 +25,8 @@ class RequestError(ValueError):
 
 class MachineError(RuntimeError):
     """The request was right and the machine could not do it: disk, memory or device (exit code 3)."""
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line; its kind where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -23,9 +23,9 @@ from varprobe.allotments import budget_of
 from varprobe.cells import rows_of
 from varprobe.chunks import work_of
 from varprobe.configs import Setting
-from varprobe.crews import Failure, computed, first_line, together
+from varprobe.crews import Failure, computed, together
 from varprobe.draws import keys_of
-from varprobe.errors import MachineError, RequestError
+from varprobe.errors import MachineError, RequestError, first_line
 from varprobe.parcels import packed, unpacked
 from varprobe.plans import versions
 from varprobe.probes.running import Job, Table, run_jobs

@@ -47,7 +47,7 @@ class Packer(pickle.Pickler):
         """("act", name) or ("code", bytes) of a function; None of everything else."""
         if id(thing) in registered():
             return "act", registered()[id(thing)]
-        if isinstance(thing, type) or not isinstance(thing, FunctionType | Callable) or importable(thing):  # type: ignore[arg-type]
+        if isinstance(thing, type) or not callable(thing) or importable(thing):
             return None
         if isinstance(thing, FunctionType) or hasattr(thing, "__wrapped__"):
             return "code", by_value(thing)

@@ -12,7 +12,7 @@ from varprobe.activations import Activation, Behavior, behavior
 from varprobe.cells import arguments
 from varprobe.configs import Config, Request, Setting
 from varprobe.draws import keys_of
-from varprobe.errors import MachineError
+from varprobe.errors import MachineError, first_line
 from varprobe.probes.asked import Asked
 from varprobe.probes.distributions import Distributions, densities
 from varprobe.probes.jacobians import jacobian_tables, needs_batch
@@ -104,8 +104,7 @@ def run_jobs(jobs: list[Job]) -> Iterator[tuple[Job, Table | None]]:
             for table in tables(job):
                 yield job, table
     except (jax.errors.JaxRuntimeError, MemoryError) as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise MachineError(f"the device failed: {first}") from error
+        raise MachineError(f"the device failed: {first_line(error)}") from error
     except np.linalg.LinAlgError as error:
         raise MachineError(f"no singular values: {error}") from error
 
