@@ -26,6 +26,11 @@ COMMANDS: dict[str, dict[str, str]] = {
     "your model": {
         "model": "Measure every site of a network of your own, in any JAX library.",
     },
+    "training": {
+        "track": "Follow variance and gradients through the first steps of training.",
+        "coord-check": "Tell whether a parametrization is muP: what grows with width, layer by layer.",
+        "trainability": "Train a grid of nets, and compare who learns with who was said to.",
+    },
     "runs": {
         "report": "Write one HTML file to explore runs, with verdicts first.",
         "export": "Write a run's numbers for papers, tables and dashboards.",
@@ -33,7 +38,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "rerun": "Measure a run again from what it says, and compare every number.",
     },
 }
-"""Group -> command -> one line. `varprobe.cli.NAME` holds the command, as `command`."""
+"""Group -> command -> one line. `varprobe.cli.NAME` holds the command, as `command`; for coord-check NAME is coord_check."""
 
 
 class LazyGroup(WithExamples, click.Group):
@@ -47,7 +52,7 @@ class LazyGroup(WithExamples, click.Group):
         """Import one command."""
         if name not in self.list_commands(ctx):
             return None
-        return import_module(f"varprobe.cli.{name}").command
+        return import_module(f"varprobe.cli.{name.replace('-', '_')}").command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
