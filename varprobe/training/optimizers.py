@@ -1,7 +1,7 @@
-"""The optimizers that can be named, in the call form. They are optax's; numbers are run-time arguments of compiled code.
+"""The optimizers that can be named, in the call form: optax's.
 
-Every one of them takes clip=, warmup= and schedule=, too. Nets whose optimizers differ in numbers alone are trained by one
-program.
+Every one of them takes clip=, warmup= and schedule=, too. Numbers are run-time arguments of compiled code: nets whose
+optimizers differ in them alone are trained by one program.
 """
 
 from __future__ import annotations
