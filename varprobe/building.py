@@ -122,18 +122,18 @@ def net_of(request: Request, config: Config, seed: int) -> Net:
 def applied(config: Config, outputs: int, dropout_key: Array, params: Any, x: Array) -> Array:
     """The stack's output, or the read-out's, which reads the mean over positions."""
     if isinstance(config.arch, Recurrent):
-        x = last_state(config, config.arch, dropout_key, multiplied(config, 1, params[0]), x)
+        x = last_state(config, config.arch, dropout_key, multiplied(config, 1, params[0]), x, config.numbers(1))
     else:
         for layer in range(1, config.depth + 1):
-            plain = plain_of(config, layer, jax.random.fold_in(dropout_key, layer))
             if isinstance(config.arch, Own):
                 x = config.arch.applied(params[layer - 1], x)
                 continue
+            plain = plain_of(config, config.numbers(layer), jax.random.fold_in(dropout_key, layer))
             x = config.arch.reference(plain, multiplied(config, layer, params[layer - 1]), x)
     if not outputs:
         return x
     factor = config.readout.multiplier_at(config.place(config.depth + 1, outputs))
-    return jnp.matmul(pooled(x), factor * params[-1]["w"], precision="highest")
+    return jnp.matmul(pooled(x), factor * params[-1]["w"], precision="highest") + params[-1]["b"]
 
 
 def pooled(x: Array) -> Float[Array, "batch units"]:
@@ -178,12 +178,14 @@ def unit_factors(request: Request, config: Config, seed: int) -> dict[tuple[int,
     }
 
 
-def last_state(config: Config, arch: Recurrent, dropout_key: Array, p: dict[str, Array], x: Array) -> Array:
+def last_state(
+    config: Config, arch: Recurrent, dropout_key: Array, p: dict[str, Array], x: Array, numbers: Mapping[str, Any]
+) -> Array:
     """h after all steps of a recurrent net; x is (batch, steps, units), or its first state."""
 
     def step(states: tuple[Array, ...], time: tuple[Array, Array | None]) -> tuple[tuple[Array, ...], None]:
         key, entering = time
-        return arch.reference(plain_of(config, 1, key)._replace(input=entering), p, states), None
+        return arch.reference(plain_of(config, numbers, key)._replace(input=entering), p, states), None
 
     zero = jnp.zeros((len(x), config.widths[1]), x.dtype)
     first, entering = (zero, x.swapaxes(0, 1)) if arch.inputs == "every" else (x, None)
@@ -192,8 +194,8 @@ def last_state(config: Config, arch: Recurrent, dropout_key: Array, p: dict[str,
     return h
 
 
-def plain_of(config: Config, layer: int, dropout_key: Array) -> Plain:
-    """The plain functions of a layer."""
+def plain_of(config: Config, numbers: Mapping[str, Any], dropout_key: Array) -> Plain:
+    """The plain functions of a layer, whose numbers of the architecture these are."""
 
     def norm(z: Array, position: str) -> Array:
         return standardized(config.norm, z[None], config.norm.eps)[0] if config.norm.position == position else z
@@ -204,14 +206,27 @@ def plain_of(config: Config, layer: int, dropout_key: Array) -> Plain:
         u = jax.random.uniform(jax.random.fold_in(dropout_key, site), h.shape, jnp.float32)
         return jnp.where(u < np.float32(1 - config.dropout), h / (1 - config.dropout), 0).astype(h.dtype)
 
-    numbers = config.numbers(layer)
-    return Plain(config.act, norm if config.norm else lambda z, _: z, dropped, numbers, layer, config.depth)
+    return Plain(config.act, norm if config.norm else lambda z, _: z, dropped, numbers)
 
 
 def block_of(
-    config: Config, keys: dict[str, Array], layer: int, dtype: Any, units: Mapping[tuple[int, str], tuple[float, int]]
+    config: Config,
+    keys: dict[str, Array],
+    layer: int,
+    dtype: Any,
+    units: Mapping[tuple[int, str], tuple[float, int]],
+    draw: Callable[..., Any] | None = None,
 ) -> dict[str, Array]:
-    """The matrices of a layer by slot, and their biases: b, b_SLOT. `units`: as of `unit_factors`."""
+    """The matrices of a layer by slot, and their biases: b, b_SLOT.
+
+    Args:
+        config: of the net.
+        keys: the seed's.
+        layer: from 1.
+        dtype: of weights.
+        units: as of `unit_factors`.
+        draw: in place of `base_matrix`, such as one that remembers.
+    """
     key, bias_key = (jax.random.fold_in(keys[name], layer) for name in ("weights", "biases"))
     if isinstance(config.arch, Own):
         return own_params(config.arch, key, config.widths[-1], layer, config.depth, dtype)
@@ -219,7 +234,7 @@ def block_of(
     for i, slot in enumerate(config.slots(layer)):
         place = config.place(layer, slot=i)
         init, shape = config.initializer(layer, i), (slot.fan_in, slot.fan_out)
-        w = entries(init, slot_key(key, i), shape, place, dtype, config.law(layer, i))
+        w = entries(init, slot_key(key, i), shape, place, dtype, config.law(layer, i), draw)
         factor, exponent = units.get((layer, slot.name), (1.0, 0))
         w = jnp.ldexp(w * np.asarray(factor, w.dtype), exponent).astype(dtype) if units else w
         params[slot.name] = w.reshape(slot.shape)
@@ -227,15 +242,23 @@ def block_of(
             continue
         name = "b" if slot.name == "w" else f"b_{slot.name}"
         biases = place._replace(bias=True)
-        params[name] = entries(config.bias, slot_key(bias_key, i), (slot.units,), biases, dtype)
+        params[name] = entries(config.bias, slot_key(bias_key, i), (slot.units,), biases, dtype, None, draw)
     return params
 
 
-def entries(init: Initializer, key: Array, shape: tuple[int, ...], place: Any, dtype: Any, law: Any = None) -> Array:
+def entries(
+    init: Initializer,
+    key: Array,
+    shape: tuple[int, ...],
+    place: Any,
+    dtype: Any,
+    law: Any = None,
+    draw: Callable[..., Any] | None = None,
+) -> Array:
     """mean + scale * base, as the engine has it; of the parameter, where a multiplier stands beside it."""
     factor = init.multiplier_at(place)
     mean, scale = (v / factor for v in init.at(place))
-    matrix = base_matrix(base_of(law or init.law), key, shape, place.layer, place.depth, dtype)
+    matrix = (draw or base_matrix)(base_of(law or init.law), key, shape, place.layer, place.depth, dtype)
     return (np.asarray(mean, matrix.dtype) + np.asarray(scale, matrix.dtype) * matrix).astype(dtype)
 
 

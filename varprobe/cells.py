@@ -21,7 +21,7 @@ from varprobe.wired.cell import Keys
 from varprobe.wired.own import OwnProgram
 from varprobe.wired.program import Wired
 
-__all__ = ["arguments", "batch_of", "inputs_of", "rows_of", "target_of"]
+__all__ = ["arguments", "batch_of", "entering", "inputs_of", "rows_of", "target_of"]
 
 
 def batch_of(
@@ -83,14 +83,18 @@ def inputs_of(
 
     The embedding is a random matrix of variance 1 / fan_in, which keeps the mean square; its key is fold_in(data, 1).
     """
+    x, rows = batch_of(setting.source, keys["data"], batch, math.prod(shape), shape[-1])
+    return entering(x, keys, shape, embed), rows
+
+
+def entering(x: np.ndarray, keys: dict[str, Array], shape: tuple[int, ...], embed: bool) -> np.ndarray:
+    """Rows as samples of this shape, see `inputs_of`."""
     units = math.prod(shape)
-    x, rows = batch_of(setting.source, keys["data"], batch, units, shape[-1])
     if embed and x.shape[1] != units:
         with jax.enable_x64(False):
             matrix = np.asarray(drawn("normal", (x.shape[1], units), jax.random.fold_in(keys["data"], 1)), np.float64)
         x = x @ (matrix / np.sqrt(len(matrix)))
-    x = np.tile(x, (1, units // x.shape[1]))
-    return x.reshape(batch, *shape), rows
+    return np.tile(x, (1, units // x.shape[1])).reshape(len(x), *shape)
 
 
 def arguments(chunk: AnyChunk, setting: Setting, seed: int) -> tuple[Any, ...]:

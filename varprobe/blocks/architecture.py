@@ -75,9 +75,7 @@ class Plain(NamedTuple):
     phi: Callable[[Array], Array]
     norm: Callable[[Array, str], Array]
     dropped: Callable[[Array, int], Array]
-    numbers: Mapping[str, float]
-    layer: int
-    depth: int
+    numbers: Mapping[str, Any]
     input: Array | None = None
 
     def __call__(self, x: Array) -> Array:

@@ -1,0 +1,159 @@
+"""What the sweep's own cells say of a net whose weights are given: the same statistics at any step of training.
+
+A cell draws the bases of its weights by layer; here the base of a layer is its matrix, W = 0 + 1 * base.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from varprobe.activations import behavior
+from varprobe.bases import Custom
+from varprobe.callform import Call
+from varprobe.configs import Config, Setting
+from varprobe.initializers import resolve_initializer
+from varprobe.parametrizations import log10_multipliers
+from varprobe.tables import CellTable
+from varprobe.training.trainee import Numbers, Params, Trainee, learned, multiplied
+from varprobe.wired.cell import Keys, WiredStatistics, run_wired
+from varprobe.wired.chunks import WiredChunk, wired_chunks
+from varprobe.wired.own import OwnChunk, OwnStatistics, own_chunk, own_table, run_own
+from varprobe.wired.recurrent import run_recurrent
+from varprobe.wired.tables import wired_statistics
+
+__all__ = ["Gauge", "gauge_of"]
+
+UNIT = resolve_initializer(Call("lecun_normal"))
+BIAS = resolve_initializer(Call("normal"))
+"""Laws of no meaning, in whose places the given matrices stand."""
+
+
+@dataclass(frozen=True)
+class Gauge:
+    """A cell of one net, for given weights."""
+
+    trainee: Trainee
+    chunk: WiredChunk | OwnChunk
+
+    def __call__(
+        self, params: Params, numbers: Numbers, keys: Keys, x: Array, target: Array
+    ) -> WiredStatistics | OwnStatistics:
+        """The statistics of a net on a batch, traced."""
+        running, matrices = jnp.asarray(True), self.matrices(params, numbers)
+        readout = given(lambda layer: matrices[1])
+        if isinstance(self.chunk, OwnChunk):
+            blocks = params[0]
+            block = replace(
+                self.chunk.program.arch,
+                initialize=lambda key, width, *, layer: entry(blocks, self.trainee, layer),
+                keywords=(),
+                positions=("layer",),
+            )
+            own = replace(self.chunk.program, arch=block, readout=(readout,))
+            return run_own(own, running, keys, x, target, self.chunk.numbers())
+        program, found = self.chunk.program, self.chunk.numbers()
+        blocks, segments = matrices[0], range(len(program.segments))
+        first = [s.first for s in program.segments]
+        weights = tuple(
+            tuple(
+                (given(lambda layer, a=blocks[i][slot.name], at=first[i]: flat(a, layer - at, slot_shape(a))),)
+                for slot in program.slots(i)
+            )
+            for i in segments
+        )
+        biases = tuple(
+            bias_of(padded(blocks, bias_name(slot.name))) if slot.bias else None for slot in program.slots(0)
+        )
+        arch = [
+            {k: jnp.asarray(v)[:, None] for k, v in (numbers.arch[i] | learned(blocks[i], numbers.arch[i])).items()}
+            for i in segments
+        ]
+        told = replace(program, weights=weights, biases=biases, readout=(readout,))
+        ours = tuple(s._replace(arch=spread(a, s.arch)) for s, a in zip(found.segments, arch, strict=True))
+        run = run_recurrent if program.arch.shared else run_wired
+        return run(told, running, keys, x, target, found._replace(segments=ours))
+
+    def matrices(self, params: Params, numbers: Numbers) -> tuple[tuple[Any, ...], Array]:
+        """(what the parameters of the segments stand for, the read-out's matrix)."""
+        blocks, readout = params
+        whole = tuple(multiplied(p, f) for p, f in zip(blocks, numbers.factors, strict=True))
+        return whole, jnp.asarray(numbers.readout, readout["w"].dtype) * readout["w"]
+
+    def table(self, config: Config, found: Any) -> CellTable:
+        """Every variable of the results, each (depth + 1,), of a net's statistics; they are on the host."""
+        if isinstance(self.chunk, OwnChunk):
+            return {name: values[0] for name, values in own_table(self.chunk, found).items()}
+        multipliers = tuple(log10_multipliers(config, i) for i in range(len(config.slots(1))))
+        ((member,),) = self.chunk.members
+        chunk = replace(self.chunk, members=((replace(member, log10_multipliers=multipliers),),))
+        return {name: values[0] for name, values in wired_statistics(chunk, found).items()}
+
+
+def given(lookup: Any) -> Custom:
+    """The base whose matrix in a layer is known."""
+    return Custom(lambda key, shape, dtype, *, layer: lookup(layer), (), ("layer",))
+
+
+def bias_of(table: Array) -> Custom:
+    """The base whose entries in a layer are the first of a row."""
+    return Custom(lambda key, shape, dtype, *, layer: jnp.take(table, layer - 1, axis=0)[: shape[0]], (), ("layer",))
+
+
+def slot_shape(a: Array) -> tuple[int, int]:
+    """(rows, units) of the matrices of a segment; a kernel's rows are its entries with the channels in."""
+    return int(np.prod(a.shape[1:-1])), a.shape[-1]
+
+
+def flat(a: Array, at: Array, shape: tuple[int, int]) -> Array:
+    """A layer's matrix."""
+    return jnp.take(a, at, axis=0).reshape(shape)
+
+
+def padded(blocks: Any, name: str) -> Array:
+    """The biases of all layers, zeros behind those of narrower ones."""
+    widest = max(block[name].shape[1] for block in blocks)
+    return jnp.concatenate([jnp.pad(block[name], ((0, 0), (0, widest - block[name].shape[1]))) for block in blocks])
+
+
+def bias_name(slot: str) -> str:
+    """Of the biases beside a matrix."""
+    return "b" if slot == "w" else f"b_{slot}"
+
+
+def entry(blocks: Any, trainee: Trainee, layer: Array) -> Any:
+    """The parameters of a layer of a user's block."""
+    (block,) = blocks
+    return jax.tree.map(lambda a: jnp.take(a, layer - 1, axis=0), block)
+
+
+def spread(arch: dict[str, Array], like: dict[str, Any]) -> dict[str, Array]:
+    """The architecture's numbers in the kind that a cell takes."""
+    return {name: value.astype(np.asarray(like[name]).dtype) for name, value in arch.items()}
+
+
+def gauge_of(config: Config, setting: Setting, trainee: Trainee) -> Gauge:
+    """The cell of nets of a program."""
+    if config.arch.own:
+        return Gauge(trainee, unit_own(own_chunk(0, config, setting)))
+    bare = replace(
+        config, init=UNIT, init_first=UNIT if trainee.config.init_first else None, init_last=None, bias=BIAS, roles=()
+    )
+    (chunk,) = wired_chunks([(0, bare)], setting, {config.act: behavior(config.act)})
+    return Gauge(trainee, of_units(chunk))
+
+
+def of_units(chunk: WiredChunk) -> WiredChunk:
+    """The chunk with mean 0 and scale 1 everywhere."""
+    (net,), ((member,),) = chunk.nets, chunk.members
+    ones = lambda slots: tuple(((0.0, 1.0),) * len(pairs) for pairs in slots)  # noqa: E731
+    net = replace(net, weights=ones(net.weights), biases=ones(net.biases), readout=(0.0, 1.0))
+    return replace(chunk, nets=(net,), members=((replace(member, weights=ones(member.weights)),),))
+
+
+def unit_own(chunk: OwnChunk) -> OwnChunk:
+    """The same of a user's block."""
+    return replace(chunk, readout=(0.0, 1.0))
