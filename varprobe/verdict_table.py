@@ -16,7 +16,7 @@ __all__ = ["Line", "Sheet", "sheet_of", "title_of"]
 
 Row = dict[str, Any]
 
-SHOWN = ("arch", "norm", "act", "init", *PARTS, "bias", "dropout", "depth", "width", "batch", "step")
+SHOWN = ("arch", "norm", "act", "init", *PARTS, "bias", "dropout", "depth", "width", "batch", "optimizer", "step")
 """Coordinates that may tell rows apart, in the order in which they are said."""
 
 PREFIX = {k: f"{k} " for k in ("norm", "bias", "dropout", "depth", "width", "batch", "step")} | {

@@ -24,8 +24,8 @@ JUDGED = 2048
 class Lesson(NamedTuple):
     """What nets of a program and seed learn from.
 
-    x: samples as the net takes them; target: labels, or rows of outputs; rows: which of them make the batch of each step;
-    judged: those on which it is judged.
+    x: samples as the net takes them; target: labels, or rows of outputs; rows: which of them make the batch of each
+    step; judged: those on which it is judged.
     """
 
     x: Float[np.ndarray, "samples ..."]

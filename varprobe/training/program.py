@@ -6,7 +6,6 @@ two measurements is a run-time number, so that one program serves every schedule
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -18,6 +17,7 @@ from jaxtyping import Array, Float, Int
 
 from varprobe.extended import Signal
 from varprobe.moments import measure, wide
+from varprobe.program import HostOrDevice
 from varprobe.training.measuring import Gauge
 from varprobe.training.optimizers import Optimizer
 from varprobe.training.trainee import Numbers, Params, Trainee
@@ -50,26 +50,26 @@ class Given(NamedTuple):
 
     params: Params
     numbers: Numbers
-    rates: dict[str, Array]
+    rates: dict[str, Any]
 
 
 class Shared(NamedTuple):
     """What all nets of a job have: a `batches.Lesson`, the seed's keys, and the steps at which they are measured."""
 
-    x: Array
-    target: Array
-    rows: Int[Array, "steps batch"]
-    judged: Int[Array, " judged"]
+    x: Float[HostOrDevice, "samples ..."]
+    target: HostOrDevice
+    rows: Int[HostOrDevice, "steps batch"]
+    judged: Int[HostOrDevice, " judged"]
     keys: Keys
-    at: Int[Array, " records"]
+    at: Int[HostOrDevice, " records"]
 
 
 class Learned(NamedTuple):
     """What is known of a net in the end.
 
     losses: of the batch of each step before its update, the last after all of them. measured: the cell's statistics by
-    record. updates: moments of what the step then did to each parameter, by record. loss, accuracy: over the rows on which
-    it is judged. params: at the end, if wanted.
+    record. updates: (mean square, exponent) by record and layer of what the step then did to each parameter. loss,
+    accuracy: over the rows on which it is judged. params: at the end, if wanted.
     """
 
     losses: Float[Array, " steps"]
@@ -122,7 +122,7 @@ def train_one(course: Course, net: Given, shared: Shared) -> Learned:
         assert course.gauge
         found = course.gauge(state.params, net.numbers, shared.keys._replace(dropout=key), x, target)
         new, updates = change(state, at)
-        moved = jax.tree.map(moments_by_layer, updates[0])
+        moved = tuple(changes(trainee, segment) for segment in updates[0])
         new = new._replace(params=optax.apply_updates(new.params, updates))
         state = jax.tree.map(partial(jnp.where, at < course.steps), new, state._replace(losses=new.losses))
         return lax.fori_loop(at + 1, until, step, state), (found, moved)
@@ -154,6 +154,14 @@ def key_at(key: Array, t: Array) -> Array:
     return jax.random.wrap_key_data(jnp.where(t == 0, own, folded), impl=jax.random.key_impl(key))
 
 
+def changes(trainee: Trainee, updates: Any) -> dict[str, tuple[Array, Array]]:
+    """`moments_by_layer` of each parameter of a segment; of a user's block those of all entries, as `w`."""
+    if trainee.config.arch.own:
+        leaves = [wide(leaf).reshape(len(leaf), -1) for leaf in jax.tree.leaves(updates)]
+        return {"w": moments_by_layer(jnp.concatenate(leaves, axis=1))}
+    return {name: moments_by_layer(a) for name, a in updates.items()}
+
+
 def moments_by_layer(a: Float[Array, "layers ..."]) -> tuple[Array, Array]:
     """(mean square, exponent) of each layer's entries: ms * 4^e."""
     rows = wide(a).reshape(len(a), 1, -1)
@@ -182,6 +190,3 @@ def judged(trainee: Trainee, params: Params, numbers: Numbers, shared: Shared) -
         return loss, jnp.full((), jnp.nan, loss.dtype)
     right = (jnp.argmax(output, axis=1) == target) & jnp.isfinite(output).all(axis=1)
     return loss, right.mean(dtype=loss.dtype)
-
-
-Compiled = Callable[..., Learned]

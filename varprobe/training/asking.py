@@ -1,0 +1,141 @@
+"""What is to be trained, checked: a sweep's grid, on data with labels, under every optimizer that was named."""
+
+import itertools
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from varprobe.arguments import numbers, single
+from varprobe.configs import Config, Request, read_request
+from varprobe.data import load_source, random_law
+from varprobe.errors import RequestError
+from varprobe.names import did_you_mean
+from varprobe.training.optimizers import DEFAULT, Optimizer, read_optimizers
+
+__all__ = ["MOST_STEPS", "Training", "powers_of_two", "read_at", "read_training"]
+
+MOST_STEPS = 10**7
+LOSSES = ("cross_entropy", "mse")
+MOST_CLASSES = 1000
+"""Labels that are whole numbers from 0 to below this are classes, unless a loss says otherwise."""
+
+UNTRAINED = ("forward_only", "correlation", "jacobian", "histogram")
+"""Arguments of a sweep that say nothing here."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """Nets to be trained: each configuration of a request under each optimizer, for each seed.
+
+    Attributes:
+        request: a sweep's.
+        optimizers: one or more.
+        steps: updates.
+        at: steps at which a net is measured, rising, from 0 to `steps`; none where it is only trained.
+        spec: the canonical text of all that.
+    """
+
+    request: Request
+    optimizers: tuple[Optimizer, ...]
+    steps: int
+    at: tuple[int, ...]
+    spec: dict[str, Any]
+
+    @property
+    def nets(self) -> list[tuple[Config, Optimizer]]:
+        """What stands along `config`, optimizers varying fastest."""
+        return list(itertools.product(self.request.configs, self.optimizers))
+
+    @property
+    def reusable(self) -> bool:
+        """Whether what is computed can be known again."""
+        return self.request.reusable and all(o.digest is not None for o in self.optimizers)
+
+
+def read_training(
+    command: str, *, optimizer: Any = DEFAULT, steps: Any = 100, at: Any = None, loss: str | None = None, **stack: Any
+) -> Training:
+    """Check what `varprobe.track` and `varprobe.trainability` are given.
+
+    Args:
+        command: which of them.
+        optimizer: see `optimizers.read_optimizers`.
+        steps: updates.
+        at: steps to measure at; None for 0, 1, 2, 4, ... and the last; () for none.
+        loss: cross_entropy or mse; None for what the labels are.
+        stack: arguments of `varprobe.sweep`.
+
+    Raises:
+        RequestError: names the argument, its value and what is allowed.
+    """
+    for name in UNTRAINED:
+        if name in stack:
+            raise RequestError(f"{command} takes no such option", name)
+    steps = single("steps", steps, 1, MOST_STEPS)
+    chosen = read_at(at, steps)
+    optimizers = read_optimizers(optimizer)
+    data, labels = stack.setdefault("data", "digits"), stack.get("labels")
+    require_rows(data, labels)
+    if loss is None:
+        loss = loss_for(data, labels)
+    if loss not in LOSSES:
+        raise RequestError(f"{loss!r} is nothing to train with{did_you_mean(str(loss), LOSSES)}", "loss")
+    request = read_request(loss=loss, **stack)
+    assert request.setting.source.labels is not None
+    spec = {
+        "command": command,
+        **request.spec,
+        "optimizer": [o.name for o in optimizers],
+        "steps": steps,
+        "at": list(chosen),
+    }
+    return Training(request, optimizers, steps, chosen, spec)
+
+
+def read_at(at: Any, steps: int) -> tuple[int, ...]:
+    """The steps to measure at.
+
+    Raises:
+        RequestError: they are no whole numbers from 0 to `steps`.
+    """
+    if at is None:
+        return powers_of_two(steps)
+    if at == ():
+        return ()
+    return tuple(sorted(numbers("at", at, 0, steps)))
+
+
+def powers_of_two(steps: int) -> tuple[int, ...]:
+    """0, 1, 2, 4, ... and the last."""
+    return tuple(sorted({0, steps} | {2**i for i in range(steps.bit_length()) if 2**i < steps}))
+
+
+def require_rows(data: Any, labels: Any) -> None:
+    """Refuse data of which nothing can be learned.
+
+    Raises:
+        RequestError: it is a random law, or has no labels.
+    """
+    if isinstance(data, str) and random_law(data):
+        raise RequestError(
+            f"of {data!r}, a random law, nothing can be learned (allowed: digits, a file, an array)", "data"
+        )
+    if labels is None and not (isinstance(data, str) and data == "digits"):
+        raise RequestError("data of your own need labels: a file or an array, one row a sample", "labels")
+
+
+def loss_for(data: Any, labels: Any) -> str:
+    """The loss that labels ask for."""
+    if labels is None:
+        return "cross_entropy"
+    found = load_source(data, labels=labels).labels
+    assert found is not None
+    whole = found.ndim == 1 and found.dtype == np.int64 and found.min() >= 0 and found.max() < MOST_CLASSES
+    return "cross_entropy" if whole else "mse"
+
+
+def text_of(training: Training) -> str:
+    """The spec as JSON."""
+    return json.dumps(training.spec)

@@ -1,0 +1,178 @@
+"""Run folders of trainings: training.json says what it is, training/HASH.npz are finished jobs, results.nc is all."""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from varprobe.errors import RequestError
+from varprobe.machines import machine
+from varprobe.model.runs import RECORD as MODEL_RECORD
+from varprobe.plans import hashable, hashed, versions
+from varprobe.seals import DamagedError, sealed_archive, sealed_json, unsealed_archive, unsealed_json
+from varprobe.steps import by_step
+from varprobe.storage import checked, load_dataset, put, save_csv, save_dataset, save_text, writing
+from varprobe.training.asking import Training
+from varprobe.training.jobs import Job, Outcome
+
+__all__ = ["RECORD", "Folder", "open_training", "require_folder", "save_training"]
+
+RECORD = "training.json"
+MAX_RECORD = 2**26
+VERSION = 1
+"""Raised with every change that changes a number of a training."""
+
+MOST_ARRAYS = 256
+MOST_NUMBERS = 1 << 30
+"""In the file of a job, which is read whole."""
+
+
+def require_folder(folder: Path, spec: dict[str, Any]) -> None:
+    """Refuse what cannot become the run folder of a training, before anything is computed.
+
+    Raises:
+        RequestError: it holds another run, or is no folder that can be written.
+    """
+    for name, what in (("spec.json", "a sweep"), (MODEL_RECORD, "a model")):
+        if (folder / name).exists():
+            raise RequestError(f"{folder} holds the run of {what}; choose another folder", "out")
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise RequestError(f"{str(there)!r} is a file, not a folder", "out")
+    if not os.access(there, os.W_OK):
+        raise RequestError(f"{str(there)!r} cannot be written", "out")
+    if (folder / RECORD).exists():
+        try:
+            other = read_record(folder)["spec"]
+        except DamagedError:
+            return
+        if asked(other) != asked(spec):
+            raise RequestError(f"{folder} holds another run ({other.get('command')}); choose another folder", "out")
+
+
+def asked(spec: dict[str, Any]) -> str:
+    """What was asked for, whatever was in the user's files."""
+    return json.dumps({k: v for k, v in spec.items() if k not in ("code", "data_digest")}, sort_keys=True)
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """What training.json holds: `varprobe`, `spec`, `versions`, `machine`; `results`: the sha256 of results.nc.
+
+    Raises:
+        DamagedError: it is missing, damaged, or of another version.
+    """
+    record = unsealed_json(checked(folder / RECORD, folder), MAX_RECORD)
+    if not {"spec", "versions", "machine", "results"} <= set(record) or not isinstance(record["spec"], dict):
+        raise DamagedError("is not one that varprobe wrote")
+    return record
+
+
+def write_record(folder: Path, spec: dict[str, Any], results: str | None) -> None:
+    """Write training.json.
+
+    Raises:
+        MachineError: the disk refuses.
+    """
+    about = {"varprobe": version("varprobe"), "spec": spec, "versions": versions(), "machine": machine()}
+    content = sealed_json(about | {"results": results})
+    with writing(folder / RECORD):
+        folder.mkdir(parents=True, exist_ok=True)
+        put(folder / RECORD, lambda file: file.write(content))
+
+
+def save_training(folder: Path, ds: xr.Dataset, spec: dict[str, Any]) -> None:
+    """Write results.nc and results.csv; training.json comes last, so that a folder whose record has results is whole.
+
+    Raises:
+        MachineError: the disk refuses.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    digest = save_dataset(folder / "results.nc", ds)
+    if "step" in ds.dims:
+        save_csv(folder / "results.csv", by_step(ds))
+    else:
+        save_text(folder / "results.csv", [ends_of(ds).to_csv()])
+    write_record(folder, spec, digest)
+
+
+def ends_of(ds: xr.Dataset) -> Any:
+    """What is known of each net in the end, as a table of pandas."""
+    names = [name for name, variable in ds.data_vars.items() if variable.dims == ("config", "seed")]
+    return ds[names].to_dataframe()
+
+
+def open_training(folder: Path, read: Callable[[Path, str], xr.Dataset] = load_dataset) -> xr.Dataset:
+    """The dataset of a training's run folder; `read` takes results.nc and its sha256.
+
+    Raises:
+        RequestError: it is unfinished or damaged.
+    """
+    try:
+        digest = read_record(folder)["results"]
+    except DamagedError as error:
+        raise RequestError(f"{folder / RECORD} {error}", "run") from error
+    if digest is None:
+        raise RequestError(f"{folder} is unfinished; resume with the same command", "run")
+    try:
+        return read(folder / "results.nc", str(digest))
+    except DamagedError as error:
+        raise RequestError(f"{folder / 'results.nc'} {error}; the same command makes it again", "run") from error
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Where finished jobs are kept; `shared` and `each` decide the numbers of all, and of each place along `config`."""
+
+    folder: Path
+    shared: str
+    each: list[str]
+
+    @classmethod
+    def of(cls, folder: Path, training: Training) -> "Folder | None":
+        """The folder of a training; None where its code cannot be known again."""
+        if not training.reusable:
+            return None
+        shared, configs = hashable(training.request, versions())
+        told = [[o.name, o.digest] for o in training.optimizers]
+        each = [json.dumps([config, optimizer]) for config in configs for optimizer in told]
+        return cls(folder, json.dumps([VERSION, shared, training.steps, training.at]), each)
+
+    def path(self, job: Job) -> Path:
+        """The file of a job."""
+        return (
+            self.folder
+            / "training"
+            / f"{hashed(self.shared, str(job.seed), *map(self.each.__getitem__, job.nets))}.npz"
+        )
+
+    def load(self, job: Job) -> Outcome | None:
+        """A finished job's outcome, or None where it is still to be done.
+
+        Raises:
+            DamagedError: the file is no outcome of this job.
+        """
+        path = self.path(job)
+        if not path.exists():
+            return None
+        found = unsealed_archive(checked(path, self.folder), MOST_ARRAYS, MOST_NUMBERS)
+        if not found or any(a.dtype != np.float64 or not a.ndim or len(a) != len(job.nets) for a in found.values()):
+            raise DamagedError("does not hold the numbers of its nets")
+        return found
+
+    def save(self, job: Job, outcome: Outcome) -> None:
+        """Write a finished job.
+
+        Raises:
+            MachineError: the disk refuses.
+        """
+        path, content = self.path(job), sealed_archive(outcome)
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            put(path, lambda file: file.write(content))

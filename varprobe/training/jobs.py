@@ -1,0 +1,197 @@
+"""Which nets are trained together, and what comes of them: one job is one seed of some nets of one program."""
+
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from varprobe.configs import Setting
+from varprobe.draws import keys_of
+from varprobe.errors import MachineError, first_line
+from varprobe.memory import free_bytes
+from varprobe.tables import LOG10_2, log10
+from varprobe.training.asking import Training
+from varprobe.training.batches import lesson
+from varprobe.training.measuring import Gauge, gauge_of
+from varprobe.training.program import Course, Given, Learned, Shared, train
+from varprobe.training.starting import Remembered, starting_params
+from varprobe.training.trainee import Trainee, numbers_of, trainee_of
+from varprobe.wired.cell import Keys
+from varprobe.workers import CPU_OPTIONS, cores
+
+__all__ = ["Job", "Outcome", "jobs_of", "outcomes", "run_job"]
+
+JOB_BYTES = 64 * 2**20
+"""Parameters of a job's nets at most, where there are several. Fixed: it is not the machine that decides who is trained
+with whom."""
+
+MOST_NETS = 64
+WORKING = 8
+"""Times the parameters of a net that it takes to train it."""
+
+Outcome = dict[str, np.ndarray]
+"""Variable -> float64, the first axis nets."""
+
+compiling: defaultdict[Any, threading.Lock] = defaultdict(threading.Lock)
+programs: dict[Any, Any] = {}
+drawing = threading.Lock()
+drawn: dict[tuple[int, int], Remembered] = {}
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """Nets, by their places along `config`, for one seed; `spare` more make it as large as others of its program."""
+
+    training: Training
+    course: Course
+    nets: tuple[int, ...]
+    seed: int
+    spare: int = 0
+
+
+def jobs_of(training: Training, kept: bool = False) -> list[Job]:
+    """Every net of every seed once."""
+    setting, groups = training.request.setting, defaultdict[Any, list[int]](list)
+    trainees: dict[Any, Trainee] = {}
+    for place, (config, optimizer) in enumerate(training.nets):
+        trainee = trainees.setdefault(config, trainee_of(config, training.request))
+        groups[trainee, optimizer.structure].append(place)
+    jobs = []
+    for (trainee, _), places in groups.items():
+        config, optimizer = training.nets[places[0]]
+        gauge = gauge_of(config, setting, trainee) if training.at else None
+        course = Course(trainee, gauge, optimizer, training.steps, len(training.at), kept)
+        size = max(1, min(MOST_NETS, JOB_BYTES // parameter_bytes(trainee)))
+        length = -(-len(places) // -(-len(places) // size))
+        for start in range(0, len(places), length):
+            some = tuple(places[start : start + length])
+            jobs += [(course, some, length - len(some))]
+    return [Job(training, course, some, seed, spare) for seed in range(setting.seeds) for course, some, spare in jobs]
+
+
+def parameter_bytes(trainee: Trainee) -> int:
+    """Of one net's weights."""
+    arch, itemsize = trainee.config.arch, np.dtype(trainee.dtype if "bf" not in trainee.dtype else "float16").itemsize
+    each = (
+        s.count * sum(slot.fan_in * slot.fan_out for slot in arch.slots(s.fan_in, s.fan_out)) for s in trainee.segments
+    )
+    return itemsize * sum(each)
+
+
+def outcomes(jobs: list[Job]) -> Iterator[tuple[Job, Outcome]]:
+    """Each job as it is done, on the cores of this machine or on its device.
+
+    Raises:
+        MachineError: the device or its memory failed.
+    """
+    if not jobs:
+        return
+    most = max(WORKING * (len(j.nets) + 1) * parameter_bytes(j.course.trainee) for j in jobs)
+    count = cores() if jax.default_backend() == "cpu" else 1
+    pool = ThreadPoolExecutor(max(1, min(count, len(jobs), free_bytes() // (2 * most))), thread_name_prefix="varprobe")
+    waiting = list(reversed(jobs))
+    running: dict[Future[Outcome], Job] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < 2 * pool._max_workers:
+                job = waiting.pop()
+                running[pool.submit(run_job, job)] = job
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                yield running.pop(future), future.result()
+    except (jax.errors.JaxRuntimeError, MemoryError) as error:
+        raise MachineError(f"the device failed: {first_line(error)}") from error
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def run_job(job: Job) -> Outcome:
+    """What comes of a job's nets."""
+    found, nets = trained(job), job.training.nets
+    each = [outcome_of(job, nets[place][0], entry(found, i)) for i, place in enumerate(job.nets)]
+    return {name: np.stack([one[name] for one in each]) for name in each[0]}
+
+
+def trained(job: Job) -> Learned:
+    """What the compiled program says, on the host."""
+    training, course = job.training, job.course
+    setting, nets = training.request.setting, [training.nets[place] for place in job.nets]
+    config = nets[0][0]
+    alone = jax.default_backend() == "cpu"
+    wide = np.float64 if setting.dtype == "float64" else np.float32
+    with jax.enable_x64(setting.dtype == "float64"):
+        given = lesson(config, setting, job.seed, training.steps)
+        first, draw = given.x[given.rows[0]], remembered(setting, job.seed)
+        with drawing:
+            each = [
+                Given(
+                    starting_params(training.request, c, course.trainee, job.seed, first, draw),
+                    numbers_of(c, setting.outputs),
+                    {name: np.asarray(value, wide) for name, value in optimizer.numeric},
+                )
+                for c, optimizer in nets
+            ]
+        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *each, *[each[-1]] * job.spare)
+        keys = keys_of(setting.root_seed, job.seed)
+        streams = Keys(keys["weights"], keys["biases"], keys["dropout"])
+        shared = Shared(*given, streams, np.array(training.at, np.int32))
+        key = course, alone, len(job.nets) + job.spare, jax.tree.map(np.shape, tuple(given))
+        with compiling[key]:
+            if key not in programs:
+                options = CPU_OPTIONS if alone else None
+                programs[key] = train.lower(course, alone, stacked, shared).compile(compiler_options=options)
+        return jax.device_get(programs[key](stacked, shared))
+
+
+def remembered(setting: Setting, seed: int) -> Remembered:
+    """The draws of a seed, as long as it is trained."""
+    name = setting.root_seed, seed
+    if name not in drawn:
+        while len(drawn) > 1:
+            drawn.pop(next(iter(drawn)), None)
+        drawn[name] = Remembered()
+    return drawn[name]
+
+
+def entry(tree: Any, i: int) -> Any:
+    """Entry i of the first axis of each array."""
+    return jax.tree.map(lambda a: a[i], tree)
+
+
+def outcome_of(job: Job, config: Any, found: Learned) -> Outcome:
+    """The variables of one net."""
+    one = {
+        "batch_loss": np.asarray(found.losses, np.float64),
+        "final_loss": np.asarray(found.loss, np.float64),
+        "final_accuracy": np.asarray(found.accuracy, np.float64),
+    }
+    if job.course.gauge is None:
+        return one
+    tables = [step_table(job.course.gauge, config, found, i) for i in range(len(job.training.at))]
+    return one | {name: np.stack([table[name] for table in tables]) for name in tables[0]}
+
+
+def step_table(gauge: Gauge, config: Any, found: Learned, i: int) -> dict[str, np.ndarray]:
+    """Every variable of a net at one record, (depth + 1,); of layer 0 only what an input has."""
+    table = gauge.table(config, entry(found.measured, i))
+    for slot, moved in updates_of(config, entry(found.updates, i)).items():
+        prefix = "" if slot == "w" else f"{slot}_"
+        change = np.concatenate([[np.nan], np.broadcast_to(moved, config.depth)])
+        table[f"{prefix}update_log10_ms"] = change
+        with np.errstate(invalid="ignore"):
+            table[f"{prefix}update_log10_ratio"] = (change - table[f"{prefix}weight_log10_ms"]) / 2
+    return table
+
+
+def updates_of(config: Any, segments: Any) -> dict[str, np.ndarray]:
+    """log10 of the mean square of the change of each slot's matrix, by layer."""
+    found: dict[str, list[np.ndarray]] = {}
+    for segment in segments:
+        for slot in config.slots(1):
+            ms, e = segment[slot.name]
+            found.setdefault(slot.name, []).append(log10(ms) + 2 * np.asarray(e, np.float64) * LOG10_2)
+    return {slot: np.concatenate(parts) for slot, parts in found.items()}
