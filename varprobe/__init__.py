@@ -43,6 +43,7 @@ HOMES = {
     "style": "varprobe.plots.style",
     "sweep": "varprobe.sweeping",
     "theory": "varprobe.theory",
+    "track": "varprobe.training.track",
     "verify": "varprobe.verifying.whole",
 }
 """The module of each public name; a module that has the name itself is what the name means."""
@@ -77,6 +78,7 @@ __all__ = [
     "style",
     "sweep",
     "theory",
+    "track",
     "verify",
 ]
 
@@ -109,6 +111,7 @@ if TYPE_CHECKING:
     from varprobe.results import select
     from varprobe.runs import open_run
     from varprobe.sweeping import sweep
+    from varprobe.training.track import track
     from varprobe.verifying.whole import verify
 
 

@@ -45,6 +45,10 @@ class Diagnosis:
 
     def sheet(self, wide: bool = False) -> Any:
         """The table that is printed, cell by cell."""
+        if self.rows and "update_ratio_at" in self.rows[0]:
+            from varprobe.training.verdicts import training_sheet
+
+            return training_sheet(self.rows)
         if self.rows and "families" in self.rows[0]:
             from varprobe.model.sheet import model_sheet
 
@@ -70,7 +74,8 @@ def diagnose(ds: xr.Dataset, *, advance: Advance = unwatched) -> Diagnosis:
     """Judge every configuration; the thresholds are those of `varprobe list verdicts`.
 
     Args:
-        ds: what `varprobe.sweep` returns, or a selection of it; one opened with chunks is read some at a time.
+        ds: what `varprobe.sweep`, `probe` or `track` returns, or a selection of it; one opened with chunks is read some
+            at a time.
         advance: is told of so many configurations more as they are judged.
 
     Returns:
@@ -80,7 +85,9 @@ def diagnose(ds: xr.Dataset, *, advance: Advance = unwatched) -> Diagnosis:
         infinitely wide net, and theory_activation_z and theory_gradient_z how many standard errors the measured slopes
         lie from prediction, the drift of the finite width included. Values that are not finite are None. `formats` has
         the first layer at which the signal leaves float16, bfloat16 and float8_e4m3 (`varprobe.leaving.left_layers`).
-        `correlation`, `effective_rank`, `jacobian` and `histogram` where the sweep was asked for them.
+        `correlation`, `effective_rank`, `jacobian` and `histogram` where the sweep was asked for them. Of a training
+        the row is that of the first step that is unhealthy, else of the last, and tells of every step what
+        `varprobe.training.verdicts.diagnosed_training` says.
 
     Example:
         for row in varprobe.diagnose(ds):
@@ -88,6 +95,10 @@ def diagnose(ds: xr.Dataset, *, advance: Advance = unwatched) -> Diagnosis:
     """
     from varprobe.screen import title_of
 
+    if isinstance(ds, xr.Dataset) and "step" in ds.dims:
+        from varprobe.training.verdicts import diagnosed_training
+
+        return Diagnosis(*diagnosed_training(with_configs(ds)))
     if isinstance(ds, xr.Dataset) and "site" in ds.coords:
         from varprobe.model.verdict import diagnosed
 

@@ -188,7 +188,7 @@ def with_configs(ds: xr.Dataset) -> xr.Dataset:
     if "config" not in ds.dims:
         names = [name for name in ds.coords if not ds[name].ndim]
         ds = ds.expand_dims("config").assign_coords({name: ("config", [ds[name].values[()]]) for name in names})
-    return ds.transpose("config", "seed", "layer", ...)
+    return ds.transpose("config", "seed", *(["step"] if "step" in ds.dims else []), "layer", ...)
 
 
 def require_whole(ds: Any) -> None:

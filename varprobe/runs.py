@@ -29,6 +29,8 @@ from varprobe.model.runs import open_model_run
 from varprobe.plans import Record, asked, fill, hashed
 from varprobe.spilling import require_room, too_large
 from varprobe.storage import DamagedError, load_cell, load_dataset, open_dataset
+from varprobe.training.folders import RECORD as TRAINING_RECORD
+from varprobe.training.folders import open_training
 
 if TYPE_CHECKING:
     from varprobe.configs import Request
@@ -139,6 +141,8 @@ def read_run(
     record = read_record(folder, "run")
     if record is None and (folder / MODEL_RECORD).is_file():
         return open_model_run(folder, read)
+    if record is None and (folder / TRAINING_RECORD).is_file():
+        return open_training(folder, read)
     if record is None:
         raise RequestError(no_run(folder), "run")
     try:

@@ -1,6 +1,6 @@
 """The options of whatever runs a stack: ten essential ones in --help, the rest in --help-all."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import click
@@ -11,6 +11,7 @@ from varprobe.names import require_name
 
 __all__ = [
     "ESSENTIAL",
+    "RECORD_OPTIONS",
     "canonical",
     "given",
     "label_option",
@@ -18,6 +19,7 @@ __all__ = [
     "pairs_of",
     "share_options",
     "stack_options",
+    "training_options",
     "with_spec",
 ]
 
@@ -82,7 +84,7 @@ MANY = frozenset(
     f"--{name}"
     for name in (
         "depth width act init arch norm bias dropout batch init-first init-last init-qk init-v init-o init-mlp sigma-w2"
-        " sigma-b2 correlation"
+        " sigma-b2 correlation optimizer"
     ).split()
 )
 """Options that may be repeated: each is an axis of the grid."""
@@ -100,6 +102,46 @@ def share_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return with_options(function, SHARE_OPTIONS)
 
 
+TRAINING_OPTIONS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
+    (("--optimizer",), {"metavar": "NAMES", "help": "e.g. sgd(lr=0.1),sgd(momentum=0.9),adam(lr=1e-3),lion.  [sgd]"}),
+    (("--steps",), {"metavar": "N", "help": "Updates of the weights.  [100]"}),
+]
+UNTRAINED = (
+    *("--input-width", "--forward-only", "--correlation", "--jacobian", "--histogram", "--memory", "--devices"),
+    *("--dask", "--full-range", "--no-theory"),
+)
+"""Options of a sweep that training does not have."""
+
+
+RECORD_OPTIONS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
+    (("--at",), {"metavar": "STEPS", "help": "Steps to measure at, e.g. 0,10,100.  [0,1,2,4,... and the last]"}),
+]
+
+
+def training_options(
+    help: dict[str, str], more: Sequence[tuple[tuple[str, ...], dict[str, Any]]] = ()
+) -> Callable[..., Any]:
+    """Add the options of whatever trains stacks: those of a stack that apply, the optimizer's, and `more`.
+
+    `help` replaces the help of some.
+    """
+    common = {"--data": "digits, or FILE.npy/.npz/.csv with --labels.  [digits]"}
+    common |= {
+        "--loss": "cross_entropy or mse.  [what the labels are]",
+        "--labels": "Labels, one row per sample of --data.",
+    }
+    texts = common | help
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        told = [(flags, about | {"help": texts.get(flags[0], about["help"])}) for flags, about in TRAINED]
+        return with_options(help_all(function), [*told, *more])
+
+    return decorate
+
+
+TRAINED = [o for o in (*TRAINING_OPTIONS, *ESSENTIAL_OPTIONS, *OTHER_OPTIONS) if o[0][0] not in UNTRAINED]
+
+
 def with_options(function: Callable[..., Any], options: list[tuple[tuple[str, ...], dict[str, Any]]]) -> Any:
     """Add some options."""
     for flags, attributes in reversed(options):
@@ -114,7 +156,7 @@ def with_spec(options: dict[str, Any]) -> dict[str, Any]:
         return options
     from varprobe.spec_files import read_spec
 
-    tables = [*ESSENTIAL_OPTIONS, *OTHER_OPTIONS, *SHARE_OPTIONS]
+    tables = [*ESSENTIAL_OPTIONS, *OTHER_OPTIONS, *SHARE_OPTIONS, *TRAINING_OPTIONS, *RECORD_OPTIONS]
     flags = {names[0][2:].replace("-", "_"): bool(about.get("is_flag")) for names, about in tables}
     known = {name: flag for name, flag in flags.items() if name in options}
     many = {name[2:].replace("-", "_") for name in MANY}

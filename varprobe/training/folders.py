@@ -1,36 +1,26 @@
-"""Run folders of trainings: training.json says what it is, training/HASH.npz are finished jobs, results.nc is all."""
+"""Run folders of trainings: training.json says what one is, results.nc and results.csv hold it."""
 
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from varprobe.errors import RequestError
 from varprobe.machines import machine
 from varprobe.model.runs import RECORD as MODEL_RECORD
-from varprobe.plans import hashable, hashed, versions
-from varprobe.seals import DamagedError, sealed_archive, sealed_json, unsealed_archive, unsealed_json
+from varprobe.plans import versions
+from varprobe.seals import DamagedError, sealed_json, unsealed_json
 from varprobe.steps import by_step
 from varprobe.storage import checked, load_dataset, put, save_csv, save_dataset, save_text, writing
-from varprobe.training.asking import Training
-from varprobe.training.jobs import Job, Outcome
 
-__all__ = ["RECORD", "Folder", "open_training", "require_folder", "save_training"]
+__all__ = ["RECORD", "open_training", "require_folder", "save_training", "write_record"]
 
 RECORD = "training.json"
 MAX_RECORD = 2**26
-VERSION = 1
-"""Raised with every change that changes a number of a training."""
-
-MOST_ARRAYS = 256
-MOST_NUMBERS = 1 << 30
-"""In the file of a job, which is read whole."""
 
 
 def require_folder(folder: Path, spec: dict[str, Any]) -> None:
@@ -124,55 +114,3 @@ def open_training(folder: Path, read: Callable[[Path, str], xr.Dataset] = load_d
         return read(folder / "results.nc", str(digest))
     except DamagedError as error:
         raise RequestError(f"{folder / 'results.nc'} {error}; the same command makes it again", "run") from error
-
-
-@dataclass(frozen=True)
-class Folder:
-    """Where finished jobs are kept; `shared` and `each` decide the numbers of all, and of each place along `config`."""
-
-    folder: Path
-    shared: str
-    each: list[str]
-
-    @classmethod
-    def of(cls, folder: Path, training: Training) -> "Folder | None":
-        """The folder of a training; None where its code cannot be known again."""
-        if not training.reusable:
-            return None
-        shared, configs = hashable(training.request, versions())
-        told = [[o.name, o.digest] for o in training.optimizers]
-        each = [json.dumps([config, optimizer]) for config in configs for optimizer in told]
-        return cls(folder, json.dumps([VERSION, shared, training.steps, training.at]), each)
-
-    def path(self, job: Job) -> Path:
-        """The file of a job."""
-        return (
-            self.folder
-            / "training"
-            / f"{hashed(self.shared, str(job.seed), *map(self.each.__getitem__, job.nets))}.npz"
-        )
-
-    def load(self, job: Job) -> Outcome | None:
-        """A finished job's outcome, or None where it is still to be done.
-
-        Raises:
-            DamagedError: the file is no outcome of this job.
-        """
-        path = self.path(job)
-        if not path.exists():
-            return None
-        found = unsealed_archive(checked(path, self.folder), MOST_ARRAYS, MOST_NUMBERS)
-        if not found or any(a.dtype != np.float64 or not a.ndim or len(a) != len(job.nets) for a in found.values()):
-            raise DamagedError("does not hold the numbers of its nets")
-        return found
-
-    def save(self, job: Job, outcome: Outcome) -> None:
-        """Write a finished job.
-
-        Raises:
-            MachineError: the disk refuses.
-        """
-        path, content = self.path(job), sealed_archive(outcome)
-        with writing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            put(path, lambda file: file.write(content))

@@ -12,8 +12,9 @@ from varprobe.progress import Progress, Unwatched
 from varprobe.results import skeleton, variable_names
 from varprobe.seals import DamagedError
 from varprobe.training.asking import Training
-from varprobe.training.folders import Folder, require_folder, save_training, write_record
+from varprobe.training.folders import require_folder, save_training, write_record
 from varprobe.training.jobs import Job, Outcome, jobs_of, outcomes
+from varprobe.training.keeping import Shelf
 
 __all__ = ["UPDATES", "run_training"]
 
@@ -47,7 +48,7 @@ def run_training(
     progress = progress or Unwatched()
     if out is not None:
         require_folder(out, training.spec)
-    kept, jobs, found = Folder.of(out, training) if out else None, jobs_of(training), dict[Job, Outcome]()
+    kept, jobs, found = Shelf.of(out, training) if out else None, jobs_of(training), dict[Job, Outcome]()
     if kept and not fresh:
         found = dict(finished(kept, jobs, progress))
     missing = [job for job in jobs if job not in found]
@@ -65,7 +66,7 @@ def run_training(
     return ds
 
 
-def finished(kept: Folder, jobs: list[Job], progress: Progress) -> Iterator[tuple[Job, Outcome]]:
+def finished(kept: Shelf, jobs: list[Job], progress: Progress) -> Iterator[tuple[Job, Outcome]]:
     """The jobs whose files are there."""
     for job in jobs:
         try:
