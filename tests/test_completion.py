@@ -67,7 +67,7 @@ def offered(line: str) -> list[str]:
         ("export run --save ta", ["<file>ta"]),
         ("model my", ["<file>my"]),
         ("theory --init cr", ["critical"]),
-        ("list ", ["acts", "inits", "archs", "norms", "verdicts"]),
+        ("list ", ["acts", "inits", "archs", "norms", "optimizers", "verdicts"]),
         ("list in", ["inits"]),
         ("swep --act sw", ["sweep"]),
     ],

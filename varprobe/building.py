@@ -60,7 +60,9 @@ def build(config: Mapping[str, Any] | xr.Dataset, seed: int = 0) -> Net:
     call and what follows. Outside a float's range the arrays overflow, where the sweep's own numbers do not.
 
     Args:
-        config: a dict of `varprobe.sweep`'s arguments with one value each, or `ds.isel(config=i)`.
+        config: a dict of `varprobe.sweep`'s arguments with one value each, or `ds.isel(config=i)`. With `optimizer` and
+            `steps` the parameters are those after so many steps of training, as `varprobe.track` has it; of its
+            datasets, `ds.isel(config=i, step=j)`.
         seed: which draw; a sweep's own are 0, 1, ..., seeds - 1, and any other is as good.
 
     Raises:
@@ -72,6 +74,10 @@ def build(config: Mapping[str, Any] | xr.Dataset, seed: int = 0) -> Net:
             f"{config!r:.80} is neither a dict of arguments nor a dataset with one configuration", "config"
         )
     given = arguments_of(config) if isinstance(config, xr.Dataset) else dict(config)
+    if "optimizer" in given or "steps" in given:
+        from varprobe.training.ending import trained_net
+
+        return trained_net(seed, **given)
     request = read_request(**given)
     if len(request.configs) != 1:
         raise RequestError(f"build takes one configuration, these arguments describe {len(request.configs)}")
@@ -83,13 +89,18 @@ def arguments_of(ds: xr.Dataset) -> dict[str, Any]:
     if ds.sizes.get("config", 1) != 1:
         raise RequestError(f"build takes one configuration (ds.isel(config=i)), this dataset has {ds.sizes['config']}")
     spec = json.loads(ds.attrs["spec"])
-    arguments = {
+    arguments: dict[str, Any] = {
         k: str(np.squeeze(ds[k].values)) for k in ("act", "init", "bias", "width", "depth", "batch", "arch", "norm")
     }
     arguments = {k: v for k, v in arguments.items() if (k, v) not in (("act", OWN), ("init", OWN), ("bias", OWN))}
     for name in FURTHER:
         if name in ds.coords and str(np.squeeze(ds[name].values)):
             arguments[name] = str(np.squeeze(ds[name].values))
+    if "optimizer" in ds.coords:
+        at = ds["step"].values if "step" in ds.coords else np.array(spec["steps"])
+        if at.ndim:
+            raise RequestError("build takes one step of a training (ds.isel(config=i, step=j))")
+        arguments |= {"optimizer": str(ds["optimizer"].values), "steps": spec["steps"], "stop": int(at)}
     names = ("input_width", "seeds", "root_seed", "data", "labels", "standardize", "loss", "dtype", "range")
     return arguments | {k: spec[k] for k in names if spec.get(k) is not None}
 
@@ -128,12 +139,18 @@ def applied(config: Config, outputs: int, dropout_key: Array, params: Any, x: Ar
             if isinstance(config.arch, Own):
                 x = config.arch.applied(params[layer - 1], x)
                 continue
-            plain = plain_of(config, config.numbers(layer), jax.random.fold_in(dropout_key, layer))
-            x = config.arch.reference(plain, multiplied(config, layer, params[layer - 1]), x)
+            p, numbers = params[layer - 1], config.numbers(layer)
+            plain = plain_of(config, numbers | learned(p, numbers), jax.random.fold_in(dropout_key, layer))
+            x = config.arch.reference(plain, multiplied(config, layer, p), x)
     if not outputs:
         return x
     factor = config.readout.multiplier_at(config.place(config.depth + 1, outputs))
     return jnp.matmul(pooled(x), factor * params[-1]["w"], precision="highest") + params[-1]["b"]
+
+
+def learned(p: Any, numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """Those numbers of an architecture that are parameters in training."""
+    return {name: p[name] for name in numbers if isinstance(p, dict) and name in p}
 
 
 def pooled(x: Array) -> Float[Array, "batch units"]:

@@ -15,7 +15,7 @@ COMMANDS: dict[str, dict[str, str]] = {
     "start": {
         "sweep": "Measure variance and gradients through stacks of a grid of settings.",
         "plot": "Draw the figures of a run, or tell how one was made.",
-        "list": "List activations, initializers, architectures, norms and verdicts.",
+        "list": "List activations, initializers, architectures, norms, verdicts, ...",
     },
     "explain": {
         "check": "Exit with 1 if a network is unhealthy, and say why: for CI.",

@@ -73,6 +73,18 @@ def shown(parameters: Mapping[str, Any]) -> str:
     return ", ".join(f"{k}={p.shown}" for k, p in parameters.items())
 
 
+def optimizers() -> Rows:
+    """Optimizers of training, and what every one of them takes."""
+    from varprobe.training.optimizers import COMMON, OPTIMIZERS
+
+    common = "clip: the global norm that gradients are cut to; warmup: steps; schedule: how lr falls to 0 at the end"
+    return [
+        *((name, shown(entry.parameters), entry.meaning) for name, entry in OPTIMIZERS.items()),
+        ("every one", shown(COMMON), common),
+        (OWN, "its own", "your function that returns an optax.GradientTransformation; also PKG.MOD:NAME"),
+    ]
+
+
 def verdicts() -> Rows:
     """Verdicts and thresholds."""
     from varprobe.verdicts import VERDICTS
@@ -88,14 +100,15 @@ KINDS: dict[str, tuple[str, str, Callable[[], Rows]]] = {
     "inits": ("initializer", "parameters", inits),
     "archs": ("architecture", "parameters", archs),
     "norms": ("norm", "parameters", norms),
+    "optimizers": ("optimizer", "parameters", optimizers),
     "verdicts": ("verdict", "threshold", verdicts),
 }
 
 
 @click.command(cls=Command, examples=["varprobe list inits", "varprobe list acts", "varprobe list archs"])
-@click.argument("kind", metavar="{acts|inits|archs|norms|verdicts}")
+@click.argument("kind", metavar="{acts|inits|archs|norms|optimizers|verdicts}")
 def command(kind: str) -> None:
-    """List activations, initializers, architectures, norms or verdicts, with parameters and formulas."""
+    """List activations, initializers, architectures, norms, optimizers or verdicts, with parameters and formulas."""
     try:
         first, second, read = lookup(KINDS, kind, "list")
     except RequestError as error:

@@ -4,7 +4,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -19,12 +19,12 @@ from varprobe.training.asking import Training
 from varprobe.training.batches import lesson
 from varprobe.training.measuring import Gauge, gauge_of
 from varprobe.training.program import Course, Given, Learned, Shared, train
-from varprobe.training.starting import Remembered, starting_params
+from varprobe.training.starting import Remembered, starting_params, unstacked
 from varprobe.training.trainee import Trainee, numbers_of, trainee_of
 from varprobe.wired.cell import Keys
 from varprobe.workers import CPU_OPTIONS, cores
 
-__all__ = ["Job", "Outcome", "jobs_of", "outcomes", "run_job"]
+__all__ = ["Job", "Outcome", "jobs_of", "outcomes", "params_after", "run_job"]
 
 JOB_BYTES = 64 * 2**20
 """Parameters of a job's nets at most, where there are several. Fixed: it is not the machine that decides who is trained
@@ -45,13 +45,17 @@ drawn: dict[tuple[int, int], Remembered] = {}
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """Nets, by their places along `config`, for one seed; `spare` more make it as large as others of its program."""
+    """Nets, by their places along `config`, for one seed; `spare` more make it as large as others of its program.
+
+    stop: the step after which they are as wanted; None for the last.
+    """
 
     training: Training
     course: Course
     nets: tuple[int, ...]
     seed: int
     spare: int = 0
+    stop: int | None = None
 
 
 def jobs_of(training: Training, kept: bool = False) -> list[Job]:
@@ -138,13 +142,24 @@ def trained(job: Job) -> Learned:
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *each, *[each[-1]] * job.spare)
         keys = keys_of(setting.root_seed, job.seed)
         streams = Keys(keys["weights"], keys["biases"], keys["dropout"])
-        shared = Shared(*given, streams, np.array(training.at, np.int32))
+        stop = training.steps if job.stop is None else job.stop
+        shared = Shared(*given, streams, np.array(training.at, np.int32), np.array(stop, np.int32))
         key = course, alone, len(job.nets) + job.spare, jax.tree.map(np.shape, tuple(given))
         with compiling[key]:
             if key not in programs:
                 options = CPU_OPTIONS if alone else None
                 programs[key] = train.lower(course, alone, stacked, shared).compile(compiler_options=options)
         return jax.device_get(programs[key](stacked, shared))
+
+
+def params_after(training: Training, seed: int, stop: int) -> tuple[Any, ...]:
+    """The parameters of a training's one net after `stop` of its steps, layer by layer as `varprobe.build` has them.
+
+    Any seed is as good as those that are asked for.
+    """
+    job = next(iter(jobs_of(replace(training, at=()), kept=True)))
+    found = trained(replace(job, seed=seed, stop=stop))
+    return unstacked(entry(found.params, 0))
 
 
 def remembered(setting: Setting, seed: int) -> Remembered:

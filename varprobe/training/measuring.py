@@ -13,12 +13,13 @@ from jaxtyping import Array
 
 from varprobe.activations import behavior
 from varprobe.bases import Custom
+from varprobe.building import learned
 from varprobe.callform import Call
 from varprobe.configs import Config, Setting
 from varprobe.initializers import resolve_initializer
 from varprobe.parametrizations import log10_multipliers
 from varprobe.tables import CellTable
-from varprobe.training.trainee import Numbers, Params, Trainee, learned, multiplied
+from varprobe.training.trainee import Numbers, Params, Trainee, multiplied
 from varprobe.wired.cell import Keys, WiredStatistics, run_wired
 from varprobe.wired.chunks import WiredChunk, wired_chunks
 from varprobe.wired.own import OwnChunk, OwnStatistics, own_chunk, own_table, run_own

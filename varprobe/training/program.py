@@ -33,8 +33,9 @@ BLOCK = 256
 class Course:
     """What compiled code depends on.
 
-    gauge: None where nothing is measured. optimizer: one of those that the program serves. steps: how many updates.
-    records: how many measurements. kept: whether the parameters at the end are wanted.
+    gauge: None where nothing is measured. optimizer: one of those that the program serves. steps: how many updates,
+    over which learning rates are scheduled. records: how many measurements. kept: whether the parameters at the end
+    are wanted.
     """
 
     trainee: Trainee
@@ -54,7 +55,7 @@ class Given(NamedTuple):
 
 
 class Shared(NamedTuple):
-    """What all nets of a job have: a `batches.Lesson`, the seed's keys, and the steps at which they are measured."""
+    """What all nets of a job have: a `batches.Lesson`, the seed's keys, the steps at which to measure and to stop."""
 
     x: Float[HostOrDevice, "samples ..."]
     target: HostOrDevice
@@ -62,6 +63,7 @@ class Shared(NamedTuple):
     judged: Int[HostOrDevice, " judged"]
     keys: Keys
     at: Int[HostOrDevice, " records"]
+    stop: Int[HostOrDevice, ""]
 
 
 class Learned(NamedTuple):
@@ -124,7 +126,7 @@ def train_one(course: Course, net: Given, shared: Shared) -> Learned:
         new, updates = change(state, at)
         moved = tuple(changes(trainee, segment) for segment in updates[0])
         new = new._replace(params=optax.apply_updates(new.params, updates))
-        state = jax.tree.map(partial(jnp.where, at < course.steps), new, state._replace(losses=new.losses))
+        state = jax.tree.map(partial(jnp.where, at < shared.stop), new, state._replace(losses=new.losses))
         return lax.fori_loop(at + 1, until, step, state), (found, moved)
 
     losses = jnp.full(course.steps + 1, jnp.nan, jnp.promote_types(trainee.dtype, jnp.float32))
@@ -132,14 +134,14 @@ def train_one(course: Course, net: Given, shared: Shared) -> Learned:
     measured = updates = None
     if course.gauge:
         state = lax.fori_loop(0, shared.at[0], step, state)
-        until = jnp.append(shared.at[1:], course.steps)
+        until = jnp.append(shared.at[1:], shared.stop)
         state, (measured, updates) = lax.scan(record, state, (shared.at, until))
     else:
-        state = lax.fori_loop(0, course.steps, step, state)
-    last = trainee.error(state.params, net.numbers, *batch(jnp.asarray(course.steps)))
+        state = lax.fori_loop(0, shared.stop, step, state)
+    last = trainee.error(state.params, net.numbers, *batch(shared.stop))
     loss, accuracy = judged(trainee, state.params, net.numbers, shared)
     return Learned(
-        state.losses.at[course.steps].set(last.astype(losses.dtype)),
+        state.losses.at[shared.stop].set(last.astype(losses.dtype)),
         measured,
         updates,
         loss,

@@ -20,7 +20,7 @@ from jaxtyping import Array, Float
 from varprobe.blocks import Own
 from varprobe.blocks.architecture import Plain
 from varprobe.blocks.recurrent import Recurrent
-from varprobe.building import last_state, plain_of, pooled
+from varprobe.building import last_state, learned, plain_of, pooled
 from varprobe.callform import Call
 from varprobe.configs import Config, Request
 from varprobe.draws import layer_keys
@@ -115,11 +115,6 @@ def multiplied(p: Any, factors: Mapping[str, Any]) -> Any:
         return p
     times = {k: jnp.asarray(f, p[k].dtype).reshape(-1, *(1,) * (p[k].ndim - 1)) for k, f in factors.items()}
     return {k: times[k] * v if k in times else v for k, v in p.items()}
-
-
-def learned(p: Any, numbers: Mapping[str, Any]) -> dict[str, Any]:
-    """Those numbers of an architecture that are parameters."""
-    return {k: p[k] for k in numbers if isinstance(p, dict) and k in p}
 
 
 def trainee_of(config: Config, request: Request) -> Trainee:

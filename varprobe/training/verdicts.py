@@ -76,7 +76,7 @@ def reason_of(row: Row, records: Sequence[Row], first_bad: int | None, seeds: in
     if first_bad == 0:
         end = "" if records[-1]["healthy"] else " It is so at the last step, too."
         return f"Before any training: {found['reason']}{end if lost is None else ''}", found["advice"]
-    return f"Healthy until step {row['at'][first_bad - 1]}; at step {row['step']}: {found['reason']}", found["advice"]
+    return f"Healthy until step {row['at'][first_bad - 1]}; at step {row['step']}: {found['reason']}", ADVICE
 
 
 def ratio_of(net: xr.Dataset) -> float | None:
@@ -84,7 +84,7 @@ def ratio_of(net: xr.Dataset) -> float | None:
     values = net["update_log10_ratio"].values
     with np.errstate(invalid="ignore"):
         means = values.mean(axis=0)
-    known = means[np.isfinite(means)]
+    known = means[means < np.inf]
     return float(10 ** np.median(known)) if known.size else None
 
 
@@ -100,21 +100,18 @@ def training_sheet(rows: Sequence[Row]) -> Sheet:
     """The table: a line a configuration, in the order of the grid."""
     names = [name for name in varying(rows) if name != "step"] or ["init"]
     lines = [Line(cells_of(row, named(row, names, rows)), grade(row)) for row in rows]
-    notes = [
-        "update: RMS of what a step changes the weights by over theirs, in the median layer, at first and at last."
-    ]
+    notes = ["update: RMS of what the last step changes the weights by over theirs, median layer."]
     return Sheet(HEADINGS, lines, [*notes, *why(rows, names)])
 
 
 def cells_of(row: Row, label: str) -> tuple[str, ...]:
     """One line."""
-    ratios = row["update_ratio_at"][0], row["update_ratio_at"][-1]
     return (
         label,
         words(row["forward_at"][0], row["backward_at"][0]),
         " to ".join(cell(value, brief) for value in row["losses"]),
         "-" if row["final_accuracy"] is None else f"{row['final_accuracy']:.0%}",
-        " to ".join(cell(value, lambda v: powered(v, 0)) for value in ratios),
+        cell(row["update_ratio_at"][-1], lambda v: powered(v, 0)),
         ending(row),
     )
 
@@ -134,4 +131,4 @@ def ending(row: Row) -> str:
     if row["diverged_step"] is not None:
         return f"diverges at step {row['diverged_step']}"
     text = verdict(row, uncertain=False)
-    return text if row["healthy"] else f"{text}, step {row['step']}"
+    return text if row["healthy"] or not row["step"] else f"{text} at step {row['step']}"
