@@ -19,13 +19,29 @@ from varprobe.model.runs import RECORD, read_model_record, save_model_run
 from varprobe.plans import Record, versions
 from varprobe.runs import folder_of, no_run, read_record
 from varprobe.seals import DamagedError
+from varprobe.steps import by_step
 from varprobe.sweeping import Progress, run
+from varprobe.training.folders import RECORD as TRAINING
+from varprobe.training.folders import read_record as read_record_of_training
 from varprobe.user_code import is_reference
 from varprobe.verifying.numbers import opened
 
 __all__ = ["Rerun", "rerun"]
 
-NAMES = ("act", "init", "init_first", "init_last", "init_qk", "init_v", "init_o", "init_mlp", "bias", "arch", "norm")
+NAMES = (
+    "act",
+    "init",
+    "init_first",
+    "init_last",
+    "init_qk",
+    "init_v",
+    "init_o",
+    "init_mlp",
+    "bias",
+    "arch",
+    "norm",
+    "optimizer",
+)
 """Arguments that may name the user's code."""
 
 Measure = Callable[[dict[str, Any]], xr.Dataset]
@@ -98,7 +114,7 @@ def rerun(
     again = folder_of(f"{os.path.normpath(folder)}-again" if out is None else out, "out")
     if again.resolve() == folder.resolve():
         raise RequestError(f"{again} is the run itself; name another folder", "out")
-    if any((again / name).exists() for name in ("results.nc", RECORD)):
+    if any((again / name).exists() for name in ("results.nc", RECORD, TRAINING)):
         raise RequestError(f"{again} holds a finished run already; remove it, or name another folder", "out")
     fresh = not again.exists()
     record = read_record(folder, "run")
@@ -106,6 +122,8 @@ def rerun(
         result = of_sweep(folder, record, again, allow_code, progress)
     elif (folder / RECORD).is_file():
         result = of_model(folder, again, allow_code, measure)
+    elif (folder / TRAINING).is_file():
+        result = of_training(folder, again, allow_code, progress)
     else:
         raise RequestError(no_run(folder), "run")
     if out is None and fresh and not result.comparison.different:
@@ -154,6 +172,26 @@ def of_model(folder: Path, again: Path, allow_code: bool, measure: Measure | Non
     return Rerun(folder, again, changed, compared(folder, record["results"], again, new["results"]))
 
 
+def of_training(folder: Path, again: Path, allow_code: bool, progress: Progress | None) -> Rerun:
+    """Repeat a training."""
+    from varprobe.training.repeating import repeat
+
+    try:
+        record = read_record_of_training(folder)
+    except DamagedError as error:
+        raise RequestError(f"{folder / TRAINING} {error}", "run") from error
+    if record["results"] is None:
+        raise RequestError(f"{folder} is unfinished; the same command resumes it", "run")
+    if record["arguments"] is None:
+        raise RequestError(f"{folder} names functions of a session, which cannot be found again", "run")
+    if not allow_code and (name := code_in(record["arguments"])):
+        raise RequestError(f"{folder} names code, {name}, which would be imported; --allow-code does so", "allow_code")
+    repeat(record, again, progress)
+    new = read_record_of_training(again)
+    changed = changes(record["versions"], versions(), record["machine"])
+    return Rerun(folder, again, changed, compared(folder, record["results"], again, new["results"]))
+
+
 def code_in(arguments: dict[str, Any]) -> str:
     """The first reference to the user's code among arguments; empty where there is none."""
     for option in NAMES:
@@ -175,7 +213,7 @@ def compared(folder: Path, sha256: str | None, again: Path, other: str | None) -
     """Compare two results.nc."""
     try:
         with opened(folder / "results.nc", sha256) as before, opened(again / "results.nc", other) as after:
-            return compare(before, after)
+            return compare(by_step(before), by_step(after))
     except DamagedError as error:
         raise RequestError(f"{folder / 'results.nc'} {error}; `varprobe verify` tells more", "run") from error
     except ValueError as error:

@@ -1,7 +1,6 @@
 """What is to be trained, checked: a sweep's grid, on data with labels, under every optimizer that was named."""
 
 import itertools
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +12,7 @@ from varprobe.data import load_source, random_law
 from varprobe.errors import RequestError
 from varprobe.names import did_you_mean
 from varprobe.training.optimizers import DEFAULT, Optimizer, read_optimizers
+from varprobe.user_code import is_reference
 
 __all__ = ["MOST_STEPS", "Training", "powers_of_two", "read_at", "read_training"]
 
@@ -47,6 +47,17 @@ class Training:
     def nets(self) -> list[tuple[Config, Optimizer]]:
         """What stands along `config`, optimizers varying fastest."""
         return list(itertools.product(self.request.configs, self.optimizers))
+
+    @property
+    def arguments(self) -> dict[str, Any] | None:
+        """Those of `read_training` as JSON; None where they cannot be written down."""
+        stack = self.request.arguments
+        if stack is None or any(
+            o.own is not None and not is_reference(o.name.partition("(")[0]) for o in self.optimizers
+        ):
+            return None
+        given = {name: value for name, value in stack.items() if name not in UNTRAINED}
+        return given | {"optimizer": [o.name for o in self.optimizers], "steps": self.steps, "at": list(self.at)}
 
     @property
     def reusable(self) -> bool:
@@ -102,7 +113,7 @@ def read_at(at: Any, steps: int) -> tuple[int, ...]:
     """
     if at is None:
         return powers_of_two(steps)
-    if at == ():
+    if isinstance(at, list | tuple) and not at:
         return ()
     return tuple(sorted(numbers("at", at, 0, steps)))
 
@@ -134,8 +145,3 @@ def loss_for(data: Any, labels: Any) -> str:
     assert found is not None
     whole = found.ndim == 1 and found.dtype == np.int64 and found.min() >= 0 and found.max() < MOST_CLASSES
     return "cross_entropy" if whole else "mse"
-
-
-def text_of(training: Training) -> str:
-    """The spec as JSON."""
-    return json.dumps(training.spec)

@@ -17,10 +17,13 @@ from varprobe.seals import DamagedError, sealed_json, unsealed_json
 from varprobe.steps import by_step
 from varprobe.storage import checked, load_dataset, put, save_csv, save_dataset, save_text, writing
 
-__all__ = ["RECORD", "open_training", "require_folder", "save_training", "write_record"]
+__all__ = ["RECORD", "open_training", "read_record", "require_folder", "save_training", "write_record"]
 
 RECORD = "training.json"
 MAX_RECORD = 2**26
+MOST_ARRAYS = 256
+MOST_NUMBERS = 1 << 30
+"""In the file of a job, which is read whole."""
 
 
 def require_folder(folder: Path, spec: dict[str, Any]) -> None:
@@ -52,31 +55,38 @@ def asked(spec: dict[str, Any]) -> str:
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """What training.json holds: `varprobe`, `spec`, `versions`, `machine`; `results`: the sha256 of results.nc.
+    """What training.json holds.
+
+    `varprobe`, `spec`, `versions`, `machine`; `arguments`, from which it can be made again, None where they cannot be
+    written down; `results`, the sha256 of results.nc, None until that is written.
 
     Raises:
         DamagedError: it is missing, damaged, or of another version.
     """
     record = unsealed_json(checked(folder / RECORD, folder), MAX_RECORD)
-    if not {"spec", "versions", "machine", "results"} <= set(record) or not isinstance(record["spec"], dict):
+    if not {"spec", "versions", "machine", "arguments", "results"} <= set(record) or not isinstance(
+        record["spec"], dict
+    ):
         raise DamagedError("is not one that varprobe wrote")
     return record
 
 
-def write_record(folder: Path, spec: dict[str, Any], results: str | None) -> None:
-    """Write training.json.
+def write_record(
+    folder: Path, spec: dict[str, Any], results: str | None, arguments: dict[str, Any] | None = None
+) -> None:
+    """Write training.json, see `read_record`.
 
     Raises:
         MachineError: the disk refuses.
     """
     about = {"varprobe": version("varprobe"), "spec": spec, "versions": versions(), "machine": machine()}
-    content = sealed_json(about | {"results": results})
+    content = sealed_json(about | {"arguments": arguments, "results": results})
     with writing(folder / RECORD):
         folder.mkdir(parents=True, exist_ok=True)
         put(folder / RECORD, lambda file: file.write(content))
 
 
-def save_training(folder: Path, ds: xr.Dataset, spec: dict[str, Any]) -> None:
+def save_training(folder: Path, ds: xr.Dataset, spec: dict[str, Any], arguments: dict[str, Any] | None = None) -> None:
     """Write results.nc and results.csv; training.json comes last, so that a folder whose record has results is whole.
 
     Raises:
@@ -89,7 +99,7 @@ def save_training(folder: Path, ds: xr.Dataset, spec: dict[str, Any]) -> None:
         save_csv(folder / "results.csv", by_step(ds))
     else:
         save_text(folder / "results.csv", [ends_of(ds).to_csv()])
-    write_record(folder, spec, digest)
+    write_record(folder, spec, digest, arguments)
 
 
 def ends_of(ds: xr.Dataset) -> Any:

@@ -10,16 +10,13 @@ from varprobe.plans import hashable, hashed, versions
 from varprobe.seals import DamagedError, sealed_archive, unsealed_archive
 from varprobe.storage import checked, put, writing
 from varprobe.training.asking import Training
+from varprobe.training.folders import MOST_ARRAYS, MOST_NUMBERS
 from varprobe.training.jobs import Job, Outcome
 
 __all__ = ["Shelf"]
 
 VERSION = 1
 """Raised with every change that changes a number of a training."""
-
-MOST_ARRAYS = 256
-MOST_NUMBERS = 1 << 30
-"""In the file of a job, which is read whole."""
 
 
 @dataclass(frozen=True)

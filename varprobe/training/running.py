@@ -53,7 +53,7 @@ def run_training(
         found = dict(finished(kept, jobs, progress))
     missing = [job for job in jobs if job not in found]
     if out is not None and missing:
-        write_record(out, training.spec, None)
+        write_record(out, training.spec, None, training.arguments)
     progress.start(sum(len(job.nets) for job in missing), sum(len(job.nets) for job in found))
     for job, outcome in outcomes(missing):
         if kept:
@@ -62,7 +62,7 @@ def run_training(
         progress.advance(len(job.nets))
     ds = together(training, found)
     if out is not None:
-        save_training(out, ds, training.spec)
+        save_training(out, ds, training.spec, training.arguments)
     return ds
 
 

@@ -7,11 +7,13 @@ from varprobe.claims import LOCKS
 from varprobe.model.runs import RECORD
 from varprobe.plans import NAME
 from varprobe.storage import is_stray
+from varprobe.training.folders import RECORD as TRAINING
 from varprobe.verifying.findings import Verification
 
 __all__ = ["check_others"]
 
-OURS = {LOCKS, "spec.json", RECORD, "results.nc", "results.csv", "variance.pdf", "variance.png", "caption.tex"}
+OURS = {LOCKS, "spec.json", RECORD, TRAINING, "results.nc", "results.csv", "caption.tex"}
+OURS |= {f"{name}.{kind}" for name in ("variance", "training", "trainability") for kind in ("pdf", "png")}
 PARTS = {"cells", "probes"}
 NAMED = 3
 """Files that a line names."""
@@ -32,7 +34,7 @@ def check_others(found: Verification, planned: set[str]) -> None:
                 continue
             elif is_stray(path):
                 strays.append(inside)
-            elif inside in OURS or (inside.startswith("probes/") and npz(path)):
+            elif inside in OURS or (inside.startswith(("probes/", "training/")) and npz(path)):
                 continue
             elif inside.startswith("cells/") and npz(path):
                 other += path.stem not in planned

@@ -11,8 +11,11 @@ from varprobe.model.runs import RECORD, read_model_record
 from varprobe.plans import Record
 from varprobe.progress import Progress, Unwatched
 from varprobe.runs import folder_of, no_run
-from varprobe.seals import DamagedError
+from varprobe.seals import DamagedError, unsealed_archive
+from varprobe.steps import by_step
 from varprobe.storage import checked
+from varprobe.training.folders import MOST_ARRAYS, MOST_NUMBERS, read_record
+from varprobe.training.folders import RECORD as TRAINING
 from varprobe.verifying.cells import check_cells, check_dataset, check_probes
 from varprobe.verifying.findings import Verification
 from varprobe.verifying.folders import check_others
@@ -55,6 +58,8 @@ def verify(path: str | os.PathLike[str], *, progress: Progress | None = None) ->
             verify_sweep(found, progress)
         elif os.path.lexists(found.folder / RECORD):
             verify_model(found, progress)
+        elif os.path.lexists(found.folder / TRAINING):
+            verify_training(found, progress)
         else:
             raise RequestError(no_run(found.folder), "run")
     except OSError as error:
@@ -125,5 +130,31 @@ def verify_model(found: Verification, progress: Progress) -> None:
         with results(found, str(record["results"])) as ds:
             if ds is not None:
                 check_table(found, ds)
+        progress.advance(BESIDE)
+    check_others(found, set())
+
+
+def verify_training(found: Verification, progress: Progress) -> None:
+    """Check the run of a training: what its jobs left, the dataset, and its table."""
+    jobs = sorted((found.folder / "training").glob("*.npz"))
+    progress.start(1 + len(jobs) + BESIDE, 0)
+    for path in jobs:
+        try:
+            unsealed_archive(checked(path, found.folder), MOST_ARRAYS, MOST_NUMBERS)
+        except DamagedError as error:
+            found.problem(f"training/{path.name}", str(error))
+        progress.advance(1)
+    try:
+        record = read_record(found.folder)
+        found.checked[TRAINING] = f"{len(jobs)} files of its nets"
+    except DamagedError as error:
+        found.problem(TRAINING, str(error))
+    else:
+        progress.advance(1)
+        with results(found, record["results"]) as ds:
+            if ds is not None and "step" in ds.dims:
+                check_table(found, by_step(ds))
+        if record["results"] is None:
+            found.problem("the run", "is unfinished; the same command resumes it")
         progress.advance(BESIDE)
     check_others(found, set())
