@@ -55,8 +55,9 @@ class Gauge:
                 positions=("layer",),
             )
             own = replace(self.chunk.program, arch=block, readout=(readout,))
-            return run_own(own, running, keys, x, target, self.chunk.numbers())
-        program, found = self.chunk.program, self.chunk.numbers()
+            told = self.chunk.numbers()._replace(readout_bias=params[1]["b"][None])
+            return run_own(own, running, keys, x, target, told)
+        program, found = self.chunk.program, self.chunk.numbers()._replace(readout_bias=params[1]["b"][None])
         blocks, segments = matrices[0], range(len(program.segments))
         first = [s.first for s in program.segments]
         weights = tuple(
@@ -73,10 +74,10 @@ class Gauge:
             {k: jnp.asarray(v)[:, None] for k, v in (numbers.arch[i] | learned(blocks[i], numbers.arch[i])).items()}
             for i in segments
         ]
-        told = replace(program, weights=weights, biases=biases, readout=(readout,))
+        program = replace(program, weights=weights, biases=biases, readout=(readout,))
         ours = tuple(s._replace(arch=spread(a, s.arch)) for s, a in zip(found.segments, arch, strict=True))
         run = run_recurrent if program.arch.shared else run_wired
-        return run(told, running, keys, x, target, found._replace(segments=ours))
+        return run(program, running, keys, x, target, found._replace(segments=ours))
 
     def matrices(self, params: Params, numbers: Numbers) -> tuple[tuple[Any, ...], Array]:
         """(what the parameters of the segments stand for, the read-out's matrix)."""

@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float
 
 from varprobe.bases import Base, Draw
 from varprobe.draws import layer_keys
-from varprobe.extended import Signal, exponent, normalize, scale
+from varprobe.extended import Signal, add, exponent, normalize, scale
 from varprobe.losses import output_gradient
 from varprobe.moments import Moments, factor, measure, wide
 from varprobe.scans import scan_layers
@@ -205,6 +205,9 @@ def loss_gradient(program: Wired, running: Array, keys: Keys, h: Signal, target:
         matrix = at_unit_variance(read(pooled, program.outputs, False), matrix)[0]
 
     output = normalize(read(pooled, program.outputs, False))
+    if numbers.readout_bias is not None:
+        bias = normalize(Signal(wide(jnp.asarray(numbers.readout_bias))[:, None], still))
+        output = add(output, Signal(jnp.broadcast_to(bias.m, output.m.shape), bias.e))
     g = normalize(read(normalize(output_gradient(program.loss, output, target)), fan_in, True))
     m = g.m.reshape(*g.m.shape[:2], *(1,) * len(places), fan_in)
     m = jnp.broadcast_to(m, shape) / math.prod(shape[2:-1])

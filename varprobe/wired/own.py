@@ -63,6 +63,7 @@ class OwnNumbers(NamedTuple):
 
     readout: LayerNumbers | None
     unit_readout: None = None
+    readout_bias: Float[Array, "1 outputs"] | None = None
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,7 @@ class NetNumbers(NamedTuple):
     phi: PhiNumbers
     dropout: Float[HostOrDevice, " nets"]
     unit_readout: Bool[HostOrDevice, " nets"] | None
+    readout_bias: Float[HostOrDevice, "nets outputs"] | None = None
 
 
 Traced = Array | Any
