@@ -35,6 +35,7 @@ HOMES = {
     "plot_panels": "varprobe.plots.panels",
     "plot_phase": "varprobe.plots.phase",
     "plot_spectrum": "varprobe.plots.spectrum",
+    "plot_training": "varprobe.plots.training",
     "plot_variance": "varprobe.plots",
     "probe": "varprobe.model.probing",
     "report": "varprobe.reporting.writing",
@@ -70,6 +71,7 @@ __all__ = [
     "plot_panels",
     "plot_phase",
     "plot_spectrum",
+    "plot_training",
     "plot_variance",
     "probe",
     "report",
@@ -105,6 +107,7 @@ if TYPE_CHECKING:
     from varprobe.plots.sites import plot_model
     from varprobe.plots.spectrum import plot_spectrum
     from varprobe.plots.style import style
+    from varprobe.plots.training import plot_training
     from varprobe.plots.widths import plot_widths
     from varprobe.reporting.writing import report
     from varprobe.rerunning import rerun

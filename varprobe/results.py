@@ -224,14 +224,14 @@ def names_in(ds: xr.Dataset) -> list[str]:
 def select(ds: xr.Dataset, **where: Any) -> xr.Dataset:
     """The configurations whose coordinates equal the values given, e.g. select(ds, init="he_normal", depth=50).
 
-    A list of values keeps all of them. Dimensions stay (config, seed, layer).
+    A list of values keeps all of them. Of a training, `step` keeps these steps. Dimensions stay as they are.
 
     Raises:
         RequestError: unknown coordinate, or no configuration with that value.
     """
     require_dataset(ds)
     for name, wanted in where.items():
-        known = [c for c in ds.coords if ds[c].dims == ("config",)]
+        known = [c for c in ds.coords if ds[c].dims == ("config",) or (c == "step" and ds[c].dims == ("step",))]
         if name not in known:
             raise RequestError(f"unknown coordinate {name!r}{did_you_mean(name, map(str, known))}")
         values = ds[name].values
@@ -240,8 +240,9 @@ def select(ds: xr.Dataset, **where: Any) -> xr.Dataset:
             raise RequestError(f"{name}: the list is empty")
         chosen = np.isin(values.astype(str), [str(c) for c in choices])
         if not chosen.any():
-            there = sorted(set(values.astype(str)))
+            there = np.unique(values).astype(str)
             near = did_you_mean(str(choices[0]), there)
-            raise RequestError(f"no configuration has {name}={choices[0]}{near}")
-        ds = ds.isel(config=np.flatnonzero(chosen))
+            what = "step" if name in ds.dims else "configuration"
+            raise RequestError(f"no {what} has {name}={choices[0]}{near}")
+        ds = ds.isel({ds[name].dims[0]: np.flatnonzero(chosen)})
     return ds

@@ -50,7 +50,7 @@ def command(run: str, save: str | None, table: str | None, select: tuple[str, ..
         ds = selected(ds, select)
     with saving(), stopping(progress):
         if target.kind in ENDINGS:
-            progress.start(ds.sizes.get("config", 1), 0)
+            progress.start(ds.sizes.get("config", 1) * ds.sizes.get("step", 1), 0)
         path = export(ds, save, table=table, advance=progress.advance)  # type: ignore[arg-type]
     print(printable(str(path)), file=sys.stdout)
 

@@ -20,7 +20,16 @@ __all__ = ["command"]
 
 SIZE = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*x\s*(\d+(?:\.\d+)?|\.\d+)\s*(in|cm|mm)?", re.IGNORECASE | re.ASCII)
 INCHES = {"in": 1.0, "cm": 1 / 2.54, "mm": 1 / 25.4}
-QUANTITIES = ("activation", "preactivation", "gradient", "weight_gradient", "branch", "branch_gradient")
+QUANTITIES = (
+    "activation",
+    "preactivation",
+    "gradient",
+    "weight_gradient",
+    "branch",
+    "branch_gradient",
+    "update",
+    "loss",
+)
 ENDINGS = (".pdf", ".svg", ".png", ".pgf")
 
 
@@ -78,8 +87,9 @@ def selected(ds: Any, texts: Sequence[str]) -> Any:
             select(ds, **{key: value})  # each must be there
     ds = select(ds, **chosen)
     for key, wanted in reversed(chosen.items()):  # in the order in which they were asked for
-        order = sorted(range(ds.sizes["config"]), key=lambda i, k=key, w=wanted: w.index(str(ds[k].values[i])))  # type: ignore[misc]
-        ds = ds.isel(config=order)
+        if key not in ds.dims:  # steps have an order of their own
+            order = sorted(range(ds.sizes["config"]), key=lambda i, k=key, w=wanted: w.index(str(ds[k].values[i])))  # type: ignore[misc]
+            ds = ds.isel(config=order)
     return ds
 
 
@@ -107,17 +117,19 @@ def kinds() -> dict[str, dict[str, str]]:
         "varprobe plot RUN --quantity gradient --style icml --save fig.pdf",
         "varprobe plot RUN --label he_normal=He --label glorot_normal=Glorot",
         "varprobe plot RUN --kind heatmap --style slides --save heat.png",
+        "varprobe plot runs/track-relu-d50-w512-3f9a1c --select step=0,8 --kind heatmap",
         "varprobe plot BEFORE AFTER --kind before-after --save change.pdf",
         "varprobe plot --from fig.pdf",
     ],
 )
 @click.argument("run", nargs=-1)
-@click.option("--kind", default="variance", metavar="NAME", help="What to draw, see below.  [variance]")
+@click.option("--kind", metavar="NAME", help="What to draw, see below.  [variance; of a training, training]")
 @click.option(
     "--quantity",
     multiple=True,
     metavar="NAMES",
-    help="activation, preactivation, gradient, weight_gradient, branch, branch_gradient.  [activation,gradient]",
+    help="activation, preactivation, gradient, weight_gradient, branch, branch_gradient; of a training update, loss."
+    "  [activation,gradient; of a training, update,loss besides]",
 )
 @click.option("--select", multiple=True, metavar="NAME=VALUES", help="Only these, e.g. init=he_normal,orthogonal.")
 @click.option("--save", metavar="FILE", help="fig.pdf, fig.svg, fig.png or fig.pgf.  [RUN/KIND.pdf]")
@@ -136,26 +148,21 @@ def kinds() -> dict[str, dict[str, str]]:
 def command(arguments: list[str], run: tuple[str, ...], source: str | None, **options: Any) -> None:
     """Draw a figure of a run folder, by default variance against depth, and print where it is.
 
+    Of a training the default is its steps; to other kinds, each of them is a configuration.
+
     A figure has the true column width and letters of its style, and its file keeps how it was made: --from tells.
     """
     if source is not None:
         tell(source, run, options)
         return
-    from varprobe.plots.kinds import kind_of
+    from varprobe.plots.kinds import kind_of, usual_kind
     from varprobe.plots.style import style
 
-    with naming("kind"):
-        kind = kind_of(options["kind"])
+    if options["kind"] is not None:
+        require_fit(options["kind"], options, run)
     inches = size_of(options["size"])
-    given = asked(options, kind)
     if not run:
         raise RequestError("missing (see --help)", "run")
-    if len(run) > kind.runs:
-        raise RequestError(
-            f"unexpected {run[kind.runs]!r}; --kind {options['kind']} takes {('one RUN', 'two')[kind.runs - 1]}"
-        )
-    if len(run) < kind.runs:
-        raise RequestError(f"--kind {options['kind']} takes two, BEFORE and AFTER", "run")
     columns = columns_of(options["columns"])
     latex = options["usetex"] or (options["save"] or "").lower().endswith(".pgf")
     with contextlib.ExitStack() as stack:
@@ -165,11 +172,16 @@ def command(arguments: list[str], run: tuple[str, ...], source: str | None, **op
         from varprobe.plots.origin import origin
         from varprobe.results import names_in
         from varprobe.runs import read_run
+        from varprobe.steps import by_step
 
         runs = [read_run(name, TerminalProgress(quiet=False).note) for name in run]
-        path = file_of(options["save"], run[-1], options["kind"])
+        name = options["kind"] or usual_kind(runs[0])
+        kind, given = kind_of(name), require_fit(name, options, run)
+        path = file_of(options["save"], run[-1], name)
         with naming("select"):
             runs = [selected(ds, options["select"]) for ds in runs]
+        if not kind.steps:
+            runs = [by_step(ds) for ds in runs]
         if options["label"]:
             given["labels"] = labels_of(options["label"], [name for ds in runs for name in names_in(ds)])
         with naming("quantity" if options["quantity"] else "select" if options["select"] else "kind"):
@@ -185,8 +197,16 @@ def columns_of(text: str | None) -> int:
     return int(text or 1)
 
 
-def asked(options: dict[str, Any], kind: Any) -> dict[str, Any]:
-    """The keywords that the options mean; one that the kind does not have is refused."""
+def require_fit(name: str, options: dict[str, Any], run: Sequence[str]) -> dict[str, Any]:
+    """The keywords that the options mean to a kind.
+
+    Raises:
+        RequestError: there is no such kind, it does not have one of them, or is of more or fewer runs.
+    """
+    from varprobe.plots.kinds import kind_of
+
+    with naming("kind"):
+        kind = kind_of(name)
     given: dict[str, Any] = {}
     if options["quantity"]:
         given["quantities"] = quantities_of(options["quantity"])
@@ -195,7 +215,11 @@ def asked(options: dict[str, Any], kind: Any) -> dict[str, Any]:
     refused = kind.refused(given | ({"labels": 0} if options["label"] else {}))
     if refused is not None:
         names = {"quantities": "quantity", "labels": "label", "theory": "no_theory", "formats": "no_formats"}
-        raise RequestError(f"does not go with --kind {options['kind']}", names.get(refused, refused))
+        raise RequestError(f"does not go with --kind {name}", names.get(refused, refused))
+    if len(run) > kind.runs:
+        raise RequestError(f"unexpected {run[kind.runs]!r}; --kind {name} takes {('one RUN', 'two')[kind.runs - 1]}")
+    if 0 < len(run) < kind.runs:
+        raise RequestError(f"--kind {name} takes two, BEFORE and AFTER", "run")
     return given
 
 

@@ -16,6 +16,7 @@ from varprobe.exports.sheets import latex_of, markdown_of, verdict_table
 from varprobe.exports.targets import ENDINGS, Target, target_of
 from varprobe.names import did_you_mean
 from varprobe.results import require_layers, with_configs
+from varprobe.steps import by_step
 from varprobe.storage import put, writing
 
 __all__ = ["export", "required"]
@@ -37,7 +38,8 @@ def export(
 ) -> Path:
     r"""Write a dataset's numbers where others read them.
 
-    One that was opened with chunks is read and written some configurations at a time.
+    One that was opened with chunks is read and written some configurations at a time. Of a training, each of its steps
+    counts as a configuration, with the coordinate `step`, but for .nc and the table of verdicts, which are of all steps.
 
     Args:
         ds: what `varprobe.sweep`, `varprobe.probe` or `varprobe.open_run` returns, or a selection of it.
@@ -70,10 +72,12 @@ def export(
     ds = with_configs(ds)
     if not ds.sizes["config"]:
         raise RequestError("the dataset has no configuration left", "ds")
+    table = table or ENDINGS.get(target.kind, "layers")
+    told = ds if table == "verdicts" or target.kind == ".nc" else by_step(ds)
     if target.kind in FOLDERS:
-        FOLDERS[target.kind](target.path, ds)
+        FOLDERS[target.kind](target.path, told)
     elif target.kind in FRAMES:
-        FRAMES[target.kind](target.path, ds, table or ENDINGS[target.kind], advance)
+        FRAMES[target.kind](target.path, told, table, advance)
     else:
         content = SHEETS[target.kind](*verdict_table(ds, advance)).encode()
         with writing(target.path):

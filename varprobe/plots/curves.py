@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 
 from varprobe.plots.quantities import QUANTITIES, variable
 
-__all__ = ["Curve", "Lost", "Theory", "read_curves"]
+__all__ = ["Curve", "Lost", "SIGNALS", "Theory", "read_curves", "summarize"]
 
 SIGNALS = ("activation", "preactivation", "gradient")
 """Quantities that every layer of a stack has."""
@@ -17,18 +17,22 @@ SIGNALS = ("activation", "preactivation", "gradient")
 
 @dataclass(frozen=True)
 class Lost:
-    """Where a signal became exactly zero, or infinite (or no number at all), and in how many of the seeds."""
+    """Where a signal became exactly zero, or infinite (or no number at all), and in how many of the seeds.
+
+    `place` is what `layer` counts: layers, or steps of training.
+    """
 
     layer: int
     infinite: bool
     seeds: int
     of: int
     number: bool = True
+    place: str = "layer"
 
     def __str__(self) -> str:
         what = (r"$\infty$" if self.infinite else "0") if self.number else "not finite"
         share = "" if self.seeds == self.of else f" ({self.seeds} of {self.of} seeds)"
-        return f"{what} at layer {self.layer}{share}"
+        return f"{what} at {self.place} {self.layer}{share}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +53,7 @@ class Curve:
 
     `mean` is the mean over seeds and `deviation` their standard deviation (one degree of freedom less than
     seeds; None where there is one seed). Both are NaN where the quantity does not exist and from `lost` on.
-    `theory` is the infinitely wide net's; None where there is none to draw.
+    `theory` is the infinitely wide net's; None where there is none to draw. `place` is what `layer` counts.
     """
 
     name: str
@@ -59,6 +63,7 @@ class Curve:
     backward: bool
     lost: Lost | None
     theory: Theory | None = None
+    place: str = "layer"
 
     @property
     def drawn(self) -> Int[np.ndarray, " finite"]:
@@ -127,12 +132,13 @@ def summarize(
     values: Float[np.ndarray, "seed layer"],
     backward: bool,
     depth: int | None = None,
+    place: str = "layer",
 ) -> Curve:
     """The curve of one config. Seeds that are NaN throughout were never run and do not count."""
     values = values[~np.isnan(values).all(axis=1)]
     seeds = len(values)
     if seeds == 0:
-        return Curve(name, layer, np.full(layer.shape, np.nan), None, backward, None)
+        return Curve(name, layer, np.full(layer.shape, np.nan), None, backward, None, place=place)
     lost = None
     gone = np.isinf(values)
     if depth is not None:
@@ -142,7 +148,7 @@ def summarize(
         at = there[-1] if backward else there[0]
         found = values[gone[:, at], at]
         number = not np.isnan(found).any()
-        lost = Lost(int(layer[at]), bool((found != -np.inf).any()), int(gone[:, at].sum()), seeds, number)
+        lost = Lost(int(layer[at]), bool((found != -np.inf).any()), int(gone[:, at].sum()), seeds, number, place)
         values = np.where(layer <= layer[at] if backward else layer >= layer[at], np.nan, values)
     deviation = values.std(axis=0, ddof=1) if seeds > 1 else None
-    return Curve(name, layer, values.mean(axis=0), deviation, backward, lost)
+    return Curve(name, layer, values.mean(axis=0), deviation, backward, lost, place=place)

@@ -25,7 +25,7 @@ def end_note(panel: Panel, group: int) -> str:
     curve = panel.curves[group][0]
     if curve.lost or curve.end is None:
         return str(curve.lost)
-    return f"{as_power(curve.end[1])} at layer {curve.end[0]}"
+    return f"{as_power(curve.end[1])} at {curve.place} {curve.end[0]}"
 
 
 def draw_exits(panel: Panel, outermost_only: bool = False) -> None:

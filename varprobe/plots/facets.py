@@ -29,11 +29,13 @@ ORDER = (
     "loss",
     "dtype",
     "run",
+    "optimizer",
+    "step",
 )
 """Coordinates that are settings of a sweep; the first of them that varies gets the colors."""
 MOST_CURVES = 24
 """In a panel, for a label each."""
-PLAIN = {"init", "act", "arch", "run"}
+PLAIN = {"init", "act", "arch", "run", "optimizer"}
 """Those whose values need no word before them in a title."""
 
 
@@ -79,7 +81,7 @@ def varying(ds: xr.Dataset) -> list[str]:
     """
     own = [str(n) for n, c in ds.coords.items() if c.dims == ("config",) and n not in ORDER and n != "config"]
     kept: list[str] = []
-    for name in [n for n in [*ORDER, "batch", *own] if n in ds.coords]:
+    for name in [n for n in [*ORDER, "batch", *own] if n in ds.coords and n not in ds.dims]:
         column = values(ds, name)
         if len(set(column)) == 1:
             continue

@@ -41,6 +41,7 @@ def wrapped(name: str, longest: int) -> list[str]:
     for piece in pieces(name):
         if lines[-1] and len(lines[-1]) + len(piece) > longest:
             lines.append("")
+            piece = piece.lstrip()
         lines[-1] += piece
     return lines
 

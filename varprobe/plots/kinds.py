@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from varprobe.names import lookup
 
 if TYPE_CHECKING:
+    import xarray as xr
     from matplotlib.figure import Figure
 
-__all__ = ["KINDS", "Kind", "kind_of"]
+__all__ = ["KINDS", "Kind", "kind_of", "usual_kind"]
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,14 @@ class Kind:
         home: module and function that draw it, as `varprobe.plots.NAME:FUNCTION`.
         options: the keywords that the function takes beside `size`.
         runs: how many runs it is of.
+        steps: whether it is of steps of training; to others, each step of a training is a configuration.
     """
 
     text: str
     home: str
     options: tuple[str, ...]
     runs: int = 1
+    steps: bool = False
 
     @property
     def draw(self) -> "Callable[..., Figure]":
@@ -43,6 +46,7 @@ class Kind:
 CURVES = ("quantities", "labels", "full_range", "theory")
 KINDS = {
     "variance": Kind("variance against layer", "variance:variance_figure", (*CURVES, "formats")),
+    "training": Kind("steps of training", "training:training_figure", ("quantities", "labels"), steps=True),
     "model": Kind("sites of a model in order", "sites:model_figure", ()),
     "panels": Kind("a panel for each pair of settings", "panels:panels_figure", CURVES),
     "heatmap": Kind("variance as color, layer by configuration", "heatmap:heatmap_figure", ("quantities", "labels")),
@@ -55,6 +59,11 @@ KINDS = {
     "before-after": Kind("two runs, one above the other", "change:change_figure", (*CURVES, "formats"), runs=2),
 }
 """Name -> kind, in the order of the help."""
+
+
+def usual_kind(ds: "xr.Dataset") -> str:
+    """The kind that is drawn of a dataset unless another is named."""
+    return "training" if "step" in ds.dims else "variance"
 
 
 def kind_of(name: str) -> Kind:

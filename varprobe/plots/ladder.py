@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib.colors import LogNorm, Normalize
+from matplotlib.colors import LogNorm, Normalize, SymLogNorm
 
 __all__ = ["Ladder", "find_ladder"]
 
@@ -21,8 +21,13 @@ class Ladder:
 
     @property
     def norm(self) -> Normalize:
-        """Number to [0, 1]: by its logarithm where the steps are even in that, or the range is wide."""
+        """Number to [0, 1]: by its logarithm where the steps are even in that, or the range is wide.
+
+        0 may come before such steps, as before those of training.
+        """
         rungs = np.unique(self.numbers)
+        if rungs[0] == 0 and len(rungs) > 3 and rungs[-1] > 3 * np.median(rungs[1:]):
+            return SymLogNorm(rungs[1], linscale=0.4, vmin=0, vmax=rungs[-1])
         if rungs[0] <= 0:
             return Normalize(rungs[0], rungs[-1])
         ratios, steps = rungs[1:] / rungs[:-1], np.diff(rungs)
