@@ -38,7 +38,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "rerun": "Measure a run again from what it says, and compare every number.",
     },
 }
-"""Group -> command -> one line. `varprobe.cli.NAME` holds the command, as `command`; for coord-check NAME is coord_check."""
+"""Group -> command -> one line. `varprobe.cli.NAME` holds the command, as `command`; with _ for -."""
 
 
 class LazyGroup(WithExamples, click.Group):
