@@ -14,7 +14,7 @@ from varprobe.errors import RequestError
 from varprobe.model.given import OTHER, Given, given_of
 from varprobe.model.objectives import objective_of
 
-__all__ = ["Held", "Subject", "held", "is_alone", "parameters_argument", "subject_of"]
+__all__ = ["Held", "Subject", "held", "is_alone", "name_of", "parameters_argument", "subject_of"]
 
 
 class Subject(NamedTuple):

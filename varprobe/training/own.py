@@ -16,13 +16,14 @@ import xarray as xr
 
 from varprobe.errors import RequestError
 from varprobe.exports.extras import needed
-from varprobe.model.adapters import Subject, held, is_alone, subject_of
+from varprobe.model.adapters import held, is_alone
 from varprobe.model.agreement import require_agreement, rounded_otherwise
 from varprobe.model.faults import in_its_words
 from varprobe.model.probed import Stats, measured, plan_of, updated
 from varprobe.model.tables import dataset_of
 from varprobe.progress import Progress, Unwatched
 from varprobe.training.feeding import Batch, Feed, feed_of, paced
+from varprobe.training.learner import Learner, moved
 from varprobe.training.optimizers import read_optimizers
 
 if TYPE_CHECKING:
@@ -157,19 +158,17 @@ class Training:
     """
 
     def __init__(self, loss_fn: Callable[..., Any], loss: Any, model: Any, transform: Any) -> None:
-        import optax
-
-        self.loss_fn, self.loss = loss_fn, loss
-        self.transform = optax.with_extra_args_support(transform)
-        self.parameters, self.state, self.whole = held(model)
-        self.memory = self.transform.init(self.parameters)
+        self.parameters, self.state, whole = held(model)
+        self.learner = Learner(loss_fn, whole, loss)
+        self.memory = transform.init(self.parameters)
         self.losses: list[jax.Array] = []
-        self.slope, self.move, self.tell = jax.jit(self.slope_of), jax.jit(self.moved), jax.jit(self.told)
+        self.slope, self.tell = jax.jit(self.slope_of), jax.jit(self.told)
+        self.move = jax.jit(partial(moved, transform))
 
     @property
     def model(self) -> Any:
         """As it is now."""
-        return self.whole(self.parameters, self.state)
+        return self.learner.whole(self.parameters, self.state)
 
     def run(self, feed: Feed, total: int | None, wanted: set[int] | None, progress: Progress) -> dict[int, Stats]:
         """Train; the statistics of each recorded step, on the host.
@@ -204,41 +203,23 @@ class Training:
         try:
             return self.slope(parameters, self.state, batch)
         except Exception as error:  # the model may raise anything
-            raise in_its_words(error, getattr(self.loss_fn, "__name__", "the loss")) from None
+            raise in_its_words(error, self.learner.name) from None
 
     def other(self, batch: Batch) -> tuple[jax.Array, Any]:
         """(loss, gradients) of parameters that are rounded otherwise."""
         (value, _), gradients = self.gradients(rounded_otherwise(self.parameters), batch)
         return value, gradients
 
-    def subject(self, parameters: Any, state: Any, batch: Batch) -> Subject:
-        """The loss as a function of parameters, with a state and a batch that may be traced.
-
-        Raises:
-            RequestError: it is no loss that can be trained.
-        """
-        found = subject_of(self.loss_fn, (self.whole(parameters, state), *batch.whole), self.loss)
-        if found.noise:
-            raise RequestError("'cotangent' is noise, which nothing can learn (allowed: mse, cross_entropy)", "loss")
-        return found
-
     def slope_of(self, parameters: Any, state: Any, batch: Batch) -> tuple[tuple[jax.Array, Any], Any]:
         """((loss, state that it leaves), gradients), traced."""
-        subject = self.subject(parameters, state, batch)
+        subject = self.learner.subject(parameters, state, batch)
         differentiated = jax.value_and_grad(subject.function, has_aux=True)
         (value, (_, left)), gradients = differentiated(subject.parameters, *subject.batch)
         return (value, left), gradients
 
-    def moved(self, parameters: Any, memory: Any, gradients: Any, value: Any) -> tuple[Any, Any]:
-        """(parameters, the optimizer's state) after a step, traced."""
-        import optax
-
-        changes, memory = self.transform.update(gradients, memory, parameters, value=value, grad=gradients)
-        return optax.apply_updates(parameters, changes), memory
-
     def told(self, parameters: Any, after: Any, state: Any, batch: Batch) -> tuple[Stats, Any]:
         """(statistics of a step, the gradients of the probed model), traced."""
-        subject = self.subject(parameters, state, batch)
+        subject = self.learner.subject(parameters, state, batch)
         plan = plan_of(subject)
         if not plan.layout.products:
             raise RequestError(f"{subject.name} has no matrix product of a signal")
