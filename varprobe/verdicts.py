@@ -30,6 +30,10 @@ VERDICTS: dict[str, Verdict] = {
     "departed": Verdict(
         "flag", 0.5, "training: a site is off the trend of the records before by so many decades: unhealthy"
     ),
+    "grows": Verdict(
+        "width", 0.25, "coord-check: RMS of a value at step 0, or of its change, above width^0.25: not muP"
+    ),
+    "shrinks": Verdict("width", 0.25, "coord-check: RMS of the change below width^-0.25: wide nets stop learning it"),
     "correlation_collapse": Verdict("note", 0.999, "mean cosine between samples above 0.999"),
     "mean_dominated": Verdict("note", 0.9, "|mean| of the preactivations above 0.9 of their RMS"),
     "leaves_float16": Verdict(

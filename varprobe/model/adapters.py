@@ -14,7 +14,7 @@ from varprobe.errors import RequestError
 from varprobe.model.given import OTHER, Given, given_of
 from varprobe.model.objectives import objective_of
 
-__all__ = ["Subject", "is_alone", "parameters_argument", "subject_of"]
+__all__ = ["Held", "Subject", "held", "is_alone", "name_of", "parameters_argument", "subject_of"]
 
 
 class Subject(NamedTuple):
@@ -51,6 +51,37 @@ class Split(NamedTuple):
     parameters: Any
     extract: Callable[[Any], Any]
     keep: Callable[[Any], None]
+
+
+class Held(NamedTuple):
+    """A model between steps of training: parameters, state (None without), and whole(parameters, state) -> model."""
+
+    parameters: Any
+    state: Any
+    whole: Callable[[Any, Any], Any]
+
+
+def held(tree: Any) -> Held:
+    """A pytree, a flax.nnx.Module or an Equinox module taken apart; what is neither stays as it is."""
+    if is_nnx(tree):
+        from flax import nnx
+
+        parts: Any = nnx.split(tree, nnx.Param, ...)
+        return Held(parts[1], parts[2], lambda *others: nnx.merge(parts[0], *others, copy=True))
+    leaves, shape = jax.tree.leaves(tree), structure_of(tree)
+    inexact = [is_inexact(leaf) for leaf in leaves]
+
+    def whole(parameters: Any, state: None) -> Any:
+        found = iter(jax.tree.leaves(parameters))
+        return shape.unflatten([next(found) if yes else leaf for leaf, yes in zip(leaves, inexact, strict=True)])
+
+    parameters = shape.unflatten([leaf if yes else None for leaf, yes in zip(leaves, inexact, strict=True)])
+    return Held(parameters, None, whole)
+
+
+def structure_of(tree: Any) -> Any:
+    """Of a pytree."""
+    return jax.tree.structure(tree)
 
 
 def subject_of(model: Any, arguments: tuple[Any, ...], loss: Any) -> Subject:
@@ -154,39 +185,31 @@ def of_tree(function: Callable[..., Any], tree: Any) -> Split:
     """A function of a pytree: what of it is arrays of floats are parameters."""
     if is_nnx(tree):
         return of_nnx(function, tree)
-    leaves: list[Any]
-    shape: Any
-    leaves, shape = jax.tree.flatten(tree)
-    inexact = [is_inexact(leaf) for leaf in leaves]
+    parameters, state, whole = held(tree)
+    shape = structure_of(tree)
 
-    def extract(tree: Any) -> Any:
-        found = jax.tree.leaves(tree)
-        if shape != jax.tree.structure(tree):
+    def extract(fresh: Any) -> Any:
+        if structure_of(fresh) != shape:
             raise RequestError("init returns parameters of another structure", "init")
-        return jax.tree.unflatten(shape, [leaf if yes else None for leaf, yes in zip(found, inexact, strict=True)])
+        return held(fresh).parameters
 
     def call(parameters: Any, *batch: Any) -> tuple[Any, Any]:
-        found = iter(jax.tree.leaves(parameters))
-        whole = [next(found) if yes else leaf for leaf, yes in zip(leaves, inexact, strict=True)]
-        return function(jax.tree.unflatten(shape, whole), *batch), None
+        return function(whole(parameters, state), *batch), None
 
-    return Split(call, extract(tree), extract, lambda state: None)
+    return Split(call, parameters, extract, lambda state: None)
 
 
 def of_nnx(function: Callable[..., Any], model: Any) -> Split:
     """A flax.nnx.Module; what it changes besides its parameters, such as running means, is its state."""
     from flax import nnx
 
-    def parts(model: Any) -> Any:
-        return nnx.split(model, nnx.Param, ...)
-
-    graph, parameters, rest = parts(model)
+    parameters, state, whole = held(model)
 
     def call(parameters: Any, *batch: Any) -> tuple[Any, Any]:
-        whole = nnx.merge(graph, parameters, rest, copy=True)
-        return function(whole, *batch), parts(whole)[2]
+        module = whole(parameters, state)
+        return function(module, *batch), held(module).state
 
-    return Split(call, parameters, lambda model: parts(model)[1], lambda state: nnx.update(model, state))
+    return Split(call, parameters, lambda model: held(model).parameters, lambda state: nnx.update(model, state))
 
 
 def of_variables(apply: Callable[..., Any], variables: Any) -> Split:

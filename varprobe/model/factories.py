@@ -1,7 +1,7 @@
 """`PKG.MOD:FACTORY`: a function of the user's that makes what `varprobe.probe` takes."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -12,7 +12,7 @@ from varprobe.model.adapters import is_alone, parameters_argument
 from varprobe.names import did_you_mean
 from varprobe.user_code import load
 
-__all__ = ["Made", "made", "with_rows"]
+__all__ = ["Made", "made", "returned", "with_rows"]
 
 KEYWORDS = ("loss", "init", "step_size")
 """Of `varprobe.probe`, which a factory may return in a dict behind the arguments."""
@@ -51,14 +51,16 @@ def takes_one(factory: Callable[..., Any]) -> bool:
     return any(p.name == "key" or (p.default is p.empty and p.kind <= p.POSITIONAL_OR_KEYWORD) for p in parameters)
 
 
-def returned(factory: Callable[..., Any], reference: str, *key: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """(arguments, keywords) that a factory returns.
+def returned(
+    factory: Callable[..., Any], reference: str, *given: Any, known: Sequence[str] = KEYWORDS
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """(arguments, keywords) that a factory returns, given a key or what else it takes.
 
     Raises:
         RequestError: it fails, or returns no tuple.
     """
     try:
-        found = factory(*key)
+        found = factory(*given)
     except RequestError:
         raise
     except (Exception, SystemExit) as error:  # the user's code may raise anything
@@ -71,12 +73,12 @@ def returned(factory: Callable[..., Any], reference: str, *key: Any) -> tuple[tu
     keywords = found[-1]
     if not isinstance(keywords, dict) or not keywords:
         return found, {}
-    others = [name for name in keywords if name not in KEYWORDS]
+    others = [name for name in keywords if name not in known]
     if not others:
         return found[:-1], dict(keywords)
     plain = [name for name in others if not isinstance(keywords[name], dict | list | tuple)]
     if plain and not any(hasattr(leaf, "dtype") for leaf in jax.tree.leaves(keywords)):
-        raise RequestError(f"{reference} returns a dict with {plain[0]!r}{did_you_mean(str(plain[0]), KEYWORDS)}")
+        raise RequestError(f"{reference} returns a dict with {plain[0]!r}{did_you_mean(str(plain[0]), known)}")
     return found, {}
 
 

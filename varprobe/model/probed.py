@@ -1,7 +1,7 @@
 """A function that was read once for a shape of its arguments, and its statistics: what leaves the device."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from varprobe.model.roles import input_of, paths_of, read_as_used
 from varprobe.model.running import Statistics, Taps, run, taps_of
 from varprobe.model.stats import MOMENTS, Seen, seen
 
-__all__ = ["Plan", "Stats", "measured", "plan_of", "require_step_size"]
+__all__ = ["Plan", "Stats", "measured", "plan_of", "require_step_size", "updated"]
 
 
 class Plan(NamedTuple):
@@ -50,6 +50,7 @@ class Stats:
         lost: share of their entries that a step of plain gradient descent does not change though it should; None where
             no step size was given.
         data: of the input, if it is of floats; None without.
+        updates: of what a step of training adds to each parameter; None where it is not known.
         layout: which is which.
     """
 
@@ -60,6 +61,7 @@ class Stats:
     gradients: tuple[Seen, ...]
     lost: tuple[Float[Array, "*axes"], ...] | None
     data: Seen | None
+    updates: tuple[Seen, ...] | None
     layout: Layout = field(metadata={"static": True})
 
 
@@ -115,9 +117,20 @@ def measured(plan: Plan, step_size: float | None, parameters: Any, *batch: Any) 
         gradients=tuple(map(moments, slopes, plan.slices)),
         lost=None if step_size is None else tuple(map(lost_in(step_size), leaves, slopes, plan.slices)),
         data=moments(jnp.asarray(entering)) if known else None,
+        updates=None,
         layout=plan.layout,
     )
     return jax.tree.unflatten(jax.tree.structure(plan.shape), outputs), gradients, stats
+
+
+def updated(plan: Plan, stats: Stats, before: Any, after: Any) -> Stats:
+    """The statistics with those of what a step adds to the parameters, which are such trees."""
+
+    def one(old: Array, new: Array, axes: int) -> Seen:
+        kind = jnp.promote_types(old.dtype, jnp.float32) if old.dtype.itemsize > 1 else jnp.float32
+        return seen(new.astype(kind) - old.astype(kind), axes, MOMENTS)
+
+    return replace(stats, updates=tuple(map(one, jax.tree.leaves(before), jax.tree.leaves(after), plan.slices)))
 
 
 def lost_in(step_size: float) -> Callable[[Array, Array, int], Array]:

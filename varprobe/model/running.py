@@ -1,6 +1,6 @@
 """Run a program that was read, with its sites tapped."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -33,10 +33,11 @@ class Slot(NamedTuple):
 
 
 class Taps(NamedTuple):
-    """All slots, and their numbers by the value that they are at."""
+    """All slots, their numbers by the value that they are at, and what makes a statistic of a value."""
 
     slots: tuple[Slot, ...]
     at: Mapping[Point, list[int]]
+    tell: Callable[..., Seen] = seen
 
     def inside(self, place: Place) -> list[int]:
         """Slots within a part of the program."""
@@ -79,7 +80,7 @@ def run(
         found |= inner
         for variable, output in zip(equation.outvars, outputs, strict=True):
             for slot in taps.at.get(Point(place, variable), ()):
-                found[slot] = seen(output, told=ALL if taps.slots[slot].role in BACKWARD else MOMENTS)
+                found[slot] = taps.tell(output, told=ALL if taps.slots[slot].role in BACKWARD else MOMENTS)
                 if taps.slots[slot].role in BACKWARD:
                     output = tapped(output, sinks[slot])
             env[variable] = output

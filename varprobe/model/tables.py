@@ -14,7 +14,7 @@ from varprobe.model.layout import Layout, Row
 from varprobe.model.probed import Stats
 from varprobe.model.stats import Seen
 
-__all__ = ["dataset_of"]
+__all__ = ["at", "columns_of", "dataset_of", "moments"]
 
 STATISTICS = {
     "log10_ms": "log10 of the mean square",
@@ -38,6 +38,10 @@ SHARES = {
     "underflow_fraction": "share of values below the smallest normal number of their dtype, but not zero",
     "gradient_overflow_fraction": "the same of gradients: not finite",
     "gradient_underflow_fraction": "the same of gradients: below the smallest normal number, but not zero",
+}
+UPDATES = {
+    "update_log10_ms": "log10 of the mean square of what a step of training adds to a parameter",
+    "update_log10_ratio": "log10 of the RMS of what a step adds over that of the parameter",
 }
 INPUT = Row("input", "input", 0, -1, (), (-1, ()), 0, "")
 
@@ -101,6 +105,7 @@ def described() -> dict[str, str]:
     for q, text in {"parameter": "a parameter", "parameter_gradient": "its gradient"}.items():
         found |= {f"{q}_{s}": f"{text}: {what}" for s, what in STATISTICS.items()}
     found["parameter_gradient_log10_ratio"] = "log10 of the RMS of a parameter's gradient over that of the parameter"
+    found |= {f"{of}{name}": text for of in ("", "parameter_") for name, text in UPDATES.items()}
     found["parameter_lost_update_fraction"] = "share of its entries that a step of gradient descent leaves as they are"
     return found
 
@@ -131,6 +136,10 @@ def columns_of(stats: Stats) -> dict[str, np.ndarray]:
         if leaf >= 0:
             put("weight", number, at(stats.parameters[leaf], index))
             put("weight_gradient", number, at(stats.gradients[leaf], index))
+            if stats.updates is not None:
+                told = update_of(at(stats.updates[leaf], index), at(stats.parameters[leaf], index))
+                for name, value in told.items():
+                    columns.setdefault(name, np.full(len(rows) + 1, np.nan))[number] = value
     if stats.data is not None:
         put("activation", 0, stats.data)
     return columns | of_parameters(stats)
@@ -167,7 +176,17 @@ def of_parameters(stats: Stats) -> dict[str, np.ndarray]:
         found.setdefault("parameter_gradient_log10_ratio", []).append(ratio)
         if stats.lost is not None:
             found.setdefault("parameter_lost_update_fraction", []).append(float(np.mean(stats.lost[i])))
+        if stats.updates is not None:
+            for name, value in update_of(whole(stats.updates[i]), whole(parameter)).items():
+                found.setdefault(f"parameter_{name}", []).append(value)
     return {name: np.array(values) for name, values in found.items()}
+
+
+def update_of(update: Seen, parameter: Seen) -> dict[str, float]:
+    """`UPDATES` of one parameter; a ratio of zero to zero is NaN."""
+    told, level = moments(update)["log10_ms"], moments(parameter)["log10_ms"]
+    with np.errstate(invalid="ignore"):
+        return dict(zip(UPDATES, (told, float(np.subtract(told, level)) / 2), strict=True))
 
 
 def at(found: Seen, index: tuple[int, ...]) -> Seen:

@@ -74,7 +74,8 @@ def title_of(row: dict[str, Any], ds: xr.Dataset) -> str:
     sites, seeds = len(np.unique(ds["site"].values)) - 1, row["seeds"]
     several = f"{sites} site{'s' * (sites != 1)}, {seeds} seed{'s' * (seeds != 1)}"
     dtype = f", {row['dtype']}" if row["dtype"] != "float32" else ""
-    return f"{row['arch']}, {several}, batch {row['batch']}, loss {row['loss']}{dtype}"
+    step = f", step {row['step']}" if "diverged_step" in ds else ""
+    return f"{row['arch']}, {several}, batch {row['batch']}, loss {row['loss']}{dtype}{step}"
 
 
 def row_of(ds: xr.Dataset, families: list[Family], labels: list[str]) -> dict[str, Any]:
@@ -90,6 +91,8 @@ def row_of(ds: xr.Dataset, families: list[Family], labels: list[str]) -> dict[st
     row["flags"], row["notes"], row["formats"] = list(flags), [], {}
     row["healthy"] = healthy
     row["reason"] = next(iter(flags.values()), None) or reason_of(worst, ds, labels)
+    if "diverged_step" in ds:
+        row["reason"] = row["reason"].removesuffix(AT_FIRST).strip()
     row["advice"] = None if healthy or flags else advice_of(worst)
     row["site"] = worst.family.name if worst else ""
     row["families"] = [

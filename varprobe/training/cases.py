@@ -1,0 +1,245 @@
+"""What `varprobe.coord_check` trains at a width: a built-in stack, or what the user's factory makes."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from varprobe.building import net_of
+from varprobe.cells import inputs_of, target_of
+from varprobe.configs import Config, Request, read_request
+from varprobe.draws import keys_of
+from varprobe.errors import RequestError
+from varprobe.model.adapters import held, is_alone
+from varprobe.model.factories import returned
+from varprobe.model.objectives import cross_entropy
+from varprobe.model.probing import same_form
+from varprobe.training.feeding import Batch, batch_of
+from varprobe.training.learner import Learner
+from varprobe.training.mup import ROLES, by_role, factors, values_of
+from varprobe.training.optimizers import Optimizer
+
+if TYPE_CHECKING:
+    import optax
+
+__all__ = ["Case", "Checked", "FactoryCheck", "StackCheck", "takes_a_key", "stacks"]
+
+STANDARD = "lecun_normal"
+"""The initializer of what the paper calls standard parametrization: Var W = 1 / fan_in, and one learning rate."""
+
+LOSS = "cross_entropy"
+
+
+class Case(NamedTuple):
+    """A net of one width and seed, before training.
+
+    key: equal for those that one program serves. transform: the optimizer, of `values`, which programs are given.
+    """
+
+    key: Hashable
+    learner: Learner
+    parameters: Any
+    state: Any
+    batch: Batch
+    transform: Callable[[Any], optax.GradientTransformation]
+    values: Any
+
+
+@dataclass(frozen=True)
+class StackCheck:
+    """A built-in stack of one initializer at every width.
+
+    Attributes:
+        name: of the initializer.
+        optimizer: of all, with muP's learning rates if the initializer is `mup`.
+        request: width -> what `varprobe.build` would draw.
+        config: width -> its configuration.
+        base: the width at which learning rates are those of the optimizer.
+        steps: of training.
+    """
+
+    name: str
+    optimizer: Optimizer
+    request: dict[int, Request]
+    config: dict[int, Config]
+    base: int
+    steps: int
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """The coordinates of its configuration."""
+        setting, config = next(iter(self.request.values())).setting, next(iter(self.config.values()))
+        return {
+            "arch": str(config.arch_name),
+            "act": config.act.name,
+            "init": self.name,
+            "bias": config.bias.name,
+            "depth": config.depth,
+            "batch": config.batch,
+            "loss": LOSS,
+            "dtype": setting.dtype,
+        }
+
+    @property
+    def data(self) -> str:
+        """What the batch is of."""
+        return str(next(iter(self.request.values())).setting.source.description)
+
+    def case(self, width: int, seed: int) -> Case:
+        """The net of `varprobe.build`, as a function of named parameters."""
+        request, config = self.request[width], self.config[width]
+        setting, keys = request.setting, keys_of(request.setting.root_seed, seed)
+        net = net_of(request, config, seed)
+        enters = config.arch.input_shape(config.widths[0], config.depth)
+        _, rows = inputs_of(setting, keys, config.batch, enters, config.arch.embeds)
+        target = target_of(setting, keys["loss"], rows, config.batch, math.prod(enters))
+        names = [f"layer_{i}" for i in range(1, config.depth + 1)]
+        parameters = dict(zip(names, net.params[:-1], strict=True)) | {"readout": {"w": net.params[-1]["w"]}}
+        layers = range(1, config.depth + 1)
+        multipliers = tuple(config.initializer(i, 0).multiplier_at(config.place(i)) for i in layers)
+
+        def loss(parameters: Any, x: Any, y: Any) -> Any:
+            return cross_entropy(net.apply((*(parameters[n] for n in names), parameters["readout"]), x), y)
+
+        labels = {
+            name: {k: "input" if i == 0 or k != "w" else "hidden" for k in parameters[name]}
+            for i, name in enumerate(names)
+        }
+        if self.optimizer.own is not None:
+            transform, values = partial(constant, self.optimizer.own), {}
+        else:
+            of_mup = self.name.partition("(")[0] == "mup"
+            times = factors(self.optimizer, width, self.base) if of_mup else dict.fromkeys(ROLES, 1.0)
+            values = values_of(self.optimizer, times)
+            transform = partial(by_role, self.optimizer, labels | {"readout": {"w": "readout"}}, self.steps)
+        whole = held(parameters)
+        return Case(
+            (multipliers, config.readout.multiplier_at(config.place(config.depth + 1, setting.outputs))),
+            Learner(loss, whole.whole, None),
+            whole.parameters,
+            whole.state,
+            batch_of((jnp.asarray(net.x), np.asarray(target))),
+            transform,
+            values,
+        )
+
+
+def constant(transform: optax.GradientTransformation, values: Any) -> optax.GradientTransformation:
+    """The transformation, which has no values."""
+    return transform
+
+
+def stacks(
+    widths: Sequence[int], inits: Sequence[str], optimizers: Sequence[Optimizer], base: int, steps: int, **given: Any
+) -> list[StackCheck]:
+    """A check for each initializer and optimizer; `given` are arguments of `varprobe.sweep`.
+
+    Raises:
+        RequestError: an argument is wrong.
+    """
+    found = []
+    for init in inits:
+        wanted = {"init": STANDARD if init == "standard" else init, "loss": LOSS, **given}
+        requests = {width: read_request(width=width, **wanted) for width in widths}
+        configs = {width: request.configs for width, request in requests.items()}
+        for i, config in enumerate(configs[widths[0]]):
+            name = init if init == "standard" else config.init.name
+            for optimizer in optimizers:
+                if name.partition("(")[0] == "mup":
+                    factors(optimizer, base, base)
+                each = {width: found[i] for width, found in configs.items()}
+                found.append(StackCheck(name, optimizer, requests, each, base, steps))
+    return found
+
+
+@dataclass
+class FactoryCheck:
+    """What a user's factory makes of a width; of other seeds than the first only parameters, state and batch are used.
+
+    Attributes:
+        factory: width, and a key if it takes one -> what `varprobe.probe` takes, and `optimizer=` behind.
+        name: what it is called.
+        optimizer: where the factory gives none.
+        steps: of training.
+        takes_key: whether it draws.
+    """
+
+    factory: Callable[..., Any]
+    name: str
+    optimizer: Optimizer
+    steps: int
+    takes_key: bool
+    first: dict[int, Case] = field(default_factory=dict)
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """The coordinates of its configuration."""
+        case = next(iter(self.first.values()))
+        subject = case.learner.subject(case.parameters, case.state, case.batch)
+        arrays = [a for a in case.batch.arrays if np.ndim(a)]
+        found = dict(subject.about(len(arrays[0]) if arrays else 1))
+        return {"arch": self.name} | {k: found[k] for k in ("act", "init", "bias", "batch", "loss", "dtype")}
+
+    data = "its own"
+
+    def case(self, width: int, seed: int) -> Case:
+        """The model of a width."""
+        key = (jax.random.key(seed),) if self.takes_key else ()
+        arguments, keywords = returned(self.factory, f"{self.name} at width {width}", width, *key, known=KEYWORDS)
+        case = self.read(arguments, keywords)
+        first = self.first.setdefault(width, case)
+        same_form(first.parameters, case.parameters)
+        return first._replace(parameters=case.parameters, state=case.state, batch=case.batch)
+
+    def read(self, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Case:
+        """What it returned.
+
+        Raises:
+            RequestError: it is no loss with parameters and a batch.
+        """
+        function, *rest = arguments
+        alone = is_alone(function)
+        if isinstance(function, tuple) or not callable(function) or (not alone and not rest):
+            raise RequestError(
+                f"{self.name} must return (loss_fn, params, *batch), or a module and its batch", "factory"
+            )
+        model, *batch = arguments if alone else rest
+        whole = held(model)
+        own = keywords.get("optimizer")
+        transform = own if own is not None else self.optimizer.transform(self.steps)
+        if not callable(getattr(transform, "update", None)):
+            what = type(transform).__name__
+            raise RequestError(f"{self.name} gives {what}, no optax.GradientTransformation", "optimizer")
+        learner = Learner(None if alone else function, whole.whole, keywords.get("loss"))
+        return Case(0, learner, whole.parameters, whole.state, batch_of(batch), partial(constant, transform), {})
+
+
+KEYWORDS = ("loss", "optimizer")
+
+
+def takes_a_key(factory: Callable[..., Any], name: str) -> bool:
+    """Whether a factory takes a key behind the width.
+
+    Raises:
+        RequestError: it takes no width.
+    """
+    try:
+        parameters = list(inspect.signature(factory).parameters.values())
+    except (TypeError, ValueError):
+        return False
+    given = [p for p in parameters if p.kind <= p.POSITIONAL_OR_KEYWORD]
+    variable = any(p.kind == p.VAR_POSITIONAL for p in parameters)
+    if (not given and not variable) or (given and given[0].name in ("key", "rng", "seed")):
+        raise RequestError(f"{name} takes no width: it is called as {name}(width), or {name}(width, key)", "factory")
+    return any(p.name == "key" or p.default is p.empty for p in given[1:])
+
+
+Checked = StackCheck | FactoryCheck

@@ -1,0 +1,62 @@
+"""One step of training of a user's model, in parts: what is differentiated, and what the optimizer makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from varprobe.errors import RequestError
+from varprobe.model.adapters import Subject, name_of, subject_of
+from varprobe.training.feeding import Batch
+
+if TYPE_CHECKING:
+    import optax
+
+__all__ = ["Learner", "moved"]
+
+
+@dataclass(frozen=True)
+class Learner:
+    """What learns.
+
+    Attributes:
+        function: of the model and a batch; None where the model is its own.
+        whole: the model, of its parameters and its state.
+        loss: of what returns an output and no scalar.
+    """
+
+    function: Callable[..., Any] | None
+    whole: Callable[[Any, Any], Any]
+    loss: Any
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return "the model" if self.function is None else name_of(self.function)
+
+    def subject(self, parameters: Any, state: Any, batch: Batch) -> Subject:
+        """The loss as a function of parameters; they, the state and the batch may be traced.
+
+        Raises:
+            RequestError: it is no loss that can be trained.
+        """
+        model = self.whole(parameters, state)
+        if self.function is None:
+            found = subject_of(model, batch.whole, self.loss)
+        else:
+            found = subject_of(self.function, (model, *batch.whole), self.loss)
+        if found.noise:
+            raise RequestError("'cotangent' is noise, which nothing can learn (allowed: mse, cross_entropy)", "loss")
+        return found
+
+
+def moved(
+    transform: optax.GradientTransformation, parameters: Any, memory: Any, gradients: Any, value: Any
+) -> tuple[Any, Any]:
+    """(parameters, the optimizer's state) after a step; the loss is told to those that ask for it."""
+    import optax
+
+    rule = optax.with_extra_args_support(transform)
+    changes, memory = rule.update(gradients, memory, parameters, value=value, grad=gradients)
+    return optax.apply_updates(parameters, changes), memory
