@@ -30,6 +30,9 @@ VERDICTS: dict[str, Verdict] = {
     "departed": Verdict(
         "flag", 0.5, "training: a site is off the trend of the records before by so many decades: unhealthy"
     ),
+    "trained": Verdict(
+        "outcome", 0.5, "trainability: at least half the way from the best constant answer to all right (mse: R^2)"
+    ),
     "correlation_collapse": Verdict("note", 0.999, "mean cosine between samples above 0.999"),
     "mean_dominated": Verdict("note", 0.9, "|mean| of the preactivations above 0.9 of their RMS"),
     "leaves_float16": Verdict(
