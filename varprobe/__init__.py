@@ -36,7 +36,9 @@ HOMES = {
     "plot_phase": "varprobe.plots.phase",
     "plot_spectrum": "varprobe.plots.spectrum",
     "plot_training": "varprobe.plots.training",
+    "plot_trainability": "varprobe.plots.trainability",
     "plot_variance": "varprobe.plots",
+    "prediction": "varprobe.training.trainability",
     "probe": "varprobe.model.probing",
     "report": "varprobe.reporting.writing",
     "rerun": "varprobe.rerunning",
@@ -45,6 +47,7 @@ HOMES = {
     "sweep": "varprobe.sweeping",
     "theory": "varprobe.theory",
     "track": "varprobe.training.track",
+    "trainability": "varprobe.training.trainability",
     "verify": "varprobe.verifying.whole",
 }
 """The module of each public name; a module that has the name itself is what the name means."""
@@ -72,7 +75,9 @@ __all__ = [
     "plot_phase",
     "plot_spectrum",
     "plot_training",
+    "plot_trainability",
     "plot_variance",
+    "prediction",
     "probe",
     "report",
     "rerun",
@@ -81,6 +86,7 @@ __all__ = [
     "sweep",
     "theory",
     "track",
+    "trainability",
     "verify",
 ]
 
@@ -107,6 +113,7 @@ if TYPE_CHECKING:
     from varprobe.plots.sites import plot_model
     from varprobe.plots.spectrum import plot_spectrum
     from varprobe.plots.style import style
+    from varprobe.plots.trainability import plot_trainability
     from varprobe.plots.training import plot_training
     from varprobe.plots.widths import plot_widths
     from varprobe.reporting.writing import report
@@ -115,6 +122,7 @@ if TYPE_CHECKING:
     from varprobe.runs import open_run
     from varprobe.sweeping import sweep
     from varprobe.training.track import track
+    from varprobe.training.trainability import prediction, trainability
     from varprobe.verifying.whole import verify
 
 

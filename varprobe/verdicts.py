@@ -34,6 +34,9 @@ VERDICTS: dict[str, Verdict] = {
         "width", 0.25, "coord-check: RMS of a value at step 0, or of its change, above width^0.25: not muP"
     ),
     "shrinks": Verdict("width", 0.25, "coord-check: RMS of the change below width^-0.25: wide nets stop learning it"),
+    "trained": Verdict(
+        "outcome", 0.5, "trainability: at least half the way from the best constant answer to all right (mse: R^2)"
+    ),
     "correlation_collapse": Verdict("note", 0.999, "mean cosine between samples above 0.999"),
     "mean_dominated": Verdict("note", 0.9, "|mean| of the preactivations above 0.9 of their RMS"),
     "leaves_float16": Verdict(

@@ -16,7 +16,7 @@ from varprobe.training.folders import require_folder, save_training, write_recor
 from varprobe.training.jobs import Job, Outcome, jobs_of, outcomes
 from varprobe.training.keeping import Shelf
 
-__all__ = ["UPDATES", "run_training"]
+__all__ = ["UPDATES", "run_training", "train_all"]
 
 UPDATES = {
     "update_log10_ms": "log10 of the mean square of what the step changes the weights by",
@@ -45,7 +45,14 @@ def run_training(
         RequestError: the folder holds another run.
         MachineError: disk, memory or device failed; what was finished is kept.
     """
-    progress = progress or Unwatched()
+    ds = train_all(training, out, fresh, progress or Unwatched())
+    if out is not None:
+        save_training(out, ds, training.spec, training.arguments)
+    return ds
+
+
+def train_all(training: Training, out: Path | None, fresh: bool, progress: Progress) -> xr.Dataset:
+    """`run_training` without the dataset's file."""
     if out is not None:
         require_folder(out, training.spec)
     kept, jobs, found = Shelf.of(out, training) if out else None, jobs_of(training), dict[Job, Outcome]()
@@ -60,10 +67,7 @@ def run_training(
             kept.save(job, outcome)
         found[job] = outcome
         progress.advance(len(job.nets))
-    ds = together(training, found)
-    if out is not None:
-        save_training(out, ds, training.spec, training.arguments)
-    return ds
+    return together(training, found)
 
 
 def finished(kept: Shelf, jobs: list[Job], progress: Progress) -> Iterator[tuple[Job, Outcome]]:
