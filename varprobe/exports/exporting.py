@@ -39,7 +39,7 @@ def export(
     r"""Write a dataset's numbers where others read them.
 
     One that was opened with chunks is read and written some configurations at a time. Of a training, each of its steps
-    counts as a configuration, with the coordinate `step`, but for .nc and the table of verdicts, which are of all steps.
+    counts as a configuration, with the coordinate `step`, but for .nc and the table of verdicts, which are of all.
 
     Args:
         ds: what `varprobe.sweep`, `varprobe.probe` or `varprobe.open_run` returns, or a selection of it.
@@ -72,12 +72,12 @@ def export(
     ds = with_configs(ds)
     if not ds.sizes["config"]:
         raise RequestError("the dataset has no configuration left", "ds")
-    table = table or ENDINGS.get(target.kind, "layers")
-    told = ds if table == "verdicts" or target.kind == ".nc" else by_step(ds)
+    chosen = table or ENDINGS.get(target.kind, "layers")
+    told = ds if chosen == "verdicts" or target.kind == ".nc" else by_step(ds)
     if target.kind in FOLDERS:
         FOLDERS[target.kind](target.path, told)
     elif target.kind in FRAMES:
-        FRAMES[target.kind](target.path, told, table, advance)
+        FRAMES[target.kind](target.path, told, chosen, advance)
     else:
         content = SHEETS[target.kind](*verdict_table(ds, advance)).encode()
         with writing(target.path):

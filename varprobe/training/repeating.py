@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from varprobe.errors import RequestError
-from varprobe.progress import Progress
+from varprobe.progress import Progress, Unwatched
 from varprobe.training.asking import read_training
 
 __all__ = ["repeat"]
 
-RUNNERS = {"track": "varprobe.training.running:run_training"}
+RUNNERS = {
+    "track": "varprobe.training.running:run_training",
+    "trainability": "varprobe.training.trainability:run_trainability",
+}
 """Command -> the function of (training, folder, fresh, progress) that runs it."""
 
 
@@ -32,4 +35,4 @@ def repeat(record: dict[str, Any], again: Path, progress: Progress | None) -> No
             what = {"data_digest": "the data", "code": "the source of a function"}.get(key, key)
             raise RequestError(f"it cannot be made again: {what} changed since", "run")
     module, _, name = RUNNERS[command].partition(":")
-    getattr(import_module(module), name)(training, again, False, progress)
+    getattr(import_module(module), name)(training, again, False, progress or Unwatched())

@@ -105,7 +105,7 @@ def run_trainability(training: Training, out: Path | None, fresh: bool, progress
     baseline_of(training)
     ds = judged(train_all(training, out, fresh, progress), training, progress)
     if out is not None:
-        save_training(out, ds, training.spec)
+        save_training(out, ds, training.spec, training.arguments)
     return ds
 
 
