@@ -3,6 +3,7 @@
 A cell draws the bases of its weights by layer; here the base of a layer is its matrix, W = 0 + 1 * base.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from jaxtyping import Array
 
 from varprobe.activations import behavior
 from varprobe.bases import Custom
+from varprobe.blocks import Own
 from varprobe.building import learned
 from varprobe.callform import Call
 from varprobe.configs import Config, Setting
@@ -37,44 +39,29 @@ BIAS = resolve_initializer(Call("normal"))
 class Gauge:
     """A cell of one net, for given weights."""
 
-    trainee: Trainee
     chunk: WiredChunk | OwnChunk
 
     def __call__(
         self, params: Params, numbers: Numbers, keys: Keys, x: Array, target: Array
     ) -> WiredStatistics | OwnStatistics:
         """The statistics of a net on a batch, traced."""
-        running, matrices = jnp.asarray(True), self.matrices(params, numbers)
-        readout = given(lambda layer: matrices[1])
+        running, (blocks, readout) = jnp.asarray(True), self.matrices(params, numbers)
+        last, bias = (given(lambda layer: readout),), params[1]["b"][None]
         if isinstance(self.chunk, OwnChunk):
-            blocks = params[0]
-            block = replace(
-                self.chunk.program.arch,
-                initialize=lambda key, width, *, layer: entry(blocks, self.trainee, layer),
-                keywords=(),
-                positions=("layer",),
-            )
-            own = replace(self.chunk.program, arch=block, readout=(readout,))
-            told = self.chunk.numbers()._replace(readout_bias=params[1]["b"][None])
-            return run_own(own, running, keys, x, target, told)
-        program, found = self.chunk.program, self.chunk.numbers()._replace(readout_bias=params[1]["b"][None])
-        blocks, segments = matrices[0], range(len(program.segments))
-        first = [s.first for s in program.segments]
+            own = replace(self.chunk.program, arch=block_of(self.chunk.program.arch, blocks[0]), readout=last)
+            return run_own(own, running, keys, x, target, self.chunk.numbers()._replace(readout_bias=bias))
+        found = self.chunk.numbers()._replace(readout_bias=bias)
+        bare, segments = self.chunk.program, range(len(self.chunk.program.segments))
         weights = tuple(
-            tuple(
-                (given(lambda layer, a=blocks[i][slot.name], at=first[i]: flat(a, layer - at, slot_shape(a))),)
-                for slot in program.slots(i)
-            )
+            tuple((given(matrix_of(blocks[i][slot.name], bare.segments[i].first)),) for slot in bare.slots(i))
             for i in segments
         )
-        biases = tuple(
-            bias_of(padded(blocks, bias_name(slot.name))) if slot.bias else None for slot in program.slots(0)
-        )
+        biases = tuple(bias_of(padded(blocks, bias_name(slot.name))) if slot.bias else None for slot in bare.slots(0))
+        program = replace(bare, weights=weights, biases=biases, readout=last)
         arch = [
             {k: jnp.asarray(v)[:, None] for k, v in (numbers.arch[i] | learned(blocks[i], numbers.arch[i])).items()}
             for i in segments
         ]
-        program = replace(program, weights=weights, biases=biases, readout=(readout,))
         ours = tuple(s._replace(arch=spread(a, s.arch)) for s, a in zip(found.segments, arch, strict=True))
         run = run_recurrent if program.arch.shared else run_wired
         return run(program, running, keys, x, target, found._replace(segments=ours))
@@ -95,24 +82,20 @@ class Gauge:
         return {name: values[0] for name, values in wired_statistics(chunk, found).items()}
 
 
-def given(lookup: Any) -> Custom:
+def given(lookup: Callable[[Array], Array]) -> Custom:
     """The base whose matrix in a layer is known."""
     return Custom(lambda key, shape, dtype, *, layer: lookup(layer), (), ("layer",))
+
+
+def matrix_of(a: Array, first: int) -> Callable[[Array], Array]:
+    """Layer -> its matrix, of a segment's; a kernel's rows are its entries with the channels in."""
+    shape = int(np.prod(a.shape[1:-1])), a.shape[-1]
+    return lambda layer: jnp.take(a, layer - first, axis=0).reshape(shape)
 
 
 def bias_of(table: Array) -> Custom:
     """The base whose entries in a layer are the first of a row."""
     return Custom(lambda key, shape, dtype, *, layer: jnp.take(table, layer - 1, axis=0)[: shape[0]], (), ("layer",))
-
-
-def slot_shape(a: Array) -> tuple[int, int]:
-    """(rows, units) of the matrices of a segment; a kernel's rows are its entries with the channels in."""
-    return int(np.prod(a.shape[1:-1])), a.shape[-1]
-
-
-def flat(a: Array, at: Array, shape: tuple[int, int]) -> Array:
-    """A layer's matrix."""
-    return jnp.take(a, at, axis=0).reshape(shape)
 
 
 def padded(blocks: Any, name: str) -> Array:
@@ -126,10 +109,13 @@ def bias_name(slot: str) -> str:
     return "b" if slot == "w" else f"b_{slot}"
 
 
-def entry(blocks: Any, trainee: Trainee, layer: Array) -> Any:
-    """The parameters of a layer of a user's block."""
-    (block,) = blocks
-    return jax.tree.map(lambda a: jnp.take(a, layer - 1, axis=0), block)
+def block_of(arch: Own, block: Any) -> Own:
+    """A user's block whose parameters in a layer are known."""
+
+    def initialize(key: Array, width: int, *, layer: Array) -> Any:
+        return jax.tree.map(lambda a: jnp.take(a, layer - 1, axis=0), block)
+
+    return replace(arch, initialize=initialize, keywords=(), positions=("layer",))
 
 
 def spread(arch: dict[str, Array], like: dict[str, Any]) -> dict[str, Array]:
@@ -140,12 +126,12 @@ def spread(arch: dict[str, Array], like: dict[str, Any]) -> dict[str, Array]:
 def gauge_of(config: Config, setting: Setting, trainee: Trainee) -> Gauge:
     """The cell of nets of a program."""
     if config.arch.own:
-        return Gauge(trainee, unit_own(own_chunk(0, config, setting)))
+        return Gauge(replace(own_chunk(0, config, setting), readout=(0.0, 1.0)))
     bare = replace(
         config, init=UNIT, init_first=UNIT if trainee.config.init_first else None, init_last=None, bias=BIAS, roles=()
     )
     (chunk,) = wired_chunks([(0, bare)], setting, {config.act: behavior(config.act)})
-    return Gauge(trainee, of_units(chunk))
+    return Gauge(of_units(chunk))
 
 
 def of_units(chunk: WiredChunk) -> WiredChunk:
@@ -154,8 +140,3 @@ def of_units(chunk: WiredChunk) -> WiredChunk:
     ones = lambda slots: tuple(((0.0, 1.0),) * len(pairs) for pairs in slots)  # noqa: E731
     net = replace(net, weights=ones(net.weights), biases=ones(net.biases), readout=(0.0, 1.0))
     return replace(chunk, nets=(net,), members=((replace(member, weights=ones(member.weights)),),))
-
-
-def unit_own(chunk: OwnChunk) -> OwnChunk:
-    """The same of a user's block."""
-    return replace(chunk, readout=(0.0, 1.0))
