@@ -18,7 +18,7 @@ def fold(text: str, width: int, indent: int = 0) -> list[str]:
     line = ""
     for piece in filter(None, PIECE.findall(text)):
         while piece:
-            room = width - (indent if lines else 0)
+            room = max(1, width - (indent if lines else 0))
             if len((line + piece).rstrip()) <= room:
                 line, piece = line + piece, ""
             elif line.strip():
