@@ -40,7 +40,7 @@ HELP = {
 MORE = [(("--save",), {"metavar": "FILE", "help": "Figure: a pdf, svg or png.  [trainability.pdf in the run folder]"})]
 MOST_LINES = 24
 HEADINGS = ("", "nets", "precision", "recall", "rank correlation")
-"""Of \"unhealthy\", for what does not train; of score with skill, with its 95% interval."""
+"""Of "unhealthy", as a forecast of what does not train; of score with skill, with its 95% interval."""
 LEAST = 12
 """Columns that a name always has."""
 
@@ -150,9 +150,7 @@ def show(ds: "xr.Dataset", folder: Path, figure: str, right: str, wide: bool, st
     console = console_for(stdout, wide)
     for piece in fold(title_of(ds), console.width, indent=2):
         console.print(piece, style="bold", soft_wrap=True)
-    rows: list[tuple[str, ...]] = [
-        ("", "nets", "trained", "unhealthy", "of these failed", "precision", "recall", "rank correlation")
-    ]
+    rows: list[tuple[str, ...]] = [HEADINGS]
     by_optimizer = foretold_by_optimizer(ds)
     several = {"all": prediction(ds)} if len(by_optimizer) > 1 else {}
     rows += [line_of(printable(name), found) for name, found in (by_optimizer | several).items()]
