@@ -39,7 +39,11 @@ HELP = {
 }
 MORE = [(("--save",), {"metavar": "FILE", "help": "Figure: a pdf, svg or png.  [trainability.pdf in the run folder]"})]
 MOST_LINES = 24
-HEADINGS = ("", "nets", "trained", "unhealthy", "and failed", "precision", "recall", "rank correlation")
+HEADINGS = ("", "nets", "precision", "recall", "rank correlation")
+"""Of "unhealthy", as a forecast of what does not train; of score with skill, with its 95% interval."""
+LEAST = 12
+"""Columns that a name always has."""
+
 NET = ("arch", "act", "init", "bias", "norm", "depth", "width", "batch", "loss", "dtype", "optimizer")
 """Coordinates that a row of --json has, beside further ones that were asked for."""
 
@@ -146,9 +150,7 @@ def show(ds: "xr.Dataset", folder: Path, figure: str, right: str, wide: bool, st
     console = console_for(stdout, wide)
     for piece in fold(title_of(ds), console.width, indent=2):
         console.print(piece, style="bold", soft_wrap=True)
-    rows: list[tuple[str, ...]] = [
-        ("", "nets", "trained", "unhealthy", "of these failed", "precision", "recall", "rank correlation")
-    ]
+    rows: list[tuple[str, ...]] = [HEADINGS]
     by_optimizer = foretold_by_optimizer(ds)
     several = {"all": prediction(ds)} if len(by_optimizer) > 1 else {}
     rows += [line_of(printable(name), found) for name, found in (by_optimizer | several).items()]
@@ -167,7 +169,7 @@ def show(ds: "xr.Dataset", folder: Path, figure: str, right: str, wide: bool, st
 def table(console: Any, rows: list[tuple[str, ...]]) -> None:
     """Rows under headings, the first column as narrow as the width asks for."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    widths[0] = min(widths[0], console.width - sum(widths[1:]) - GAP * (len(widths) - 1))
+    widths[0] = min(widths[0], max(LEAST, console.width - sum(widths[1:]) - GAP * (len(widths) - 1)))
     for row in rows:
         for line in side_by_side(row, widths, [""] * len(widths)):
             console.print(line, soft_wrap=True)
@@ -194,13 +196,15 @@ def line_of(name: str, found: "Foretold") -> tuple[str, ...]:
     return (
         name,
         str(found.nets),
-        str(found.nets - found.failed),
-        str(found.unhealthy),
-        str(found.found),
-        "-" if found.precision is None else f"{found.precision:.2f}",
-        "-" if found.recall is None else f"{found.recall:.2f}",
+        share(found.precision, found.found, found.unhealthy),
+        share(found.recall, found.found, found.failed),
         "-" if rank is None else f"{rank:.2f}{between}",
     )
+
+
+def share(value: float | None, part: int, whole: int) -> str:
+    """A share and the numbers that it is made of."""
+    return "-" if value is None else f"{value:.2f} ({part}/{whole})"
 
 
 def depths_of(ds: "xr.Dataset") -> list[tuple[str, ...]]:
@@ -239,5 +243,8 @@ def sentences(ds: "xr.Dataset", found: "Foretold") -> list[str]:
     diverged = int(ds["diverged_step"].notnull().sum())
     if diverged:
         said.append(f"{diverged} of {found.nets} nets left the range of floats.")
+    said.insert(
+        0, f"{found.unhealthy} of {found.nets} nets were unhealthy before training; {found.failed} did not train."
+    )
     said += [f"No {name.replace('_', ' ')}: {why}." for name, why in found.reasons.items()]
     return said
