@@ -25,7 +25,20 @@ from varprobe.verifying.numbers import opened
 
 __all__ = ["Rerun", "rerun"]
 
-NAMES = ("act", "init", "init_first", "init_last", "init_qk", "init_v", "init_o", "init_mlp", "bias", "arch", "norm")
+NAMES = (
+    "act",
+    "init",
+    "init_first",
+    "init_last",
+    "init_qk",
+    "init_v",
+    "init_o",
+    "init_mlp",
+    "bias",
+    "arch",
+    "norm",
+    "optimizer",
+)
 """Arguments that may name the user's code."""
 
 Measure = Callable[[dict[str, Any]], xr.Dataset]
@@ -143,12 +156,13 @@ def of_model(folder: Path, again: Path, allow_code: bool, measure: Measure | Non
         record = read_model_record(folder)
     except DamagedError as error:
         raise RequestError(f"{folder / RECORD} {error}", "run") from error
-    name = record["asked"].get("factory")
-    if measure is None or not isinstance(name, str):
+    asked = record["asked"]
+    name = asked.get("factory") or code_in(asked)
+    if measure is None or not (isinstance(asked.get("factory"), str) or asked.get("command")):
         raise RequestError(f"{folder} is the run of a model; `varprobe rerun` makes it from its factory", "run")
-    if not allow_code:
+    if name and not allow_code:
         raise RequestError(f"{folder} names code, {name}, which would be imported; --allow-code does so", "allow_code")
-    save_model_run(again, measure(record["asked"]), record["asked"])
+    save_model_run(again, measure(asked), asked)
     new = read_model_record(again)
     changed = changes(record["versions"], versions(), record["machine"])
     return Rerun(folder, again, changed, compared(folder, record["results"], again, new["results"]))

@@ -52,6 +52,7 @@ KINDS = {
     "histogram": Kind("distributions by layer, of --histogram", "histogram:histogram_figure", ("quantities", "labels")),
     "match": Kind("measured against predicted factors", "match:match_figure", ()),
     "width": Kind("spread of draws against width, of several --width", "widths:widths_figure", ("labels",)),
+    "coord-check": Kind("size of values and changes against width", "coordinates:coordinates_figure", ("labels",)),
     "before-after": Kind("two runs, one above the other", "change:change_figure", (*CURVES, "formats"), runs=2),
 }
 """Name -> kind, in the order of the help."""

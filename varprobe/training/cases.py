@@ -82,11 +82,16 @@ class StackCheck:
             "act": config.act.name,
             "init": self.name,
             "bias": config.bias.name,
-            "depth": config.depth,
             "batch": config.batch,
             "loss": LOSS,
             "dtype": setting.dtype,
         }
+
+    @property
+    def title(self) -> str:
+        """What all checks have in common."""
+        config = next(iter(self.config.values()))
+        return f"{config.act.name}, depth {config.depth}"
 
     @property
     def data(self) -> str:
@@ -189,6 +194,11 @@ class FactoryCheck:
         return {"arch": self.name} | {k: found[k] for k in ("act", "init", "bias", "batch", "loss", "dtype")}
 
     data = "its own"
+
+    @property
+    def title(self) -> str:
+        """What it is called."""
+        return self.name
 
     def case(self, width: int, seed: int) -> Case:
         """The model of a width."""
