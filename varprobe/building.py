@@ -133,7 +133,8 @@ def applied(config: Config, outputs: int, dropout_key: Array, params: Any, x: Ar
     if not outputs:
         return x
     factor = config.readout.multiplier_at(config.place(config.depth + 1, outputs))
-    return jnp.matmul(pooled(x), factor * params[-1]["w"], precision="highest")
+    w = params[-1]["w"]
+    return jnp.matmul(pooled(x), w if factor == 1 else factor * w, precision="highest")
 
 
 def pooled(x: Array) -> Float[Array, "batch units"]:

@@ -30,8 +30,13 @@ MOST_LAYERS = 7
 """Layers in one pair of axes, which colors can tell apart."""
 MOST_PANELS = 8
 """Layers in a figure, a column each."""
-MOST_WIDTHS = 6
-"""Widths that are written on an axis."""
+MOST_WIDTHS = 7
+"""Widths that are written on a wide axis."""
+TO_THE_INCH = 3.6
+"""Widths that are written in a row of panels, a number each."""
+ROOM = 0.18
+"""Share of an axis above and below all lines, for the power."""
+NOTE = "width $n$  (numbers: the power of $n$ at the last step; bold: not as in muP)"
 
 
 def plot_coord_check(ds: xr.Dataset, quantity: str = "change", ax: Axes | None = None) -> Axes:
@@ -79,13 +84,13 @@ def coordinates_figure(
             for q, quantity in enumerate(QUANTITIES):
                 for i, ax in enumerate(grid[2 * c + q]):
                     draw_steps(ax, one.isel(config=c, layer=i), quantity, colors)
+                    axes_of(ax, one["width"].values, max(2, int(TO_THE_INCH * figure.get_figwidth() / layers)))
                     if c == q == 0:
                         ax.set_title(shown(literal(labels_of(one)[i])), fontsize=sized(LABEL_SIZE))
                     if not i:
                         text = f"{names[c]}\n{quantity}" if names[c] else quantity
                         ax.set_ylabel(shown(text), fontsize=sized(LABEL_SIZE))
-                    if 2 * c + q == 2 * configs - 1:
-                        ax.set_xlabel("width" if layers < 7 else "", fontsize=sized(LABEL_SIZE))
+        figure.supxlabel(NOTE, fontsize=sized(LABEL_SIZE))
         key(figure, [Line2D([], [], color=k, label=f"step {s}") for k, s in zip(colors, steps, strict=True)], most=6)
     return figure
 
@@ -122,11 +127,11 @@ def draw_steps(ax: Axes, one: xr.Dataset, quantity: str, colors: list[str]) -> N
     last = power_of(one[name].values[..., -1], widths.tolist())
     if np.isfinite(last.mean):
         bad = word_of(last.mean) == "grows" or (quantity == "change" and word_of(last.mean) == "shrinks")
+        text = f"{round(last.mean, 2) + 0.0:.2f}"
         ax.annotate(
-            f"{round(last.mean, 2) + 0.0:.2f}", (0.05, 0.95), xycoords="axes fraction", va="top", fontsize=sized(LEAST_SIZE),
+            text, (0.05, 0.97), xycoords="axes fraction", va="top", fontsize=sized(LEAST_SIZE),
             fontweight="bold" if bad else "normal", gid="power",
         )  # fmt: skip
-    axes_of(ax, widths)
 
 
 def draw_layers(ax: Axes, one: xr.Dataset, quantity: str) -> None:
@@ -140,7 +145,7 @@ def draw_layers(ax: Axes, one: xr.Dataset, quantity: str) -> None:
         power = power_of(values, widths.tolist()).mean
         end = f"  {round(power, 2) + 0.0:.2f}" if np.isfinite(power) else ""
         handles.append(Line2D([], [], color=look.color, label=f"{shown(literal(label))}{end}"))
-    axes_of(ax, widths)
+    axes_of(ax, widths, MOST_WIDTHS)
     ax.set_xlabel("width")
     ax.set_ylabel(f"{text}, step {int(one['step'].values[-1])}" if quantity == "change" else text)
     key(ax, handles, title="power of width", title_fontsize=sized(LABEL_SIZE))
@@ -159,9 +164,10 @@ def line(ax: Axes, widths: np.ndarray, log10_rms: np.ndarray, color: str) -> Non
         ax.fill_between(x, mean - spread, mean + spread, color=color, alpha=0.15, linewidth=0)
 
 
-def axes_of(ax: Axes, widths: np.ndarray) -> None:
-    """Widths below, powers of ten at the left."""
-    every = -(-widths.size // MOST_WIDTHS)
+def axes_of(ax: Axes, widths: np.ndarray, most: int) -> None:
+    """Some of the widths below, powers of ten at the left."""
+    every = -(-widths.size // most)
+    ax.margins(y=ROOM)
     ax.xaxis.set_major_locator(FixedLocator(np.log2(widths[::every]).tolist()))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{round(2**x)}"))

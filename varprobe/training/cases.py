@@ -193,7 +193,7 @@ class FactoryCheck:
         found = dict(subject.about(len(arrays[0]) if arrays else 1))
         return {"arch": self.name} | {k: found[k] for k in ("act", "init", "bias", "batch", "loss", "dtype")}
 
-    data = "its own"
+    data = ""
 
     @property
     def title(self) -> str:

@@ -24,10 +24,10 @@ def judged(ds: xr.Dataset) -> tuple[list[dict[str, Any]], str]:
     rows = [row_of(ds.isel(config=i), widths) for i in range(ds.sizes["config"])]
     row, attrs = rows[0], ds.attrs
     optimizer = f", {row['optimizer']}" if len({r["optimizer"] for r in rows}) == 1 else ""
-    steps, seeds = row["steps"], row["seeds"]
+    steps, seeds, data = row["steps"], row["seeds"], attrs["data_description"]
     title = (
         f"{attrs['about']}, widths {widths[0]} to {widths[-1]}{optimizer}, {steps} step{'s' * (steps != 1)}, "
-        f"{seeds} seed{'s' * (seeds != 1)}, batch {row['batch']} of {attrs['data_description']}"
+        f"{seeds} seed{'s' * (seeds != 1)}, batch {row['batch']}{' of ' * bool(data)}{data}"
     )
     return rows, title
 

@@ -26,7 +26,7 @@ from varprobe.model.probed import plan_of
 from varprobe.progress import Progress, Unwatched
 from varprobe.training.cases import Case, Checked, FactoryCheck, stacks, takes_a_key
 from varprobe.training.feeding import Batch
-from varprobe.training.learner import Learner, moved
+from varprobe.training.learner import Learner, moved, settled
 from varprobe.training.optimizers import read_optimizers
 
 __all__ = ["coord_check"]
@@ -104,7 +104,7 @@ def coord_check(
     if factory is not None:
         odd = next((name for name, value in of_stacks.items() if value is not None), None)
         if odd is not None:
-            raise RequestError(f"{of_stacks[odd]!r} goes with stacks; a factory has its own", odd)
+            raise RequestError(f"{of_stacks[odd]} goes with stacks; a factory has its own", odd)
         if not callable(factory):
             raise RequestError(f"{factory!r:.80} is no function of a width", "factory")
         keyed = takes_a_key(factory, name_of(factory))
@@ -183,12 +183,11 @@ class Program:
 
     def walk(self, case: Case, steps: int) -> Iterator[Told]:
         """Train; what is told of steps 0 to `steps`, on the host."""
-        parameters, state, memory = case.parameters, case.state, case.transform(case.values).init(case.parameters)
+        first = parameters = settled(case.parameters)
+        state, memory = settled(case.state), settled(case.transform(case.values).init(parameters))
         for _ in range(steps + 1):
             try:
-                told, parameters, state, memory = self.step(
-                    case.parameters, parameters, state, memory, case.batch, case.values
-                )
+                told, parameters, state, memory = self.step(first, parameters, state, memory, case.batch, case.values)
             except Exception as error:  # the model may raise anything
                 raise in_its_words(error, self.learner.name) from None
             yield jax.device_get(told)
