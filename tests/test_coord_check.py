@@ -152,6 +152,7 @@ def test_a_factory_gives_its_optimizer() -> None:
     np.testing.assert_allclose(10 ** (one.change_log10_ms[:, 1] / 2), 2 * LR - LR**2, rtol=1e-4)
     (row,) = vp.diagnose(ds).rows
     assert row["mup"] and [layer["verdict"] for layer in row["layers"]] == ["stable", "stable"]
+    assert row["optimizer"] == "its own"
 
 
 def test_layers_in_a_scan_have_a_row_each_and_draws_are_of_the_key() -> None:
@@ -285,6 +286,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "init": ({"init": "mupp"}, "init: unknown initializer 'mupp'; did you mean 'mup'"),
     "few rows": ({"batch": 5000}, "5000"),
     "depth": ({"depth": 0}, "depth: 0 is out of range"),
+    "two activations": ({"act": "relu,tanh"}, "act: takes one, got relu, tanh"),
     "no function": ({"factory": 3}, "factory: 3 is no function of a width"),
     "no width": ({"factory": lambda: None}, "factory: .* takes no width"),
     "a key alone": ({"factory": lambda key: None}, "factory: .* takes no width"),

@@ -39,10 +39,15 @@ def row_of(ds: xr.Dataset, widths: list[int]) -> dict[str, Any]:
     odd = [layer for layer in layers if layer["verdict"] != "stable"]
     row: dict[str, Any] = {name: ds[name].values.item() for name in ABOUT}
     row |= {"widths": widths, "steps": ds.sizes["step"] - 1, "seeds": ds.sizes["seed"]}
-    row |= {"mup": not odd and not diverged, "certain": all(layer["certain"] for layer in (odd or layers))}
+    row |= {"mup": not odd and not diverged, "certain": sure_of(layers, odd) or bool(diverged)}
     row |= {"diverged": [{"width": width, "step": step} for width, step in diverged.items()]}
     row["reason"] = reason_of(row, odd)
     return row | {"layers": layers}
+
+
+def sure_of(layers: list[dict[str, Any]], odd: list[dict[str, Any]]) -> bool:
+    """Whether one layer is certainly not stable, or all certainly are."""
+    return any(layer["certain"] for layer in odd) if odd else all(layer["certain"] for layer in layers)
 
 
 def diverged_in(ds: xr.Dataset) -> dict[int, int]:

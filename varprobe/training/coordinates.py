@@ -258,7 +258,6 @@ def dataset(
     about = [check.about for check in checks]
     coords: dict[str, Any] = {name: ("config", [one[name] for one in about]) for name in about[0]}
     coords |= {
-        "optimizer": ("config", [check.optimizer.name for check in checks]),
         "seed": np.arange(losses.shape[1]),
         "width": widths,
         "step": np.arange(losses.shape[-1]),
