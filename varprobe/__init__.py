@@ -20,6 +20,7 @@ HOMES = {
     "Recorder": "varprobe.model.recording",
     "RequestError": "varprobe.errors",
     "build": "varprobe.building",
+    "coord_check": "varprobe.training.coordinates",
     "diagnose": "varprobe.diagnosis",
     "export": "varprobe.exports.exporting",
     "instrument": "varprobe.model.instrumenting",
@@ -27,6 +28,7 @@ HOMES = {
     "open_run": "varprobe.runs",
     "plot_histogram": "varprobe.plots.histogram",
     "plot_before_after": "varprobe.plots.change",
+    "plot_coord_check": "varprobe.plots.coordinates",
     "plot_correlation": "varprobe.plots.correlation",
     "plot_heatmap": "varprobe.plots.heatmap",
     "plot_match": "varprobe.plots.match",
@@ -59,6 +61,7 @@ __all__ = [
     "advise",
     "assert_healthy",
     "build",
+    "coord_check",
     "diagnose",
     "export",
     "instrument",
@@ -66,6 +69,7 @@ __all__ = [
     "open_run",
     "plot_histogram",
     "plot_before_after",
+    "plot_coord_check",
     "plot_correlation",
     "plot_heatmap",
     "plot_match",
@@ -104,6 +108,7 @@ if TYPE_CHECKING:
     from varprobe.model.recording import Recorder
     from varprobe.plots import plot_variance
     from varprobe.plots.change import plot_before_after
+    from varprobe.plots.coordinates import plot_coord_check
     from varprobe.plots.correlation import plot_correlation
     from varprobe.plots.heatmap import plot_heatmap
     from varprobe.plots.histogram import plot_histogram
@@ -121,6 +126,7 @@ if TYPE_CHECKING:
     from varprobe.results import select
     from varprobe.runs import open_run
     from varprobe.sweeping import sweep
+    from varprobe.training.coordinates import coord_check
     from varprobe.training.track import track
     from varprobe.training.trainability import prediction, trainability
     from varprobe.verifying.whole import verify

@@ -145,7 +145,8 @@ def applied(config: Config, outputs: int, dropout_key: Array, params: Any, x: Ar
     if not outputs:
         return x
     factor = config.readout.multiplier_at(config.place(config.depth + 1, outputs))
-    return jnp.matmul(pooled(x), factor * params[-1]["w"], precision="highest") + params[-1]["b"]
+    w = params[-1]["w"]
+    return jnp.matmul(pooled(x), w if factor == 1 else factor * w, precision="highest") + params[-1]["b"]
 
 
 def learned(p: Any, numbers: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,10 @@ __all__ = ["Call", "Value", "parse_calls", "parse_numbers", "split_items"]
 Value = Expression | bool | str
 
 MAX_VALUES = 100_000
+MAX_TERMS = 1000
+"""Of a geometric sequence."""
+
+ELLIPSES = ("...", "\u2026")
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,8 @@ def parse_numbers(
     """The numbers that an option names, in the order given, each once.
 
     Args:
-        value: a number; text such as `10,50`, `10:100:10` or `64:1024:5log`; or a list, tuple, range or array of these.
+        value: a number; text such as `10,50`, `10:100:10`, `64:1024:5log` or `64,128,...,1024`; or a list, tuple, range
+            or array of these.
         option: the option's name, for the error.
         integer: whether they must be whole; the values of a range are then rounded.
         low: the least value allowed.
@@ -175,10 +180,54 @@ def _numbers(value: object, integer: bool) -> list[int | float]:
     if isinstance(value, int | float):
         return [value]
     if isinstance(value, str):
-        return [n for item in split_items(value) for n in (_range(item, integer) if ":" in item else [_number(item)])]
+        items = split_items(value)
+        if len(items) > 1:
+            return _joined(items, integer)
+        return _range(value, integer) if ":" in value else [_number(value)]
     if isinstance(value, list | tuple | range) and not any(isinstance(item, list | tuple | range) for item in value):
-        return [number for item in value for number in _numbers(item, integer)]
+        return _joined(value, integer)
     raise RequestError(f"{value!r} is not a number or a list of numbers")
+
+
+def _joined(items: Sequence[object], integer: bool) -> list[int | float]:
+    """The numbers of a list, and those that `...` in it stands for."""
+    found: list[int | float] = []
+    dots = False
+    for item in items:
+        if item is ... or (isinstance(item, str) and item.strip() in ELLIPSES):
+            if dots or len(found) < 2:
+                raise RequestError("'...' must have two numbers before it and one behind, as in 64,128,...,4096")
+            dots = True
+            continue
+        following = _numbers(item, integer)
+        found += _between(found[-2], found[-1], following[0]) if dots else []
+        found += following
+        dots = False
+    if dots:
+        raise RequestError("'...' must have two numbers before it and one behind, as in 64,128,...,4096")
+    return found
+
+
+def _between(first: float, second: float, last: float) -> list[int | float]:
+    """What goes on between `second` and `last` as from `first` to `second`: a ratio if it ends there, else a step."""
+    if not all(map(math.isfinite, (first, second, last))):
+        raise RequestError("'...' stands between finite numbers")
+    a, b, end = (Fraction(repr(number)) for number in (first, second, last))
+    if a and b / a > 0 and b != a and end / b > 0:
+        count = round(math.log(end / b) / math.log(b / a))
+        if 0 < count <= MAX_TERMS and b * (b / a) ** count == end:
+            return [_plain(b * (b / a) ** i) for i in range(1, count)]
+    steps = (end - b) / (b - a) if b != a else Fraction(0)
+    if steps.denominator > 1 or not 0 < steps <= MAX_VALUES:
+        raise RequestError(
+            f"{first:g},{second:g},...,{last:g} goes on neither by a ratio nor by a step that ends there"
+        )
+    return [_plain(b + (b - a) * i) for i in range(1, int(steps))]
+
+
+def _plain(number: Fraction) -> int | float:
+    """As an int where it is whole."""
+    return int(number) if number.denominator == 1 else float(number)
 
 
 def _number(text: str) -> int | float:

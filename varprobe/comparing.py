@@ -110,6 +110,6 @@ def enter(found: Comparison, before: xr.Dataset, after: xr.Dataset, start: int) 
         assert kept is not None
         total = one.beyond + (other.beyond if other else 0)
         found.differences[name] = Difference(**vars(kept) | {"beyond": total})
-    lost = np.isinf(allowed["preactivation_log10_ms"]) if "preactivation_log10_ms" in allowed else np.zeros((1, 1, 1))
-    beside = np.isnan(before["activation_log10_ms"].values)
-    found.chaotic += [start + int(i) for i in np.flatnonzero((lost & ~beside).any(axis=(1, 2)))]
+    if {"preactivation_log10_ms", "activation_log10_ms"} <= allowed.keys():
+        lost = np.isinf(allowed["preactivation_log10_ms"]) & ~np.isnan(before["activation_log10_ms"].values)
+        found.chaotic += [start + int(i) for i in np.flatnonzero(lost.any(axis=tuple(range(1, lost.ndim))))]

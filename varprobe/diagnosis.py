@@ -45,6 +45,10 @@ class Diagnosis:
 
     def sheet(self, wide: bool = False) -> Any:
         """The table that is printed, cell by cell."""
+        if self.rows and "layers" in self.rows[0]:
+            from varprobe.training.coord_verdict import coord_sheet
+
+            return coord_sheet(self.rows)
         if self.rows and "update_ratio_at" in self.rows[0]:
             from varprobe.training.verdicts import training_sheet
 
@@ -95,6 +99,10 @@ def diagnose(ds: xr.Dataset, *, advance: Advance = unwatched) -> Diagnosis:
     """
     from varprobe.screen import title_of
 
+    if isinstance(ds, xr.Dataset) and "change_log10_ms" in ds:
+        from varprobe.training.coord_verdict import judged
+
+        return Diagnosis(*judged(ds))
     if isinstance(ds, xr.Dataset) and "step" in ds.dims:
         from varprobe.training.verdicts import diagnosed_training
 

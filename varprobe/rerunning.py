@@ -19,7 +19,6 @@ from varprobe.model.runs import RECORD, read_model_record, save_model_run
 from varprobe.plans import Record, versions
 from varprobe.runs import folder_of, no_run, read_record
 from varprobe.seals import DamagedError
-from varprobe.steps import by_step
 from varprobe.sweeping import Progress, run
 from varprobe.training.folders import RECORD as TRAINING
 from varprobe.training.folders import read_record as read_record_of_training
@@ -161,12 +160,13 @@ def of_model(folder: Path, again: Path, allow_code: bool, measure: Measure | Non
         record = read_model_record(folder)
     except DamagedError as error:
         raise RequestError(f"{folder / RECORD} {error}", "run") from error
-    name = record["asked"].get("factory")
-    if measure is None or not isinstance(name, str):
+    asked = record["asked"]
+    name = asked.get("factory") or code_in(asked)
+    if measure is None or not (isinstance(asked.get("factory"), str) or asked.get("command")):
         raise RequestError(f"{folder} is the run of a model; `varprobe rerun` makes it from its factory", "run")
-    if not allow_code:
+    if name and not allow_code:
         raise RequestError(f"{folder} names code, {name}, which would be imported; --allow-code does so", "allow_code")
-    save_model_run(again, measure(record["asked"]), record["asked"])
+    save_model_run(again, measure(asked), asked)
     new = read_model_record(again)
     changed = changes(record["versions"], versions(), record["machine"])
     return Rerun(folder, again, changed, compared(folder, record["results"], again, new["results"]))
@@ -213,7 +213,7 @@ def compared(folder: Path, sha256: str | None, again: Path, other: str | None) -
     """Compare two results.nc."""
     try:
         with opened(folder / "results.nc", sha256) as before, opened(again / "results.nc", other) as after:
-            return compare(by_step(before), by_step(after))
+            return compare(before, after)
     except DamagedError as error:
         raise RequestError(f"{folder / 'results.nc'} {error}; `varprobe verify` tells more", "run") from error
     except ValueError as error:

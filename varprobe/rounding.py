@@ -34,8 +34,10 @@ def tolerances(ds: xr.Dataset) -> dict[str, np.ndarray]:
     """Variable -> the largest difference that rounding explains, of its shape; inf where none can be given.
 
     Args:
-        ds: dims (config, seed, layer), some configurations of a run.
+        ds: dims (config, seed, layer), some configurations of a run; or a training, with steps or without layers.
     """
+    if "step" in ds.dims or "layer" not in ds.dims:  # training amplifies rounding by what is not recorded
+        return {str(name): np.full(variable.shape, np.inf) for name, variable in ds.data_vars.items()}
     forward, backward = errors(ds)
     found = {}
     for name, variable in ((str(name), variable) for name, variable in ds.data_vars.items()):
@@ -43,9 +45,6 @@ def tolerances(ds: xr.Dataset) -> dict[str, np.ndarray]:
         own = of_spectrum(ds, name, forward) if is_spectrum(ds, name) else of_statistic(ds, name, relative)
         worst = own.max([dim for dim in own.dims if dim not in variable.dims])
         found[name] = worst.broadcast_like(variable).transpose(*variable.dims).values
-    if "step" in ds.coords:  # training passes errors on from step to step
-        trained = ds["step"].values > 0
-        found = {name: np.where(trained[:, None, None], np.inf, values) for name, values in found.items()}
     return found
 
 

@@ -35,7 +35,7 @@ NAMES = {
     "framework": "jax flax equinox pytorch keras",
     "table": "verdicts layers",
     "style": "paper neurips iclr icml aps ieee slides dark",
-    "figure": "variance model panels heatmap phase correlation spectrum histogram match width before-after",
+    "figure": "variance model panels heatmap phase correlation spectrum histogram match width coord-check before-after",
     "quantity": "activation preactivation gradient weight_gradient branch branch_gradient",
     "kind": "acts inits archs norms verdicts",
 }

@@ -70,6 +70,10 @@ def repeated(
     device_name()
 
     def measure(asked: dict[str, Any]) -> Any:
+        if asked.get("command") == "coord-check":
+            from varprobe.cli.coord_check import measured as checked
+
+            return checked({**asked, "no_compile_cache": no_compile_cache}, "run", progress)
         from varprobe.cli.model import measured
 
         return measured(asked["factory"], {**asked, "no_compile_cache": no_compile_cache}, "run")

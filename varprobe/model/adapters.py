@@ -71,9 +71,11 @@ def held(tree: Any) -> Held:
     leaves, shape = jax.tree.leaves(tree), structure_of(tree)
     inexact = [is_inexact(leaf) for leaf in leaves]
 
+    others = [None if yes else leaf for leaf, yes in zip(leaves, inexact, strict=True)]
+
     def whole(parameters: Any, state: None) -> Any:
         found = iter(jax.tree.leaves(parameters))
-        return shape.unflatten([next(found) if yes else leaf for leaf, yes in zip(leaves, inexact, strict=True)])
+        return shape.unflatten([next(found) if yes else leaf for leaf, yes in zip(others, inexact, strict=True)])
 
     parameters = shape.unflatten([leaf if yes else None for leaf, yes in zip(leaves, inexact, strict=True)])
     return Held(parameters, None, whole)

@@ -37,7 +37,7 @@ class Taps(NamedTuple):
 
     slots: tuple[Slot, ...]
     at: Mapping[Point, list[int]]
-    tell: Callable[..., Seen] = seen
+    tell: Callable[..., Any] = seen
 
     def inside(self, place: Place) -> list[int]:
         """Slots within a part of the program."""

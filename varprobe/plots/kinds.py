@@ -57,6 +57,7 @@ KINDS = {
     "match": Kind("measured against predicted factors", "match:match_figure", ()),
     "width": Kind("spread of draws against width, of several --width", "widths:widths_figure", ("labels",)),
     "trainability": Kind("who learned, of varprobe trainability", "trainability:trainability_figure", ()),
+    "coord-check": Kind("size of values and changes against width", "coordinates:coordinates_figure", ("labels",)),
     "before-after": Kind("two runs, one above the other", "change:change_figure", (*CURVES, "formats"), runs=2),
 }
 """Name -> kind, in the order of the help."""

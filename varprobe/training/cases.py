@@ -82,11 +82,17 @@ class StackCheck:
             "act": config.act.name,
             "init": self.name,
             "bias": config.bias.name,
-            "depth": config.depth,
+            "optimizer": self.optimizer.name,
             "batch": config.batch,
             "loss": LOSS,
             "dtype": setting.dtype,
         }
+
+    @property
+    def title(self) -> str:
+        """What all checks have in common."""
+        config = next(iter(self.config.values()))
+        return f"{config.act.name}, depth {config.depth}"
 
     @property
     def data(self) -> str:
@@ -106,8 +112,10 @@ class StackCheck:
         layers = range(1, config.depth + 1)
         multipliers = tuple(config.initializer(i, 0).multiplier_at(config.place(i)) for i in layers)
 
+        apply = net.apply
+
         def loss(parameters: Any, x: Any, y: Any) -> Any:
-            return cross_entropy(net.apply((*(parameters[n] for n in names), parameters["readout"]), x), y)
+            return cross_entropy(apply((*(parameters[n] for n in names), parameters["readout"]), x), y)
 
         labels = {
             name: {k: "input" if i == 0 or k != "w" else "hidden" for k in parameters[name]}
@@ -149,15 +157,32 @@ def stacks(
     for init in inits:
         wanted = {"init": STANDARD if init == "standard" else init, "loss": LOSS, **given}
         requests = {width: read_request(width=width, **wanted) for width in widths}
-        configs = {width: request.configs for width, request in requests.items()}
-        for i, config in enumerate(configs[widths[0]]):
+        alone(requests[widths[0]].configs)
+        for i, config in enumerate(requests[widths[0]].configs):
             name = init if init == "standard" else config.init.name
             for optimizer in optimizers:
                 if name.partition("(")[0] == "mup":
                     factors(optimizer, base, base)
-                each = {width: found[i] for width, found in configs.items()}
+                each = {width: request.configs[i] for width, request in requests.items()}
                 found.append(StackCheck(name, optimizer, requests, each, base, steps))
     return found
+
+
+def alone(configs: Sequence[Config]) -> None:
+    """Refuse configurations that differ in more than the initializer.
+
+    Raises:
+        RequestError: and in what.
+    """
+    told: dict[str, Callable[[Config], Any]] = {
+        "act": lambda config: config.act.name,
+        "depth": lambda config: config.depth,
+        "batch": lambda config: config.batch,
+    }
+    for option, of in told.items():
+        values = list(dict.fromkeys(map(of, configs)))
+        if len(values) > 1:
+            raise RequestError(f"takes one, got {', '.join(map(str, values))}", option)
 
 
 @dataclass
@@ -186,16 +211,24 @@ class FactoryCheck:
         subject = case.learner.subject(case.parameters, case.state, case.batch)
         arrays = [a for a in case.batch.arrays if np.ndim(a)]
         found = dict(subject.about(len(arrays[0]) if arrays else 1))
-        return {"arch": self.name} | {k: found[k] for k in ("act", "init", "bias", "batch", "loss", "dtype")}
+        about = {"arch": self.name} | {k: found[k] for k in ("act", "init", "bias", "batch", "loss", "dtype")}
+        return about | {"optimizer": self.optimizer.name if case.key else "its own"}
 
-    data = "its own"
+    data = ""
+
+    @property
+    def title(self) -> str:
+        """What it is called."""
+        return self.name
 
     def case(self, width: int, seed: int) -> Case:
         """The model of a width."""
         key = (jax.random.key(seed),) if self.takes_key else ()
         arguments, keywords = returned(self.factory, f"{self.name} at width {width}", width, *key, known=KEYWORDS)
         case = self.read(arguments, keywords)
-        first = self.first.setdefault(width, case)
+        if width not in self.first:
+            self.first = {width: case}
+        first = self.first[width]
         same_form(first.parameters, case.parameters)
         return first._replace(parameters=case.parameters, state=case.state, batch=case.batch)
 
@@ -219,7 +252,8 @@ class FactoryCheck:
             what = type(transform).__name__
             raise RequestError(f"{self.name} gives {what}, no optax.GradientTransformation", "optimizer")
         learner = Learner(None if alone else function, whole.whole, keywords.get("loss"))
-        return Case(0, learner, whole.parameters, whole.state, batch_of(batch), partial(constant, transform), {})
+        fixed = partial(constant, transform)
+        return Case(own is None, learner, whole.parameters, whole.state, batch_of(batch), fixed, {})
 
 
 KEYWORDS = ("loss", "optimizer")

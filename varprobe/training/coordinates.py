@@ -6,10 +6,9 @@ training changes of them, keep their size while the width grows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from functools import partial
+from collections.abc import Callable, Hashable, Iterator
 from importlib.metadata import version
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -20,16 +19,14 @@ from varprobe.callform import split_items
 from varprobe.errors import RequestError
 from varprobe.exports.extras import needed
 from varprobe.model.adapters import name_of
-from varprobe.model.agreement import reference, require_agreement, rounded_otherwise
-from varprobe.model.changing import changes
+from varprobe.model.changing import Sizes, log10_ms, sizes, sizes_by_row
 from varprobe.model.faults import in_its_words
 from varprobe.model.layout import Layout
-from varprobe.model.probed import Stats, measured, plan_of, updated
-from varprobe.model.running import Statistics
-from varprobe.model.tables import at, columns_of, moments
+from varprobe.model.probed import plan_of
 from varprobe.progress import Progress, Unwatched
 from varprobe.training.cases import Case, Checked, FactoryCheck, stacks, takes_a_key
-from varprobe.training.learner import moved
+from varprobe.training.feeding import Batch
+from varprobe.training.learner import Learner, moved, settled
 from varprobe.training.optimizers import read_optimizers
 
 __all__ = ["coord_check"]
@@ -41,7 +38,6 @@ MOST_STEPS = 1000
 VARIABLES = {
     "value_log10_ms": "log10 of the mean square of a preactivation; of sites without an activation, of their value",
     "change_log10_ms": "the same of what training changed of it since step 0, on the same batch",
-    "gradient_log10_ms": "the same of dLoss/d(value)",
     "weight_log10_ms": "the same of the weight",
     "update_log10_ms": "the same of what the step adds to the weight",
 }
@@ -86,7 +82,7 @@ def coord_check(
     Returns:
         A dataset with dims (config, seed, width, step, layer), a configuration for each initializer and optimizer,
         layers being sites in the order of execution: value_log10_ms, change_log10_ms (-inf at step 0),
-        gradient_log10_ms, weight_log10_ms and update_log10_ms, what each step adds (of the last step, what one more
+        weight_log10_ms and update_log10_ms, what each step adds (of the last step, what one more
         would); batch_loss (config, seed, width, step). `varprobe.diagnose` fits powers of width to them.
 
     Raises:
@@ -108,7 +104,7 @@ def coord_check(
     if factory is not None:
         odd = next((name for name, value in of_stacks.items() if value is not None), None)
         if odd is not None:
-            raise RequestError(f"{of_stacks[odd]!r} goes with stacks; a factory has its own", odd)
+            raise RequestError(f"{of_stacks[odd]} goes with stacks; a factory has its own", odd)
         if not callable(factory):
             raise RequestError(f"{factory!r:.80} is no function of a width", "factory")
         keyed = takes_a_key(factory, name_of(factory))
@@ -134,102 +130,113 @@ def inits_of(init: Any) -> list[Any]:
     return [one for item in init for one in inits_of(item)] if isinstance(init, list | tuple) else [init]
 
 
+class Told(NamedTuple):
+    """What one step says: the loss before it, and log10 of mean squares; weights and updates by leaf."""
+
+    loss: Any
+    sizes: Sizes
+    weights: dict[int, Any]
+    updates: dict[int, Any]
+
+
 def gathered(
     checks: list[Checked], widths: list[int], seeds: int, steps: int, base: int, progress: Progress
 ) -> xr.Dataset:
     """Train all, width by width, and put it together."""
     shape = (len(checks), seeds, len(widths), steps + 1)
+    losses, fan_in = np.full(shape, np.nan), []
     found: dict[str, np.ndarray] = {}
-    losses, fan_in, layout = np.full(shape, np.nan), [], None
+    first: Layout | None = None
     for w, width in enumerate(widths):
-        programs: dict[Hashable, Any] = {}
+        programs: dict[Hashable, Program] = {}
         for c, check in enumerate(checks):
             for seed in range(seeds):
                 case = check.case(width, seed)
-                key = (check.optimizer.structure, case.key, c if isinstance(check, FactoryCheck) else 0)
-                if key not in programs:
-                    programs[key] = jax.jit(partial(step, case.learner, case.transform))
-                program = programs[key]
-                for t, (stats, moves) in enumerate(walk(program, case, steps, checked=not (w or seed))):
-                    same_sites(layout, stats.layout, width)
-                    layout = layout or stats.layout
-                    losses[c, seed, w, t] = stats.loss
-                    for name, values in columns(stats, moves).items():
+                key = check.optimizer.structure, case.key, c if isinstance(check, FactoryCheck) else 0
+                program = programs.setdefault(key, Program(case.learner, case.transform))
+                for t, told in enumerate(program.walk(case, steps)):
+                    losses[c, seed, w, t] = told.loss
+                    for name, values in columns(program.known, told).items():
                         found.setdefault(name, np.full((*shape, values.size), np.nan))[c, seed, w, t] = values
-                    if (c, seed, t) == (0, 0, 0):
-                        fan_in.append([row.fan_in for row in stats.layout.rows])
                 progress.advance()
-    assert layout is not None
-    return dataset(checks, layout, found, losses, fan_in, widths, base)
+        layout = program.known
+        same_sites(first or layout, layout, width)
+        first = layout
+        fan_in.append([row.fan_in for row in layout.rows])
+    assert first is not None
+    return dataset(checks, first, found, losses, fan_in, widths, base)
 
 
-def walk(program: Any, case: Case, steps: int, checked: bool) -> Any:
-    """(statistics, changes since step 0) at steps 0 to `steps`, on the host."""
-    first = parameters = case.parameters
-    state, memory = case.state, case.transform(case.values).init(parameters)
-    for t in range(steps + 1):
-        try:
-            told, gradients, parameters_after, memory_after, left = program(
-                first, parameters, state, memory, case.batch, case.values
-            )
-        except Exception as error:
-            raise in_its_words(error, case.learner.name) from None
-        if checked and not t:
-            agree(case, told[0].loss, gradients)
-        yield jax.device_get(told)
-        parameters, memory, state = parameters_after, memory_after, left
+class Program:
+    """What is compiled for a width."""
+
+    def __init__(self, learner: Learner, transform: Any) -> None:
+        self.learner, self.transform = learner, transform
+        self.step = jax.jit(self.traced)
+        self.layout: Layout | None = None
+
+    @property
+    def known(self) -> Layout:
+        """The sites, once it has run."""
+        assert self.layout is not None
+        return self.layout
+
+    def walk(self, case: Case, steps: int) -> Iterator[Told]:
+        """Train; what is told of steps 0 to `steps`, on the host."""
+        first = parameters = settled(case.parameters)
+        state, memory = settled(case.state), settled(case.transform(case.values).init(parameters))
+        for _ in range(steps + 1):
+            try:
+                told, parameters, state, memory = self.step(first, parameters, state, memory, case.batch, case.values)
+            except Exception as error:  # the model may raise anything
+                raise in_its_words(error, self.learner.name) from None
+            yield jax.device_get(told)
+
+    def traced(
+        self, first: Any, parameters: Any, state: Any, memory: Any, batch: Batch, values: Any
+    ) -> tuple[Told, Any, Any, Any]:
+        """(what is told, parameters, the model's state, the optimizer's) after a step."""
+        subject = self.learner.subject(parameters, state, batch)
+        plan = plan_of(subject)
+        if not plan.layout.products:
+            raise RequestError(f"{self.learner.name} has no matrix product of a signal", "factory")
+        self.layout = plan.layout
+        differentiated = jax.value_and_grad(subject.function, has_aux=True)
+        (value, (_, left)), gradients = differentiated(subject.parameters, *subject.batch)
+        after, memory = moved(self.transform(values), subject.parameters, memory, gradients, value)
+        leaves = list(zip(jax.tree.leaves(subject.parameters), jax.tree.leaves(after), plan.slices, strict=True))
+        kernels = sorted({row.kernel[0] for row in plan.layout.rows} - {-1})
+        told = Told(
+            value,
+            sizes(plan, first, subject.parameters, *subject.batch),
+            {i: log10_ms(leaves[i][0], leaves[i][2]) for i in kernels},
+            {i: log10_ms(leaves[i][1] - leaves[i][0], leaves[i][2]) for i in kernels},
+        )
+        return told, after, left, memory
 
 
-def step(
-    learner: Any, transform: Any, first: Any, parameters: Any, state: Any, memory: Any, batch: Any, values: Any
-) -> Any:
-    """((statistics, changes), gradients, parameters, the optimizer's state, the model's) after a step, traced."""
-    subject = learner.subject(parameters, state, batch)
-    plan = plan_of(subject)
-    if not plan.layout.products:
-        raise RequestError(f"{learner.name} has no matrix product of a signal", "factory")
-    (value, (_, left)), gradients, stats = measured(plan, None, subject.parameters, *subject.batch)
-    moves = changes(plan, first, subject.parameters, *subject.batch)
-    after, memory = moved(transform(values), subject.parameters, memory, gradients, value)
-    return (updated(plan, stats, subject.parameters, after), moves), gradients, after, memory, left
-
-
-def agree(case: Case, value: Any, gradients: Any) -> None:
-    """Compare loss and gradients with those of the model as it is."""
-
-    def plain(parameters: Any) -> Any:
-        subject = case.learner.subject(parameters, case.state, case.batch)
-        return reference(subject.function, subject.parameters, *subject.batch)
-
-    as_it_is = jax.jit(plain)
-    other = partial(lambda p: as_it_is(rounded_otherwise(p)), case.parameters)
-    require_agreement(as_it_is(case.parameters), (value, gradients), other)
-
-
-def same_sites(one: Layout | None, other: Layout, width: int) -> None:
+def same_sites(one: Layout, other: Layout, width: int) -> None:
     """Refuse a width at which a model has other sites.
 
     Raises:
-        RequestError: and which.
+        RequestError: and one of them.
     """
-    if one is None:
-        return
-    sites = [[(row.site, row.iteration) for row in layout.rows] for layout in (one, other)]
-    if sites[0] != sites[1]:
-        odd = next(iter(set(sites[0]) ^ set(sites[1])), sites[1][0])
-        raise RequestError(f"at width {width} the model has other sites: {odd[0]} is not at every width", "factory")
+    names = [{(row.site, row.iteration): None for row in layout.rows} for layout in (one, other)]
+    if list(names[0]) != list(names[1]):
+        odd = next(iter(names[0].keys() ^ names[1].keys()), next(iter(names[1])))
+        raise RequestError(f"the sites are not the same at width {width}: see {odd[0]}", "factory")
 
 
-def columns(stats: Stats, moves: Statistics) -> dict[str, np.ndarray]:
+def columns(layout: Layout, told: Told) -> dict[str, np.ndarray]:
     """`VARIABLES` in the rows of the layout."""
-    told = columns_of(stats)
-    found = {name: told[name][1:] for name in VARIABLES if name in told}
-    for name, side in (("value_log10_ms", stats.forward), ("change_log10_ms", moves)):
-        found[name] = np.full(len(stats.layout.rows), np.nan)
-        for i, row in enumerate(stats.layout.rows):
-            slot, index = next((slot, index) for role, slot, index in row.slots if role == "value")
-            found[name][i] = moments(at(side[slot], index))["log10_ms"]
-    return found
+    value, change = sizes_by_row(layout, told.sizes)
+
+    def of_kernels(found: dict[int, Any]) -> np.ndarray:
+        return np.array(
+            [found[leaf][index] if leaf >= 0 else np.nan for leaf, index in (r.kernel for r in layout.rows)]
+        )
+
+    return dict(zip(VARIABLES, (value, change, of_kernels(told.weights), of_kernels(told.updates)), strict=True))
 
 
 def dataset(
@@ -245,23 +252,24 @@ def dataset(
     dims = ("config", "seed", "width", "step")
     rows = layout.rows
     data: dict[str, Any] = {
-        name: ((*dims, "layer"), found[name], {"long_name": text}) for name, text in VARIABLES.items() if name in found
+        name: ((*dims, "layer"), found[name], {"long_name": text}) for name, text in VARIABLES.items()
     }
     data["batch_loss"] = dims, losses, {"long_name": "loss before the step"}
     about = [check.about for check in checks]
     coords: dict[str, Any] = {name: ("config", [one[name] for one in about]) for name in about[0]}
     coords |= {
-        "optimizer": ("config", [check.optimizer.name for check in checks]),
         "seed": np.arange(losses.shape[1]),
         "width": widths,
         "step": np.arange(losses.shape[-1]),
         "layer": np.arange(1, len(rows) + 1),
         "site": ("layer", [row.site for row in rows]),
+        "depth": ("config", [len(rows)] * len(checks)),
         "kind": ("layer", [row.kind for row in rows]),
         "iteration": ("layer", [row.iteration for row in rows]),
         "fan_in": (("width", "layer"), np.array(fan_in)),
     }
     attrs = {
+        "about": checks[0].title,
         "seeds": losses.shape[1],
         "steps": losses.shape[-1] - 1,
         "base_width": base,

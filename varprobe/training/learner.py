@@ -6,6 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import jax
+import jax.numpy as jnp
+
 from varprobe.errors import RequestError
 from varprobe.model.adapters import Subject, name_of, subject_of
 from varprobe.training.feeding import Batch
@@ -13,7 +16,7 @@ from varprobe.training.feeding import Batch
 if TYPE_CHECKING:
     import optax
 
-__all__ = ["Learner", "moved"]
+__all__ = ["Learner", "moved", "settled"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,16 @@ class Learner:
         if found.noise:
             raise RequestError("'cotangent' is noise, which nothing can learn (allowed: mse, cross_entropy)", "loss")
         return found
+
+
+def settled(tree: Any) -> Any:
+    """A pytree whose numbers have the types that a step leaves them, so that one program serves all steps."""
+
+    def one(leaf: Any) -> Any:
+        number = hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.number)
+        return jnp.asarray(leaf, jax.dtypes.canonicalize_dtype(leaf.dtype)) if number else leaf
+
+    return jax.tree.map(one, tree)
 
 
 def moved(

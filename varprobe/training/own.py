@@ -23,7 +23,7 @@ from varprobe.model.probed import Stats, measured, plan_of, updated
 from varprobe.model.tables import dataset_of
 from varprobe.progress import Progress, Unwatched
 from varprobe.training.feeding import Batch, Feed, feed_of, paced
-from varprobe.training.learner import Learner, moved
+from varprobe.training.learner import Learner, moved, settled
 from varprobe.training.optimizers import read_optimizers
 
 if TYPE_CHECKING:
@@ -158,9 +158,10 @@ class Training:
     """
 
     def __init__(self, loss_fn: Callable[..., Any], loss: Any, model: Any, transform: Any) -> None:
-        self.parameters, self.state, whole = held(model)
+        parameters, state, whole = held(model)
+        self.parameters, self.state = settled(parameters), settled(state)
         self.learner = Learner(loss_fn, whole, loss)
-        self.memory = transform.init(self.parameters)
+        self.memory = settled(transform.init(self.parameters))
         self.losses: list[jax.Array] = []
         self.slope, self.tell = jax.jit(self.slope_of), jax.jit(self.told)
         self.move = jax.jit(partial(moved, transform))

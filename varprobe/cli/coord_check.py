@@ -1,0 +1,133 @@
+"""`varprobe coord-check`: whether a parametrization is muP, layer by layer."""
+
+import shlex
+from pathlib import Path
+from typing import Any, TextIO
+
+import click
+
+from varprobe.cli.console import TerminalProgress, console_for
+from varprobe.cli.help import Command, help_all
+from varprobe.cli.plot import file_of
+from varprobe.cli.sweep import measuring
+from varprobe.errors import RequestError
+from varprobe.names import printable
+
+__all__ = ["command", "measured"]
+
+ASKED = ("widths", "depth", "act", "init", "optimizer", "steps", "seeds", "base_width", "batch", "data", "root_seed")
+
+
+@click.command(
+    cls=Command,
+    essential=("--widths", "--init", "--optimizer", "--steps", "--seeds", "--out", "--save", "--json"),
+    examples=[
+        "varprobe coord-check --widths 64,128,...,2048 --init mup,standard",
+        "varprobe coord-check --optimizer 'sgd(lr=0.1)' --steps 8 --save check.pdf",
+        "varprobe coord-check mynet.py:make --widths 64,128,...,1024",
+    ],
+)
+@help_all
+@click.argument("factory", required=False)
+@click.option("--widths", metavar="LIST", help="Two or more, e.g. 64,128,...,4096.  [64,128,...,2048]")
+@click.option("--depth", metavar="N", help="Weight layers of a stack, before its read-out.  [4]")
+@click.option("--act", metavar="NAME", help="Its activation.  [relu]")
+@click.option("--init", metavar="LIST", help="mup, standard (lecun_normal), or any other.  [mup,standard]")
+@click.option("--optimizer", metavar="LIST", help="E.g. sgd(lr=0.1), adam, adamw.  [adam]")
+@click.option("--steps", metavar="N", help="Steps of training, all on one batch.  [4]")
+@click.option("--seeds", metavar="N", help="Independent draws.  [5; 1 of a factory without key]")
+@click.option("--base-width", metavar="N", help="Where muP's learning rates are as given.  [the smallest]")
+@click.option("--batch", metavar="N", help="Samples.  [16]")
+@click.option("--data", metavar="DATA", help="What sweep takes.  [digits]")
+@click.option("--root-seed", metavar="N", help="Everything random follows from it.  [0]")
+@click.option("--out", metavar="FOLDER", help="Run folder, for plot.  [none]")
+@click.option("--save", metavar="FILE", help="Draw size against width: a pdf, svg or png.  [none]")
+@click.option("--json", is_flag=True, help="Print one JSON object to stdout and nothing else.")
+@click.option("--no-compile-cache", is_flag=True, help="Do not keep compiled code in the user's cache folder.")
+@click.option("--quiet", is_flag=True, help="Nothing on stderr but errors.")
+@click.pass_obj
+def command(arguments: list[str], factory: str | None, quiet: bool, **options: Any) -> None:
+    """Tell what grows or shrinks with width in the first steps of training: where nothing does, it is muP.
+
+    Stacks are trained in muP (Yang et al. 2021, table 3) or with any other initializer and one learning rate. FACTORY
+    is PKG.MOD:NAME or FILE.py:NAME, a function of the width, and of a jax.random key if it takes one, that returns
+    (loss_fn, params, x, y); a dict behind may have loss= and optimizer=, an optax transformation for that width.
+    """
+    with measuring(arguments, quiet) as (progress, stdout):
+        progress.verb, progress.unit = "training", "nets"
+        check(arguments, {"factory": factory, **options}, progress, stdout)
+
+
+def check(arguments: list[str], options: dict[str, Any], progress: TerminalProgress, stdout: TextIO) -> None:
+    """Train, judge, keep, draw and say so."""
+    folder = None
+    if options["out"] is not None:
+        from varprobe.model.runs import require_folder
+        from varprobe.runs import folder_of
+
+        folder = folder_of(options["out"], "out")
+        require_folder(folder)
+    path = None if options["save"] is None else file_of(options["save"], "", "coord-check")
+    ds = measured(options, "factory", progress)
+    from varprobe.diagnosis import diagnose
+
+    if folder:
+        from varprobe.model.runs import save_model_run
+
+        asked = {name: options[name] for name in ("factory", *ASKED) if options[name] is not None}
+        save_model_run(folder, ds, {"command": "coord-check", **asked})
+    if path:
+        draw(ds, path, arguments)
+    diagnosis = diagnose(ds)
+    if options["json"]:
+        from varprobe.cli.report_json import print_json
+
+        print_json(diagnosis, folder, stdout)
+        return
+    from varprobe.screen import print_diagnosis
+
+    console = console_for(stdout)
+    print_diagnosis(console, diagnosis)
+    if folder:
+        console.print(printable(f"Data    {folder / 'results.nc'}, results.csv"), soft_wrap=True)
+    if path:
+        console.print(printable(f"Figure  {path}"), soft_wrap=True)
+    elif folder:
+        console.print(printable(f"Figure  varprobe plot {shlex.quote(str(folder))} --kind coord-check"), soft_wrap=True)
+
+
+def measured(options: dict[str, Any], option: str, progress: TerminalProgress) -> Any:
+    """The dataset that the options describe; what is wrong with the factory is told of `option`."""
+    from varprobe.cli.device import device_name, keep_compiled_code
+    from varprobe.training.coordinates import coord_check
+    from varprobe.user_code import load
+
+    if not options["no_compile_cache"]:
+        keep_compiled_code()
+    device_name()
+    given = {name: options[name] for name in ASKED if options.get(name) is not None}
+    reference = options.get("factory")
+    if reference is None:
+        return coord_check(**given, progress=progress)
+    try:
+        factory = load(reference).function
+    except RequestError as error:
+        raise error.at(option) from error
+    try:
+        return coord_check(factory, **given, progress=progress)
+    except RequestError as error:
+        if error.option in ASKED:
+            raise
+        raise RequestError(error.message, option) from error
+    except Exception as error:  # the model may raise anything
+        text = " ".join(str(error).split())
+        raise RequestError(f"{reference} fails: {type(error).__name__}: {text}", option) from error
+
+
+def draw(ds: Any, path: Path, arguments: list[str]) -> None:
+    """Write the figure."""
+    from varprobe.plots import save_figure
+    from varprobe.plots.coordinates import coordinates_figure
+    from varprobe.plots.origin import origin
+
+    save_figure(coordinates_figure(ds), path, spec=origin(arguments))

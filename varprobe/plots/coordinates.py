@@ -1,0 +1,175 @@
+"""Size against width: the value of every layer and what training changed of it, step by step, on logarithmic axes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from varprobe.errors import RequestError
+from varprobe.model.families import labels_of
+from varprobe.names import lookup
+from varprobe.plots.logaxis import exponent_axis
+from varprobe.plots.pages import dress, key, on_axes, page
+from varprobe.plots.style import LABEL_SIZE, LEAST_SIZE, LINE_WIDTH, looks, ordered_looks, sized
+from varprobe.plots.texts import literal, shown
+from varprobe.training.scaling import power_of, word_of
+
+__all__ = ["coordinates_figure", "plot_coord_check"]
+
+QUANTITIES = {
+    "value": ("value_log10_ms", "RMS of the preactivations", 0),
+    "change": ("change_log10_ms", "RMS of their change since step 0", 1),
+}
+"""Name -> variable, axis, and the first step that is drawn."""
+MOST_LAYERS = 7
+"""Layers in one pair of axes, which colors can tell apart."""
+MOST_PANELS = 8
+"""Layers in a figure, a column each."""
+MOST_WIDTHS = 7
+"""Widths that are written on a wide axis."""
+TO_THE_INCH = 3.6
+"""Widths that are written in a row of panels, a number each."""
+ROOM = 0.18
+"""Share of an axis above and below all lines, for the power."""
+NOTE = "width $n$  (numbers: the power of $n$ at the last step; bold: not as in muP)"
+
+
+def plot_coord_check(ds: xr.Dataset, quantity: str = "change", ax: Axes | None = None) -> Axes:
+    """Draw the RMS of every layer's change at the last step (or of its value) against width; a color a layer.
+
+    Bands are one standard deviation over seeds to each side. The number beside a layer's name is the power of width.
+
+    Args:
+        ds: one configuration of `varprobe.coord_check`.
+        quantity: change or value.
+        ax: the axes to draw in, by default a new figure's.
+
+    Raises:
+        RequestError: it is no such dataset, has several configurations, or nothing is finite.
+    """
+    lookup(QUANTITIES, quantity, "quantity")
+    one = whole(ds)
+    if one.sizes["config"] > 1:
+        raise RequestError("a panel shows one configuration; choose with isel(config=[...])", "ds")
+    if one.sizes["layer"] > MOST_LAYERS:
+        raise RequestError(f"{one.sizes['layer']} layers cannot be told apart (at most {MOST_LAYERS})", "ds")
+    return on_axes(ax, (3.6, 2.8), lambda ax: draw_layers(ax, one.isel(config=0), quantity))
+
+
+def coordinates_figure(
+    ds: xr.Dataset, *, size: tuple[float, float] | None = None, labels: Mapping[str, str] | None = None
+) -> Figure:
+    """A column for each layer, a pair of rows (value, change) for each configuration, a color for each step.
+
+    Raises:
+        RequestError: as `plot_coord_check`, or it has more configurations or layers than a page has room for.
+    """
+    one = whole(ds)
+    configs, layers = one.sizes["config"], one.sizes["layer"]
+    if layers > MOST_PANELS:
+        one = one.isel(layer=np.unique(np.linspace(0, layers - 1, MOST_PANELS).round().astype(int)))
+        layers = one.sizes["layer"]
+    if configs > 3:
+        raise RequestError(f"{configs} configurations need more than a page (at most 3): choose with --select", "ds")
+    steps = one["step"].values
+    colors = [look.color for look in ordered_looks(np.linspace(0, 1, steps.size).tolist())]
+    names = names_of(one, labels or {})
+    with page(size, (5.5, 0.5 + 2.2 * configs), 2 * configs, layers, sharex=True, sharey="row") as (figure, grid):
+        for c in range(configs):
+            for q, quantity in enumerate(QUANTITIES):
+                for i, ax in enumerate(grid[2 * c + q]):
+                    draw_steps(ax, one.isel(config=c, layer=i), quantity, colors)
+                    axes_of(ax, one["width"].values, max(2, int(TO_THE_INCH * figure.get_figwidth() / layers)))
+                    if c == q == 0:
+                        ax.set_title(shown(literal(labels_of(one)[i])), fontsize=sized(LABEL_SIZE))
+                    if not i:
+                        text = f"{names[c]}\n{quantity}" if names[c] else quantity
+                        ax.set_ylabel(shown(text), fontsize=sized(LABEL_SIZE))
+        figure.supxlabel(NOTE, fontsize=sized(LABEL_SIZE))
+        key(figure, [Line2D([], [], color=k, label=f"step {s}") for k, s in zip(colors, steps, strict=True)], most=6)
+    return figure
+
+
+def whole(ds: Any) -> xr.Dataset:
+    """The dataset with a dimension for configurations.
+
+    Raises:
+        RequestError: it is none of `varprobe.coord_check`, or nothing in it is finite.
+    """
+    if not isinstance(ds, xr.Dataset) or "change_log10_ms" not in ds:
+        raise RequestError("this figure shows a coordinate check (varprobe.coord_check)", "ds")
+    one = ds if "config" in ds.dims else ds.expand_dims("config")
+    if not np.isfinite(one["value_log10_ms"]).any():
+        raise RequestError("nothing is finite", "ds")
+    return one.transpose("config", "seed", "width", "step", "layer", ...)
+
+
+def names_of(ds: xr.Dataset, labels: Mapping[str, str]) -> list[str]:
+    """What tells configurations apart; empty where there is one."""
+    if ds.sizes["config"] == 1:
+        return [""]
+    inits, optimizers = (ds[name].values.tolist() for name in ("init", "optimizer"))
+    several = len(set(optimizers)) > 1
+    return [f"{labels.get(i, i)}{f', {o}' if several else ''}" for i, o in zip(inits, optimizers, strict=True)]
+
+
+def draw_steps(ax: Axes, one: xr.Dataset, quantity: str, colors: list[str]) -> None:
+    """One layer of one configuration, a line a step."""
+    name, _, first = QUANTITIES[quantity]
+    widths = one["width"].values
+    for t in range(first, one.sizes["step"]):
+        line(ax, widths, one[name].values[:, :, t] / 2, colors[t])
+    last = power_of(one[name].values[..., -1], widths.tolist())
+    if np.isfinite(last.mean):
+        bad = word_of(last.mean) == "grows" or (quantity == "change" and word_of(last.mean) == "shrinks")
+        text = f"{round(last.mean, 2) + 0.0:.2f}"
+        ax.annotate(
+            text, (0.05, 0.97), xycoords="axes fraction", va="top", fontsize=sized(LEAST_SIZE),
+            fontweight="bold" if bad else "normal", gid="power",
+        )  # fmt: skip
+
+
+def draw_layers(ax: Axes, one: xr.Dataset, quantity: str) -> None:
+    """All layers of one configuration at the last step."""
+    name, text, _ = QUANTITIES[quantity]
+    widths = one["width"].values
+    handles = []
+    for i, (label, look) in enumerate(zip(labels_of(one), looks(one.sizes["layer"]), strict=True)):
+        values = one[name].values[:, :, -1, i]
+        line(ax, widths, values / 2, look.color)
+        power = power_of(values, widths.tolist()).mean
+        end = f"  {round(power, 2) + 0.0:.2f}" if np.isfinite(power) else ""
+        handles.append(Line2D([], [], color=look.color, label=f"{shown(literal(label))}{end}"))
+    axes_of(ax, widths, MOST_WIDTHS)
+    ax.set_xlabel("width")
+    ax.set_ylabel(f"{text}, step {int(one['step'].values[-1])}" if quantity == "change" else text)
+    key(ax, handles, title="power of width", title_fontsize=sized(LABEL_SIZE))
+
+
+def line(ax: Axes, widths: np.ndarray, log10_rms: np.ndarray, color: str) -> None:
+    """The mean over seeds with its band, of (seeds, widths) values; where all seeds are finite."""
+    kept = np.isfinite(log10_rms).all(axis=0)
+    if not kept.any():
+        return
+    x, values = np.log2(widths[kept]), log10_rms[:, kept]
+    mean = values.mean(axis=0)
+    ax.plot(x, mean, color=color, linewidth=sized(LINE_WIDTH), marker="o", markersize=sized(2), gid="size")
+    if len(values) > 1:
+        spread = values.std(axis=0, ddof=1)
+        ax.fill_between(x, mean - spread, mean + spread, color=color, alpha=0.15, linewidth=0)
+
+
+def axes_of(ax: Axes, widths: np.ndarray, most: int) -> None:
+    """Some of the widths below, powers of ten at the left."""
+    every = -(-widths.size // most)
+    ax.margins(y=ROOM)
+    ax.xaxis.set_major_locator(FixedLocator(np.log2(widths[::every]).tolist()))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{round(2**x)}"))
+    exponent_axis(ax)
+    dress(ax, "y")
