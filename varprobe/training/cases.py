@@ -108,7 +108,7 @@ class StackCheck:
         _, rows = inputs_of(setting, keys, config.batch, enters, config.arch.embeds)
         target = target_of(setting, keys["loss"], rows, config.batch, math.prod(enters))
         names = [f"layer_{i}" for i in range(1, config.depth + 1)]
-        parameters = dict(zip(names, net.params[:-1], strict=True)) | {"readout": {"w": net.params[-1]["w"]}}
+        parameters = dict(zip([*names, "readout"], net.params, strict=True))
         layers = range(1, config.depth + 1)
         multipliers = tuple(config.initializer(i, 0).multiplier_at(config.place(i)) for i in layers)
 
@@ -127,7 +127,7 @@ class StackCheck:
             of_mup = self.name.partition("(")[0] == "mup"
             times = factors(self.optimizer, width, self.base) if of_mup else dict.fromkeys(ROLES, 1.0)
             values = values_of(self.optimizer, times)
-            transform = partial(by_role, self.optimizer, labels | {"readout": {"w": "readout"}}, self.steps)
+            transform = partial(by_role, self.optimizer, labels | READOUT, self.steps)
         whole = held(parameters)
         return Case(
             (multipliers, config.readout.multiplier_at(config.place(config.depth + 1, setting.outputs))),
@@ -138,6 +138,10 @@ class StackCheck:
             transform,
             values,
         )
+
+
+READOUT = {"readout": {"w": "readout", "b": "input"}}
+"""The roles of its parameters; biases have that of the input's."""
 
 
 def constant(transform: optax.GradientTransformation, values: Any) -> optax.GradientTransformation:
