@@ -14,6 +14,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from test_plots import dataset, inits
+from test_plots_training import training
 
 import varprobe as vp
 from varprobe.__main__ import outcome
@@ -65,6 +66,7 @@ def runs():
     one = vp.select(grid, act="relu")
     return {"variance": (default,), "model": (model,), "panels": (grid,), "heatmap": (grid,), "phase": (plane,),
             "correlation": (grid,), "spectrum": (one,), "histogram": (one,), "match": (grid,), "width": (widths,),
+            "training": (training(["he_normal", "normal(std=0.01)"]),),
             "before-after": (vp.select(one, init="lecun_normal"), vp.select(one, init="he_normal"))}  # fmt: skip
 
 

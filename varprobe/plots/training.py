@@ -14,7 +14,7 @@ from varprobe.plots.exits import draw_exits
 from varprobe.plots.facets import MOST_CURVES, crowded, one_panel, values
 from varprobe.plots.groups import Group, group_names, wrapped
 from varprobe.plots.keys import name_curves, name_in_place
-from varprobe.plots.layout import figure_of, height
+from varprobe.plots.layout import BETWEEN, figure_of, height
 from varprobe.plots.pages import on_axes, page, require_room
 from varprobe.plots.panel import Panel
 from varprobe.plots.steps import chosen_steps, draw_step_bar
@@ -205,6 +205,11 @@ def side_by_side(
         if len(steps) > 1:
             draw_step_bar(figure, list(grid.flat), steps)
         require_room(figure, grid)
+        named = [row[0] for row in grid] if count > 1 else list(grid.flat)
+        if any(ax.yaxis.label.get_window_extent().height > ax.bbox.height + BETWEEN for ax in named):
+            for ax in named:
+                ax.set_ylabel(ax.get_ylabel().split("\n")[-1])  # the formula alone
+            require_room(figure, grid)
         figure.set_layout_engine("none")  # type: ignore[arg-type]  # what follows stands where the panels are now
         for panel in panels:
             draw_exits(panel, outermost_only=True)
