@@ -39,11 +39,7 @@ def export(
     r"""Write a dataset's numbers where others read them.
 
     One that was opened with chunks is read and written some configurations at a time. Of a training, each of its steps
-<<<<<<< HEAD
     counts as a configuration, with the coordinate `step`, but for .nc and the table of verdicts, which are of all.
-=======
-    counts as a configuration, with the coordinate `step`; not in .nc and the table of verdicts, which are of all steps.
->>>>>>> plots
 
     Args:
         ds: what `varprobe.sweep`, `varprobe.probe` or `varprobe.open_run` returns, or a selection of it.
