@@ -232,11 +232,12 @@ def draw_strip(ax: Axes, ds: xr.Dataset) -> None:
     healthy = np.repeat(ds["healthy"].values.astype(bool), ds.sizes["seed"])
     for wanted, mark, look in zip((True, False), ("o", "x"), looks(2), strict=True):
         some = healthy == wanted
-        ax.plot(
-            score[some], np.clip(values[some], 0, 1), linestyle="", marker=mark, markersize=sized(3.2),
-            color=look.color, markerfacecolor="none", markeredgewidth=sized(0.8),
-            gid="healthy" if wanted else "unhealthy", clip_on=False, zorder=3,
-        )  # fmt: skip
+        if some.any():  # a line without points and without an edge has no extent, and would leave the axes none
+            ax.plot(
+                score[some], np.clip(values[some], 0, 1), linestyle="", marker=mark, markersize=sized(3.2),
+                color=look.color, markerfacecolor="none", markeredgewidth=sized(0.8),
+                gid="healthy" if wanted else "unhealthy", clip_on=False, zorder=3,
+            )  # fmt: skip
     ax.axhline(limit, color=grey(0.55), linewidth=sized(0.6), zorder=1, gid="trained")
     ax.axvline(np.log10(threshold("vanishing")), color=grey(0.55), linewidth=sized(0.6), linestyle="--", zorder=1)
     ax.set_xlim(-0.2, FARTHEST)

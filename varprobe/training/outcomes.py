@@ -54,9 +54,14 @@ def skill_of_loss(loss: Numbers, constant: float) -> Numbers:
     return 1 - loss / constant
 
 
+def instead(values: Numbers, of_nan: float) -> Numbers:
+    """The values with another number for NaN."""
+    return np.where(np.isnan(values), of_nan, values)
+
+
 def has_trained(skill: Numbers) -> Bool[np.ndarray, " nets"]:
     """Whether each net trained (`varprobe list verdicts`); one that diverged (NaN) did not."""
-    return np.nan_to_num(skill, nan=-np.inf) >= threshold("trained")
+    return instead(skill, -np.inf) >= threshold("trained")
 
 
 def foretold(score: Numbers, healthy: Bool[np.ndarray, " nets"], skill: Numbers, root_seed: int = 0) -> Foretold:
@@ -76,7 +81,7 @@ def foretold(score: Numbers, healthy: Bool[np.ndarray, " nets"], skill: Numbers,
     ):
         if not count:
             reasons[name] = why
-    low, value, high = rank_correlation(np.nan_to_num(score, nan=np.inf), np.nan_to_num(skill, nan=-np.inf), root_seed)
+    low, value, high = rank_correlation(instead(score, np.inf), instead(skill, -np.inf), root_seed)
     if value is None:
         reasons["rank_correlation"] = "all scores are alike" if np.unique(score).size < 2 else "all skills are alike"
     elif low is None:
