@@ -42,7 +42,7 @@ def training(inits, optimizers=("adam",), steps=STEPS, seeds=3, lost=()):
         ds["activation_log10_var"].values[config, 0, after] = np.nan
         ds["gradient_log10_var"].values[config, 0, after] = -np.inf
     ds["update_log10_ratio"] = ("config", "seed", "step", "layer"), ratio
-    ds["batch_loss"] = ("config", "seed", "iteration"), losses
+    ds["batch_loss"] = ("config", "seed", "training_step"), losses
     ds["diverged_step"] = ("config", "seed"), diverged
     optimizer = ("config", [name for _ in inits for name in optimizers])
     return ds.assign_coords(optimizer=optimizer, iteration=np.arange(steps[-1] + 1)).assign_attrs(spec=json.dumps({}))
@@ -140,7 +140,7 @@ def test_a_loss_is_drawn_as_it_is_or_by_its_logarithm():
     ds = training(["he_normal"])
     ax = plot_training(ds, "loss")
     np.testing.assert_allclose(lines(ax)[0].get_ydata(), ds["batch_loss"].mean("seed").values[0])
-    ds["batch_loss"] *= 10.0 ** (-ds["iteration"])
+    ds["batch_loss"] *= 10.0 ** (-ds["training_step"])
     np.testing.assert_allclose(
         lines(plot_training(ds, "loss"))[0].get_ydata(), np.log10(ds["batch_loss"]).mean("seed").values[0]
     )

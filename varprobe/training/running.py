@@ -33,7 +33,7 @@ LOSSES = {"batch_loss": "loss of a step's batch before its update"}
 def run_training(
     training: Training, out: Path | None = None, fresh: bool = False, progress: Progress | None = None
 ) -> xr.Dataset:
-    """The dataset of a training, with dims (config, seed, step, layer) and (config, seed, iteration).
+    """The dataset of a training, with dims (config, seed, step, layer) and (config, seed, training_step).
 
     Args:
         training: what was asked for.
@@ -105,9 +105,12 @@ def frame_of(training: Training) -> xr.Dataset:
     ds = bare.isel(config=np.repeat(configs, len(optimizers)))
     ds = ds.assign_coords(
         optimizer=("config", np.tile(optimizers, len(configs))),
-        iteration=np.arange(training.steps + 1),
+        training_step=np.arange(training.steps + 1),
     )
-    named: dict[tuple[str, ...], dict[str, str]] = {("config", "seed"): ENDS, ("config", "seed", "iteration"): LOSSES}
+    named: dict[tuple[str, ...], dict[str, str]] = {
+        ("config", "seed"): ENDS,
+        ("config", "seed", "training_step"): LOSSES,
+    }
     if training.at:
         ds = ds.assign_coords(step=np.array(training.at))
         measured = variable_names(training.request.spec["arch"]) | update_names(training)

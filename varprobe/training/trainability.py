@@ -62,7 +62,7 @@ def trainability(
 
     Returns:
         A dataset with dims (config, seed). `final_accuracy`, `final_loss`, over at most 2048 samples, `diverged_step`
-        and `batch_loss` (by `iteration`, too) as of `varprobe.track`; `skill`, the share of the way from the best
+        and `batch_loss` (by `training_step`, too) as of `varprobe.track`; `skill`, the share of the way from the best
         constant answer to all right (R^2 for mse; NaN for a net that diverged); `trained`, whether that is 0.5 at
         least; `score`, the larger of |log10 RMS ratio| of activations and of gradients between layers 1 and L before
         training (infinite where a signal is lost). Coordinates on config beside those of a sweep: optimizer, which

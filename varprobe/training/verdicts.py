@@ -38,7 +38,7 @@ def diagnosed_training(ds: xr.Dataset) -> tuple[list[Row], str]:
         rows.append(row_of(ds.isel(config=i), own, at))
     steps = ds.attrs["steps"]
     optimizers = {row["optimizer"] for row in rows}
-    parts = [found.title, *(optimizers if len(optimizers) == 1 else []), f"{steps} step{'s' * (steps != 1)}"]
+    parts = [found.title, *(optimizers - {"own"} if len(optimizers) == 1 else []), f"{steps} step{'s' * (steps != 1)}"]
     return rows, ", ".join(printable(part) for part in parts if part)
 
 
@@ -98,7 +98,7 @@ HEADINGS = ("training", "step 0", "loss", "accuracy", "update", "verdict")
 
 def training_sheet(rows: Sequence[Row]) -> Sheet:
     """The table: a line a configuration, in the order of the grid."""
-    names = [name for name in varying(rows) if name != "step"] or ["init"]
+    names = [name for name in varying(rows) if name != "step"] or ["arch" if "families" in rows[0] else "init"]
     lines = [Line(cells_of(row, named(row, names, rows)), grade(row)) for row in rows]
     notes = ["update: RMS of what the last step changes the weights by over theirs, median layer."]
     return Sheet(HEADINGS, lines, [*notes, *why(rows, names)])
