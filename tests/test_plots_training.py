@@ -45,7 +45,9 @@ def training(inits, optimizers=("adam",), steps=STEPS, seeds=3, lost=()):
     ds["batch_loss"] = ("config", "seed", "training_step"), losses
     ds["diverged_step"] = ("config", "seed"), diverged
     optimizer = ("config", [name for _ in inits for name in optimizers])
-    return ds.assign_coords(optimizer=optimizer, iteration=np.arange(steps[-1] + 1)).assign_attrs(spec=json.dumps({}))
+    return ds.assign_coords(optimizer=optimizer, training_step=np.arange(steps[-1] + 1)).assign_attrs(
+        spec=json.dumps({})
+    )
 
 
 def model(steps=(0, 1, 2)):

@@ -98,7 +98,8 @@ HEADINGS = ("training", "step 0", "loss", "accuracy", "update", "verdict")
 
 def training_sheet(rows: Sequence[Row]) -> Sheet:
     """The table: a line a configuration, in the order of the grid."""
-    names = [name for name in varying(rows) if name != "step"] or ["arch" if "families" in rows[0] else "init"]
+    names = [name for name in varying(rows) if name != "step"] or ["init"]
+    names = ["arch"] if "families" in rows[0] and names == ["init"] else names
     lines = [Line(cells_of(row, named(row, names, rows)), grade(row)) for row in rows]
     notes = ["update: RMS of what the last step changes the weights by over theirs, median layer."]
     return Sheet(HEADINGS, lines, [*notes, *why(rows, names)])
