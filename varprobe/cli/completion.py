@@ -35,9 +35,10 @@ NAMES = {
     "framework": "jax flax equinox pytorch keras",
     "table": "verdicts layers",
     "style": "paper neurips iclr icml aps ieee slides dark",
-    "figure": "variance model panels heatmap phase correlation spectrum histogram match width coord-check before-after",
-    "quantity": "activation preactivation gradient weight_gradient branch branch_gradient",
-    "kind": "acts inits archs norms verdicts",
+    "figure": "variance training model panels heatmap phase correlation spectrum histogram match width trainability"
+    " coord-check before-after",
+    "quantity": "activation preactivation gradient weight_gradient branch branch_gradient update loss",
+    "kind": "acts inits archs norms optimizers verdicts",
 }
 """The names that the registries have, which would import jax."""
 
