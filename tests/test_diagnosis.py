@@ -420,7 +420,7 @@ def test_reasons_are_one_sentence_with_the_numbers():
 
 
 def test_thresholds_are_those_of_the_list():
-    assert {v.kind for v in VERDICTS.values()} == {"word", "flag", "note", "outcome"}
+    assert {v.kind for v in VERDICTS.values()} == {"word", "flag", "note", "outcome", "width"}
     assert [threshold(n) for n in ("stable", "vanishing", "dead", "saturated")] == [10, 1000, 0.9, 0.5]
 
 

@@ -28,8 +28,8 @@ LABELS = {"sigma_w2": r"$\sigma_w^2$", "sigma_b2": r"$\sigma_b^2$", "depth": "de
 FARTHEST = 8.0
 """Decades that the strip shows; what is farther, or lost, stands there."""
 
-FINE = 200
-"""Points of theory's lines."""
+FINE = {True: 200, False: 60}
+"""Points of theory's lines along an axis: where depth is the other one, and where the lines are contours."""
 
 LINES: dict[str, tuple[Any, str]] = {
     "critical": (":", r"$\chi_1 = 1$"),
@@ -146,7 +146,7 @@ def draw_image(ax: Axes, ds: xr.Dataset, grid: Grid) -> tuple[QuadMesh, list[Lin
     handles = [
         Line2D([], [], linestyle="", marker="x", markersize=sized(4), color=ink(), label="unhealthy before training")
     ]
-    reach = reach_of(ds, grid, FINE)
+    reach = reach_of(ds, grid, FINE["depth" in grid.names])
     if reach is not None:
         handles += draw_theory(ax, grid, reach)
     ax.set_xlim(x[0], x[-1])
