@@ -57,7 +57,9 @@ KINDS = {
     "match": Kind("measured against predicted factors", "match:match_figure", ()),
     "width": Kind("spread of draws against width, of several --width", "widths:widths_figure", ("labels",)),
     "trainability": Kind("who learned, of varprobe trainability", "trainability:trainability_figure", ()),
-    "coord-check": Kind("size of values and changes against width", "coordinates:coordinates_figure", ("labels",)),
+    "coord-check": Kind(
+        "size of values and changes against width", "coordinates:coordinates_figure", ("labels",), steps=True
+    ),
     "before-after": Kind("two runs, one above the other", "change:change_figure", (*CURVES, "formats"), runs=2),
 }
 """Name -> kind, in the order of the help."""
@@ -65,6 +67,10 @@ KINDS = {
 
 def usual_kind(ds: "xr.Dataset") -> str:
     """The kind that is drawn of a dataset unless another is named."""
+    if "layer" not in ds.dims:
+        return "trainability"
+    if "width" in ds.dims:
+        return "coord-check"
     return "training" if "step" in ds.dims else "variance"
 
 
