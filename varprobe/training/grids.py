@@ -17,7 +17,7 @@ __all__ = ["MARGIN_XI", "Grid", "Reach", "grid_of", "reach_of"]
 MARGIN_XI = 6
 """A signal is lost after so many correlation lengths (Schoenholz et al. 2017, section 6)."""
 
-VERDICT = ("healthy", "forward", "backward", "optimizer")
+VERDICT = ("healthy", "forward", "backward", "flags", "notes", "optimizer")
 """Coordinates that are no settings of a stack."""
 
 

@@ -31,6 +31,8 @@ TEXTS = {
     "healthy": "the verdict before training",
     "forward": "its word for the activations",
     "backward": "its word for the gradients",
+    "flags": "its flags",
+    "notes": "its notes",
 }
 
 
@@ -66,7 +68,7 @@ def trainability(
         constant answer to all right (R^2 for mse; NaN for a net that diverged); `trained`, whether that is 0.5 at
         least; `score`, the larger of |log10 RMS ratio| of activations and of gradients between layers 1 and L before
         training (infinite where a signal is lost). Coordinates on config beside those of a sweep: optimizer, which
-        varies fastest, and healthy, forward and backward, the verdict of `varprobe.diagnose` before training.
+        varies fastest, and the verdict of `vp.diagnose` before training: healthy, forward, backward, flags, notes.
         `varprobe.prediction(ds)` compares the two.
 
     Raises:
@@ -137,8 +139,9 @@ def judged(ds: xr.Dataset, training: Training, progress: Progress) -> xr.Dataset
         "score": (np.repeat(levels, each, axis=0), "largest |log10 RMS ratio| between layers 1 and L before training"),
     }
     ds = ds.assign({name: (("config", "seed"), a, {"long_name": text}) for name, (a, text) in by_seed.items()})
+    told = [row | {name: ",".join(row[name]) for name in ("flags", "notes")} for row in rows]
     verdict = {
-        name: ("config", np.repeat([row[name] for row in rows], each), {"long_name": text})
+        name: ("config", np.repeat([row[name] for row in told], each), {"long_name": text})
         for name, text in TEXTS.items()
     }
     return ds.assign_coords(verdict).assign_attrs(baseline=baseline)
