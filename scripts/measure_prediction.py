@@ -3,9 +3,9 @@
     python scripts/measure_prediction.py [--steps 400] [--out runs/prediction] > scripts/measure_prediction.log
 
 Activations x the standard initializers x depths x norms x optimizers, width 64, one seed, batch 16. "Will not train" is
-unhealthy, by `varprobe.diagnose` of the sweep at step 0 (loss cotangent, the same data); a net that did not train has less
-than half of the way from the commonest class to all right. Printed by optimizer, norm, activation and depth: nets, how
-many did not train, precision and recall of "will not train", and Spearman's rank correlation of score and skill.
+unhealthy, by `varprobe.diagnose` of the sweep at step 0 (loss cotangent, the same data); a net that did not train has
+less than half of the way from the commonest class to all right. Printed by optimizer, norm, activation and depth: nets,
+how many did not train, precision and recall of "will not train", and Spearman's rank correlation of score and skill.
 """
 
 import argparse

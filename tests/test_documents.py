@@ -81,10 +81,11 @@ def blocks_of(name: str, text: str) -> list[Block]:
 def smaller(text: str) -> str:
     """The text with the least sizes, the same everywhere, so that what one block compiled serves the next.
 
-    `--depth 50`, `depth=50` become 4, a list of depths 4, 5; widths 16, 24; a profile 784-512 48-32; seeds 2; ranges have 3
-    points, models 3 layers (`for _ in range(12)`).
+    `--depth 50`, `depth=50` become 4, a list of depths 4, 5; widths 16, 24; a profile 784-512 48-32; seeds 2; steps 3;
+    ranges have 3 points, models 3 layers (`for _ in range(12)`). `--widths` are 16 and 32.
     """
-    for option, least, step in (("depth", 4, 1), ("width", 16, 8), ("seeds", 2, 0)):
+    text = re.sub(r"--widths \S+", "--widths 16,32", text)
+    for option, least, step in (("depth", 4, 1), ("width", 16, 8), ("seeds", 2, 0), ("steps", 3, 0)):
         text = re.sub(rf"((?:--{option} |\b{option} ?= ?)\[?)(\d[\d,\- ]*\d|\d)", partial(lowered, least, step), text)
     text = re.sub(r"(\b[\d.]+:[\d.]+:)\d+", r"\g<1>3", text)
     return re.sub(r"(for _ in range)\(\d+\)", r"\1(3)", text)
@@ -122,8 +123,11 @@ def small_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(configs, "STANDARD", ("he_normal", "glorot_normal"))
     monkeypatch.setattr(configs, "read_stacks", shallow)
-    for module in (configs, sweeping):
+    for module in (configs, sweeping, importlib.import_module("varprobe.training.asking")):
         monkeypatch.setattr(module, "read_request", thinned)
+    grids = importlib.import_module("varprobe.training.trainability")
+    monkeypatch.setitem(grids.DEFAULTS, "width", 16)
+    monkeypatch.setattr(grids, "STEPS", 3)
     for function in (vp.sweep, read_request):
         monkeypatch.setitem(function.__kwdefaults__, "width", 16)
         monkeypatch.setitem(function.__kwdefaults__, "seeds", 2)
@@ -167,6 +171,10 @@ def make(key):
 
 def after(key):
     return Net(nnx.Rngs(key), gain=1.0), X
+
+def at_width(width, key):
+    params = {"w": jax.random.normal(key, (8, width)) / 8**0.5, "v": jax.random.normal(key, (width, 1)) / width**0.5}
+    return lambda p, x: ((x @ p["w"] @ p["v"] - 1) ** 2).mean(), params, X
 """
 MINE = """
 import jax
