@@ -318,3 +318,42 @@ def test_the_command_tells_and_keeps(tmp_path, capsys, monkeypatch):
         main(["track", *arguments, "--optimizer", "sgd(lr=0.1),adam", "--out", "run"])
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= 80 and "accuracy" in text
+
+
+OWN = """
+import optax
+
+def ours(lr=0.1):
+    return optax.adabelief(lr)
+
+def number():
+    return 3
+
+def broken():
+    raise ValueError("no")
+"""
+
+
+def test_an_optimizer_of_ones_own(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.py").write_text(OWN)
+    ds = vp.track(**SMALL | {"depth": 1}, optimizer="own.py:ours(lr=0.02)", steps=3, seeds=1, out="run")
+    assert ds.optimizer.values.tolist() == ["own.py:ours(lr=0.02)"]
+    with jax.enable_x64(True):
+        net = vp.build(ds.isel(config=0, step=-1), seed=0)
+        training = read_training("track", optimizer="sgd", steps=3, **SMALL | {"depth": 1})
+        given = lesson(training.request.configs[0], training.request.setting, 0, 3)
+        expected = plain_loop(vp.build(SMALL | {"depth": 1}), given, optax.adabelief(0.02), 3)
+        assert apart(net.params, expected) < 1e-9
+    with pytest.raises(RequestError, match="names code, own.py:ours"):
+        vp.rerun("run")
+    assert vp.rerun("run", allow_code=True).reproduced
+    for text, message in (
+        ("own.py:number", "returns int, not an optax.GradientTransformation"),
+        ("own.py:broken", "fails: ValueError: no"),
+        ("own.py:ours(rl=1)", "unexpected keyword argument"),
+        ("own.py:our", "did you mean 'ours'?"),
+    ):
+        with pytest.raises(RequestError, match=message) as error:
+            read_optimizers(text)
+        assert error.value.option == "optimizer"
