@@ -62,11 +62,14 @@ def runs():
     widths = vp.sweep(width=[16, 32, 64], depth=6, seeds=4, init="he_normal")
     plane = vp.sweep(act="tanh", sigma_w2=[1.0, 2.0, 3.0], sigma_b2=[0.0, 0.1, 0.2], **small | {"seeds": 1})
     model = vp.probe(loss, make(jax.random.key(0)), x, init=make, seeds=3)
+    learners = vp.trainability(depth=[2, 4], width=16, sigma_w2=[1.0, 2.0, 3.0], steps=10, seeds=2)
+    coordinates = vp.coord_check(widths=[16, 32], depth=2, init="mup", steps=1, seeds=2)
     default = dataset(inits("he_normal", "glorot_normal", "torch_default", "normal(std=0.01)", "uniform(limit=1)"))
     one = vp.select(grid, act="relu")
     return {"variance": (default,), "model": (model,), "panels": (grid,), "heatmap": (grid,), "phase": (plane,),
             "correlation": (grid,), "spectrum": (one,), "histogram": (one,), "match": (grid,), "width": (widths,),
             "training": (training(["he_normal", "normal(std=0.01)"]),),
+            "trainability": (learners,), "coord-check": (coordinates,),
             "before-after": (vp.select(one, init="lecun_normal"), vp.select(one, init="he_normal"))}  # fmt: skip
 
 
