@@ -39,6 +39,12 @@ Outcome = dict[str, np.ndarray]
 
 compiling: defaultdict[Any, threading.Lock] = defaultdict(threading.Lock)
 programs: dict[Any, Any] = {}
+"""The latest compiled programs; the memory maps that a process may have would not do for hundreds of them."""
+
+MOST_PROGRAMS = 8
+MOST_DRAWN = 4
+"""Seeds whose draws are remembered."""
+
 drawing = threading.Lock()
 drawn: dict[tuple[int, int], Remembered] = {}
 
@@ -75,7 +81,7 @@ def jobs_of(training: Training, kept: bool = False) -> list[Job]:
         for start in range(0, len(places), length):
             some = tuple(places[start : start + length])
             jobs += [(course, some, length - len(some))]
-    return [Job(training, course, some, seed, spare) for seed in range(setting.seeds) for course, some, spare in jobs]
+    return [Job(training, course, some, seed, spare) for course, some, spare in jobs for seed in range(setting.seeds)]
 
 
 def parameter_bytes(trainee: Trainee) -> int:
@@ -146,10 +152,14 @@ def trained(job: Job) -> Learned:
         shared = Shared(*given, streams, np.array(training.at, np.int32), np.array(stop, np.int32))
         key = course, alone, len(job.nets) + job.spare, jax.tree.map(np.shape, tuple(given))
         with compiling[key]:
-            if key not in programs:
+            run = programs.pop(key, None)
+            if run is None:
                 options = CPU_OPTIONS if alone else None
-                programs[key] = train.lower(course, alone, stacked, shared).compile(compiler_options=options)
-        return jax.device_get(programs[key](stacked, shared))
+                run = train.lower(course, alone, stacked, shared).compile(compiler_options=options)
+            programs[key] = run
+            while len(programs) > MOST_PROGRAMS:
+                programs.pop(next(iter(programs)), None)
+        return jax.device_get(run(stacked, shared))
 
 
 def params_after(training: Training, seed: int, stop: int) -> tuple[Any, ...]:
@@ -166,7 +176,7 @@ def remembered(setting: Setting, seed: int) -> Remembered:
     """The draws of a seed, as long as it is trained."""
     name = setting.root_seed, seed
     if name not in drawn:
-        while len(drawn) > 1:
+        while len(drawn) >= MOST_DRAWN:
             drawn.pop(next(iter(drawn)), None)
         drawn[name] = Remembered()
     return drawn[name]

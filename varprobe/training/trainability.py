@@ -16,6 +16,7 @@ from varprobe.seals import DamagedError
 from varprobe.sweeping import run
 from varprobe.training.asking import Training, read_training
 from varprobe.training.folders import open_training, read_record, save_training
+from varprobe.training.jobs import programs
 from varprobe.training.optimizers import DEFAULT
 from varprobe.training.outcomes import Foretold, foretold, has_trained, skill_of_accuracy, skill_of_loss
 from varprobe.training.running import train_all
@@ -105,7 +106,9 @@ def run_trainability(training: Training, out: Path | None, fresh: bool, progress
         progress.start(0, ds.sizes["config"] * ds.sizes["seed"])
         return ds
     baseline_of(training)
-    ds = judged(train_all(training, out, fresh, progress), training, progress)
+    trained = train_all(training, out, fresh, progress)
+    programs.clear()  # their memory is for the sweep's
+    ds = judged(trained, training, progress)
     if out is not None:
         save_training(out, ds, training.spec, training.arguments)
     return ds
