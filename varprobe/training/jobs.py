@@ -168,7 +168,7 @@ def remembered(setting: Setting, seed: int) -> Remembered:
     if name not in drawn:
         while len(drawn) > 1:
             drawn.pop(next(iter(drawn)), None)
-        drawn[name] = Remembered()
+        drawn[name] = Remembered(*name)
     return drawn[name]
 
 
