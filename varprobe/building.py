@@ -234,6 +234,7 @@ def block_of(
     dtype: Any,
     units: Mapping[tuple[int, str], tuple[float, int]],
     draw: Callable[..., Any] | None = None,
+    fold: Callable[[Array, int], Array] = jax.random.fold_in,
 ) -> dict[str, Array]:
     """The matrices of a layer by slot, and their biases: b, b_SLOT.
 
@@ -244,8 +245,9 @@ def block_of(
         dtype: of weights.
         units: as of `unit_factors`.
         draw: in place of `base_matrix`, such as one that remembers.
+        fold: in place of `jax.random.fold_in`, likewise.
     """
-    key, bias_key = (jax.random.fold_in(keys[name], layer) for name in ("weights", "biases"))
+    key, bias_key = (fold(keys[name], layer) for name in ("weights", "biases"))
     if isinstance(config.arch, Own):
         return own_params(config.arch, key, config.widths[-1], layer, config.depth, dtype)
     params = {}

@@ -178,7 +178,7 @@ def remembered(setting: Setting, seed: int) -> Remembered:
     if name not in drawn:
         while len(drawn) >= MOST_DRAWN:
             drawn.pop(next(iter(drawn)), None)
-        drawn[name] = Remembered()
+        drawn[name] = Remembered(*name)
     return drawn[name]
 
 

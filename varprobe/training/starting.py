@@ -1,6 +1,5 @@
 """The parameters that nets start from: those of `varprobe.build`, layers of one shape in one array."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -19,22 +18,43 @@ __all__ = ["Remembered", "starting_params", "unstacked"]
 
 
 class Remembered:
-    """`building.base_matrix`, computed once for each base, shape, layer and key: nets of a seed share their draws."""
+    """Keys and bases of one seed, each computed once: nets share their draws.
 
-    def __init__(self) -> None:
+    Attributes:
+        keys: the seed's.
+    """
+
+    def __init__(self, root_seed: int, seed: int) -> None:
+        self.keys = keys_of(root_seed, seed)
+        self.folded: dict[tuple[int, int], tuple[Array, Array]] = {}
+        self.bytes: dict[int, bytes] = {}
         self.found: dict[Any, np.ndarray] = {}
 
+    def fold(self, key: Array, data: int) -> Array:
+        """`jax.random.fold_in`; both keys are kept, so that no other object has their id."""
+        if (id(key), data) not in self.folded:
+            new = jax.random.fold_in(key, data)
+            self.folded[id(key), data] = key, new
+            self.bytes[id(new)] = bytes_of(new)
+        return self.folded[id(key), data][1]
+
     def __call__(self, base: Base, key: Array, shape: tuple[int, ...], layer: int, depth: int, dtype: Any) -> Any:
-        """The base of a layer, on the host."""
+        """`building.base_matrix`, on the host."""
         of_depth = depth if isinstance(base, Custom | Kernel) else 0
-        name = base, jax.random.key_data(key).tobytes(), shape, layer, of_depth, jnp.dtype(dtype).name
+        content = self.bytes.get(id(key)) or bytes_of(key)
+        name = base, content, shape, layer, of_depth, jnp.dtype(dtype).name
         if name not in self.found:
             self.found[name] = np.asarray(base_matrix(base, key, shape, layer, depth, dtype))
         return self.found[name]
 
 
+def bytes_of(key: Array) -> bytes:
+    """What tells a key from others."""
+    return jax.random.key_data(key).tobytes()
+
+
 def starting_params(
-    request: Request, config: Config, trainee: Trainee, seed: int, x: Array, draw: Callable[..., Any]
+    request: Request, config: Config, trainee: Trainee, seed: int, x: Array, draw: Remembered
 ) -> Params:
     """The parameters of a net, on the host.
 
@@ -44,12 +64,12 @@ def starting_params(
         trainee: its program's.
         seed: which draw.
         x: the first batch, on which a data-driven read-out depends.
-        draw: `Remembered`, or `building.base_matrix`.
+        draw: what is known of the seed.
     """
-    setting, keys = request.setting, keys_of(request.setting.root_seed, seed)
+    setting, keys = request.setting, draw.keys
     dtype = jnp.dtype(setting.dtype)
     units = unit_factors(request, config, seed) if config.data_driven else {}
-    layers = [block_of(config, keys, layer, dtype, units, draw) for layer in config.drawn_layers]
+    layers = [block_of(config, keys, layer, dtype, units, draw, draw.fold) for layer in config.drawn_layers]
     readout = readout_of(config, setting.outputs, keys, tuple(layers), jnp.asarray(x, dtype), dtype)
     blocks = []
     for segment in trainee.segments:

@@ -38,8 +38,8 @@ UNIT = resolve_initializer(Call("normal", ()))
 class Numbers(NamedTuple):
     """What nets of a program may differ in beside their parameters; of every segment by layer, (layers,).
 
-    arch: the architecture's numbers. factors: what stands between a matrix and its parameter, by slot. readout: the
-    same of the read-out.
+    arch: the architecture's numbers. factors: what stands between a matrix and its parameter, by slot; none where that
+    is 1 in all of a net, as to multiply would only take time. readout: the same of the read-out.
     """
 
     arch: tuple[dict[str, Any], ...]
@@ -49,12 +49,16 @@ class Numbers(NamedTuple):
 
 @dataclass(frozen=True)
 class Trainee:
-    """What the code of a net is compiled for; `config` without initializers and numbers."""
+    """What the code of a net is compiled for; `config` without initializers and numbers.
+
+    scaled: whether something stands between matrices and their parameters.
+    """
 
     config: Config
     loss: LossName
     outputs: int
     dtype: str
+    scaled: bool
 
     @cached_property
     def segments(self) -> tuple[Segment, ...]:
@@ -132,7 +136,8 @@ def trainee_of(config: Config, request: Request) -> Trainee:
         norm_name="",
         roles=(),
     )
-    return Trainee(bare, setting.loss, setting.outputs, setting.dtype)
+    scaled = any(numbers_of(config, setting.outputs).factors)
+    return Trainee(bare, setting.loss, setting.outputs, setting.dtype, scaled)
 
 
 def numbers_of(config: Config, outputs: int) -> Numbers:
@@ -150,5 +155,7 @@ def numbers_of(config: Config, outputs: int) -> Numbers:
             for i, slot in enumerate(config.slots(segment.first))
         }
         factors.append({} if config.arch.own else found)
+    if all((f == 1).all() for found in factors for f in found.values()):
+        factors = [{} for _ in factors]
     last = config.readout.multiplier_at(config.place(config.depth + 1, outputs))
     return Numbers(tuple(arch), tuple(factors), np.array(last))
