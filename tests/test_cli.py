@@ -173,10 +173,7 @@ def test_python_m_varprobe():
     """As a process: the exit code, the line, and nothing else."""
     done = subprocess.run([sys.executable, "-m", "varprobe", "swep"], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (2, "")
-    assert (
-        done.stderr
-        == "varprobe: unknown command 'swep'; did you mean 'sweep'? (allowed: sweep, plot, list, check, advise, theory, phase, model, report, export, verify, rerun)\n"
-    )
+    assert done.stderr == "varprobe: unknown command 'swep'; did you mean 'sweep'? (`varprobe --help` shows all)\n"
 
 
 @pytest.mark.parametrize("kind", ["acts", "inits", "verdicts"])

@@ -59,7 +59,7 @@ class LazyGroup(WithExamples, click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command, or name the nearest one."""
         if args[0] not in self.list_commands(ctx) and not ctx.resilient_parsing:
-            ctx.fail(f"unknown command {args[0]!r}{did_you_mean(args[0], self.list_commands(ctx))}")
+            ctx.fail(f"unknown command {args[0]!r}{did_you_mean(args[0], self.list_commands(ctx), 'varprobe --help')}")
         return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:

@@ -53,8 +53,8 @@ NET = ("arch", "act", "init", "bias", "norm", "depth", "width", "batch", "loss",
     essential=("--optimizer", "--steps", "--depth", "--sigma-w2", "--sigma-b2", *ESSENTIAL, "--save"),
     examples=[
         "varprobe trainability --act tanh --depth 10:100:10 --sigma-w2 1:4:13",
-        'varprobe trainability --act relu,tanh --init he_normal,glorot_normal --optimizer "sgd,adam" --seeds 3',
-        "varprobe trainability --data images.npy --labels classes.npy --steps 1000 --save fig.pdf",
+        "varprobe trainability --act relu,gelu --init he_normal --optimizer sgd,adam",
+        "varprobe trainability --data images.npy --labels classes.npy --steps 1000",
     ],
 )
 @training_options(HELP, MORE)
