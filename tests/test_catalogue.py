@@ -1,7 +1,6 @@
 """The catalogue of bad input: one line on stderr with option, value and what is allowed; exit code 2; nothing written."""
 
 import importlib
-import re
 import time
 from pathlib import Path
 
@@ -60,6 +59,7 @@ def place(tmp_path_factory):
     np.save(path / "y.npy", np.arange(20) % 3)
     np.save(path / "short.npy", np.arange(19) % 3)
     np.save(path / "real.npy", rng.normal(size=20))
+    np.save(path / "same.npy", np.full(20, 2))
     np.save(path / "negative.npy", np.arange(20) % 3 - 1)
     np.save(path / "classes.npy", np.arange(20) * 10**12)
     np.save(path / "nan.npy", np.full((20, 6), np.nan))
@@ -463,12 +463,18 @@ def test_flags_take_no_value(refused):
 
 CATALOGUE: list[tuple[str, str]] = [
     # list
-    ("list init", "KIND: unknown list 'init'; did you mean 'inits'? (allowed: acts, inits, archs, norms, verdicts)"),
+    (
+        "list init",
+        "KIND: unknown list 'init'; did you mean 'inits'? (allowed: acts, inits, archs, norms, optimizers, verdicts)",
+    ),
     ("list acts inits", "unexpected 'inits'; every value follows its option (see --help)"),
     ("list --foo acts", "--foo: unknown option (allowed: --help)"),
-    ("list", "{acts|inits|archs|norms|verdicts}: missing (see --help)"),
-    ("list ACTS", "KIND: unknown list 'ACTS'; did you mean 'acts'? (allowed: acts, inits, archs, norms, verdicts)"),
-    ("list \x1b[31m", "KIND: unknown list '\\x1b[31m' (allowed: acts, inits, archs, norms, verdicts)"),
+    ("list", "{acts|inits|archs|norms|optimizers|verdicts}: missing (see --help)"),
+    (
+        "list ACTS",
+        "KIND: unknown list 'ACTS'; did you mean 'acts'? (allowed: acts, inits, archs, norms, optimizers, verdicts)",
+    ),
+    ("list \x1b[31m", "KIND: unknown list '\\x1b[31m' (allowed: acts, inits, archs, norms, optimizers, verdicts)"),
     # theory
     ("theory --act relly", "--act: unknown activation 'relly'; did you mean 'relu'? (`varprobe list acts` shows all)"),
     ("theory --act mine.py:goof", "--act: mine.py:goof: there is no 'goof' in it; did you mean 'good'?"),
@@ -636,6 +642,105 @@ CATALOGUE: list[tuple[str, str]] = [
     ("model mine.py:good --step-size -1", "--step-size: -1 is out of range (allowed: numbers from 0)"),
     ("model \x1b[31m:f", "FACTORY: '\\x1b[31m:f' is not of the form PKG.MOD:NAME or FILE.py:NAME"),
     ("model ../mine.py:goof", "FACTORY: ../mine.py:goof: there is no file '../mine.py'"),
+    # track
+    (
+        "track --optimizer sgdd",
+        "--optimizer: unknown optimizer 'sgdd'; did you mean 'sgd'? (allowed: sgd, adam, adamw, nadam, lion, rmsprop, adagrad)",
+    ),
+    (
+        "track --optimizer sgd(moment=0.9)",
+        "--optimizer: sgd(moment=0.9): unknown parameter 'moment'; did you mean 'momentum'? (allowed: lr, momentum, nesterov, clip, warmup, schedule)",
+    ),
+    ("track --optimizer sgd(lr=x)", "--optimizer: sgd(lr=x): lr=x is not allowed (allowed: numbers from 0 to 1e+30)"),
+    (
+        "track --optimizer sgd(lr=-1)",
+        "--optimizer: sgd(lr=-1): lr=-1 is not allowed (allowed: numbers from 0 to 1e+30)",
+    ),
+    ("track --optimizer mine.py:number", "--optimizer: mine.py:number: 'number' is of type int, not a function"),
+    ("track --steps 0", "--steps: 0 is out of range (allowed: whole numbers from 1 to 10000000)"),
+    ("track --steps 5.5", "--steps: 5.5 is not a whole number (allowed: whole numbers from 1 to 10000000)"),
+    ("track --at 101", "--at: 101 is out of range (allowed: whole numbers from 0 to 100)"),
+    ("track --at 0,x", "--at: 'x' is not a number (allowed: whole numbers from 0 to 100)"),
+    (
+        "track --data gaussian",
+        "--data: unknown name 'gaussian' (allowed: normal, uniform, sphere, tokens, digits); a file must end in .npy, .npz or .csv",
+    ),
+    ("track --data ok.npy", "--labels: data of your own need labels: a file or an array, one row a sample"),
+    ("track --data nosuch.npy", "--data: there is no file 'nosuch.npy'; did you mean 'norows.npy'?"),
+    (
+        "track --data ok.npy --labels negative.npy --loss cross_entropy",
+        "--labels: cross_entropy needs one whole number from 0 per sample",
+    ),
+    (
+        "track --data normal",
+        "--data: of 'normal', a random law, nothing can be learned (allowed: digits, a file, an array)",
+    ),
+    ("track --data ok.npy --labels short.npy", "--labels: short.npy has 19 rows and the data 20"),
+    (
+        "track --data ok.npy --labels y.npy --batch 21",
+        "--batch: 21 samples are more than the 20 rows of ok.npy (20 x 6)",
+    ),
+    ("track --batch 2000", "--batch: 2000 samples are more than the 1797 rows of digits / 16 (1797 x 64)"),
+    ("track --loss mae", "--loss: 'mae' is nothing to train with; did you mean 'mse'? (allowed: cross_entropy, mse)"),
+    ("track --dept 3", "--dept: unknown option; did you mean '--depth'? (`varprobe track --help-all` shows all)"),
+    ("track --out file", "--out: '{place}/file' is a file, not a folder"),
+    ("track extra", "unexpected 'extra'; every value follows its option (see --help)"),
+    # coord-check
+    ("coord-check --widths 64", "--widths: a power of width needs two widths at least, got 64"),
+    ("coord-check --widths 64,x", "--widths: 'x' is not a number (allowed: whole numbers from 1)"),
+    (
+        "coord-check --widths 64,128,...,100",
+        "--widths: 64,128,...,100 goes on neither by a ratio nor by a step that ends there",
+    ),
+    (
+        "coord-check --widths 64,...,4096",
+        "--widths: '...' must have two numbers before it and one behind, as in 64,128,...,4096",
+    ),
+    (
+        "coord-check --init mupp",
+        "--init: unknown initializer 'mupp'; did you mean 'mup'? (`varprobe list inits` shows all)",
+    ),
+    ("coord-check --steps 1001", "--steps: 1001 is out of range (allowed: whole numbers from 1 to 1000)"),
+    ("coord-check mime.py:good", "FACTORY: mime.py:good: there is no file 'mime.py'; did you mean 'mine.py'?"),
+    ("coord-check mine.py:number", "FACTORY: mine.py:number: 'number' is of type int, not a function"),
+    (
+        "coord-check --optimizer foo",
+        "--optimizer: unknown optimizer 'foo' (allowed: sgd, adam, adamw, nadam, lion, rmsprop, adagrad)",
+    ),
+    (
+        "coord-check --width 64",
+        "--width: unknown option; did you mean '--widths'? (`varprobe coord-check --help-all` shows all)",
+    ),
+    ("coord-check a b", "unexpected 'b'; every value follows its option (see --help)"),
+    # trainability
+    (
+        "trainability --depth 10:300",
+        "--depth: '10:300' is not a range (LO:HI:N, or LO:HI:Nlog for even steps of the logarithm)",
+    ),
+    ("trainability --depth 10:x:5", "--depth: 'x' is not a number (allowed: whole numbers from 1)"),
+    ("trainability --depth 0", "--depth: 0 is out of range (allowed: whole numbers from 1)"),
+    ("trainability --sigma-w2 -1:4:3", "--sigma-w2: -1 is out of range (allowed: numbers from 0)"),
+    (
+        "trainability --sigma-w2 1:4:0",
+        "--sigma-w2: the range '1:4:0' must end in a whole number from 2 to 100000, or in one and log",
+    ),
+    (
+        "trainability --init he_normal --sigma-w2 1:4:3",
+        "--sigma-w2: '1:4:3' is short for a --init; give one of the two",
+    ),
+    ("trainability --steps x", "--steps: 'x' is not a number (allowed: whole numbers from 1 to 10000000)"),
+    (
+        "trainability --act relly",
+        "--act: unknown activation 'relly'; did you mean 'relu'? (`varprobe list acts` shows all)",
+    ),
+    ("trainability --data ok.npy", "--labels: data of your own need labels: a file or an array, one row a sample"),
+    ("trainability --data ok.npy --labels same.npy", "--labels: are all the same, so that there is nothing to learn"),
+    (
+        "trainability --at 3",
+        "--at: unknown option; did you mean '--act'? (`varprobe trainability --help-all` shows all)",
+    ),
+    ("trainability --out file", "--out: '{place}/file' is a file, not a folder"),
+    ("trainability extra", "unexpected 'extra'; every value follows its option (see --help)"),
     # report
     ("report", "RUN: missing RUN, the folder of a run"),
     ("report nosuch", "RUN: there is no run 'nosuch'"),
@@ -695,10 +800,10 @@ CATALOGUE: list[tuple[str, str]] = [
     ("plot nosuch", "RUN: there is no run 'nosuch'"),
     (
         "plot nosuch --kind heat",
-        "--kind: unknown kind 'heat'; did you mean 'heatmap'? (allowed: variance, model, panels, heatmap, phase, correlation, spectrum, histogram, match, width, before-after)",
+        "--kind: unknown kind 'heat'; did you mean 'heatmap'? (`varprobe plot --help` shows all)",
     ),
     ("plot nosuch --kind before-after", "RUN: --kind before-after takes two, BEFORE and AFTER"),
-    ("plot a b", "unexpected 'b'; --kind variance takes one RUN"),
+    ("plot a b", "unexpected 'b'; a figure of two runs is --kind before-after"),
     ("plot a b c --kind before-after", "unexpected 'c'; --kind before-after takes two"),
     (
         "plot nosuch --style icmll",
@@ -708,7 +813,7 @@ CATALOGUE: list[tuple[str, str]] = [
     ("plot nosuch --columns x", "--columns: 'x' is not 1 or 2"),
     (
         "plot nosuch --quantity gradent",
-        "--quantity: unknown quantity 'gradent'; did you mean 'gradient'? (allowed: activation, preactivation, gradient, weight_gradient, branch, branch_gradient)",
+        "--quantity: unknown quantity 'gradent'; did you mean 'gradient'? (allowed: activation, preactivation, gradient, weight_gradient, branch, branch_gradient, update, loss)",
     ),
     ("plot nosuch --size 3", "--size: '3' is not a size such as 3.25x2.4in (units: in, cm, mm)"),
     ("plot nosuch --size 1000x1000in", "--size: '1000x1000in' is outside 1 to 50 inches"),
@@ -734,11 +839,11 @@ CATALOGUE: list[tuple[str, str]] = [
     ("plot x --size 3x3 --size 4x4", "--size: given 2 times; it takes one value"),
     (
         "plot x --quantity=",
-        "--quantity: unknown quantity '' (allowed: activation, preactivation, gradient, weight_gradient, branch, branch_gradient)",
+        "--quantity: unknown quantity '' (allowed: activation, preactivation, gradient, weight_gradient, branch, branch_gradient, update, loss)",
     ),
     (
         "plot x --quantity gradient,,activation",
-        "--quantity: unknown quantity '' (allowed: activation, preactivation, gradient, weight_gradient, branch, branch_gradient)",
+        "--quantity: unknown quantity '' (allowed: activation, preactivation, gradient, weight_gradient, branch, branch_gradient, update, loss)",
     ),
     ("plot x --full-range=1", "--full-range: takes no value"),
     ("plot a\x1b[2J", "RUN: there is no run 'a\\x1b[2J'"),
@@ -746,19 +851,19 @@ CATALOGUE: list[tuple[str, str]] = [
     ("plot --from \x1b[31m.pdf", "--from: there is no file '\\x1b[31m.pdf'"),
     (
         "plot x --kind \x1b[31m",
-        "--kind: unknown kind '\\x1b[31m' (allowed: variance, model, panels, heatmap, phase, correlation, spectrum, histogram, match, width, before-after)",
+        "--kind: unknown kind '\\x1b[31m' (`varprobe plot --help` shows all)",
     ),
     (
         "plot x --style \u2066x",
         "--style: unknown style '\\u2066x' (allowed: paper, neurips, iclr, icml, aps, ieee, slides, dark)",
     ),
     # no command
-    ("swep", "unknown command 'swep'; did you mean 'sweep'? (allowed: {commands})"),
+    ("swep", "unknown command 'swep'; did you mean 'sweep'? (`varprobe --help` shows all)"),
     ("--foo", "--foo: unknown option (allowed: --help, --version)"),
     ("--depth 3", "--depth: unknown option before a command; did you mean 'varprobe sweep --depth'?"),
     ("--version=3", "--version: takes no value"),
-    ("sw\x1b[31m", "unknown command 'sw\\x1b[31m' (allowed: {commands})"),
-    ("\u202eplot", "unknown command '\\u202eplot'; did you mean 'plot'? (allowed: {commands})"),
+    ("sw\x1b[31m", "unknown command 'sw\\x1b[31m' (`varprobe --help` shows all)"),
+    ("\u202eplot", "unknown command '\\u202eplot'; did you mean 'plot'? (`varprobe --help` shows all)"),
     # sweep
     (
         "sweep --arch residual(branch_layers=3)",
@@ -843,8 +948,7 @@ CATALOGUE: list[tuple[str, str]] = [
 
 @pytest.mark.parametrize("line, message", CATALOGUE, ids=[ascii(line) for line, _ in CATALOGUE])
 def test_every_command(refused, place, line, message):
-    named = {"{place}": str(place), "{commands}": ", ".join(command.list_commands(click.Context(command)))}
-    assert refused(*line.split(" ")) == re.sub(r"{\w+}", lambda m: named.get(m[0], m[0]), message)
+    assert refused(*line.split(" ")) == message.replace("{place}", str(place))
 
 
 def test_the_catalogue_covers_every_command():

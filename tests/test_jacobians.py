@@ -153,7 +153,7 @@ def test_blocks_whose_samples_depend_on_each_other() -> None:
         net = vp.build(config, 0)
         h, product, key = net.x, np.eye(6), keys_of(0, 0)["dropout"]
         for layer in (1, 2, 3):
-            plain = plain_of(one, layer, jax.random.fold_in(key, layer))
+            plain = plain_of(one, one.numbers(layer), jax.random.fold_in(key, layer))
             block = partial(one.arch.reference, plain, net.params[layer - 1])
             rest = h
             j = jax.jacobian(lambda row, rest=rest, block=block: block(rest.at[0].set(row))[0])(h[0])

@@ -13,7 +13,9 @@ from varprobe.cli.trainability import depths_of, sentences
 from varprobe.errors import RequestError
 from varprobe.plots.trainability import edges, trainability_figure
 from varprobe.training import jobs
+from varprobe.training.asking import read_training
 from varprobe.training.grids import grid_of, reach_of
+from varprobe.training.running import run_training
 from varprobe.training.trainability import foretold_by_optimizer, with_defaults
 
 GRID = {"depth": [2, 8], "width": 16, "sigma_w2": [1e-4, 1.5, 3.0], "steps": 60, "seeds": 2}
@@ -61,6 +63,45 @@ def grid_dataset(names, values, accuracy, **more):
         coords | {"healthy": ("config", healthy), "seed": [0]},
         {"baseline": 0.1, "loss": "cross_entropy", "steps": 10},
     )
+
+
+# Depths of one program
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"optimizer": "adam(clip=0.1)", "width": 64},
+        {"arch": "residual", "init": "skipinit", "act": "relu"},
+        {"act": "relu", "init": "mup", "dropout": 0.2, "norm": "layer"},
+        {"arch": "transformer(tokens=4,heads=2)", "act": "gelu", "optimizer": "adamw"},
+    ],
+    ids=["first layer like the rest", "learned scales", "multipliers and dropout", "transformer"],
+)
+def test_nets_of_other_depths_are_trained_as_by_themselves(more):
+    """In float64 every loss of every step, to rounding, although layers that a net does not have stand behind it."""
+    given = {"init": "he_normal", "width": 8, "steps": 6, "seeds": 2, "batch": 4, "dtype": "float64", "at": ()} | more
+    together = read_training("trainability", depth=[5, 3], **given)
+    (trainee,) = {job.course.trainee for job in jobs.jobs_of(together)}
+    assert trainee.mixed
+    found = run_training(together)
+    for i, depth in enumerate(found.depth.values.tolist()):
+        alone = run_training(read_training("trainability", depth=depth, **given))
+        for name in ("batch_loss", "final_loss", "final_accuracy"):
+            np.testing.assert_allclose(found[name][i], alone[name][0], rtol=1e-9, atol=1e-12)
+
+
+def test_depths_within_a_factor_of_four_share_a_program():
+    given = {"sigma_w2": "1:4:13", "seeds": 1, "at": ()}
+    for depths, programs in (("10:300:30", [300, 70, 10]), ("20:60:5", [60]), (7, [7])):
+        training = read_training("trainability", depth=depths, **given)
+        found = jobs.jobs_of(training)
+        assert (
+            list(dict.fromkeys(job.course.trainee.config.depth for job in found)) == programs
+        )  # the deepest, which take longest, first
+        assert sorted(place for job in found for place in job.nets) == list(range(len(training.nets)))
+    measured = jobs.jobs_of(read_training("track", depth=[4, 6], sigma_w2=2.0, at=[0]))
+    assert [job.course.trainee.config.depth for job in measured] == [4, 6]
 
 
 # The dataset

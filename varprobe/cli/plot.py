@@ -158,8 +158,11 @@ def command(arguments: list[str], run: tuple[str, ...], source: str | None, **op
     from varprobe.plots.kinds import kind_of, usual_kind
     from varprobe.plots.style import style
 
+    quantities_of(options["quantity"])
     if options["kind"] is not None:
         require_fit(options["kind"], options, run)
+    elif len(run) > 1:
+        raise RequestError(f"unexpected {run[1]!r}; a figure of two runs is --kind before-after")
     inches = size_of(options["size"])
     if not run:
         raise RequestError("missing (see --help)", "run")

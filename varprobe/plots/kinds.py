@@ -80,4 +80,4 @@ def kind_of(name: str) -> Kind:
     Raises:
         RequestError: there is none, with the nearest.
     """
-    return lookup(KINDS, name, "kind")
+    return lookup(KINDS, name, "kind", "varprobe plot --help")

@@ -127,13 +127,14 @@ def require_rows(data: Any, labels: Any) -> None:
     """Refuse data of which nothing can be learned.
 
     Raises:
-        RequestError: it is a random law, or has no labels.
+        RequestError: it is a random law, no data at all, or has no labels.
     """
     if isinstance(data, str) and random_law(data):
         raise RequestError(
             f"of {data!r}, a random law, nothing can be learned (allowed: digits, a file, an array)", "data"
         )
     if labels is None and not (isinstance(data, str) and data == "digits"):
+        load_source(data)  # a wrong name is told first
         raise RequestError("data of your own need labels: a file or an array, one row a sample", "labels")
 
 

@@ -20,7 +20,7 @@ from varprobe.training.batches import lesson
 from varprobe.training.measuring import Gauge, gauge_of
 from varprobe.training.program import Course, Given, Learned, Shared, train
 from varprobe.training.starting import Remembered, starting_params, unstacked
-from varprobe.training.trainee import Trainee, numbers_of, trainee_of
+from varprobe.training.trainee import Trainee, filled, numbers_of, serving, trainee_of
 from varprobe.wired.cell import Keys
 from varprobe.workers import CPU_OPTIONS, cores
 
@@ -30,7 +30,10 @@ JOB_BYTES = 64 * 2**20
 """Parameters of a job's nets at most, where there are several. Fixed: it is not the machine that decides who is trained
 with whom."""
 
-MOST_NETS = 64
+MOST_SIDE_BY_SIDE = 64
+MOST_ONE_BY_ONE = 8
+"""Nets of a job; the fewer, the more equal are the shares of cores."""
+
 WORKING = 8
 """Times the parameters of a net that it takes to train it."""
 
@@ -67,21 +70,29 @@ class Job:
 def jobs_of(training: Training, kept: bool = False) -> list[Job]:
     """Every net of every seed once."""
     setting, groups = training.request.setting, defaultdict[Any, list[int]](list)
-    trainees: dict[Any, Trainee] = {}
+    trainees: dict[Any, Trainee] = {config: trainee_of(config, training.request) for config in training.request.configs}
+    alone = one_by_one()
+    served = serving(trainees.values()) if alone and not training.at and not kept else {}
     for place, (config, optimizer) in enumerate(training.nets):
-        trainee = trainees.setdefault(config, trainee_of(config, training.request))
-        groups[trainee, optimizer.structure].append(place)
+        trainee = trainees[config]
+        groups[served.get(trainee, trainee), optimizer.structure].append(place)
     jobs = []
-    for (trainee, _), places in groups.items():
+    for (trainee, _), places in sorted(groups.items(), key=lambda group: -group[0][0].config.depth):
         config, optimizer = training.nets[places[0]]
         gauge = gauge_of(config, setting, trainee) if training.at else None
         course = Course(trainee, gauge, optimizer, training.steps, len(training.at), kept)
-        size = max(1, min(MOST_NETS, JOB_BYTES // parameter_bytes(trainee)))
+        places.sort(key=lambda place: -training.nets[place][0].depth)
+        size = max(1, min(MOST_ONE_BY_ONE if alone else MOST_SIDE_BY_SIDE, JOB_BYTES // parameter_bytes(trainee)))
         length = -(-len(places) // -(-len(places) // size))
         for start in range(0, len(places), length):
             some = tuple(places[start : start + length])
             jobs += [(course, some, length - len(some))]
     return [Job(training, course, some, seed, spare) for course, some, spare in jobs for seed in range(setting.seeds)]
+
+
+def one_by_one() -> bool:
+    """Whether nets of a job are trained one after the other, on a core; else side by side, on a device."""
+    return jax.default_backend() == "cpu"
 
 
 def parameter_bytes(trainee: Trainee) -> int:
@@ -102,7 +113,7 @@ def outcomes(jobs: list[Job]) -> Iterator[tuple[Job, Outcome]]:
     if not jobs:
         return
     most = max(WORKING * (len(j.nets) + 1) * parameter_bytes(j.course.trainee) for j in jobs)
-    count = cores() if jax.default_backend() == "cpu" else 1
+    count = cores() if one_by_one() else 1
     pool = ThreadPoolExecutor(max(1, min(count, len(jobs), free_bytes() // (2 * most))), thread_name_prefix="varprobe")
     waiting = list(reversed(jobs))
     running: dict[Future[Outcome], Job] = {}
@@ -131,21 +142,21 @@ def trained(job: Job) -> Learned:
     training, course = job.training, job.course
     setting, nets = training.request.setting, [training.nets[place] for place in job.nets]
     config = nets[0][0]
-    alone = jax.default_backend() == "cpu"
+    alone, trainee = one_by_one(), course.trainee
     wide = np.float64 if setting.dtype == "float64" else np.float32
     with jax.enable_x64(setting.dtype == "float64"):
         given = lesson(config, setting, job.seed, training.steps)
         first, draw = given.x[given.rows[0]], remembered(setting, job.seed)
         with drawing:
-            each = [
-                Given(
-                    starting_params(training.request, c, course.trainee, job.seed, first, draw),
-                    numbers_of(c, setting.outputs),
-                    {name: np.asarray(value, wide) for name, value in optimizer.numeric},
-                )
-                for c, optimizer in nets
-            ]
-        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *each, *[each[-1]] * job.spare)
+            each = []
+            for c, optimizer in nets:
+                own = starting_params(training.request, c, job.seed, first, draw), numbers_of(c, setting.outputs)
+                rates = {name: np.asarray(value, wide) for name, value in optimizer.numeric}
+                each.append(Given(*filled(trainee, *own), rates))
+        spare = each[-1]
+        if trainee.mixed:
+            spare = spare._replace(numbers=spare.numbers._replace(count=np.zeros_like(spare.numbers.count)))
+        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *each, *[spare] * job.spare)
         keys = keys_of(setting.root_seed, job.seed)
         streams = Keys(keys["weights"], keys["biases"], keys["dropout"])
         stop = training.steps if job.stop is None else job.stop

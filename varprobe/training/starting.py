@@ -12,7 +12,7 @@ from varprobe.building import base_matrix, block_of, readout_of, unit_factors
 from varprobe.configs import Config, Request
 from varprobe.draws import keys_of
 from varprobe.kernels import Kernel
-from varprobe.training.trainee import Params, Trainee
+from varprobe.training.trainee import Params, stacked_segments
 
 __all__ = ["Remembered", "starting_params", "unstacked"]
 
@@ -53,15 +53,12 @@ def bytes_of(key: Array) -> bytes:
     return jax.random.key_data(key).tobytes()
 
 
-def starting_params(
-    request: Request, config: Config, trainee: Trainee, seed: int, x: Array, draw: Remembered
-) -> Params:
+def starting_params(request: Request, config: Config, seed: int, x: Array, draw: Remembered) -> Params:
     """The parameters of a net, on the host.
 
     Args:
         request: that the configuration is of.
         config: of the net.
-        trainee: its program's.
         seed: which draw.
         x: the first batch, on which a data-driven read-out depends.
         draw: what is known of the seed.
@@ -72,7 +69,7 @@ def starting_params(
     layers = [block_of(config, keys, layer, dtype, units, draw, draw.fold) for layer in config.drawn_layers]
     readout = readout_of(config, setting.outputs, keys, tuple(layers), jnp.asarray(x, dtype), dtype)
     blocks = []
-    for segment in trainee.segments:
+    for segment in stacked_segments(config):
         own = layers[segment.first - 1 : segment.first - 1 + segment.count]
         block = jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *own)
         blocks.append(

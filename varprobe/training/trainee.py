@@ -1,12 +1,13 @@
 """The nets of a program: stacks that differ in numbers only, as one function of their parameters.
 
-Layers of one shape are a scan. Parameters are ({name: (layers, ...)} of every segment, {"w", "b"} of the read-out), the
-same matrices and biases as `varprobe.build` has layer by layer.
+Layers of one shape are a scan, or, where nets differ in how many there are, a loop. Parameters are ({name: (layers,
+...)} of every segment, {"w", "b"} of the read-out): matrices and biases as `varprobe.build` has them layer by layer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -27,8 +28,9 @@ from varprobe.draws import layer_keys
 from varprobe.initializers import resolve_initializer
 from varprobe.moments import wide
 from varprobe.program import LossName, Segment, segments_of
+from varprobe.training.layers import through
 
-__all__ = ["Numbers", "Params", "Trainee", "numbers_of", "trainee_of"]
+__all__ = ["Numbers", "Params", "Trainee", "filled", "numbers_of", "serving", "stacked_segments", "trainee_of"]
 
 Params = tuple[tuple[Any, ...], dict[str, Array]]
 UNIT = resolve_initializer(Call("normal", ()))
@@ -39,19 +41,22 @@ class Numbers(NamedTuple):
     """What nets of a program may differ in beside their parameters; of every segment by layer, (layers,).
 
     arch: the architecture's numbers. factors: what stands between a matrix and its parameter, by slot; none where that
-    is 1 in all of a net, as to multiply would only take time. readout: the same of the read-out.
+    is 1 in all of a net, as to multiply would only take time. readout: the same of the read-out. count: layers of the
+    last segment.
     """
 
     arch: tuple[dict[str, Any], ...]
     factors: tuple[dict[str, Any], ...]
     readout: Any
+    count: Any
 
 
 @dataclass(frozen=True)
 class Trainee:
     """What the code of a net is compiled for; `config` without initializers and numbers.
 
-    scaled: whether something stands between matrices and their parameters.
+    scaled: whether something stands between matrices and their parameters. mixed: whether it serves nets whose last
+    segment is shorter, too; their parameters and numbers are filled up with zeros.
     """
 
     config: Config
@@ -59,12 +64,12 @@ class Trainee:
     outputs: int
     dtype: str
     scaled: bool
+    mixed: bool = False
 
     @cached_property
     def segments(self) -> tuple[Segment, ...]:
         """Layers of one shape; where all steps share their weights, one layer."""
-        widths = self.config.widths
-        return (Segment(1, 1, *widths[:2]),) if self.config.arch.shared else segments_of(widths)
+        return stacked_segments(self.config)
 
     def output(self, params: Params, numbers: Numbers, key: Array, x: Float[Array, "batch ..."]) -> Array:
         """The read-out's output, (batch, outputs); `key` is that of dropout."""
@@ -80,26 +85,24 @@ class Trainee:
             p = jax.tree.map(lambda a: a[0], multiplied(blocks[0], numbers.factors[0]))
             return last_state(config, arch, key, p, x, jax.tree.map(lambda a: a[0], numbers.arch[0]))
         for segment, p, n, factors in zip(self.segments, blocks, numbers.arch, numbers.factors, strict=True):
-
-            def layer(x: Array, given: Any) -> tuple[Array, None]:
-                p, n, key = given
-                return self.block(p, n, key, x).astype(x.dtype), None
-
-            given = multiplied(p, factors), n | learned(p, n), layer_keys(key, segment.first, segment.count)
-            if segment.count > 1:
-                x, _ = lax.scan(layer, x, given)
+            p, fixed = multiplied(p, factors), (n, layer_keys(key, segment.first, segment.count))
+            if self.mixed and segment == self.segments[-1]:
+                x = through(self.block, p, fixed, numbers.count, x)
+            elif segment.count > 1:
+                x, _ = lax.scan(lambda x, given: (self.block(*given, x), None), x, (p, fixed))
             else:
-                x, _ = layer(x, jax.tree.map(lambda a: a[0], given))
+                p, fixed = jax.tree.map(lambda a: a[0], (p, fixed))
+                x = self.block(p, fixed, x)
         return x
 
-    def block(self, p: Any, numbers: Mapping[str, Any], key: Array, x: Array) -> Array:
-        """One layer."""
-        arch = self.config.arch
+    def block(self, p: Any, fixed: tuple[Mapping[str, Any], Array], x: Array) -> Array:
+        """One layer, of its parameters, its numbers of the architecture and its key of dropout."""
+        arch, (numbers, key) = self.config.arch, fixed
         if isinstance(arch, Own):
-            return arch.applied(p, x)
-        numbers = {name: jnp.asarray(value, x.dtype) for name, value in numbers.items()}
+            return arch.applied(p, x).astype(x.dtype)
+        numbers = {name: jnp.asarray(value, x.dtype) for name, value in (dict(numbers) | learned(p, numbers)).items()}
         plain: Plain = plain_of(self.config, numbers, key)
-        return arch.reference(plain, p, x)
+        return arch.reference(plain, p, x).astype(x.dtype)
 
     def error(self, params: Params, numbers: Numbers, key: Array, x: Array, target: Array) -> Float[Array, ""]:
         """The loss, as `varprobe.losses` has it."""
@@ -111,6 +114,11 @@ class Trainee:
         if self.loss == "mse":
             return jnp.mean(jnp.square(z - target))
         return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(z), target[:, None], axis=1))
+
+
+def stacked_segments(config: Config) -> tuple[Segment, ...]:
+    """Layers of one shape; where all steps share their weights, one layer."""
+    return (Segment(1, 1, *config.widths[:2]),) if config.arch.shared else segments_of(config.widths)
 
 
 def multiplied(p: Any, factors: Mapping[str, Any]) -> Any:
@@ -140,11 +148,37 @@ def trainee_of(config: Config, request: Request) -> Trainee:
     return Trainee(bare, setting.loss, setting.outputs, setting.dtype, scaled)
 
 
+def serving(trainees: Iterable[Trainee]) -> dict[Trainee, Trainee]:
+    """Who serves each: nets whose last segments are alike, and within a factor of four as long, share a program."""
+    families = defaultdict[Any, set[Trainee]](set)
+    for trainee in trainees:
+        bare = replace(trainee.config, widths=trainee.config.widths[: trainee.segments[-1].first + 1])
+        families[trainee if trainee.config.arch.shared else replace(trainee, config=bare)].add(trainee)
+    found = dict[Trainee, Trainee]()
+    for family in families.values():
+        rest = sorted(family, key=lambda trainee: -trainee.segments[-1].count)
+        while rest:
+            longest = rest[0]
+            near = [t for t in rest if 4 * t.segments[-1].count > longest.segments[-1].count]
+            rest = rest[len(near) :]
+            found |= dict.fromkeys(near, replace(longest, mixed=len(near) > 1))
+    return found
+
+
+def filled(trainee: Trainee, params: Params, numbers: Numbers) -> tuple[Params, Numbers]:
+    """A net's own with zeros for the layers that its program has beyond it."""
+    count = trainee.segments[-1].count
+    longer = lambda a: np.concatenate([a, np.zeros((count - len(a), *a.shape[1:]), a.dtype)])  # noqa: E731
+    last = lambda parts: (*parts[:-1], jax.tree.map(longer, parts[-1]))  # noqa: E731
+    blocks, readout = params
+    return (last(blocks), readout), numbers._replace(arch=last(numbers.arch), factors=last(numbers.factors))
+
+
 def numbers_of(config: Config, outputs: int) -> Numbers:
     """What tells a configuration's net from others of its program."""
-    trainee_segments = (Segment(1, 1, *config.widths[:2]),) if config.arch.shared else segments_of(config.widths)
+    segments = stacked_segments(config)
     arch, factors = [], []
-    for segment in trainee_segments:
+    for segment in segments:
         layers = range(segment.first, segment.first + segment.count)
         each = [config.numbers(layer) for layer in layers]
         arch.append({name: np.array([n[name] for n in each]) for name in each[0]})
@@ -158,4 +192,4 @@ def numbers_of(config: Config, outputs: int) -> Numbers:
     if all((f == 1).all() for found in factors for f in found.values()):
         factors = [{} for _ in factors]
     last = config.readout.multiplier_at(config.place(config.depth + 1, outputs))
-    return Numbers(tuple(arch), tuple(factors), np.array(last))
+    return Numbers(tuple(arch), tuple(factors), np.array(last), np.array(segments[-1].count, np.int32))
