@@ -26,7 +26,8 @@ SCRIPTS = Path(__file__).parent
 FIGURES = SCRIPTS.parent / "figures"
 ORDER = (
     "relu50 phase_tanh glorot2010 he2015 poole2016 schoenholz2017 pennington2017 klambauer2017 hanin2018 yang2019 "
-    "desmith2020 brock2021 xiong2020 mistaken formats small_regression"
+    "desmith2020 brock2021 xiong2020 mistaken formats small_regression "
+    "trainability"
 ).split()
 RISK = 1e-3
 """How often a comparison that is right would be refused."""

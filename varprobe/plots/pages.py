@@ -95,8 +95,8 @@ def dress(ax: Axes, grid: str | None = None) -> None:
         ax.set_axisbelow(True)
 
 
-def key(where: Figure | Axes, handles: Sequence[Line2D], most: int = 4, **place: Any) -> None:
-    """What lines and marks mean: along the top of a figure, in as many columns as its width allows, or in axes."""
+def key(where: Figure | Axes, handles: Sequence[Line2D], most: int = 4, above: bool = False, **place: Any) -> None:
+    """What lines and marks mean: along the top, in as many columns as the width allows; in axes, if not above them."""
     settings: dict[str, Any] = {
         "handles": list(handles),
         "frameon": False,
@@ -108,11 +108,14 @@ def key(where: Figure | Axes, handles: Sequence[Line2D], most: int = 4, **place:
         "borderpad": 0.2,
         "borderaxespad": 0.2,
     }
-    if isinstance(where, Axes):
+    if isinstance(where, Axes) and not above:
         where.legend(**settings | {"loc": "best"} | place)
         return
+    outside: dict[str, Any] = {"loc": "outside upper center"}
+    if isinstance(where, Axes):
+        outside = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0)}
     for columns in range(min(most, len(handles)), 0, -1):
-        legend = where.legend(**settings, loc="outside upper center", ncols=columns)
+        legend = where.legend(**settings | outside, ncols=columns)
         if columns == 1 or legend.get_window_extent().width <= where.bbox.width:
             break
         legend.remove()

@@ -47,8 +47,8 @@ def plot_trainability(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
 
     Args:
         ds: a dataset of `trainability`, or a selection of it.
-        ax: the axes to draw in; those with an image give up some of their width to its scale. By default a new
-            figure's.
+        ax: the axes to draw in; those with an image give up some of their width to its scale, and have their legend
+            above them. By default a new figure's.
 
     Raises:
         RequestError: it is no such dataset.
@@ -64,7 +64,7 @@ def plot_trainability(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
         else:
             image, handles = draw_image(ax, ds, grid)
             scale(ax.figure, image, [ax], ds)  # type: ignore[arg-type]
-            key(ax, handles)
+            key(ax, handles, above=True)
 
     return on_axes(ax, (3.8, 3.0), drawn)
 
