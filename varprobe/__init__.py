@@ -40,7 +40,7 @@ HOMES = {
     "plot_training": "varprobe.plots.training",
     "plot_trainability": "varprobe.plots.trainability",
     "plot_variance": "varprobe.plots",
-    "prediction": "varprobe.training.trainability",
+    "prediction": "varprobe.training.nets",
     "probe": "varprobe.model.probing",
     "report": "varprobe.reporting.writing",
     "rerun": "varprobe.rerunning",
@@ -127,8 +127,9 @@ if TYPE_CHECKING:
     from varprobe.runs import open_run
     from varprobe.sweeping import sweep
     from varprobe.training.coordinates import coord_check
+    from varprobe.training.nets import prediction
     from varprobe.training.track import track
-    from varprobe.training.trainability import prediction, trainability
+    from varprobe.training.trainability import trainability
     from varprobe.verifying.whole import verify
 
 

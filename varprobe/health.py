@@ -28,7 +28,8 @@ def assert_healthy(ds: xr.Dataset, strict: bool = False) -> None:
     no flag; `varprobe list verdicts` has the thresholds.
 
     Args:
-        ds: what `varprobe.sweep` returns, or a selection of it.
+        ds: what `varprobe.sweep`, `probe`, `track` or `coord_check` returns, or a selection of it. Of the last, healthy
+            is what is muP.
         strict: count notes too, such as `correlation_collapse`.
 
     Example:

@@ -158,13 +158,19 @@ def require_dataset(ds: Any) -> None:
         raise RequestError(f"{ds!r:.80} is not a dataset of varprobe.sweep{hint}", "ds")
 
 
-def require_layers(ds: Any) -> None:
-    """Refuse a dataset without seeds or layers.
+def require_layers(ds: Any, widths: bool = False) -> None:
+    """Refuse a dataset without seeds or layers, and unless `widths` one in which nets of several widths are compared.
 
     Raises:
         RequestError: and what is missing.
     """
     require_dataset(ds)
+    if "trained" in ds:
+        raise RequestError(
+            "a grid of trained nets has no layers; its figure, prediction and export are what it has", "ds"
+        )
+    if "width" in ds.dims and not widths:
+        raise RequestError("a coordinate check compares widths; its figure, verdicts and export are what it has", "ds")
     for name in ("seed", "layer"):
         if name not in ds.dims:
             raise RequestError(f"the dataset has no dimension {name!r}; isel({name}=[0]) keeps it", "ds")

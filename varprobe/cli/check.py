@@ -34,7 +34,7 @@ def command(arguments: list[str], run: str | None, strict: bool, **options: Any)
     """Exit with 1 if a network is unhealthy, and print what is wrong and what to change.
 
     Takes what sweep takes, or the folder of a RUN. Healthy is what neither vanishes nor explodes and has no flag;
-    `varprobe list verdicts` has the thresholds.
+    `varprobe list verdicts` has the thresholds. A run of coord-check is healthy where it is muP.
     """
     options = with_spec(options)
     shown = {k: options.pop(k, None) for k in PRESENTATION} | {"label": ()}

@@ -11,8 +11,8 @@ __all__ = ["complaint", "one_line"]
 
 LONGEST_WORD = 200
 LONGEST = 1000
-ARGUMENTS = {"run": "RUN", "list": "KIND", "factory": "FACTORY"}
-"""Parameters that are not options, as help writes them."""
+ARGUMENTS = {"run": "RUN", "ds": "RUN", "list": "KIND", "factory": "FACTORY"}
+"""Parameters that are not options, as help writes them; a dataset is that of a run."""
 
 
 def one_line(text: str) -> str:

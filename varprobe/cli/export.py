@@ -34,7 +34,7 @@ def command(run: str, save: str | None, table: str | None, select: tuple[str, ..
 
     .csv, .parquet and .json have a row for each configuration, seed and layer; .nc is the dataset itself; .md and .tex
     (booktabs, for LaTeX) have the table of verdicts; tb:FOLDER is for tensorboard --logdir FOLDER, wandb:FOLDER an
-    offline run for wandb sync.
+    offline run for wandb sync. A run of trainability has a row a net, in .md and .tex one an optimizer.
     """
     if save is None:
         raise RequestError("missing; what is to be written, such as table.tex or tb:logs", "save")

@@ -39,13 +39,8 @@ HELP = {
 }
 MORE = [(("--save",), {"metavar": "FILE", "help": "Figure: a pdf, svg or png.  [trainability.pdf in the run folder]"})]
 MOST_LINES = 24
-HEADINGS = ("", "nets", "precision", "recall", "rank correlation")
-"""Of "unhealthy", as a forecast of what does not train; of score with skill, with its 95% interval."""
 LEAST = 12
 """Columns that a name always has."""
-
-NET = ("arch", "act", "init", "bias", "norm", "depth", "width", "batch", "loss", "dtype", "optimizer")
-"""Coordinates that a row of --json has, beside further ones that were asked for."""
 
 
 @click.command(
@@ -118,43 +113,21 @@ def draw(ds: "xr.Dataset", folder: Path, path: Path | None, arguments: list[str]
 
 def answer(ds: "xr.Dataset", folder: Path, figure: str) -> dict[str, Any]:
     """The object of --json."""
-    from varprobe.training.trainability import foretold_by_optimizer, prediction
+    from varprobe.training.nets import foretold_by_optimizer, net_rows, prediction
 
-    told = {"version": version("varprobe"), "run": str(folder), "rows": rows_of(ds), **asdict(prediction(ds))}
+    told = {"version": version("varprobe"), "run": str(folder), "rows": net_rows(ds), **asdict(prediction(ds))}
     told["by_optimizer"] = {name: asdict(found) for name, found in foretold_by_optimizer(ds).items()}
     return told | {"figure": figure}
 
 
-def rows_of(ds: "xr.Dataset") -> list[dict[str, Any]]:
-    """One row a net; numbers that are not finite are None."""
-    names = [*NET, *(str(n) for n, c in ds.coords.items() if c.dims == ("config",) and n not in NET)]
-    numbers = [str(n) for n, v in ds.data_vars.items() if v.dims == ("config", "seed")]
-    rows = []
-    for i in range(ds.sizes["config"]):
-        config = {name: ds[name].values[i].item() for name in names}
-        for j, seed in enumerate(ds["seed"].values.tolist()):
-            found = {name: finite(ds[name].values[i, j].item()) for name in numbers}
-            rows.append(config | {"seed": seed} | found)
-    return rows
-
-
-def finite(value: Any) -> Any:
-    """None for what JSON has no number for; a step as a whole number."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def show(ds: "xr.Dataset", folder: Path, figure: str, right: str, wide: bool, stdout: TextIO) -> None:
     """Print how the verdict fared, how deep nets trained, and where the files are."""
-    from varprobe.training.trainability import foretold_by_optimizer, prediction
+    from varprobe.training.nets import HEADINGS, prediction, prediction_lines
 
     console = console_for(stdout, wide)
     for piece in fold(title_of(ds), console.width, indent=2):
         console.print(piece, style="bold", soft_wrap=True)
-    rows: list[tuple[str, ...]] = [HEADINGS]
-    by_optimizer = foretold_by_optimizer(ds)
-    several = {"all": prediction(ds)} if len(by_optimizer) > 1 else {}
-    rows += [line_of(printable(name), found) for name, found in (by_optimizer | several).items()]
-    table(console, rows)
+    table(console, [HEADINGS, *prediction_lines(ds)])
     reached = depths_of(ds)
     if reached and (len(reached) <= MOST_LINES or wide):
         console.print()
@@ -177,6 +150,7 @@ def table(console: Any, rows: list[tuple[str, ...]]) -> None:
 
 def title_of(ds: "xr.Dataset") -> str:
     """What all nets have in common."""
+    from varprobe.training.nets import NET
     from varprobe.verdict_table import title_of as common
 
     names = [name for name in NET if name not in ("optimizer", "loss")]
@@ -187,24 +161,6 @@ def title_of(ds: "xr.Dataset") -> str:
     optimizers = set(ds["optimizer"].values.tolist())
     more = [*(optimizers if len(optimizers) == 1 else []), f"{ds.attrs['steps']} steps"]
     return ", ".join([common(rows, ds.attrs), *map(printable, more)])
-
-
-def line_of(name: str, found: "Foretold") -> tuple[str, ...]:
-    """A line of the table of verdicts."""
-    rank, (low, high) = found.rank_correlation, found.rank_correlation_ci95
-    between = "" if low is None or high is None else f" ({low:.2f} to {high:.2f})"
-    return (
-        name,
-        str(found.nets),
-        share(found.precision, found.found, found.unhealthy),
-        share(found.recall, found.found, found.failed),
-        "-" if rank is None else f"{rank:.2f}{between}",
-    )
-
-
-def share(value: float | None, part: int, whole: int) -> str:
-    """A share and the numbers that it is made of."""
-    return "-" if value is None else f"{value:.2f} ({part}/{whole})"
 
 
 def depths_of(ds: "xr.Dataset") -> list[tuple[str, ...]]:

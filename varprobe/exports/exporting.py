@@ -10,7 +10,7 @@ from varprobe.blockwise import Advance, unwatched
 from varprobe.errors import RequestError
 from varprobe.exports.events import FILE, save_events
 from varprobe.exports.folders import require_free
-from varprobe.exports.frames import TABLES, save_csv_to, save_dataset_to, save_json_to, save_parquet_to
+from varprobe.exports.frames import NETS, TABLES, save_csv_to, save_dataset_to, save_json_to, save_parquet_to
 from varprobe.exports.offline import save_offline
 from varprobe.exports.sheets import latex_of, markdown_of, verdict_table
 from varprobe.exports.targets import ENDINGS, Target, target_of
@@ -42,7 +42,9 @@ def export(
     counts as a configuration, with the coordinate `step`, but for .nc and the table of verdicts, which are of all.
 
     Args:
-        ds: what `varprobe.sweep`, `varprobe.probe` or `varprobe.open_run` returns, or a selection of it.
+        ds: what `varprobe.sweep`, `probe`, `track`, `coord_check`, `trainability` or `open_run` returns, or a selection
+            of it. Of `trainability` .csv, .parquet and .json have a row a net, .md and .tex one an optimizer, with how
+            well the verdict before training foretold who learns.
         path: what its ending or prefix says:
             .csv, .parquet, .json: a table for programs. By default one row a configuration, seed and layer, as
             results.csv. In CSV, NaN is an empty cell, and text that begins with = + - @, which a spreadsheet would
@@ -50,7 +52,7 @@ def export(
             "Infinity" or "-Infinity", which `float` and `pandas.read_json` take for it.
             .nc: the dataset itself, as NetCDF-4.
             .md, .tex: a table for people, the columns of the printed one; .tex is a tabular with booktabs' lines and
-            no caption, for \input. Of a model one row a family of sites.
+            no caption, for \input. Of a model one row a family of sites, of a coordinate check one a layer.
             tb:FOLDER: TensorBoard's event files. wandb:FOLDER: an offline run of Weights & Biases.
         table: "verdicts", a row for each of `varprobe.diagnose(ds).rows` (the default of .md and .tex), or "layers"
             (the default of the others, and not for .md and .tex: it is as long as the net is deep).
@@ -68,8 +70,12 @@ def export(
         varprobe.export(ds, "tb:logs")
     """
     target = required(path, table)
-    require_layers(ds)
-    ds = with_configs(ds)
+    if isinstance(ds, xr.Dataset) and "trained" in ds:
+        require_nets(ds, target, table)
+        table = NETS  # type: ignore[assignment]
+    else:
+        require_layers(ds, widths=target.kind not in FOLDERS)
+        ds = with_configs(ds)
     if not ds.sizes["config"]:
         raise RequestError("the dataset has no configuration left", "ds")
     chosen = table or ENDINGS.get(target.kind, "layers")
@@ -83,6 +89,20 @@ def export(
         with writing(target.path):
             put(target.path, lambda file: file.write(content))
     return target.path
+
+
+def require_nets(ds: xr.Dataset, target: Target, table: str | None) -> None:
+    """Refuse what a grid of trained nets cannot be written as.
+
+    Raises:
+        RequestError: and why.
+    """
+    if table is not None:
+        raise RequestError("does not go with a grid of trained nets, which has one", "table")
+    if target.kind in FOLDERS:
+        raise RequestError(f"{target.kind}FOLDER is for curves, and a grid of trained nets has none", "path")
+    if "config" not in ds.dims:
+        raise RequestError("the dataset has no dimension 'config'; isel(config=[0]) keeps it", "ds")
 
 
 def required(path: str | os.PathLike[str], table: str | None) -> Target:

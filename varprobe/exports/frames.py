@@ -13,10 +13,13 @@ from varprobe.exports.extras import needed
 from varprobe.lines import csv_of, csv_of_rows, json_of, json_of_rows
 from varprobe.storage import put, save_dataset, save_text, writing
 from varprobe.tidy import tidy_blocks, tidy_columns
+from varprobe.training.nets import net_table
 
-__all__ = ["TABLES", "save_csv_to", "save_dataset_to", "save_json_to", "save_parquet_to"]
+__all__ = ["NETS", "TABLES", "save_csv_to", "save_dataset_to", "save_json_to", "save_parquet_to"]
 
 TABLES = ("verdicts", "layers")
+NETS = "nets"
+"""The one table of a grid of trained nets."""
 
 TEXTS = ("forward", "backward", "reason", "advice", "flags", "notes")
 """Fields of verdicts that are words, also where none has any."""
@@ -37,7 +40,7 @@ def save_csv_to(path: Path, ds: xr.Dataset, table: str, advance: Advance) -> Non
     Raises:
         MachineError: the disk refuses.
     """
-    save_text(path, csv_of(ds, advance) if table == "layers" else csv_of_rows(*verdicts(ds, advance)))
+    save_text(path, csv_of(ds, advance) if table == "layers" else csv_of_rows(*rows_of(ds, table, advance)))
 
 
 def save_json_to(path: Path, ds: xr.Dataset, table: str, advance: Advance) -> None:
@@ -46,7 +49,7 @@ def save_json_to(path: Path, ds: xr.Dataset, table: str, advance: Advance) -> No
     Raises:
         MachineError: the disk refuses.
     """
-    save_text(path, json_of(ds, advance) if table == "layers" else json_of_rows(*verdicts(ds, advance)))
+    save_text(path, json_of(ds, advance) if table == "layers" else json_of_rows(*rows_of(ds, table, advance)))
 
 
 def save_parquet_to(path: Path, ds: xr.Dataset, table: str, advance: Advance) -> None:
@@ -64,7 +67,7 @@ def save_parquet_to(path: Path, ds: xr.Dataset, table: str, advance: Advance) ->
         schema = pa.schema([(name, types[kind]) for name, kind in tidy_columns(ds).items()])
         parts = (columns.values() for columns in tidy_blocks(ds, advance))
     else:
-        header, rows = verdicts(ds, advance)
+        header, rows = rows_of(ds, table, advance)
         schema = pa.schema([(name, kind_of(pa, name, [row[i] for row in rows])) for i, name in enumerate(header)])
         parts = [zip(*rows, strict=True)]
 
@@ -82,6 +85,11 @@ def kind_of(pa: Any, name: str, column: Sequence[Any]) -> Any:
     """The type of a column of verdicts."""
     found = pa.array(column).type
     return (pa.string() if name in TEXTS else pa.float64()) if found == pa.null() else found
+
+
+def rows_of(ds: xr.Dataset, table: str, advance: Advance) -> tuple[list[str], list[list[Any]]]:
+    """(header, rows) of verdicts, or of the nets of a trained grid."""
+    return net_table(ds) if table == NETS else verdicts(ds, advance)
 
 
 def verdicts(ds: xr.Dataset, advance: Advance) -> tuple[list[str], list[list[Any]]]:

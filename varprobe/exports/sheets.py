@@ -12,6 +12,8 @@ from varprobe.exports.extras import needed
 from varprobe.model.sheet import HEADINGS as OF_FAMILIES
 from varprobe.model.sheet import line_of as family_line
 from varprobe.names import printable
+from varprobe.training.coord_verdict import coord_sheet
+from varprobe.training.nets import HEADINGS, prediction_lines
 from varprobe.verdict_table import headings_of, line_of, named, varying
 
 __all__ = ["latex_of", "markdown_of", "site_table", "verdict_table"]
@@ -42,8 +44,16 @@ LATEX = {
 
 
 def verdict_table(ds: xr.Dataset, advance: Advance = unwatched) -> tuple[list[str], Cells]:
-    """(headings, cells) of the verdicts: a row for each configuration, or for each family of a model's sites."""
+    """(headings, cells) of the verdicts: a row for each configuration, or for each family of a model's sites.
+
+    Of a coordinate check a row for each layer, of a grid of trained nets one for each optimizer.
+    """
+    if "trained" in ds:
+        return ["optimizer", *HEADINGS[1:]], [list(line) for line in prediction_lines(ds)]
     rows = diagnose(ds, advance=advance).rows
+    if "width" in ds.dims:
+        sheet = coord_sheet(rows)
+        return list(sheet.headings), [plain(line.cells) for line in sheet.lines]
     if "site" not in ds.coords:
         headings, names = headings_of(rows), varying(rows)
         lines = [line_of(named(row, names, rows), row, headings) for row in rows]

@@ -14,6 +14,7 @@ from varprobe.errors import RequestError
 from varprobe.plots.logaxis import as_power
 from varprobe.plots.pages import dress, key, on_axes, page
 from varprobe.plots.style import grey, looks, sheet, sized
+from varprobe.results import require_layers
 
 __all__ = ["match_figure", "plot_match"]
 
@@ -59,6 +60,7 @@ def match_figure(ds: xr.Dataset, *, size: tuple[float, float] | None = None) -> 
 
 def points_of(ds: xr.Dataset) -> dict[str, list[dict[str, Any]]]:
     """Direction -> what theory says of each configuration beside what was measured."""
+    require_layers(ds)
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in DIRECTIONS}
     for row in diagnose(ds):
         for name in DIRECTIONS:

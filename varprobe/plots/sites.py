@@ -91,9 +91,9 @@ def model_of(ds: xr.Dataset) -> xr.Dataset:
     """
     if not isinstance(ds, xr.Dataset) or "site" not in ds.coords:
         raise RequestError("this figure shows the sites of a model (varprobe.probe); stacks have layers", "ds")
+    require_configs(ds)
     if ds.sizes.get("config", 1) > 1:
         raise RequestError("a figure shows one step; choose with isel(config=[...])", "ds")
-    require_configs(ds)
     one = ds.isel(config=0) if "config" in ds.dims else ds
     return one.isel(layer=np.flatnonzero(one["kind"].values != "input"))
 

@@ -116,6 +116,7 @@ def variance_figure(
     Raises:
         RequestError: a quantity was not measured, or there is more than a figure can show.
     """
+    require_layers(ds)
     ds = as_curves(ds) if "site" in ds.coords else ds
     plan = facets(ds, labels)
     require_readable(ds, plan)

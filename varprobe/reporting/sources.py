@@ -54,6 +54,7 @@ def run_of(what: Any, name: str, note: Note) -> Run:
     if isinstance(what, str | os.PathLike):
         folder = folder_of(what, "run")
         ds = read_run(folder, note)
+        require_configs(ds)
         return Run(folder.resolve().name, with_signal(with_configs(ds)), asked_of(folder))
     require_configs(what)
     return Run(name, with_signal(with_configs(what)))

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from varprobe.errors import RequestError
 from varprobe.model.families import labels_of
 from varprobe.names import printable
 from varprobe.training.scaling import power_of, sure, told, word_of
@@ -13,13 +14,21 @@ from varprobe.verdict_table import Line, Sheet
 __all__ = ["coord_sheet", "judged"]
 
 ABOUT = ("arch", "act", "init", "bias", "optimizer", "batch", "loss", "dtype")
+DIMS = ("config", "seed", "width", "step", "layer")
 FEWEST_SEEDS = 2
 """For an interval."""
 
 
 def judged(ds: xr.Dataset) -> tuple[list[dict[str, Any]], str]:
-    """(a row for each configuration, title); rows as --json has them."""
-    ds = ds.transpose("config", "seed", "width", "step", "layer", ...)
+    """(a row for each configuration, title); rows as --json has them.
+
+    Raises:
+        RequestError: a dimension is missing.
+    """
+    missing = next((name for name in DIMS if name not in ds.dims), None)
+    if missing is not None:
+        raise RequestError(f"the dataset has no dimension {missing!r}; isel({missing}=[0]) keeps it", "ds")
+    ds = ds.transpose(*DIMS, ...)
     widths = ds["width"].values.tolist()
     rows = [row_of(ds.isel(config=i), widths) for i in range(ds.sizes["config"])]
     row, attrs = rows[0], ds.attrs
@@ -41,6 +50,7 @@ def row_of(ds: xr.Dataset, widths: list[int]) -> dict[str, Any]:
     row |= {"widths": widths, "steps": ds.sizes["step"] - 1, "seeds": ds.sizes["seed"]}
     row |= {"mup": not odd and not diverged, "certain": sure_of(layers, odd) or bool(diverged)}
     row |= {"diverged": [{"width": width, "step": step} for width, step in diverged.items()]}
+    row |= {"healthy": row["mup"], "flags": [], "notes": []}
     row["reason"] = reason_of(row, odd)
     return row | {"layers": layers}
 

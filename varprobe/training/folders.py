@@ -10,12 +10,14 @@ from typing import Any
 import xarray as xr
 
 from varprobe.errors import RequestError
+from varprobe.lines import csv_of_rows
 from varprobe.machines import machine
 from varprobe.model.runs import RECORD as MODEL_RECORD
 from varprobe.plans import versions
 from varprobe.seals import DamagedError, sealed_json, unsealed_json
 from varprobe.steps import by_step
 from varprobe.storage import checked, load_dataset, put, save_csv, save_dataset, save_text, writing
+from varprobe.training.nets import net_table
 
 __all__ = ["RECORD", "open_training", "read_record", "require_folder", "save_training", "write_record"]
 
@@ -98,14 +100,8 @@ def save_training(folder: Path, ds: xr.Dataset, spec: dict[str, Any], arguments:
     if "step" in ds.dims:
         save_csv(folder / "results.csv", by_step(ds))
     else:
-        save_text(folder / "results.csv", [ends_of(ds).to_csv()])
+        save_text(folder / "results.csv", csv_of_rows(*net_table(ds)))
     write_record(folder, spec, digest, arguments)
-
-
-def ends_of(ds: xr.Dataset) -> Any:
-    """What is known of each net in the end, as a table of pandas."""
-    names = [name for name, variable in ds.data_vars.items() if variable.dims == ("config", "seed")]
-    return ds[names].to_dataframe()
 
 
 def open_training(folder: Path, read: Callable[[Path, str], xr.Dataset] = load_dataset) -> xr.Dataset:

@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.stats import rankdata
-
 from varprobe.verdicts import threshold
 
 __all__ = ["Foretold", "foretold", "has_trained", "rank_correlation", "skill_of_accuracy", "skill_of_loss", "spearman"]
@@ -120,6 +118,8 @@ def rank_correlation(x: Numbers, y: Numbers, root_seed: int = 0) -> tuple[float 
 
 def spearman(x: Float[np.ndarray, "rows nets"], y: Float[np.ndarray, "rows nets"]) -> Float[np.ndarray, " rows"]:
     """Pearson's correlation of the ranks of each row, ties at their mean; NaN where one of the two is constant."""
+    from scipy.stats import rankdata  # takes long to import, and few need it
+
     ranks = [rankdata(a, axis=1) - (a.shape[1] + 1) / 2 for a in (x, y)]
     a, b = ranks
     with np.errstate(invalid="ignore"):

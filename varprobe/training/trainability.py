@@ -18,10 +18,10 @@ from varprobe.training.asking import Training, read_training
 from varprobe.training.folders import open_training, read_record, save_training
 from varprobe.training.jobs import programs
 from varprobe.training.optimizers import DEFAULT
-from varprobe.training.outcomes import Foretold, foretold, has_trained, skill_of_accuracy, skill_of_loss
+from varprobe.training.outcomes import has_trained, skill_of_accuracy, skill_of_loss
 from varprobe.training.running import train_all
 
-__all__ = ["foretold_by_optimizer", "prediction", "run_trainability", "trainability", "with_defaults"]
+__all__ = ["run_trainability", "trainability", "with_defaults"]
 
 STEPS = 200
 DEFAULTS = {"act": "tanh", "depth": "10:60:6", "width": 128, "seeds": 1}
@@ -195,30 +195,3 @@ def baseline_of(training: Training) -> float:
     if trivial:
         raise RequestError("are all the same, so that there is nothing to learn", "labels")
     return found
-
-
-def prediction(ds: xr.Dataset) -> Foretold:
-    """How well the verdict before training foretold who learns, over the nets of a dataset of `trainability`.
-
-    Args:
-        ds: the dataset, or a selection of it: `varprobe.select(ds, optimizer="adam")`.
-
-    Returns:
-        Numbers of nets, precision and recall of "will not train", and Spearman's rank correlation between score and
-        skill with a bootstrap interval; `reasons` says why one of them is None.
-
-    Raises:
-        RequestError: it is no such dataset.
-    """
-    missing = [name for name in ("score", "skill", "healthy") if not isinstance(ds, xr.Dataset) or name not in ds]
-    if missing:
-        raise RequestError(f"{ds!r:.60} is not a dataset of varprobe.trainability", "ds")
-    score, skill, healthy = xr.broadcast(ds["score"], ds["skill"], ds["healthy"])
-    flat = [np.ravel(a.transpose(*score.dims).values) for a in (score, healthy, skill)]
-    return foretold(flat[0], flat[1], flat[2])
-
-
-def foretold_by_optimizer(ds: xr.Dataset) -> dict[str, Foretold]:
-    """`prediction` for each optimizer."""
-    names = ds["optimizer"].values.astype(str)
-    return {str(name): prediction(ds.isel(config=np.flatnonzero(names == name))) for name in dict.fromkeys(names)}

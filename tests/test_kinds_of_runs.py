@@ -1,0 +1,121 @@
+"""Every kind of run through every command that takes one: each works, or says in one line what the run has instead."""
+
+import csv
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+import varprobe as vp
+from varprobe.__main__ import outcome
+from varprobe.plots.kinds import KINDS
+
+SMALL = {"act": "tanh", "init": "he_normal", "depth": 3, "width": 8, "seeds": 2}
+NO_LAYERS = "a grid of trained nets has no layers; its figure, prediction and export are what it has\n"
+OF_WIDTHS = "a coordinate check compares widths; its figure, verdicts and export are what it has\n"
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a run of each kind."""
+    place = tmp_path_factory.mktemp("kinds")
+    vp.sweep(**SMALL, out=place / "sweep")
+    vp.track(**SMALL, steps=2, out=place / "track")
+    grid = {**SMALL, "depth": [2, 3], "seeds": 1} | {"init": "he_normal,normal(std=1e-4)"}
+    vp.trainability(**grid, steps=2, out=place / "trainability")
+    here = os.getcwd()
+    os.chdir(place)
+    try:
+        assert outcome("coord-check --widths 8,16 --depth 2 --steps 1 --seeds 2 --out coord-check --quiet".split()) == 0
+    finally:
+        os.chdir(here)
+    return place
+
+
+@pytest.fixture
+def call(runs, monkeypatch, capsys):
+    """Run a command line among the runs: (exit code, stdout, stderr)."""
+    monkeypatch.chdir(runs)
+
+    def run(line: str) -> tuple[int, str, str]:
+        return outcome(line.split()), *capsys.readouterr()
+
+    return run
+
+
+RUNS = ("sweep", "track", "trainability", "coord-check")
+OWN = {"trainability": {"trainability"}, "coord-check": {"coord-check"}, "track": {"training"}}
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_every_figure_is_drawn_or_refused(call, run):
+    """Drawn of all kinds of runs are their own figures; what else does not fit is one line, and nothing is written."""
+    drawn = set()
+    for kind in KINDS:
+        code, out, err = call(f"plot {run} --kind {kind} --save {kind}.png")
+        assert code in (0, 2), (kind, err)
+        if code:
+            assert out == "" and err.count("\n") == 1 and not Path(f"{kind}.png").exists(), kind
+        else:
+            drawn.add(kind)
+            Path(f"{kind}.png").unlink()
+    if run in ("trainability", "coord-check"):
+        assert drawn == OWN[run]
+    else:
+        assert {"variance", "heatmap", "panels"} | OWN.get(run, set()) <= drawn
+
+
+@pytest.mark.parametrize("run, message", [("trainability", NO_LAYERS), ("coord-check", OF_WIDTHS)])
+def test_what_has_no_layers_says_what_it_has(call, run, message):
+    for line, option in (
+        (f"report {run}", "RUN"),
+        (f"plot {run} --kind variance", "--kind"),
+        (f"plot {run} --kind heatmap", "--kind"),
+    ):
+        assert call(line) == (2, "", f"varprobe: {option}: {message}"), line
+    assert call("check trainability") == (2, "", f"varprobe: RUN: {NO_LAYERS}")
+    code, out, err = call(f"export {run} --save tb:logs")
+    assert (code, out) == (2, "") and err.count("\n") == 1 and not Path("logs").exists()
+
+
+@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("file", ["table.csv", "table.json", "table.parquet", "table.nc", "table.md", "table.tex"])
+def test_every_run_is_exported(call, run, file):
+    assert call(f"export {run} --save {file}") == (0, f"{file}\n", "")
+    assert Path(file).stat().st_size > 0
+    Path(file).unlink()
+
+
+def test_the_table_of_a_trained_grid_has_a_row_a_net(call):
+    """The same as its results.csv, and one line an optimizer for people."""
+    ds = vp.open_run("trainability")
+    assert call("export trainability --save nets.csv")[0] == 0
+    assert Path("nets.csv").read_text() == Path("trainability/results.csv").read_text()
+    with Path("nets.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == ds.sizes["config"] * ds.sizes["seed"] == 4
+    for i, row in enumerate(rows):
+        assert int(row["depth"]) == ds.depth.values[i] and row["init"] == ds.init.values[i]
+        assert float(row["final_loss"]) == ds.final_loss.values[i, 0] and row["healthy"] == str(ds.healthy.values[i])
+    assert call("export trainability --save nets.md")[0] == 0
+    cells = [cell.strip() for cell in Path("nets.md").read_text().splitlines()[2].strip("|").split("|")]
+    assert cells[:2] == ["sgd", "4"]
+    code, _, err = call("export trainability --save nets.csv --table layers")
+    assert (code, err) == (2, "varprobe: --table: does not go with a grid of trained nets, which has one\n")
+
+
+def test_a_parametrization_can_be_guarded(call):
+    """`check` exits with 1 where one is not muP, as its verdict says, and so fails `assert_healthy`."""
+    ds = vp.open_run("coord-check")
+    rows = vp.diagnose(ds).rows
+    odd = [row["init"] for row in rows if not row["mup"]]
+    code, out, _ = call("check coord-check")
+    assert code == (1 if odd else 0) and [row["healthy"] for row in rows] == [row["mup"] for row in rows]
+    code, out, _ = call("check coord-check --json")
+    assert [row["mup"] for row in json.loads(out)["rows"]] == [row["mup"] for row in rows]
+    wide = vp.coord_check(widths=[32, 128, 512], init="mup,standard", seeds=3, steps=2)
+    kept = vp.select(wide, init="mup")
+    vp.assert_healthy(kept)
+    with pytest.raises(AssertionError, match=r"1 of 2 configurations are unhealthy[\s\S]*standard: not muP"):
+        vp.assert_healthy(wide)
