@@ -4,6 +4,7 @@ import json
 import warnings
 
 import numpy as np
+import optax
 import pytest
 import xarray as xr
 
@@ -100,6 +101,8 @@ def test_depths_within_a_factor_of_four_share_a_program():
         served = [job.course.trainee.config.depth for job in found]  # the deepest, which take longest, first
         assert list(dict.fromkeys(served)) == programs
         assert sorted(place for job in found for place in job.nets) == list(range(len(training.nets)))
+    own = jobs.jobs_of(read_training("trainability", depth=[4, 6], optimizer=optax.sgd(0.1), **given))
+    assert not any(job.course.trainee.mixed for job in own)
     measured = jobs.jobs_of(read_training("track", depth=[4, 6], sigma_w2=2.0, seeds=1, at=[0]))
     assert [job.course.trainee.config.depth for job in measured] == [6, 4]
 

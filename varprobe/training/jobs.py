@@ -75,7 +75,9 @@ def jobs_of(training: Training, kept: bool = False) -> list[Job]:
     served = serving(trainees.values()) if alone and not training.at and not kept else {}
     for place, (config, optimizer) in enumerate(training.nets):
         trainee = trainees[config]
-        groups[served.get(trainee, trainee), optimizer.structure].append(place)
+        if optimizer.own is None:  # what another makes of the zeros of layers that are not there is not known
+            trainee = served.get(trainee, trainee)
+        groups[trainee, optimizer.structure].append(place)
     jobs = []
     for (trainee, _), places in sorted(groups.items(), key=lambda group: -group[0][0].config.depth):
         config, optimizer = training.nets[places[0]]
