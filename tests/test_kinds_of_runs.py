@@ -79,6 +79,23 @@ def test_what_has_no_layers_says_what_it_has(call, run, message):
     assert (code, out) == (2, "") and err.count("\n") == 1 and not Path("logs").exists()
 
 
+OF = {"sweep": "a sweep", "track": "a training", "trainability": "a training", "coord-check": "a model"}
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_no_run_is_written_over_another(call, runs, run):
+    before = {path: path.read_bytes() for path in (runs / run).rglob("*") if path.is_file()}
+    for command in ("track --depth 2 --width 4", "trainability --depth 2 --width 4", "coord-check --widths 4,8"):
+        if command.partition(" ")[0] != run:
+            code, out, err = call(f"{command} --seeds 1 --steps 1 --out {run}")
+            told = "another run" if OF[run] == "a training" and "coord" not in command else f"the run of {OF[run]}"
+            assert (code, out) == (2, "") and err.startswith("varprobe: --out: ") and f"holds {told}" in err, command
+    if run != "sweep":
+        code, out, err = call(f"sweep --depth 2 --width 4 --seeds 1 --out {run}")
+        assert (code, out) == (2, "") and err.startswith("varprobe: --out: ")
+    assert {path: path.read_bytes() for path in (runs / run).rglob("*") if path.is_file()} == before
+
+
 @pytest.mark.parametrize("run", RUNS)
 @pytest.mark.parametrize("file", ["table.csv", "table.json", "table.parquet", "table.nc", "table.md", "table.tex"])
 def test_every_run_is_exported(call, run, file):

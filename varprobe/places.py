@@ -1,11 +1,14 @@
-"""Paths that a user gave for files: what can be looked at, or a line that says why not."""
+"""Paths that a user gave for files and runs: what can be looked at or written, or a line that says why not."""
 
 import os
 from pathlib import Path
 
 from varprobe.errors import RequestError
 
-__all__ = ["place_of"]
+__all__ = ["place_of", "require_room_for"]
+
+RECORDS = {"spec.json": "a sweep", "model.json": "a model", "training.json": "a training"}
+"""The file that says what a run folder holds -> of what."""
 
 
 def place_of(path: str | os.PathLike[str], option: str) -> Path:
@@ -26,3 +29,19 @@ def place_of(path: str | os.PathLike[str], option: str) -> Path:
         why = getattr(error, "strerror", None) or error
         raise RequestError(f"{path!r:.120} cannot be used as a file: {why}", option) from error
     return place
+
+
+def require_room_for(record: str, folder: Path) -> None:
+    """Refuse a folder in which a run with this record cannot be written.
+
+    Raises:
+        RequestError: it holds a run with another record, or is no folder that can be written.
+    """
+    for name, what in RECORDS.items():
+        if name != record and (folder / name).exists():
+            raise RequestError(f"{folder} holds the run of {what}; choose another folder", "out")
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise RequestError(f"{str(there)!r} is a file, not a folder", "out")
+    if not os.access(there, os.W_OK):
+        raise RequestError(f"{str(there)!r} cannot be written", "out")

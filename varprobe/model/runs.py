@@ -1,6 +1,5 @@
 """Run folders of models: results.nc and results.csv, and model.json, which says what they are."""
 
-import os
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -10,6 +9,7 @@ import xarray as xr
 
 from varprobe.errors import RequestError
 from varprobe.machines import machine
+from varprobe.places import require_room_for
 from varprobe.plans import versions
 from varprobe.seals import DamagedError, sealed_json, unsealed_json
 from varprobe.storage import checked, load_dataset, put, save_csv, save_dataset, writing
@@ -29,15 +29,9 @@ def require_folder(folder: Path) -> None:
     """Refuse what cannot become a model's run folder, before anything is measured.
 
     Raises:
-        RequestError: it holds a sweep's run, or is no folder that can be written.
+        RequestError: it holds the run of something else, or is no folder that can be written.
     """
-    if (folder / "spec.json").exists():
-        raise RequestError(f"{folder} holds the run of a sweep; choose another folder", "out")
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    if not there.is_dir():
-        raise RequestError(f"{str(there)!r} is a file, not a folder", "out")
-    if not os.access(there, os.W_OK):
-        raise RequestError(f"{str(there)!r} cannot be written", "out")
+    require_room_for(RECORD, folder)
 
 
 def save_model_run(folder: Path, ds: xr.Dataset, asked: dict[str, Any]) -> None:

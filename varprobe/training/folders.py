@@ -1,7 +1,6 @@
 """Run folders of trainings: training.json says what one is, results.nc and results.csv hold it."""
 
 import json
-import os
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -12,7 +11,7 @@ import xarray as xr
 from varprobe.errors import RequestError
 from varprobe.lines import csv_of_rows
 from varprobe.machines import machine
-from varprobe.model.runs import RECORD as MODEL_RECORD
+from varprobe.places import require_room_for
 from varprobe.plans import versions
 from varprobe.seals import DamagedError, sealed_json, unsealed_json
 from varprobe.steps import by_step
@@ -34,14 +33,7 @@ def require_folder(folder: Path, spec: dict[str, Any]) -> None:
     Raises:
         RequestError: it holds another run, or is no folder that can be written.
     """
-    for name, what in (("spec.json", "a sweep"), (MODEL_RECORD, "a model")):
-        if (folder / name).exists():
-            raise RequestError(f"{folder} holds the run of {what}; choose another folder", "out")
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    if not there.is_dir():
-        raise RequestError(f"{str(there)!r} is a file, not a folder", "out")
-    if not os.access(there, os.W_OK):
-        raise RequestError(f"{str(there)!r} cannot be written", "out")
+    require_room_for(RECORD, folder)
     if (folder / RECORD).exists():
         try:
             other = read_record(folder)["spec"]
