@@ -297,6 +297,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "seeds": ({"factory": linear(1.0), "seeds": 3}, "seeds: every seed is the same: the factory takes no key"),
     "of stacks": ({"factory": linear(1.0), "depth": 3}, "depth: 3 goes with stacks"),
     "other sites": ({"factory": lambda width: (lambda p, x: jnp.sum(x @ p[str(width)]), {str(width): jnp.ones((2, width))}, jnp.ones((1, 2)))}, "the sites are not the same at width 16"),
+    "more sites": ({"factory": lambda width: (lambda p, x: sum(jnp.sum(x @ w) for w in p), [jnp.ones((2, width))] * (width // 8), jnp.ones((1, 2)))}, "the sites are not the same at width 16"),
 }  # fmt: skip
 
 

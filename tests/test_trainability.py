@@ -150,6 +150,11 @@ def test_it_resumes_and_rests(ds, run, monkeypatch):
     assert ds.identical(again)
 
 
+def test_what_is_measured_on_the_way_is_for_track():
+    with pytest.raises(RequestError, match=r"at: trainability measures nothing on the way; varprobe\.track does"):
+        vp.trainability(**GRID, at=[0])
+
+
 def test_prediction_counts_nets(ds):
     found, each = vp.prediction(ds), foretold_by_optimizer(ds)
     assert list(each) == OPTIMIZERS.split(",") and found.nets == 24 == sum(f.nets for f in each.values())

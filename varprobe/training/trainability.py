@@ -83,6 +83,8 @@ def trainability(
     """
     from varprobe.runs import folder_of
 
+    if "at" in stack:
+        raise RequestError("trainability measures nothing on the way; varprobe.track does", "at")
     training = read_training("trainability", optimizer=optimizer, steps=steps, at=(), **with_defaults(stack))
     folder = None if out is None else folder_of(out, "out")
     return run_trainability(training, folder, fresh, progress or Unwatched())
