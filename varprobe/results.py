@@ -172,10 +172,20 @@ def require_layers(ds: Any, widths: bool = False) -> None:
     if "width" in ds.dims and not widths:
         raise RequestError("a coordinate check compares widths; its figure, verdicts and export are what it has", "ds")
     for name in ("seed", "layer"):
-        if name not in ds.dims:
-            raise RequestError(f"the dataset has no dimension {name!r}; isel({name}=[0]) keeps it", "ds")
+        require_dims(ds, name)
         if not ds.sizes[name]:
             raise RequestError(f"the dataset has no {name} left", "ds")
+
+
+def require_dims(ds: xr.Dataset, *names: str) -> None:
+    """Refuse a dataset without one of these dimensions.
+
+    Raises:
+        RequestError: and which.
+    """
+    missing = next((name for name in names if name not in ds.dims), None)
+    if missing is not None:
+        raise RequestError(f"the dataset has no dimension {missing!r}; isel({missing}=[0]) keeps it", "ds")
 
 
 def require_configs(ds: Any) -> None:

@@ -15,7 +15,7 @@ from varprobe.exports.offline import save_offline
 from varprobe.exports.sheets import latex_of, markdown_of, verdict_table
 from varprobe.exports.targets import ENDINGS, Target, target_of
 from varprobe.names import did_you_mean
-from varprobe.results import require_layers, with_configs
+from varprobe.results import require_dims, require_layers, with_configs
 from varprobe.steps import by_step
 from varprobe.storage import put, writing
 
@@ -72,13 +72,12 @@ def export(
     target = required(path, table)
     if isinstance(ds, xr.Dataset) and "trained" in ds:
         require_nets(ds, target, table)
-        table = NETS  # type: ignore[assignment]
+        chosen = NETS
     else:
         require_layers(ds, widths=target.kind not in FOLDERS)
-        ds = with_configs(ds)
+        ds, chosen = with_configs(ds), table or ENDINGS.get(target.kind, "layers")
     if not ds.sizes["config"]:
         raise RequestError("the dataset has no configuration left", "ds")
-    chosen = table or ENDINGS.get(target.kind, "layers")
     told = ds if chosen == "verdicts" or target.kind == ".nc" else by_step(ds)
     if target.kind in FOLDERS:
         FOLDERS[target.kind](target.path, told)
@@ -101,8 +100,7 @@ def require_nets(ds: xr.Dataset, target: Target, table: str | None) -> None:
         raise RequestError("does not go with a grid of trained nets, which has one", "table")
     if target.kind in FOLDERS:
         raise RequestError(f"{target.kind}FOLDER is for curves, and a grid of trained nets has none", "path")
-    if "config" not in ds.dims:
-        raise RequestError("the dataset has no dimension 'config'; isel(config=[0]) keeps it", "ds")
+    require_dims(ds, "config")
 
 
 def required(path: str | os.PathLike[str], table: str | None) -> Target:

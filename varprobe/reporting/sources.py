@@ -51,13 +51,11 @@ def runs_of(what: Any, note: Note) -> list[Run]:
 
 def run_of(what: Any, name: str, note: Note) -> Run:
     """One run: a folder's has the folder's name, a dataset's the name given."""
-    if isinstance(what, str | os.PathLike):
-        folder = folder_of(what, "run")
-        ds = read_run(folder, note)
-        require_configs(ds)
-        return Run(folder.resolve().name, with_signal(with_configs(ds)), asked_of(folder))
-    require_configs(what)
-    return Run(name, with_signal(with_configs(what)))
+    folder = folder_of(what, "run") if isinstance(what, str | os.PathLike) else None
+    ds = what if folder is None else read_run(folder, note)
+    require_configs(ds)
+    ds = with_signal(with_configs(ds))
+    return Run(name, ds) if folder is None else Run(folder.resolve().name, ds, asked_of(folder))
 
 
 def with_signal(ds: xr.Dataset) -> xr.Dataset:

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from varprobe.errors import RequestError
 from varprobe.model.families import labels_of
 from varprobe.names import printable
+from varprobe.results import require_dims
 from varprobe.training.scaling import power_of, sure, told, word_of
 from varprobe.verdict_table import Line, Sheet
 
@@ -25,9 +25,7 @@ def judged(ds: xr.Dataset) -> tuple[list[dict[str, Any]], str]:
     Raises:
         RequestError: a dimension is missing.
     """
-    missing = next((name for name in DIMS if name not in ds.dims), None)
-    if missing is not None:
-        raise RequestError(f"the dataset has no dimension {missing!r}; isel({missing}=[0]) keeps it", "ds")
+    require_dims(ds, *DIMS)
     ds = ds.transpose(*DIMS, ...)
     widths = ds["width"].values.tolist()
     rows = [row_of(ds.isel(config=i), widths) for i in range(ds.sizes["config"])]

@@ -155,8 +155,9 @@ def gathered(
                 key = check.optimizer.structure, case.key, c if isinstance(check, FactoryCheck) else 0
                 program = programs.setdefault(key, Program(case.learner, case.transform))
                 for t, told in enumerate(program.walk(case, steps)):
-                    first = first or program.known
-                    same_sites(first, program.known, width)
+                    if not t:
+                        first = first or program.known
+                        same_sites(first, program.known, width)
                     losses[c, seed, w, t] = told.loss
                     for name, values in columns(program.known, told).items():
                         found.setdefault(name, np.full((*shape, values.size), np.nan))[c, seed, w, t] = values

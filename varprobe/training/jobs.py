@@ -27,8 +27,8 @@ from varprobe.workers import CPU_OPTIONS, cores
 __all__ = ["Job", "Outcome", "jobs_of", "outcomes", "params_after", "run_job"]
 
 JOB_BYTES = 64 * 2**20
-"""Parameters of a job's nets at most, where there are several. Fixed: it is not the machine that decides who is trained
-with whom."""
+"""Parameters of a job's nets at most, where there are several. Fixed: the size of a machine does not decide who is
+trained with whom."""
 
 MOST_SIDE_BY_SIDE = 64
 MOST_ONE_BY_ONE = 8

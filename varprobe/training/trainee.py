@@ -167,11 +167,17 @@ def serving(trainees: Iterable[Trainee]) -> dict[Trainee, Trainee]:
 
 def filled(trainee: Trainee, params: Params, numbers: Numbers) -> tuple[Params, Numbers]:
     """A net's own with zeros for the layers that its program has beyond it."""
+    if not trainee.mixed:
+        return params, numbers
     count = trainee.segments[-1].count
-    longer = lambda a: np.concatenate([a, np.zeros((count - len(a), *a.shape[1:]), a.dtype)])  # noqa: E731
-    last = lambda parts: (*parts[:-1], jax.tree.map(longer, parts[-1]))  # noqa: E731
+
+    def longer(parts: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The parts by segment, with layers of zeros behind those of the last."""
+        *before, last = parts
+        return *before, jax.tree.map(lambda a: np.pad(a, [(0, count - len(a)), *[(0, 0)] * (a.ndim - 1)]), last)
+
     blocks, readout = params
-    return (last(blocks), readout), numbers._replace(arch=last(numbers.arch), factors=last(numbers.factors))
+    return (longer(blocks), readout), numbers._replace(arch=longer(numbers.arch), factors=longer(numbers.factors))
 
 
 def numbers_of(config: Config, outputs: int) -> Numbers:
