@@ -1,21 +1,43 @@
-"""Shared by all tests: one file a worker, no compilation cache on disk, a fixture for double precision."""
+"""Shared by all tests: quick compilation, datasets measured once, the cost of each test, double precision.
 
+Most programs run once here, so compiling is most of the cost. XLA's optimizations are off, except in files that are
+about bits; all processes of a session share one compilation cache; `measured` returns the same dataset for the same
+request.
+"""
+
+import gc
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # for what runs in a subprocess too
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 
 import jax
 import pytest
+import xarray as xr
+from costs import Costs
+from jax._src import compiler
 
+import varprobe as vp
 from varprobe import workers
+from varprobe.cli.device import keep_compiled_code
 
-jax.config.update("jax_enable_compilation_cache", False)
 jax.config.update("jax_legacy_prng_key", "error")
+
+QUICK = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_opt_preset": "CPU_OPT_PRESET_FAST_COMPILE"}
+"""Options of XLA that shorten compilation, each in some versions of jaxlib only."""
+MOST_PROGRAMS = 1500
+"""Compiled programs that a process keeps: each takes memory maps, of which a process may have 65530."""
+
+costs = Costs()
+default_options = compiler.get_compile_options
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(costs, "costs")
+    gc.set_threshold(50_000, 20, 50)  # tracing allocates many objects and leaves few cycles
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -27,28 +49,78 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return LoadFileScheduling(config, log)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def compiled_for_this_file(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Programs run once here, so most of the compiler's time is spared, but in files that are about bits.
+@pytest.fixture(autouse=True, scope="session")
+def one_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """One compilation cache for all processes of the session, instead of the user's own."""
+    base = tmp_path_factory.getbasetemp()
+    os.environ["XDG_CACHE_HOME"] = str((base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "cache")
+    keep_compiled_code()
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.02)
 
-    These say COMPILED_AS_FOR_USERS = True; so does whatever runs in a subprocess. What one file compiled does not help
-    the next, and would fill the memory.
-    """
+
+@pytest.fixture(scope="session")
+def quick_options() -> dict[str, Any]:
+    """Those of `QUICK` that this version of jaxlib has."""
+    found = {}
+    for name, value in QUICK.items():
+        try:
+            jax.jit(lambda x: x).lower(1.0).compile(compiler_options={name: value})
+        except jax.errors.JaxRuntimeError:
+            continue
+        found[name] = value
+    return found
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled_for_this_file(request: pytest.FixtureRequest, quick_options: dict[str, Any], one_cache: None) -> None:
+    """Compile quickly, or as for users in the files that say COMPILED_AS_FOR_USERS = True; subprocesses too."""
     for_users = getattr(request.module, "COMPILED_AS_FOR_USERS", False)
-    jax.config.update("jax_disable_most_optimizations", not for_users)
-    if for_users:
-        forget_values()
-    yield
+    if state["for_users"] is not for_users:
+        state["for_users"] = for_users
+        jax.config.update("jax_disable_most_optimizations", not for_users)
+        os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(not for_users))
+        compiler.get_compile_options = default_options if for_users else quickly(quick_options)
+        forget()
+    elif costs.programs - state["forgotten"] > MOST_PROGRAMS:
+        forget()
+
+
+def quickly(options: dict[str, Any]) -> Callable[..., Any]:
+    """jax's own way to options of the compiler, with some more of them."""
+
+    def get_compile_options(*args: Any, env_options_overrides: dict[str, Any] | None = None, **more: Any) -> Any:
+        return default_options(*args, env_options_overrides=options | (env_options_overrides or {}), **more)
+
+    return get_compile_options
+
+
+state: dict[str, Any] = {"for_users": None, "forgotten": 0}
+"""How programs are compiled now, and how many had been compiled when they were last dropped."""
+
+
+def forget() -> None:
+    """Drop the compiled programs, and the values that the package keeps of programs compiled otherwise."""
+    state["forgotten"] = costs.programs
     workers.programs.clear()
     jax.clear_caches()
-
-
-def forget_values() -> None:
-    """Those that programs compiled otherwise have computed in this process, and that the package keeps."""
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] == "varprobe":
             for value in list(vars(module).values()):
                 getattr(value, "cache_clear", lambda: None)()
+
+
+@pytest.fixture(scope="session")
+def measured() -> Callable[..., xr.Dataset]:
+    """`measured(**arguments)` is `vp.sweep(**arguments)`, measured once in this process for the same arguments."""
+    kept: dict[str, xr.Dataset] = {}
+
+    def dataset(**arguments: Any) -> xr.Dataset:
+        key = repr(sorted(arguments.items()))
+        if key not in kept:
+            kept[key] = vp.sweep(**arguments)
+        return kept[key].copy(deep=True)
+
+    return dataset
 
 
 @pytest.fixture
