@@ -41,6 +41,7 @@ class Seen(NamedTuple):
     computed: Any
 
 
+@partial(jax.jit, static_argnames=("axes", "told"))
 def seen(x: Float[Array, "..."], axes: int = 0, told: int = ALL) -> Seen:
     """The statistics of an array, or of each entry of its leading axes; of complex numbers those of their magnitudes.
 
