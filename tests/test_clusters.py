@@ -34,12 +34,11 @@ import os, time
 import jax.numpy as jnp
 
 def held(x):
-    '''tanh; the first worker that is told to wait waits when it compiles it, until somebody ends it.'''
-    mark = os.environ.get("TEST_HOLD")
-    if mark:
+    '''tanh; the first worker that compiles it waits until somebody ends it.'''
+    if os.getpid() != {here}:
         try:
-            os.close(os.open(mark, os.O_CREAT | os.O_EXCL))
-            open(mark + ".pid", "w").write(str(os.getpid()))
+            os.close(os.open("{mark}", os.O_CREAT | os.O_EXCL))
+            open("{mark}.pid", "w").write(str(os.getpid()))
             time.sleep(600)
         except FileExistsError:
             pass
@@ -56,24 +55,27 @@ class Cluster:
         self.port = 0
         self.scheduler = self.start_scheduler()
 
-    def start(self, *arguments: str, **environment: str) -> subprocess.Popen:
+    def start(self, *arguments: str) -> subprocess.Popen:
         command = [sys.executable, "-m", "dask", *arguments, "--no-dashboard"]
         with (self.folder / "log").open("a") as log:
-            return subprocess.Popen(command, env=os.environ | environment, cwd=self.folder, stdout=log, stderr=log)
+            return subprocess.Popen(command, cwd=self.folder, stdout=log, stderr=log)
 
     def start_scheduler(self) -> subprocess.Popen:
         self.file.unlink(missing_ok=True)
         where = ["--host", "127.0.0.1", "--port", str(self.port), "--scheduler-file", str(self.file)]
         process = self.start("scheduler", *where)
-        wait_until(self.file.is_file)
+        wait_until(lambda: self.file.is_file() and self.file.read_text().endswith("}"))
         self.address = json.loads(self.file.read_text())["address"]
         self.port = int(self.address.rpartition(":")[2])
         return process
 
-    def start_worker(self, **environment: str) -> subprocess.Popen:
-        worker = self.start("worker", self.address, "--nthreads", "1", "--no-nanny", **environment)
-        self.workers.append(worker)
-        return worker
+    def start_worker(self) -> None:
+        self.workers.append(self.start("worker", self.address, "--nthreads", "1", "--no-nanny"))
+
+    def need_worker(self) -> None:
+        """Start one, unless an earlier test left one."""
+        if all(worker.poll() is not None for worker in self.workers):
+            self.start_worker()
 
     def stop(self) -> None:
         for process in (*self.workers, self.scheduler):
@@ -89,23 +91,36 @@ def wait_until(true: Any, seconds: float = 120) -> None:
         time.sleep(0.05)
 
 
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    (tmp_path / "dask").mkdir()
-    found = Cluster(tmp_path / "dask")
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """One for all tests, with the workers that they leave alive."""
+    found = Cluster(tmp_path_factory.mktemp("dask"))
     try:
         yield found
     finally:
         found.stop()
 
 
+def mine(folder: Path, mark: Path) -> Path:
+    """The folder, with a user's activation in a file."""
+    (folder / "acts.py").write_text(HELD.format(here=os.getpid(), mark=mark))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
+    """What this process computes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(mine(tmp_path_factory.mktemp("mine"), Path("none")))
+        return vp.sweep(**TINY, act="acts.py:held")
+
+
 @pytest.fixture
-def held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A user's activation in a file that no worker has, which holds the first worker that computes it."""
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "acts.py").write_text(HELD)
-    monkeypatch.chdir(tmp_path / "mine")
-    return "acts.py:held"
+def mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file that a held worker makes; cells are sent one by one."""
+    monkeypatch.setattr(executors, "BATCH_WORK", 1.0)
+    monkeypatch.chdir(mine(tmp_path, tmp_path / "mark"))
+    return tmp_path / "mark"
 
 
 def assert_same(a: xr.Dataset, b: xr.Dataset) -> None:
@@ -119,19 +134,16 @@ def swept(cluster: Cluster, out: Path | None, notes: list[str], **arguments: Any
 
 
 def test_a_worker_killed_in_the_middle_of_a_cell(
-    cluster: Cluster, held: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster, mark: Path, whole: xr.Dataset, tmp_path: Path
 ) -> None:
     """Its cells go to another one; what had finished is kept, and everything is as if nothing had been."""
-    monkeypatch.setattr(executors, "BATCH_WORK", 1.0)  # a cell each
-    whole = vp.sweep(**TINY, act=held)
-    mark, out = tmp_path / "mark", tmp_path / "run"
-    cluster.start_worker(TEST_HOLD=str(mark))
-    notes: list[str] = []
+    out = tmp_path / "run"
+    cluster.need_worker()
     with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(swept, cluster, out, notes, act=held)
+        future = pool.submit(swept, cluster, out, [], act="acts.py:held")
         wait_until(Path(f"{mark}.pid").is_file)
         assert list((out / "cells").iterdir()) == []
-        cluster.start_worker(TEST_HOLD=str(mark))
+        cluster.start_worker()
         os.kill(int(Path(f"{mark}.pid").read_text()), signal.SIGKILL)
         ds = future.result(300)
     assert_same(ds, whole)
@@ -140,18 +152,48 @@ def test_a_worker_killed_in_the_middle_of_a_cell(
     assert_same(vp.open_run(out), whole)
 
 
-def test_the_scheduler_restarted(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: str) -> None:
+EVERYTHING = {"act": "relu,tanh", "arch": "plain,residual", "correlation": 0.5, "jacobian": True}
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"arch": "residual", "jacobian": True, "forward_only": True},
+        pytest.param(EVERYTHING, marks=pytest.mark.exhaustive),
+    ],
+    ids=str,
+)
+def test_tables_are_sent_back_where_no_folder_is_shared(cluster: Cluster, asked: dict[str, Any]) -> None:
+    """Random networks, and the probes' jobs; with data from a file that workers do not see."""
+    rows = np.random.default_rng(0).normal(size=(40, 8))
+    arguments = TINY | {"act": "tanh", "data": rows, "batch": 5, "seeds": 2} | asked
+    cluster.need_worker()
+    notes: list[str] = []
+    whole = vp.sweep(**arguments)
+    assert_same(swept(cluster, None, notes, **arguments), whole)
+    assert notes == [] or "waiting for a worker" in notes[0]
+
+
+def test_workers_of_other_versions_are_refused(cluster: Cluster) -> None:
+    cluster.need_worker()
+    with dask_crew(cluster.address, None, print) as crew:
+        crew.seen = crew.versions() | {"jax": "0.0.1"}
+        with pytest.raises(
+            MachineError, match=r"^the worker on .* has jax .*, and the sweep 0\.0\.1; install the same"
+        ):
+            run(read_request(**TINY), resources=Resources(executor=crew))
+
+
+def test_the_scheduler_restarted(cluster: Cluster, mark: Path, whole: xr.Dataset, tmp_path: Path) -> None:
     """What it had not finished is sent again, to the new one's workers; nothing is done twice."""
-    monkeypatch.setattr(executors, "BATCH_WORK", 1.0)
-    whole = vp.sweep(**TINY, act=held)
-    mark, out = tmp_path / "mark", tmp_path / "run"
-    vp.sweep(**TINY, act=held, out=out, shard="1/2")
+    out, act = tmp_path / "run", "acts.py:held"
+    vp.sweep(**TINY, act=act, out=out, shard="1/2")
     before = {p: p.stat().st_mtime_ns for p in (out / "cells").iterdir()}
     assert len(before) == TINY["seeds"] // 2
-    cluster.start_worker(TEST_HOLD=str(mark))
+    cluster.need_worker()
     notes: list[str] = []
     with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(swept, cluster, out, notes, act=held)
+        future = pool.submit(swept, cluster, out, notes, act=act)
         wait_until(Path(f"{mark}.pid").is_file)
         cluster.stop()
         cluster.scheduler = cluster.start_scheduler()
@@ -160,27 +202,6 @@ def test_the_scheduler_restarted(cluster: Cluster, tmp_path: Path, monkeypatch: 
     assert any("lost the scheduler" in note for note in notes)
     assert_same(ds, whole)
     assert {p: p.stat().st_mtime_ns for p in before} == before
-
-
-def test_tables_are_sent_back_where_no_folder_is_shared(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Random nets of several architectures, and the probes' jobs; with data from a file that workers do not see."""
-    rows = np.random.default_rng(0).normal(size=(40, 8))
-    arguments: dict[str, Any] = {"act": "relu,tanh", "arch": "plain,residual", "data": rows, "batch": 5, "seeds": 2}
-    arguments |= {"correlation": 0.5, "jacobian": True}
-    cluster.start_worker()
-    notes: list[str] = []
-    assert_same(swept(cluster, None, notes, **arguments), vp.sweep(**TINY | arguments))
-    assert notes == [] or "waiting for a worker" in notes[0]
-
-
-def test_workers_of_other_versions_are_refused(cluster: Cluster) -> None:
-    cluster.start_worker()
-    with dask_crew(cluster.address, None, print) as crew:
-        crew.seen = crew.versions() | {"jax": "0.0.1"}
-        with pytest.raises(
-            MachineError, match=r"^the worker on .* has jax .*, and the sweep 0\.0\.1; install the same"
-        ):
-            run(read_request(**TINY), resources=Resources(executor=crew))
 
 
 def test_the_command_without_a_scheduler(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
