@@ -2,23 +2,25 @@
 
     python scripts/check_all_pairs.py [ACT ...]
 
-Each net is taken from `varprobe.build` in float64 and run through plain jax: forward layer by layer, and jax.grad with
-respect to the weights and to zeros added to every preactivation. Every variable of the dataset, in every layer, must
-then be the same. One line a pair, one for all; exit code 1 if any variable of any pair differs.
+Each net is taken from `varprobe.build` in float64 and run through NumPy: forward layer by layer, and back by the chain
+rule, which tests/test_gradients.py compares with jax.grad. Every variable of the dataset, in every layer, must then be
+the same. One line a pair, one for all; exit code 1 if any variable of any pair differs.
 """
 
 import sys
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from scipy.special import softmax
 
 import varprobe as vp
-from varprobe.activations import ACTIVATIONS, resolve_activation
+from varprobe.activations import ACTIVATIONS, Activation, resolve_activation
 from varprobe.callform import parse_calls
 from varprobe.initializers import INITIALIZERS
 from varprobe.theory.sigmas import sigma_b2_of
@@ -47,44 +49,50 @@ LOG10 = 1e-8
 steepest nets here (sin and large weights, 5 layers) amplify it some thousand times."""
 
 
+@partial(jax.jit, static_argnums=0)
+def value_and_slope(act: Activation, z: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """phi(z) and phi'(z), the one thing that is left to jax."""
+    value, back = jax.vjp(act, z)
+    return value, back(jnp.ones_like(z))[0]
+
+
 def brute_force(config: Mapping[str, Any], seed: int = 0) -> Layers:
-    """Every variable of one net, each of shape (depth + 1,), from plain jax in float64.
+    """Every variable of one net, each of shape (depth + 1,), in float64 and by the chain rule.
 
     Args:
         config: arguments of `varprobe.sweep`, one value each, with act and init as call forms.
         seed: which of its seeds.
     """
+    loss = config.get("loss", "cotangent")
     with jax.enable_x64(True):
         net = vp.build({**config, "dtype": "float64"}, seed)
         act = resolve_activation(parse_calls(config["act"])[0])
-        loss, outputs = config.get("loss", "cotangent"), net.cotangent.shape[1]
-        hidden = net.params if loss == "cotangent" else net.params[:-1]
         key = jax.random.key(config.get("root_seed", 0), impl="threefry2x32")
         key = jax.random.fold_in(jax.random.fold_in(key, seed), 3)
-        labels = jax.random.randint(key, (len(net.x),), 0, outputs, dtype=jnp.int32)
-        wanted = jax.random.normal(key, (len(net.x), outputs), jnp.float32).astype(jnp.float64)
-        means = lambda w: w / len(w) ** 0.5 if config["init"] == "ntk" else w  # noqa: E731  the matrix of a parameter
-
-        def value(added: list[jax.Array], weights: list[jax.Array]) -> tuple[jax.Array, Any]:
-            h, seen = net.x, []
-            for w, p, zero in zip(weights, hidden, added, strict=True):
-                z = jnp.matmul(h, means(w), precision="highest") + p["b"][None] + zero
-                h = act(z)
-                seen.append((z, h))
-            if loss == "cotangent":
-                return jnp.sum(wanted * h), seen
-            output = jnp.matmul(h, means(net.params[-1]["w"]), precision="highest")
-            if loss == "mse":
-                return jnp.mean(jnp.square(output - wanted)), seen
-            return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(output), labels[:, None], 1)), seen
-
-        zeros = [jnp.zeros((len(net.x), p["b"].shape[0])) for p in hidden]
-        (gradient, weight_gradient), seen = jax.grad(value, (0, 1), has_aux=True)(zeros, [p["w"] for p in hidden])
-        slope = [jax.vjp(act, z)[1](jnp.ones_like(z))[0] for z, _ in seen]
-        x = np.asarray(net.x)
-    h = [x, *(np.asarray(h) for _, h in seen)]
-    z = [np.asarray(z) for z, _ in seen]
-    delta, dw = [np.asarray(g) for g in gradient], [np.asarray(g) for g in weight_gradient]
+        shape = net.cotangent.shape
+        if loss == "cross_entropy":
+            wanted = np.eye(shape[1])[np.asarray(jax.random.randint(key, shape[:1], 0, shape[1], dtype=jnp.int32))]
+        else:
+            wanted = np.asarray(jax.random.normal(key, shape, jnp.float32), np.float64)
+        params = jax.tree.map(np.asarray, net.params)
+        hidden = params if loss == "cotangent" else params[:-1]
+        means = [p["w"] / len(p["w"]) ** 0.5 if config["init"] == "ntk" else p["w"] for p in params]
+        h, z, slope = [np.asarray(net.x)], [], []
+        for w, p in zip(means, hidden, strict=loss == "cotangent"):
+            z.append(h[-1] @ w + p["b"])
+            a, s = value_and_slope(act, z[-1])
+            h.append(np.asarray(a))
+            slope.append(np.asarray(s))
+    g = wanted
+    if loss != "cotangent":
+        output = h[-1] @ means[-1]
+        g = 2 * (output - wanted) / wanted.size if loss == "mse" else (softmax(output, 1) - wanted) / len(wanted)
+        g = g @ means[-1].T
+    delta, dw = [], []
+    for below, s, w in reversed(list(zip(h[:-1], slope, means[: len(z)], strict=True))):
+        delta.insert(0, s * g)
+        dw.insert(0, below.T @ delta[0] / (len(w) ** 0.5 if config["init"] == "ntk" else 1))
+        g = delta[0] @ w.T
     found = quantity("activation", h) | quantity("preactivation", [None, *z])
     found |= quantity("gradient", [None, *delta]) | quantity("weight_gradient", [None, *dw])
     found["activation_correlation"] = np.array([correlation(a) for a in h])

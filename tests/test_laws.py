@@ -6,8 +6,6 @@ import pytest
 import varprobe as vp
 from varprobe.diagnosis import diagnose
 
-"""These nets are large: they take longer to run than to compile."""
-
 RELU_LAW = {16: (-0.17639732440705033, 0.419593394106779), 256: (-0.009828659363802311, 0.019818708909798564)}
 """Width -> drift and variance of ln ||h_l||^2/||h_{l-1}||^2 of a He ReLU layer for one input: exact moments of
 (2/n) chi^2_K, K ~ Binomial(n, 1/2) (Hanin & Nica 2020, arXiv 1812.05994)."""
@@ -19,7 +17,7 @@ LINEAR_LAW = {16: (-0.06380006372422597, 0.13313701469403144), 256: (-0.00391133
 @pytest.mark.parametrize(
     ("act", "scale", "law"), [("relu", 2, RELU_LAW), ("identity", 1, LINEAR_LAW)], ids=["relu", "identity"]
 )
-@pytest.mark.parametrize("width", [16, 256])
+@pytest.mark.parametrize("width", [16, pytest.param(256, marks=pytest.mark.exhaustive)])
 def test_one_input_follows_the_exact_finite_width_law(act, scale, law, width):
     seeds, depth = (400, 4) if width == 16 else (60, 20)
     init = f"variance_scaling(scale={scale},mode=fan_in,distribution=normal)"
@@ -33,48 +31,61 @@ def test_one_input_follows_the_exact_finite_width_law(act, scale, law, width):
         assert abs(steps.mean()) > 4 * np.sqrt(variance / steps.size)
 
 
-@pytest.mark.parametrize("depth", [10, 100])
-@pytest.mark.parametrize("batch", [16, 256])
-def test_he_relu_is_healthy(depth, batch):
-    row = diagnose(vp.sweep(init="he_normal", depth=depth, batch=batch, seeds=3)).rows[0]
-    assert row["healthy"] and row["forward"] == "stable" and row["backward"] == "stable"
-    # drift at most -5/(2n) a layer, sd of a slope's mean below sqrt(5/n / (depth * seeds)) (one input's variance)
-    limit = (5 / 1024 + 4 * np.sqrt(5 / 512 / (depth * 3))) / np.log(10)
-    assert abs(np.log10(row["activation_factor"])) < limit
-    assert abs(np.log10(row["gradient_factor"])) < limit
+WIDTH = 256
+RELU_FACTORS = {"glorot_normal": 1 / 2, "normal(std=0.01)": 0.0128, "uniform(limit=1)": 256 / 6, "torch_default": 1 / 6}
 
 
-RELU_FACTORS = {"glorot_normal": 1 / 2, "normal(std=0.01)": 0.0256, "uniform(limit=1)": 512 / 6, "torch_default": 1 / 6}
+def limit_of_slopes(width, layers, variance=5):
+    """Of a mean log10 per layer: drift at most -variance/(2n), sd below sqrt(variance/n/layers), as for one input."""
+    return (variance / (2 * width) + 4 * np.sqrt(variance / width / layers)) / np.log(10)
 
 
 @pytest.fixture(scope="module")
 def relu_nets():
-    return vp.sweep(init=list(RELU_FACTORS), seeds=3, batch=16, depth=50)
+    return vp.sweep(init=["he_normal", *RELU_FACTORS], seeds=3, batch=16, width=WIDTH, depth=[10, 100])
+
+
+@pytest.mark.parametrize(
+    "width, batch", [(WIDTH, 16), *(pytest.param(512, batch, marks=pytest.mark.exhaustive) for batch in (16, 256))]
+)
+def test_he_relu_is_healthy(width, batch, request):
+    arguments = {"init": "he_normal", "depth": [10, 100], "width": width, "batch": batch, "seeds": 3}
+    ds = request.getfixturevalue("relu_nets") if width == WIDTH else vp.sweep(**arguments)
+    for depth in (10, 100):
+        row = diagnose(vp.select(ds, init="he_normal", depth=depth)).rows[0]
+        assert row["healthy"] and row["forward"] == "stable" and row["backward"] == "stable"
+        limit = limit_of_slopes(width, depth * 3)
+        assert abs(np.log10(row["activation_factor"])) < limit
+        assert abs(np.log10(row["gradient_factor"])) < limit
 
 
 @pytest.mark.parametrize("init", RELU_FACTORS)
 def test_relu_factors_of_common_initializers(init, relu_nets):
-    ds, factor = vp.select(relu_nets, init=init), RELU_FACTORS[init]
-    row = diagnose(ds).rows[0]
-    limit = (5 / 1024 + 4 * np.sqrt(5 / 512 / 150)) / np.log(10)
+    ds, factor = vp.select(relu_nets, init=init, depth=100), RELU_FACTORS[init]
+    row, limit = diagnose(ds).rows[0], limit_of_slopes(WIDTH, 300)
     assert abs(np.log10(row["activation_factor"] / factor)) < limit
     assert abs(np.log10(row["gradient_factor"] / factor)) < limit
-    end = float(ds["activation_log10_ms"].mean("seed")[0, 50])
-    assert abs(end - 50 * np.log10(factor)) < 50 * limit
+    end = float(ds["activation_log10_ms"].mean("seed")[0, 100])
+    assert abs(end - 100 * np.log10(factor)) < 100 * limit
 
 
-def test_orthogonal_linear_stacks_keep_every_value():
-    ds = vp.sweep(act="identity", init="orthogonal,lecun_normal", depth=40, width=100, batch=4, seeds=2)
-    log_ms = ds["activation_log10_ms"].values
+@pytest.fixture(scope="module")
+def linear_nets():
+    inits = "orthogonal,lecun_normal,torch_default"
+    return vp.sweep(act="identity", init=inits, depth=40, width=100, batch=4, seeds=3)
+
+
+def test_orthogonal_linear_stacks_keep_every_value(linear_nets):
+    log_ms = linear_nets["activation_log10_ms"].values
     np.testing.assert_allclose(log_ms[0], log_ms[0, :, :1] * np.ones(41), atol=1e-5)
-    gradient = ds["gradient_log10_ms"].values[0, :, 1:]
+    gradient = linear_nets["gradient_log10_ms"].values[0, :, 1:]
     np.testing.assert_allclose(gradient, gradient[:, -1:] * np.ones(40), atol=1e-5)
     assert np.abs(log_ms[1] - log_ms[1, :, :1]).max() > 1e-3  # Gaussian weights do not
 
 
-def test_torch_default_shrinks_linear_nets_by_a_third_per_layer():
-    row = diagnose(vp.sweep(act="identity", init="torch_default", depth=30, width=256, batch=16, seeds=4)).rows[0]
-    limit = (1 / 256 + 4 * np.sqrt(2 / 256 / 120)) / np.log(10)
+def test_torch_default_shrinks_linear_nets_by_a_third_per_layer(linear_nets):
+    row = diagnose(vp.select(linear_nets, init="torch_default")).rows[0]
+    limit = limit_of_slopes(100, 40 * 3, variance=2)
     assert abs(np.log10(row["activation_factor"] * 3)) < limit
     assert abs(np.log10(row["gradient_factor"] * 3)) < limit
 
@@ -95,17 +106,17 @@ mean-field theory, for the standard and the normalized initialization of Glorot 
 
 @pytest.fixture(scope="module")
 def tanh_nets():
-    return vp.sweep(act="tanh", init=list(GLOROT_TANH), depth=5, width=512, batch=64, seeds=6)
+    return vp.sweep(act="tanh", init=list(GLOROT_TANH), depth=5, width=WIDTH, batch=16, seeds=12)
 
 
 @pytest.mark.parametrize("init", GLOROT_TANH)
 def test_glorot_and_bengio_tanh_tables(init, tanh_nets):
     ds = vp.select(tanh_nets, init=init)
-    width, seeds = 512, ds.sizes["seed"]
+    seeds = ds.sizes["seed"]
     squares, ratios = GLOROT_TANH[init]
     measured = ds["activation_log10_ms"].values[0, :, 1:].mean(0)
     # one input's variance 2/n a layer, added over layers, is more than a batch's
-    limit = 4 * np.sqrt(2 / width * np.arange(1, 6) / seeds) / np.log(10)
+    limit = 4 * np.sqrt(2 / WIDTH * np.arange(1, 6) / seeds) / np.log(10)
     assert (np.abs(measured - np.log10(squares)) < limit).all()
     gradient = ds["gradient_log10_ms"].values[0, :, 1:].mean(0)
     assert (np.abs(gradient[:-1] - gradient[1:] - np.log10(ratios)) < limit[0] * 2).all()
