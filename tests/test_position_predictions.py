@@ -81,6 +81,6 @@ def test_attention_that_chooses_has_no_prediction():
 def test_gradients_of_many_samples_stray_as_predicted():
     """Cotangents are drawn one by one, so that nothing ties the samples together in layer L."""
     seeds = 40
-    ds = vp.sweep(act="tanh", init="orthogonal", depth=6, width=64, batch=512, seeds=seeds)
+    ds = vp.sweep(act="tanh", init="orthogonal", depth=3, width=32, batch=256, seeds=seeds)
     measured = ds.gradient_log10_ms.values[0, :, 1:].std(0, ddof=1)
     np.testing.assert_allclose(measured, ds.theory_gradient_std.values[0, 0, 1:], rtol=3 / np.sqrt(2 * (seeds - 1)))

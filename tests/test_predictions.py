@@ -1,7 +1,9 @@
 """Theory beside the measurement: what a sweep predicts of itself, and how far it then lies from it."""
 
 import json
+from collections.abc import Callable
 
+import jax
 import numpy as np
 import pytest
 import xarray as xr
@@ -12,14 +14,13 @@ from varprobe.predictions import theory_names
 from varprobe.theory.elementwise import activation
 from varprobe.theory.sources import Fast, Source
 
-COMPILED_AS_FOR_USERS = True
-
 SMALL = {"depth": 6, "width": 16, "batch": 4, "seeds": 2}
 FIELDS = [f"theory_{q}_{f}" for q in ("activation", "gradient") for f in ("factor", "z")]
 
 
-def row_of(**arguments: object) -> dict:
-    return vp.diagnose(vp.sweep(**arguments)).rows[0]
+@pytest.fixture(scope="module")
+def relu(measured: Callable[..., xr.Dataset]) -> xr.Dataset:
+    return measured(**SMALL, act="relu", init="he_normal")
 
 
 def test_relu_in_closed_form() -> None:
@@ -40,6 +41,7 @@ def test_relu_in_closed_form() -> None:
             theory.theory_weight_gradient_log10_ms, arriving + gradient + np.log10(4), atol=1e-12
         )
     rows = vp.diagnose(ds).rows
+    assert rows[0]["theory_activation_z"] is not None
     assert [row["theory_activation_factor"] for row in rows] == pytest.approx([1, 0.25], rel=1e-12)
     assert [row["theory_gradient_factor"] for row in rows] == pytest.approx([1, 0.25], rel=1e-12)
 
@@ -58,16 +60,16 @@ def test_z_scores_of_one_input_follow_student() -> None:
     for quantity in ("activation", "gradient"):
         z = [row[f"theory_{quantity}_z"] for row in rows]
         assert stats.kstest(z, stats.t(3).cdf).pvalue > 1e-3
-    assert row_of(**SMALL, act="relu", sigma_w2=2)["theory_activation_z"] is not None
 
 
 @pytest.mark.parametrize(
     ("act", "init"),
     [
-        ("relu", "he_normal"),
         ("tanh", "variance_scaling(scale=1.5)"),
-        ("gelu", "variance_scaling(scale=2.35)"),
-        ("elu", "orthogonal"),
+        *(
+            pytest.param(*pair, marks=pytest.mark.exhaustive)
+            for pair in (("relu", "he_normal"), ("gelu", "variance_scaling(scale=2.35)"), ("elu", "orthogonal"))
+        ),
     ],
 )
 def test_measured_slopes_are_the_predicted_ones(act: str, init: str) -> None:
@@ -83,36 +85,35 @@ def test_measured_slopes_are_the_predicted_ones(act: str, init: str) -> None:
 
 def test_a_mean_in_weights_and_biases() -> None:
     """Weights with a mean, and biases that are all one, reach every unit alike."""
-    settings = {"depth": 5, "width": 512, "batch": 16, "seeds": 8}
-    for arguments in ({"init": "normal(mean=0.01,std=0.05)"}, {"init": "lecun_normal", "bias": "ones"}):
-        ds = vp.sweep(act="relu", **settings, **arguments)
-        assert np.isnan(ds.theory_activation_drift).all()
+    inits = ["normal(mean=0.01,std=0.05)", "normal(var=1/fan_in)"]
+    ds = vp.sweep(act="relu", init=inits, bias="zeros,ones", depth=5, width=512, batch=16, seeds=8)
+    for one in (vp.select(ds, init=inits[0], bias="zeros"), vp.select(ds, bias="ones")):
+        assert np.isnan(one.theory_activation_drift).all()
         for name in ("activation_log10_ms", "activation_log10_var", "gradient_log10_ms"):
-            seeds = ds[name][0, :, 1:].values
-            error = seeds.std(axis=0, ddof=1) / np.sqrt(8)
-            assert (np.abs(seeds.mean(axis=0) - ds[f"theory_{name}"][0, 0, 1:].values) < 5 * error + 0.01).all()
+            seeds = one[name][..., 1:].values
+            error = seeds.std(axis=1, ddof=1) / np.sqrt(8)
+            assert (np.abs(seeds.mean(axis=1) - one[f"theory_{name}"][:, 0, 1:].values) < 5 * error + 0.01).all()
 
 
-def test_where_there_is_no_theory() -> None:
-    for row in vp.diagnose(vp.sweep(**SMALL, act="tanh", init="zeros,constant(0.1),identity")).rows:
+def test_where_there_is_no_theory(relu: xr.Dataset) -> None:
+    constant = vp.sweep(**SMALL, act="tanh", init="zeros,constant(0.1),identity")
+    grows = vp.sweep(**SMALL, act={"grows": lambda x: np.e ** (x * x)}, init="he_normal")
+    for row in [row for ds in (constant, grows) for row in vp.diagnose(ds).rows]:
         assert [row[field] for field in FIELDS] == [None] * 4, row["init"]
-    assert row_of(**SMALL | {"depth": 1}, act="relu", init="he_normal")["theory_activation_factor"] is None
-    one_seed = row_of(**SMALL | {"seeds": 1}, act="relu", init="he_normal")
+        json.dumps(row, allow_nan=False)
+    one_layer = relu.isel(layer=slice(2)).assign_coords(depth=("config", [1]))
+    assert vp.diagnose(one_layer).rows[0]["theory_activation_factor"] is None
+    one_seed = vp.diagnose(relu.isel(seed=slice(1))).rows[0]
     assert one_seed["theory_activation_factor"] == pytest.approx(1) and one_seed["theory_activation_z"] is None
-    forward = row_of(**SMALL, act="relu", init="he_normal", forward_only=True)
+    (forward,) = vp.diagnose(vp.sweep(**SMALL, act="relu", init="he_normal", forward_only=True)).rows
     assert forward["theory_gradient_factor"] is None and forward["theory_activation_z"] is not None
-    grows = row_of(**SMALL, act={"grows": lambda x: np.e ** (x * x)}, init="he_normal")
-    assert [grows[field] for field in FIELDS] == [None] * 4
-    json.dumps(grows, allow_nan=False)
 
 
 def test_the_users_own_initializer_counts_by_its_measured_variance() -> None:
-    import jax
-
     def half(key: jax.Array, shape: tuple[int, ...], dtype: object) -> jax.Array:
         return jax.random.rademacher(key, shape, dtype) * (1 / shape[0]) ** 0.5
 
-    row = row_of(**SMALL, act="relu", init=half)
+    (row,) = vp.diagnose(vp.sweep(**SMALL, act="relu", init=half)).rows
     assert row["theory_activation_factor"] == pytest.approx(0.5, rel=1e-5) and row["theory_activation_z"] is None
 
 
@@ -135,11 +136,9 @@ def test_real_data_count_by_their_own_moments() -> None:
 
 
 def test_a_run_keeps_it(tmp_path) -> None:
-    ds = vp.sweep(**SMALL, act="relu,tanh", init="he_normal", out=tmp_path / "run")
-    for again in (
-        vp.open_run(tmp_path / "run"),
-        vp.sweep(**SMALL, act="relu,tanh", init="he_normal", out=tmp_path / "run"),
-    ):
+    request = SMALL | {"act": "tanh", "init": "he_normal", "out": tmp_path / "run"}
+    ds = vp.sweep(**request)
+    for again in (vp.open_run(tmp_path / "run"), vp.sweep(**request)):
         xr.testing.assert_identical(again, ds)
     header, first, *_ = (tmp_path / "run" / "results.csv").read_text().splitlines()
     assert "theory_activation_log10_ms" in header and len(first.split(",")) >= len(theory_names())
@@ -176,11 +175,11 @@ def test_a_net_is_predicted_alike_in_any_company() -> None:
     grows = vp.sweep(**SMALL, act={"sinh": lambda x: (np.e**x - np.e**-x) / 2}, sigma_w2=[0.1, 100.0])
     assert np.isfinite(grows.theory_activation_log10_ms[0, 0, 1:]).all()
     assert np.isnan(grows.theory_activation_log10_ms[1]).all()
-    for std in ("1e200", "1e-170"):
-        ds = vp.sweep(**SMALL, act="relu", init=f"normal(std={std})")
-        expected = np.log10(16 / 2) + 2 * np.log10(float(std))
-        np.testing.assert_allclose(ds.theory_activation_log10_ms[0, 0, 1:], expected * np.arange(1, 7), rtol=1e-12)
-        assert vp.diagnose(ds).rows[0]["reason"]
+    ds = vp.sweep(**SMALL, act="relu", init="normal(std=1e200),normal(std=1e-170)")
+    for i, log_std in enumerate((200, -170)):
+        expected = (np.log10(16 / 2) + 2 * log_std) * np.arange(1, 7)
+        np.testing.assert_allclose(ds.theory_activation_log10_ms[i, 0, 1:], expected, rtol=1e-12)
+        assert vp.diagnose(ds).rows[i]["reason"]
 
 
 def test_orthogonal_weights_that_contract_vary() -> None:
