@@ -46,19 +46,25 @@ DISTRIBUTIONS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
 }
 
 
-@pytest.mark.parametrize("name", DISTRIBUTIONS)
-def test_equal_jax_random(name: str) -> None:
+@pytest.mark.parametrize(
+    "name, shape",
+    [  # the bits depend on the shape; what is made of them does so number by number
+        pytest.param(name, shape, marks=[pytest.mark.exhaustive] if name != "bits" and shape != SHAPES[1] else [])
+        for name in DISTRIBUTIONS
+        for shape in SHAPES
+    ],
+)
+def test_equal_jax_random(name: str, shape: tuple[int, ...]) -> None:
     ours, theirs = DISTRIBUTIONS[name]
-    for shape in SHAPES:
-        draw = jax.jit(lambda key, shape=shape: ours(draws.random_bits(key, shape)))
-        for seed in KEYS:
-            key = jax.random.key(seed, impl="threefry2x32")
-            np.testing.assert_array_equal(draw(key), theirs(key, shape))
+    draw = jax.jit(lambda key: ours(draws.random_bits(key, shape)))
+    for seed in KEYS:
+        key = jax.random.key(seed, impl="threefry2x32")
+        np.testing.assert_array_equal(draw(key), theirs(key, shape))
     other = jax.random.key(KEYS[0] + 1, impl="threefry2x32")
     assert not np.array_equal(draw(other), theirs(jax.random.key(KEYS[0], impl="threefry2x32"), shape))
 
 
-@pytest.mark.parametrize("x64", [False, True])
+@pytest.mark.parametrize("x64", [True, pytest.param(False, marks=pytest.mark.exhaustive)])
 def test_equal_jax_random_as_the_engine_draws_them(x64: bool) -> None:
     """Inside a scan over layers, beside other bases of the same bits, in float32 whatever the dtype."""
     laws = ("normal", "uniform", "truncated_normal")
@@ -119,7 +125,21 @@ EQUAL_TO_JAX = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("init", EQUAL_TO_JAX)
+SCALED = [  # every mode and every distribution by default
+    f"variance_scaling(scale=1.7,mode={mode},distribution={law})"
+    for mode, law in (
+        ("fan_in", "normal"),
+        ("fan_out", "uniform"),
+        ("fan_avg", "truncated_normal"),
+        ("fan_geo_avg", "normal"),
+    )
+]
+EXHAUSTIVE = {init for init in EQUAL_TO_JAX if init.startswith(("kaiming", "xavier", "variance"))} - set(SCALED)
+
+
+@pytest.mark.parametrize(
+    "init", [pytest.param(init, marks=[pytest.mark.exhaustive] * (init in EXHAUSTIVE)) for init in EQUAL_TO_JAX]
+)
 def test_equal_jax_nn_initializers(init: str) -> None:
     """To one rounding of the scale (1e-6), or of the limit where the mean is half of it."""
     arguments = {"act": "relu", "width": "24-40", "input_width": 16, "batch": 1, "root_seed": 7}
@@ -230,16 +250,23 @@ def orthogonals(shape: tuple[int, int], count: int) -> np.ndarray:
     return np.asarray(jax.jit(jax.vmap(one))(keys), np.float64)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (1, 5), (5, 1), (40, 40), (33, 70), (70, 33)])
+def assert_orthonormal(q: np.ndarray, shape: tuple[int, int]) -> None:
+    """Q^T Q = 1 or Q Q^T = 1 to 1e-5, some 100 roundings of float32."""
+    assert q.shape == shape
+    gram = q.T @ q if shape[0] >= shape[1] else q @ q.T
+    np.testing.assert_allclose(gram, np.eye(min(shape)), atol=1e-5)
+
+
+LARGER = [pytest.param(shape, marks=pytest.mark.exhaustive) for shape in ((40, 40), (70, 33))]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5), (5, 1), *LARGER])
 def test_orthonormal(shape: tuple[int, int]) -> None:
-    """Q^T Q = 1 or Q Q^T = 1 to 1e-5, some 100 roundings of float32; more than one block of 32 reflections."""
     for q in orthogonals(shape, 3):
-        assert q.shape == shape
-        gram = q.T @ q if shape[0] >= shape[1] else q @ q.T
-        np.testing.assert_allclose(gram, np.eye(min(shape)), atol=1e-5)
+        assert_orthonormal(q, shape)
 
 
-@pytest.mark.parametrize("shape", [(40, 40), (33, 70), (70, 33)])
+@pytest.mark.parametrize("shape", [(33, 70), (70, 66), *LARGER])  # 66: more than one block of 64 reflections
 def test_orthogonal_products_are_those_of_its_matrix(shape: tuple[int, int]) -> None:
     base = Orthogonal()
 
@@ -252,6 +279,7 @@ def test_orthogonal_products_are_those_of_its_matrix(shape: tuple[int, int]) -> 
     rows = np.random.default_rng(0).normal(size=(5, shape[0])).astype(np.float32)
     back = np.random.default_rng(1).normal(size=(5, shape[1])).astype(np.float32)
     q, forward, backward, (mean, ms) = products(rows, back)
+    assert_orthonormal(np.asarray(q, np.float64), shape)
     np.testing.assert_allclose(forward, rows @ q, atol=2e-5)
     np.testing.assert_allclose(backward, back @ q.T, atol=2e-5)
     np.testing.assert_allclose(mean, np.mean(q), atol=1e-6)
@@ -284,7 +312,7 @@ def test_haar() -> None:
     assert abs(z_of_mean(*wrong["tr Q"])) > 2 * Z_MAX
 
 
-@pytest.mark.parametrize("shape", [(4, 7), (7, 4)])
+@pytest.mark.parametrize("shape", [(4, 7), pytest.param((7, 4), marks=pytest.mark.exhaustive)])
 def test_haar_of_rectangles(shape: tuple[int, int]) -> None:
     """Every entry is one coordinate of a uniform unit vector in 7 dimensions, and rows and columns are as they come."""
     q = orthogonals(shape, 6000)

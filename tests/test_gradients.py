@@ -59,8 +59,8 @@ CASES: Cases = {
         ],
         {**SQUARE, "batch": LARGE, "bias": BIAS},
     ),
-    "a few initializers, unequal widths, mse": (
-        [("tanh", init) for init in ("orthogonal", "ntk")],
+    "unequal widths, mse": (
+        [("tanh", "ntk")],
         {**UNEQUAL, "batch": SMALL, "loss": "mse"},
     ),
     "biases, cross entropy, weight gradients formed": (
