@@ -6,6 +6,7 @@ import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 
 import varprobe as vp
@@ -61,9 +62,28 @@ def wrapped(name: str, inner: Program, p: dict[str, Any], x: Any, count: list[in
     return jax.lax.switch(1, [lambda x: x, lambda x: applied(inner, p, x, count)], x)
 
 
+SAMPLE = [
+    [("scan", [("remat", ["dense", "norm"]), "tanh"]), "gate"],
+    [("vmap", ["dense", ("jit", ["relu"])]), ("residual", ["dense"])],
+    [("cond", [("jit", ["dense", "tanh"])]), ("switch", ["dense", "dropout"])],
+    [("map", [("residual", ["dense", "relu"])]), ("remat", [("scan", ["gate", "dense"])])],
+]
+"""Each leaf, each wrap, and wraps in each other."""
+
+
+@pytest.mark.exhaustive
 @settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(programs)
 def test_random_programs(program: Program) -> None:
+    require_kept(program)
+
+
+@pytest.mark.parametrize("program", SAMPLE)
+def test_programs_of_each_kind(program: Program) -> None:
+    require_kept(program)
+
+
+def require_kept(program: Program) -> None:
     key = jax.random.key(0)
     p = {
         "w": jax.random.normal(key, (WIDTH, WIDTH)),

@@ -11,8 +11,8 @@ import varprobe as vp
 
 
 @pytest.fixture(scope="module")
-def ds() -> xr.Dataset:
-    return vp.sweep(depth=3, width=8, seeds=2, batch=4, init="he_normal")
+def ds(measured: Callable[..., xr.Dataset]) -> xr.Dataset:
+    return measured(depth=3, width=24, seeds=2, batch=6, init="he_normal")
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,6 @@ def test_one_line_names_the_argument(ds: xr.Dataset, call: Callable[[Any], Any],
 def test_what_is_right_still_is(ds: xr.Dataset) -> None:
     first, third = vp.build(ds.isel(config=0), seed=np.int64(1)), vp.build(ds.isel(config=0), seed=2)
     assert not np.array_equal(first.params[0]["w"], third.params[0]["w"])
-    assert vp.sweep(depth=2, width=4, seeds=1, init="normal(std=0e-3)").sizes["config"] == 1
+    assert vp.sweep(depth=3, width=24, seeds=2, batch=6, init="normal(std=0e-3)").sizes["config"] == 1
     ax = vp.plot_variance(ds, labels={"he_normal": r"$\sigma_w^2 = 2$"})
     assert any("sigma_w" in text.get_text() for text in [*ax.texts, *ax.figure.texts])
