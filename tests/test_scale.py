@@ -1,5 +1,6 @@
 """One sweep by many: executors, devices, shares, claims, spec files. The numbers are those of one process, to the bit."""
 
+import json
 import multiprocessing
 import os
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
+from stand_in import compute_with
 
 import varprobe as vp
 from varprobe import executors
@@ -30,6 +32,7 @@ from varprobe.executors import Batch, work
 from varprobe.parcels import packed, unpacked
 from varprobe.plans import versions
 from varprobe.resources import read_resources
+from varprobe.results import variable_names
 from varprobe.shards import Shard, read_shard, share
 from varprobe.storage import Cell
 from varprobe.supplies import Item
@@ -37,6 +40,8 @@ from varprobe.supplies import Item
 COMPILED_AS_FOR_USERS = True
 
 TINY: dict[str, Any] = {"depth": 4, "width": 8, "act": "relu,tanh", "init": "he_normal,orthogonal", "seeds": 3}
+WIRED = TINY | {"act": "tanh", "init": "he_normal", "arch": "plain,rnn"}
+"""Two programs."""
 
 
 def assert_same(a: xr.Dataset, b: xr.Dataset) -> None:
@@ -47,6 +52,11 @@ def assert_same(a: xr.Dataset, b: xr.Dataset) -> None:
 @pytest.fixture(scope="module")
 def whole() -> xr.Dataset:
     return vp.sweep(**TINY)
+
+
+@pytest.fixture(scope="module")
+def wired() -> xr.Dataset:
+    return vp.sweep(**WIRED)
 
 
 # Shares
@@ -92,8 +102,13 @@ def test_the_last_share_to_finish_makes_the_whole(tmp_path: Path, whole: xr.Data
     xr.testing.assert_identical(vp.open_run(tmp_path / "run"), ds)
 
 
-def test_shares_of_probes(tmp_path: Path) -> None:
-    arguments = TINY | {"act": "tanh", "init": "he_normal", "correlation": 0.5, "histogram": True}
+@pytest.mark.parametrize(
+    "asked",
+    [{"jacobian": True}, pytest.param({"correlation": 0.5, "histogram": True}, marks=pytest.mark.exhaustive)],
+    ids=str,
+)
+def test_shares_of_probes(tmp_path: Path, asked: dict[str, Any]) -> None:
+    arguments = TINY | asked
     for i in (1, 2):
         ds = vp.sweep(**arguments, out=tmp_path / "run", shard=f"{i}/2")
     assert_same(ds, vp.sweep(**arguments))
@@ -109,19 +124,8 @@ def test_a_share_needs_a_folder_and_code_that_can_be_known_again(tmp_path: Path)
 
 
 def test_the_command_tells_of_a_share(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    line = [
-        "sweep",
-        "--depth",
-        "4",
-        "--width",
-        "8",
-        "--init",
-        "he_normal",
-        "--seeds",
-        "2",
-        "--out",
-        str(tmp_path / "r"),
-    ]
+    line = ["sweep", "--depth", "4", "--width", "8", "--act", TINY["act"], "--init", TINY["init"], "--seeds", "2"]
+    line += ["--out", str(tmp_path / "r")]
     assert main([*line, "--shard", "1/2"]) == 0
     assert capsys.readouterr().out.splitlines()[0] == "Share 1/2 is done: 1 of 2 cells of the run are there"
     assert main([*line, "--shard", "2/2", "--json"]) == 0
@@ -162,30 +166,44 @@ def test_where_there_are_no_locks_everything_is_granted(tmp_path: Path) -> None:
 
 def test_two_sweeps_of_one_folder_share_the_work(tmp_path: Path, whole: xr.Dataset) -> None:
     """Each cell is computed by one of them, and both have everything."""
-    line = [sys.executable, "-c", BESIDE, str(tmp_path / "run")]
-    both = [subprocess.Popen(line, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    told = [process.communicate(timeout=300)[0].split() for process in both]
-    assert [process.returncode for process in both] == [0, 0]
-    assert sum(int(computed) for computed, _ in told) == 40
-    assert [int(there) for _, there in told] == [40, 40]
+    scope: dict[str, Any] = {}
+    exec(COUNTING, scope)
+    line = [sys.executable, "-c", COUNTING + BESIDE, str(tmp_path / "run")]
+    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout and other.stdout.readline() == "ready\n"
+        answer = ThreadPoolExecutor(1).submit(other.communicate, "begin\n", 300)
+        ours, told = scope["sweep"](str(tmp_path / "run")), answer.result()[0].split()
+    assert other.returncode == 0
+    assert ours[0] + int(told[0]) == 40
+    assert [ours[1], int(told[1])] == [40, 40]
     assert not [p.name for p in (tmp_path / "run").iterdir() if p.name.startswith(".")]
     assert len(list((tmp_path / "run" / "cells").iterdir())) == 40
     ds = vp.open_run(tmp_path / "run")
     assert_same(ds.isel(seed=slice(0, 3)), whole)
 
 
+# Each tells how many cells it saves, and how many seeds are there then.
+COUNTING = f"""
+import varprobe as vp
+from unittest.mock import patch
+from varprobe.storage import save_cell
+def sweep(out):
+    saved = []
+    def counting(folder, cell, table):
+        saved.append(cell.name)
+        save_cell(folder, cell, table)
+    with patch("varprobe.resume.save_cell", counting):
+        ds = vp.sweep(**{TINY | {"seeds": 40}!r}, out=out)
+    return len(saved), int(ds.activation_log10_ms.notnull().all(["config", "layer"]).sum())
+"""
 BESIDE = f"""
 import sys
-import varprobe as vp
-from varprobe.storage import save_cell
-from varprobe import resume
-saved = []
-def counting(folder, cell, table):
-    saved.append(cell.name)
-    save_cell(folder, cell, table)
-resume.save_cell = counting
-ds = vp.sweep(**{TINY | {"seeds": 40}!r}, out=sys.argv[1])
-print(len(saved), int(ds.activation_log10_ms.notnull().all(["config", "layer"]).sum()))
+from varprobe.cli.device import keep_compiled_code
+keep_compiled_code()
+vp.sweep(**{TINY!r})
+print("ready", flush=True)
+sys.stdin.readline()
+print(*sweep(sys.argv[1]))
 """
 
 
@@ -193,13 +211,14 @@ print(len(saved), int(ds.activation_log10_ms.notnull().all(["config", "layer"]).
 
 
 @pytest.mark.parametrize("folder", [False, True])
-def test_threads_as_an_executor(tmp_path: Path, whole: xr.Dataset, folder: bool, monkeypatch: Any) -> None:
-    monkeypatch.setattr(executors, "BATCH_WORK", 1.0)
+@pytest.mark.parametrize("work", [1.0, executors.BATCH_WORK])
+def test_threads_as_an_executor(tmp_path: Path, wired: xr.Dataset, folder: bool, work: float, monkeypatch: Any) -> None:
+    monkeypatch.setattr(executors, "BATCH_WORK", work)
     with ThreadPoolExecutor(2) as pool:
-        ds = vp.sweep(**TINY, executor=pool, out=tmp_path / "run" if folder else None)
-    assert_same(ds, whole)
+        ds = vp.sweep(**WIRED, executor=pool, out=tmp_path / "run" if folder else None)
+    assert_same(ds, wired)
     if folder:
-        assert len(list((tmp_path / "run" / "cells").iterdir())) == 3
+        assert len(list((tmp_path / "run" / "cells").iterdir())) == 6
 
 
 def test_processes_with_a_function_of_no_file(tmp_path: Path) -> None:
@@ -210,11 +229,12 @@ def test_processes_with_a_function_of_no_file(tmp_path: Path) -> None:
         return jnp.where(x > 0, x, slope * x)
 
     arguments = TINY | {"act": {"mine": leaky}, "init": [half], "data": np.random.default_rng(0).normal(size=(99, 8))}
+    here = vp.sweep(**arguments)
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         ds = vp.sweep(**arguments, executor=pool)
         with pytest.raises(MachineError, match="a worker process died; perhaps it had too little memory"):
             vp.sweep(**TINY | {"act": dies}, executor=pool)
-    assert_same(ds, vp.sweep(**arguments))
+    assert_same(ds, here)
 
 
 def half(key: jax.Array, shape: tuple[int, ...], dtype: Any = jnp.float32) -> jax.Array:
@@ -307,25 +327,31 @@ def test_large_chunks_come_first() -> None:
 # Devices
 
 DEVICES = """
-import sys
+import json, sys
 import jax
 jax.config.update("jax_num_cpu_devices", 4)
 import varprobe as vp
 from varprobe import workers
-count = int(sys.argv[1])
-ds = vp.sweep(depth=4, width=8, act="relu,tanh", init="he_normal,orthogonal", seeds=3, arch="plain,residual",
-              devices=count)
-assert {devices for _, devices in workers.programs} == {tuple(range(count))}
-ds.to_netcdf(sys.argv[2], engine="h5netcdf")
+from varprobe.cli.device import keep_compiled_code
+keep_compiled_code()
+for count in (1, 4):
+    workers.programs.clear()
+    ds = vp.sweep(**json.loads(sys.argv[2]), devices=count)
+    assert {devices for _, devices in workers.programs} == {tuple(range(count))}
+    ds.to_netcdf(f"{sys.argv[1]}/{count}.nc", engine="h5netcdf")
 """
 
 
-@pytest.mark.parametrize("count", [1, 4])
-def test_a_mesh_of_devices_as_one(tmp_path: Path, count: int) -> None:
+@pytest.mark.parametrize(
+    "asked", [WIRED, pytest.param(TINY | {"arch": "plain,residual"}, marks=pytest.mark.exhaustive)], ids=str
+)
+def test_a_mesh_of_devices_as_one(tmp_path: Path, asked: dict[str, Any]) -> None:
     """Three seeds on four devices: one has nothing of its own to do."""
-    subprocess.run([sys.executable, "-c", DEVICES, str(count), str(tmp_path / "ds.nc")], check=True, timeout=300)
-    with xr.open_dataset(tmp_path / "ds.nc", engine="h5netcdf") as ds:
-        assert_same(vp.sweep(**TINY, arch="plain,residual"), ds.load())
+    whole = vp.sweep(**asked)
+    subprocess.run([sys.executable, "-c", DEVICES, str(tmp_path), json.dumps(asked)], check=True, timeout=300)
+    for count in (1, 4):
+        with xr.open_dataset(tmp_path / f"{count}.nc", engine="h5netcdf") as ds:
+            assert_same(whole, ds.load())
 
 
 def test_how_many_devices_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -341,6 +367,10 @@ def test_how_many_devices_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_spec_file_is_the_command_line(tmp_path: Path, monkeypatch: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    names = [name for name in variable_names() if "gradient" not in name]
+    compute_with(
+        monkeypatch, lambda chunk, *_: dict.fromkeys(names, np.ones((len(chunk.members), chunk.program.depth + 1)))
+    )
     monkeypatch.chdir(tmp_path)
     Path("sweep.toml").write_text(
         'depth = [3, 4]\nwidth = 8\nact = "relu,tanh"\ninit = ["he_normal", "normal(std=0.1)"]\nseeds = 2\n'
