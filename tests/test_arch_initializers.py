@@ -42,8 +42,7 @@ def assert_close(found: float, expected: float, what: Any) -> None:
 def assert_weights_as_by_jax(row: xr.Dataset) -> Any:
     """Weights, their gradients and the last activation of one configuration, against jax.grad on `build`'s net."""
     net = vp.build(row)
-    value = lambda params: jnp.sum(net.cotangent * net.apply(params, net.x))  # noqa: E731
-    gradient = jax.grad(value)(net.params)
+    gradient = jax.jit(jax.grad(lambda params: jnp.sum(net.cotangent * net.apply(params, net.x))))(net.params)
     for layer in range(1, int(row.depth) + 1):
         for name, w in net.params[layer - 1].items():
             if name.startswith("b"):
@@ -66,15 +65,16 @@ def lsuv() -> xr.Dataset:
 def test_lsuv_has_unit_variance_on_the_batch(lsuv: xr.Dataset, x64: None) -> None:
     """Recomputed from `build`'s matrices: every product, the read-out's too, has variance 1; W is orthogonal but for scale."""
     net = vp.build({**LSUV, "dtype": "float64"})
-    h, inits = net.x, [p["w"] for p in net.params]
-    for layer, p in enumerate(net.params, 1):
+    params, h = jax.tree.map(np.asarray, (net.params, net.x))
+    inits = [p["w"] for p in params]
+    for layer, p in enumerate(params, 1):
         z = h @ p["w"]
-        assert float(jnp.var(z)) == pytest.approx(1, abs=1e-12)
-        h = jnp.tanh(z + p["b"][None])
+        assert float(np.var(z)) == pytest.approx(1, abs=1e-12)
+        h = np.tanh(z + p["b"])
         if layer <= 3:
             assert float(lsuv.activation_log10_ms[0, 0, layer]) == pytest.approx(log10_ms(h), abs=ROUNDING)
     for w in inits[:3]:
-        gram = np.asarray(w.T @ w)
+        gram = w.T @ w
         np.testing.assert_allclose(gram, gram[0, 0] * np.eye(12), atol=1e-12 * gram[0, 0])
     assert len({round(float(w[0] @ w[0]), 6) for w in inits[:3]}) == 3  # a scale a layer
 
@@ -103,6 +103,25 @@ def branches() -> xr.Dataset:
 def test_in_branches_by_brute_force(branches: xr.Dataset, init: str, x64: None) -> None:
     net = assert_weights_as_by_jax(vp.select(branches, init=init).isel(config=0))
     assert {"w", "v"} <= net.params[0].keys()
+
+
+def test_stream_and_branch_gradients_equal_jax_grad(branches: xr.Dataset, x64: None) -> None:
+    """Of N(0, 1 / width), mup's."""
+    row = vp.select(branches, init="mup").isel(config=0)
+    net, found = vp.build(row), row.isel(seed=0)
+
+    def loss(shifts: Any) -> Any:
+        x = net.x
+        for p, (at_z, at_branch, at_stream) in zip(net.params, shifts, strict=True):
+            x = x + 0.5 * (jax.nn.gelu(x @ p["w"] + at_z) @ p["v"] + at_branch) + at_stream
+        return (x * net.cotangent).sum()
+
+    every = jax.jit(jax.grad(loss))([(np.zeros(net.x.shape),) * 3] * 3)
+    for layer, gradients in enumerate(every, start=1):
+        for name, gradient in zip(("preactivation_gradient", "branch_gradient", "gradient"), gradients, strict=True):
+            assert_close(float(found[f"{name}_log10_ms"][layer]), log10_ms(gradient), (name, layer))
+            largest = float(np.log10(np.abs(np.asarray(gradient)).max()))
+            assert_close(float(found[f"{name}_log10_absmax"][layer]), largest, (name, layer))
 
 
 def test_lsuv_in_branches(branches: xr.Dataset) -> None:
@@ -165,10 +184,10 @@ def test_mup_reads_out_by_width() -> None:
 
 def test_ntk_is_a_parametrization() -> None:
     """Next to N(0, 1 / fan_in) the signal is the same; weights and their gradients, measured and predicted, are shifted."""
-    arguments: dict[str, Any] = {"depth": 3, "width": 16, "batch": 4, "seeds": 2}
     inits = ["ntk", "normal(var=1/fan_in)"]
+    both = vp.sweep(act="relu,tanh", init=inits, depth=3, width=16, batch=4, seeds=2)
     for act in ("relu", "tanh"):  # with homogeneous activations both are one net
-        ds = vp.sweep(act=act, init=inits, **arguments)
+        ds = vp.select(both, act=act)
         ntk, plain = (vp.select(ds, init=init).isel(config=0, layer=slice(1, None)) for init in inits)
         for name in ("preactivation", "activation", "gradient"):
             np.testing.assert_allclose(ntk[f"{name}_log10_ms"], plain[f"{name}_log10_ms"], atol=1e-6)
@@ -252,9 +271,10 @@ def test_refused(arguments: dict[str, Any], message: str) -> None:
     assert str(error.value).startswith(message)
 
 
+@pytest.mark.exhaustive
 def test_lsuv_of_some_matrices_of_a_transformer() -> None:
     net = {"arch": "transformer(heads=2,tokens=2)", "init_qk": "zeros", "init_mlp": "lsuv", "depth": 1, "width": 8}
-    ds = vp.sweep(**net, init="he_normal", batch=3, seeds=1)
+    ds = vp.sweep(**net, init="he_normal", batch=3, seeds=1, forward_only=True)
     built = vp.build(ds.isel(config=0), 0)
     for slot, name in (("w", "weight_log10_ms"), ("down", "down_weight_log10_ms"), ("v", "v_weight_log10_ms")):
         assert float(ds[name][0, 0, 1]) == pytest.approx(log10_ms(built.params[0][slot]), abs=1e-5)

@@ -1,7 +1,6 @@
 """Transformers against plain jax.grad, at ordinary and extreme scales; attention's limits; what is refused."""
 
 import math
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -50,63 +49,87 @@ def log10_ms(x):
     return np.log10(np.square(x).mean()) if x.any() else -np.inf
 
 
-def by_jax_grad(ds, config, seed):
-    """variable -> its values at layers 1 to L, of the very net in float64, with gradients by zero perturbations."""
+def by_jax_grad(ds, seed):
+    """variable -> its values at layers 1 to L of each network of the same shapes, built in float64, by zeros added."""
+    found = []
     with jax.enable_x64(True):
-        arguments = arguments_of(ds.isel(config=config)) | {"dtype": "float64"}
-        net, request = build(arguments, seed), read_request(**arguments)
+        arguments = [arguments_of(ds.isel(config=i)) | {"dtype": "float64"} for i in range(ds.sizes["config"])]
+        request = read_request(**arguments[0])
         c, key = request.configs[0], keys_of(request.setting.root_seed, seed)["dropout"]
+        first = build(arguments[0], seed)
+
+        keys = jax.vmap(lambda layer: jax.random.fold_in(key, layer))(np.arange(1, c.depth + 1))
 
         @jax.jit
-        def loss(params, shifts):
-            x, stream = net.x, []
-            for layer, (p, shift) in enumerate(zip(params, shifts, strict=True), 1):
-                plain = plain_of(c, layer, jax.random.fold_in(key, layer))
-                x = c.arch.reference(plain, p, x) + shift
-                stream.append(x)
-            return jnp.sum(net.cotangent * x), stream
+        def differentiated(params, x, cotangent):
+            def block(h, at):
+                p, shift, dropout_key = at
+                h = c.arch.reference(plain_of(c, {}, dropout_key), p, h) + shift
+                return h, h
 
-        shifts = [jnp.zeros_like(net.x)] * c.depth
-        (_, stream), (weights, streams) = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(net.params, shifts)
-        np.testing.assert_allclose(net.apply(net.params, net.x), stream[-1], rtol=1e-12)
-    found = {"activation": stream, "stream": stream, "gradient": streams}
-    for slot in c.slots(1):
-        name = "" if slot.name == "w" else f"{slot.name}_"
-        found[f"{name}weight"] = [p[slot.name] for p in net.params]
-        found[f"{name}weight_gradient"] = [p[slot.name] for p in weights]
-    return {f"{name}_log10_ms": [log10_ms(x) for x in values] for name, values in found.items()}
+            def loss(layers, shifts):
+                h, stream = jax.lax.scan(block, x, (layers, shifts, keys))
+                return jnp.sum(cotangent * h), stream
 
+            layers = jax.tree.map(lambda *arrays: jnp.stack(arrays), *params)
+            shifts = jnp.zeros((c.depth, *x.shape))
+            return jax.grad(loss, argnums=(0, 1), has_aux=True)(layers, shifts), first.apply(params, x)
 
-def test_every_number_is_that_of_jax_grad():
-    ds = run(read_request(dtype="float64", **FIRST))
-    for name, values in by_jax_grad(ds, 0, 0).items():
-        np.testing.assert_allclose(ds[name].values[0, 0, 1:], values, atol=1e-9, err_msg=name)
-    assert list(np.unique(ds.init_qk)) == ["uniform(limit=1)"] and list(np.unique(ds.norm)) == ["layer"]
-    entropy = ds.attention_entropy.values[..., 1:]
-    assert ((entropy > 0) & (entropy < math.log(3))).all() and (np.abs(ds.token_similarity[..., 1:]) <= 1).all()
+        for net in (first, *(build(more, seed) for more in arguments[1:])):
+            ((weights, streams), stream), output = differentiated(net.params, net.x, net.cotangent)
+            np.testing.assert_allclose(output, stream[-1], rtol=1e-12)
+            values = {"activation": stream, "stream": stream, "gradient": streams}
+            for slot in c.slots(1):
+                name = "" if slot.name == "w" else f"{slot.name}_"
+                values[f"{name}weight"] = [p[slot.name] for p in net.params]
+                values[f"{name}weight_gradient"] = weights[slot.name]
+            found.append({f"{name}_log10_ms": [log10_ms(x) for x in arrays] for name, arrays in values.items()})
+    return found
 
 
-def test_float32_has_the_gradients_of_tiny_queries_and_branches():
-    """1e-30 and 1e-25: the products of two of them are far below float32, whose relative error is 1e-6 here."""
-    ds = vp.sweep(**SECOND)
-    assert ds.sizes["config"] == 4
-    for config in range(4):
-        zero = "zeros" in (str(ds.init_qk.values[config]), str(ds.init_o.values[config]))
-        for name, values in by_jax_grad(ds, config, 0).items():
-            np.testing.assert_allclose(
-                ds[name].values[config, 0, 1:], values, atol=1e-4, err_msg=f"{name} of {config}, {zero=}"
-            )
-    flat = ds.attention_entropy.where(ds.init_qk == "zeros", drop=True)[..., 1:]
+@pytest.fixture(scope="module")
+def first():
+    return run(read_request(dtype="float64", **FIRST))
+
+
+@pytest.fixture(scope="module")
+def second():
+    return vp.sweep(**SECOND)
+
+
+def test_entropy_and_similarity_within_their_bounds(first):
+    assert list(np.unique(first.init_qk)) == ["uniform(limit=1)"] and list(np.unique(first.norm)) == ["layer"]
+    entropy = first.attention_entropy.values[..., 1:]
+    assert ((entropy > 0) & (entropy < math.log(3))).all() and (np.abs(first.token_similarity[..., 1:]) <= 1).all()
+
+
+def test_every_number_is_that_of_jax_grad(first):
+    for name, values in by_jax_grad(first, 0)[0].items():
+        np.testing.assert_allclose(first[name].values[0, 0, 1:], values, atol=1e-9, err_msg=name)
+
+
+def test_queries_of_zeros_see_all_tokens_alike(second):
+    flat = second.attention_entropy.where(second.init_qk == "zeros", drop=True)[..., 1:]
     np.testing.assert_allclose(flat, math.log(3), rtol=1e-6)
 
 
+def test_float32_has_the_gradients_of_tiny_queries_and_branches(second):
+    """1e-30 and 1e-25: the products of two of them are far below float32, whose relative error is 1e-6 here."""
+    expected = by_jax_grad(second, 0)
+    assert len(expected) == 4
+    for config, values in enumerate(expected):
+        for name, value in values.items():
+            found = second[name].values[config, 0, 1:]
+            np.testing.assert_allclose(found, value, atol=1e-4, err_msg=f"{name} of {config}")
+
+
 def heads(seed, size=1.0):
-    return [size * x for x in jax.random.normal(jax.random.key(seed), (3, 1, 2, 4, 2, 8))]
+    return [size * x for x in np.random.default_rng(seed).standard_normal((3, 1, 2, 4, 2, 8)).astype(np.float32)]
 
 
 @pytest.mark.parametrize("causal", [False, True])
 def test_attention_is_softmax_attention(causal):
-    (q, k, v), c, e = heads(0), heads(1)[0], jnp.array([1], jnp.int32)
+    (q, k, v), c, e = heads(0), heads(1)[0], np.array([1], np.int32)
 
     def reference(q, k, v):
         s = 2 * jnp.einsum("nbqhd,nbkhd->nbhqk", q, k) / math.sqrt(8)
@@ -114,37 +137,46 @@ def test_attention_is_softmax_attention(causal):
         p = jax.nn.softmax(s)
         return jnp.einsum("nbhqk,nbkhd->nbqhd", p, v), -jnp.sum(jax.scipy.special.xlogy(p, p)) / 16
 
-    want, pull, entropy = jax.vjp(reference, q, k, v, has_aux=True)
-    zero = Lifts(jnp.zeros(1), jnp.zeros(1))
-    (got, found), own = jax.vjp(lambda *a: attention((causal, "float32", False), *a[:3], e, a[3]), q, k, v, zero)
+    @jax.jit
+    def both(q, k, v, c):
+        want, pull, entropy = jax.vjp(reference, q, k, v, has_aux=True)
+        zero = Lifts(jnp.zeros(1), jnp.zeros(1))
+        (got, found), own = jax.vjp(lambda *a: attention((causal, "float32", False), *a[:3], e, a[3]), q, k, v, zero)
+        return (want, entropy, pull(c)), (got, found[0], own((c, jnp.zeros(1))))
+
+    (want, entropy, pulled), (got, found, (*gradients, lifts)) = both(q, k, v, c)
     np.testing.assert_allclose(got, want, atol=1e-5)
-    np.testing.assert_allclose(found[0], entropy, atol=1e-5)
-    *gradients, lifts = own((c, jnp.zeros(1)))
-    for g, lift, right in zip(gradients, (*lifts, 0), pull(c), strict=True):
+    np.testing.assert_allclose(found, entropy, atol=1e-5)
+    for g, lift, right in zip(gradients, (*lifts, 0), pulled, strict=True):
         np.testing.assert_allclose(g * 2.0**lift, right, atol=1e-5)
 
 
 def test_attention_beyond_every_range():
-    (q, k, v), apply = heads(2), partial(attention, (False, "float32", False))
-    for e, entropy in ((-5000, math.log(4)), (5000, 0.0)):
+    q, k, v = heads(2)
+
+    @jax.jit
+    def both_ways(e):
         zero = Lifts(jnp.zeros(1), jnp.zeros(1))
-        exponents = jnp.array([e], jnp.int32)
-        (y, found), pull = jax.vjp(lambda *a, e=exponents: apply(*a[:3], e, a[3]), q, k, v, zero)
+        y, pull = jax.vjp(lambda *a: attention((False, "float32", False), *a[:3], e, a[3]), q, k, v, zero)
+        return y, pull((heads(3)[0], jnp.zeros(1)))
+
+    for e, entropy in ((-5000, math.log(4)), (5000, 0.0)):
+        (y, found), (g_q, g_k, _, lifts) = both_ways(np.array([e], np.int32))
         np.testing.assert_allclose(found, entropy, atol=1e-6)
-        chosen = jnp.argmax(jnp.einsum("nbqhd,nbkhd->nbhqk", q, k), -1)
-        picked = jnp.take_along_axis(v.swapaxes(2, 3), chosen[..., None], 3).swapaxes(2, 3)
+        chosen = np.argmax(np.einsum("nbqhd,nbkhd->nbhqk", q, k), -1)
+        picked = np.take_along_axis(v.swapaxes(2, 3), chosen[..., None], 3).swapaxes(2, 3)
         want = v.mean(2, keepdims=True) if e < 0 else picked
-        np.testing.assert_allclose(y, jnp.broadcast_to(want, y.shape), atol=1e-6)
-        g_q, g_k, _, lifts = pull((heads(3)[0], jnp.zeros(1)))
+        np.testing.assert_allclose(y, np.broadcast_to(want, y.shape), atol=1e-6)
         assert 1 <= jnp.abs(g_q).max() < 2 and abs(lifts.q[0] - e) < 10 if e < 0 else not g_q.any() and not g_k.any()
 
 
 def test_gradient_of_a_softmax_that_is_nearly_one_hot():
     """Its true value, p_j (g_j - g_0) and minus their sum, is 1e-13: in float32 p (g - p g) would be 0 or 1e-7."""
-    p, _ = softmax_entropy(jnp.array([30.0, 0.0, -1.0]))
-    g = jnp.array([1.0, 3.0, -2.0])
+    found = jax.jit(lambda s, g: softmax_pullback(softmax_entropy(s)[0], g))
     want = [math.exp(-30) * 2, -3 * math.exp(-31)]
-    np.testing.assert_allclose(softmax_pullback(p, g), [-sum(want), *want], rtol=1e-5)
+    np.testing.assert_allclose(
+        found(jnp.array([30.0, 0.0, -1.0]), jnp.array([1.0, 3.0, -2.0])), [-sum(want), *want], rtol=1e-5
+    )
 
 
 def test_matrices_and_their_initializers():
@@ -208,9 +240,9 @@ def test_what_makes_no_sense_is_refused(option, arguments, words):
 def test_token_similarity_of_equal_and_opposite_tokens():
     from varprobe.blocks.transformer import similarity
 
-    m = jnp.array([[[[1.0, 0], [2, 0]]], [[[1, 0], [-3, 0]]], [[[1, 0], [0, 5]]]])
-    np.testing.assert_allclose(similarity(m), [1, -1, 0])
-    assert np.isnan(similarity(m[:, :, :1])).all()
+    m = np.array([[[[1.0, 0], [2, 0]]], [[[1, 0], [-3, 0]]], [[[1, 0], [0, 5]]]], np.float32)
+    np.testing.assert_allclose(jax.jit(similarity)(m), [1, -1, 0])
+    assert np.isnan(jax.jit(similarity)(m[:, :, :1])).all()
 
 
 def test_names_of_the_call_form():
