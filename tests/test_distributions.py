@@ -39,7 +39,7 @@ def test_equal_brute_force(measured: xr.Dataset) -> None:
                 every.append(h)
             return (net.cotangent * h).sum(), every
 
-        gradients, every = jax.grad(outputs, has_aux=True)([jnp.zeros((4, 8))] * 3)
+        gradients, every = jax.jit(jax.grad(outputs, has_aux=True))([jnp.zeros((4, 8))] * 3)
     found = measured.isel(seed=0)
     for name, arrays, first in (("activation", every, 0), ("gradient", gradients, 1)):
         for layer, array in enumerate(arrays, first):
@@ -60,19 +60,23 @@ def test_shares_add_up(measured: xr.Dataset) -> None:
     np.testing.assert_allclose(total, 1, atol=1e-6)
 
 
+def spread_of(values: np.ndarray) -> dict[str, np.ndarray]:
+    return {k: np.asarray(v) for k, v in jax.jit(spread)(jnp.asarray(values, jnp.float32)).items()}
+
+
 def test_known_distributions() -> None:
     """Evenly spaced values: kurtosis -1.2, density 1 / (2 sqrt 3); one outlier beyond 6 RMS; nothing that varies."""
     even = np.linspace(-1, 1, 20001)
-    found = {k: np.asarray(v) for k, v in spread(jnp.asarray(even, jnp.float32)[None, None]).items()}
+    found = spread_of(even[None, None])
     np.testing.assert_allclose(found["kurtosis"], -1.2, atol=1e-3)
     density, below, above = densities(found["below"])
     assert density.shape == (1, BINS) and not below.any() and not above.any()
     np.testing.assert_allclose(density[0, BINS // 2 - 5 : BINS // 2 + 6], 1 / (2 * np.sqrt(3)), rtol=2e-3)
     outlier = np.concatenate([np.zeros(9999), [1.0]])
-    found = {k: np.asarray(v) for k, v in spread(jnp.asarray(outlier, jnp.float32)[None, None]).items()}
+    found = spread_of(outlier[None, None])
     np.testing.assert_allclose(densities(found["below"])[2], 1e-4, atol=1e-6)
     np.testing.assert_allclose(found["kurtosis"], 9996.0001, rtol=1e-3)  # (1 - 3 p + 3 p^2) / (p (1 - p)) - 3
-    flat = {k: np.asarray(v) for k, v in spread(jnp.zeros((1, 2, 3))).items()}
+    flat = spread_of(np.zeros((1, 2, 3)))
     assert np.isnan(flat["kurtosis"]).all() and np.isnan(flat["below"]).all()
 
 

@@ -108,7 +108,9 @@ def table():
     return tables()
 
 
-@pytest.mark.parametrize("given", [{"init": "zeros,he_normal"}, {"bias": "constant(value=3)"}, {"dtype": "bfloat16"}])
+@pytest.mark.parametrize(
+    "given", [{"init": "zeros,he_normal", "bias": ["zeros", "constant(value=3)"]}, {"dtype": "bfloat16"}]
+)
 def test_what_networks_have_passes(given):
     """Exact zeros, means that are not zero, half precision."""
     check_table(tables(**given), overflows=False)
