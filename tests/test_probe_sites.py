@@ -1,7 +1,7 @@
 """What a probe finds, against gradients by brute force: those with respect to zeros added at each site."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -11,9 +11,11 @@ import pytest
 import xarray as xr
 
 import varprobe as vp
+from varprobe.model.agreement import ChangedError, require_agreement
 
 WIDTH, BATCH, DEPTH = 6, 5, 3
 KEY = jax.random.key(7)
+X = jax.random.normal(jax.random.key(1), (BATCH, WIDTH))
 Net = Callable[..., tuple[Any, dict[str, Any]]]
 
 
@@ -90,16 +92,17 @@ def opaque_beside(p: Any, x: Any, zeros: Any) -> tuple[Any, Any]:
 NETS = [unrolled, scanned, jitted, rematerialized, backwards, vmapped, opaque_beside]
 
 
-def brute(net: Net, p: Any, x: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(values, gradients) at the sites, each (DEPTH, BATCH, WIDTH)."""
+@cache
+def brute(net: Net) -> tuple[dict[str, Any], dict[str, Any], Any]:
+    """(values, gradients) at the sites, each (DEPTH, BATCH, WIDTH), and the gradient of the weights."""
     zeros = {name: jnp.zeros((DEPTH, BATCH, WIDTH)) for name in ("product", "z", "h", "y")}
 
-    def loss(zeros: Any) -> tuple[Any, Any]:
-        out, values = net(p, x, zeros)
+    def loss(zeros: Any, p: Any) -> tuple[Any, Any]:
+        out, values = net(p, X, zeros)
         return jnp.sum(jnp.sin(out)), values
 
-    gradients, values = jax.grad(loss, has_aux=True)(zeros)
-    return values, gradients
+    (gradients, slopes), values = jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True))(zeros, parameters())
+    return values, gradients, slopes["layers"]["w"]
 
 
 def log10_ms(values: Any) -> np.ndarray:
@@ -115,14 +118,10 @@ def rows(ds: xr.Dataset, kind: str, variable: str) -> np.ndarray:
 
 @pytest.mark.parametrize("net", NETS)
 def test_values_and_gradients(net: Net) -> None:
-    p, x = parameters(), jax.random.normal(jax.random.key(1), (BATCH, WIDTH))
-
-    def loss(p: Any, x: Any) -> Any:
-        return jnp.sum(jnp.sin(net(p, x, None)[0]))
-
-    ds = vp.probe(loss, p, x)
+    p = parameters()
+    ds = vp.probe(lambda p, x: jnp.sum(jnp.sin(net(p, x, None)[0])), p, X)
     assert ds.attrs["coverage"].startswith(f"{2 if net is not unrolled else 4} of {2 if net is not unrolled else 4}")
-    values, gradients = brute(net, p, x)
+    values, gradients, slopes = brute(net if net in (backwards, opaque_beside) else scanned)
     order = slice(None, None, -1) if net is backwards else slice(None)
     for variable, expected in (
         ("preactivation_log10_ms", values["z"]),
@@ -136,21 +135,20 @@ def test_values_and_gradients(net: Net) -> None:
     np.testing.assert_allclose(rows(ds, "residual", "gradient_log10_ms"), log10_ms(gradients["y"])[order], atol=1e-5)
     if net is unrolled:  # what slices of one array are, is not told layer by layer
         return
-    slopes = jax.grad(loss)(p, x)["layers"]["w"]
     np.testing.assert_allclose(rows(ds, "linear", "weight_gradient_log10_ms"), log10_ms(slopes)[order], atol=1e-5)
     np.testing.assert_allclose(rows(ds, "linear", "weight_log10_ms"), log10_ms(p["layers"]["w"])[order], atol=1e-5)
 
 
 def test_a_branch_of_a_cond() -> None:
     """The branch that is taken has numbers, the other none."""
-    p, x = parameters(), jax.random.normal(jax.random.key(1), (BATCH, WIDTH))
+    p = parameters()
 
     def loss(p: Any, x: Any, sign: Any) -> Any:
         return jnp.sum(jax.lax.cond(sign > 0, lambda x: jnp.tanh(x @ p["out"]["w"]), lambda x: x @ p["out"]["w"], x))
 
-    ds = vp.probe(loss, p, x, jnp.float32(1)).isel(config=0, seed=0)
+    ds = vp.probe(loss, p, X, jnp.float32(1)).isel(config=0, seed=0)
     assert ds.site.values.tolist() == ["input", "out", "out#2"] and ds.attrs["tied"] == '[["out", "out#2"]]'
-    expected = np.log10(np.square(np.asarray(x @ p["out"]["w"], np.float64)).mean())
+    expected = np.log10(np.square(np.asarray(X, np.float64) @ np.asarray(p["out"]["w"], np.float64)).mean())
     np.testing.assert_allclose(ds.preactivation_log10_ms, [np.nan, np.nan, expected], atol=1e-5)
 
 
@@ -167,7 +165,7 @@ def test_tied_weights_and_embeddings() -> None:
         "embedding",
         "linear",
     ]
-    slope = np.asarray(jax.grad(loss)({"table": table}, tokens)["table"], np.float64)
+    slope = np.asarray(jax.jit(jax.grad(loss))({"table": table}, tokens)["table"], np.float64)
     expected = np.log10(np.square(slope).mean())
     np.testing.assert_allclose(ds.weight_gradient_log10_ms[1:], [expected] * 2, atol=1e-5)
     np.testing.assert_allclose(ds.parameter_gradient_log10_ms, [expected], atol=1e-5)
@@ -187,14 +185,16 @@ def test_attention() -> None:
         name: jax.random.normal(k, (WIDTH, WIDTH))
         for name, k in zip(["q", "k", "v", "out"], jax.random.split(KEY, 4), strict=True)
     }
-    x = jax.random.normal(jax.random.key(1), (BATCH, WIDTH))
-    ds = vp.probe(lambda p, x: jnp.sum(jnp.sin(attention(p, x)[0])), p, x).isel(config=0, seed=0)
+    ds = vp.probe(lambda p, x: jnp.sum(jnp.sin(attention(p, x)[0])), p, X).isel(config=0, seed=0)
     assert ds.site.values.tolist() == ["input", "q", "k", "v", "logits", "probabilities", "mixed", "out"]
     assert ds.attrs["coverage"] == "6 of 6 matrix products probed"
     zeros = {name: jnp.zeros((BATCH, BATCH)) for name in ("logits", "probabilities")}
-    slopes, values = jax.grad(lambda z: (jnp.sum(jnp.sin(attention(p, x, z)[0])), attention(p, x, z)[1]), has_aux=True)(
-        zeros
-    )
+
+    def loss(zeros: Any) -> tuple[Any, Any]:
+        out, values = attention(p, X, zeros)
+        return jnp.sum(jnp.sin(out)), values
+
+    slopes, values = jax.jit(jax.grad(loss, has_aux=True))(zeros)
     for name in zeros:
         row = ds.isel(layer=ds.site.values.tolist().index(name))
         for variable, expected in (("activation_log10_ms", values), ("gradient_log10_ms", slopes)):
@@ -276,6 +276,18 @@ def test_a_probe_that_changes_something_is_an_error(monkeypatch: pytest.MonkeyPa
         vp.probe(lambda p, x: jnp.sum(x @ p["w"]), {"w": jnp.ones((3, 3))}, jnp.ones((2, 3)))
 
 
+def test_the_change_may_be_what_rounding_otherwise_does() -> None:
+    """0.5 is less than ten times 0.1, and more than ten times 0.01."""
+
+    def found(entry: float) -> tuple[Any, Any]:
+        return np.float32(1), {"w": np.array([1, entry], np.float32)}
+
+    require_agreement(found(2), found(2.5), lambda: found(2.1))
+    with pytest.raises(ChangedError, match="the probe changes the gradient of w"):
+        require_agreement(found(2), found(2.5), lambda: found(2.01))
+
+
+@pytest.mark.exhaustive
 def test_chaos_is_not_mistaken_for_a_change() -> None:
     """A net that amplifies rounding by many orders keeps its probe."""
     p = {"w": jax.random.normal(KEY, (64, 64)) * 0.5}
