@@ -6,6 +6,7 @@ import re
 import shlex
 import time
 import webbrowser
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,8 @@ import numpy as np
 import pytest
 import xarray as xr
 from browser import Browser, Page
+from made_up import signals
+from stand_in import compute_with
 
 import varprobe as vp
 from varprobe.__main__ import main
@@ -465,8 +468,10 @@ def test_seeds_that_were_never_run_do_not_count():
 def folder(tmp_path_factory):
     """A folder with two runs."""
     folder = tmp_path_factory.mktemp("runs")
-    for name, init in (("before", "torch_default"), ("after", "he_normal")):
-        vp.sweep(depth=4, width=16, batch=8, seeds=2, init=init, out=folder / name)
+    for name, init, slope in (("before", "torch_default", -0.8), ("after", "he_normal", 0.0)):
+        with pytest.MonkeyPatch.context() as patch:
+            compute_with(patch, partial(signals, slope=slope))
+            vp.sweep(depth=4, width=16, batch=8, seeds=2, init=init, out=folder / name)
     return folder
 
 
@@ -534,7 +539,8 @@ def test_without_plotly_the_extra_is_named(tmp_path, monkeypatch):
         vp.report(made([{}]), tmp_path / "x.html")
 
 
-def test_the_command_line_repeats_the_run(folder):
+def test_the_command_line_repeats_the_run(monkeypatch):
+    compute_with(monkeypatch, signals)
     asked = dict(depth=4, width="16-12-16", act=["relu", "tanh"], init="normal(std=0.1)", bias="normal(var=0.05)", seeds=2, batch=4, root_seed=3, norm="layer")  # fmt: skip
     del asked["depth"]
     ds = vp.sweep(**asked)

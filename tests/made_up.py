@@ -1,0 +1,31 @@
+"""Numbers of healthy networks without an engine, where tests are about what becomes of a request."""
+
+from typing import Any
+
+import numpy as np
+
+from varprobe import workers
+from varprobe.results import variable_names
+from varprobe.wired.own import OwnChunk
+
+__all__ = ["learned", "signals"]
+
+
+def signals(chunk: Any, setting: Any, seed: int, slope: float = 0.0) -> dict[str, np.ndarray]:
+    """Of a cell, in lines that differ by configuration and seed, for `compute_with`; blocks of the user are measured."""
+    if isinstance(chunk, OwnChunk):
+        return workers.tables_of(workers.Worker(workers.teams()[0]), chunk, setting, [seed])[0]
+    shape = (len(chunk.configs), chunk.program.depth + 1)
+    lines = (slope + 0.002 * np.array(chunk.configs)[:, None]) * np.arange(shape[1]) - 0.1 * seed
+    return {name: lines.copy() if "log10" in name else np.full(shape, 0.1) for name in variable_names()}
+
+
+def learned(job: Any) -> dict[str, np.ndarray]:
+    """Of networks that are trained, in place of `varprobe.training.jobs.run_job`."""
+    nets, training = job.training.nets, job.training
+    one = {"batch_loss": np.full((len(job.nets), training.steps + 1), 2.0)}
+    one |= {name: np.full(len(job.nets), 0.5) for name in ("final_loss", "final_accuracy")}
+    if job.course.gauge is None:
+        return one
+    shape = (len(job.nets), len(training.at), nets[job.nets[0]][0].depth + 1)
+    return one | {name: np.full(shape, -0.1) for name in (*variable_names(), "update_log10_ms", "update_log10_ratio")}
