@@ -85,7 +85,7 @@ def test_equals_brute_force(gated: Path, x64: None) -> None:
             seen.append(h)
         return jnp.sum(net.cotangent * (h @ params[3]["w"])), seen
 
-    (delta, dw), seen = jax.jit(jax.grad(value, (0, 1), has_aux=True))(jnp.zeros((3, 4, 8)), net.params)
+    (delta, dw), seen = jax.jit(jax.grad(value, (0, 1), has_aux=True))(np.zeros((3, 4, 8)), net.params)
     params, delta, dw, seen = jax.tree.map(np.asarray, (net.params, delta, dw, seen))
     for layer in range(1, 4):
         weights, gradients = (np.concatenate([p[layer - 1][k].ravel() for k in "wv"]) for p in (params, dw))
