@@ -154,7 +154,6 @@ def test_attention_is_softmax_attention(causal):
 def test_attention_beyond_every_range():
     q, k, v = heads(2)
 
-    @jax.jit
     def both_ways(e):
         zero = Lifts(jnp.zeros(1), jnp.zeros(1))
         y, pull = jax.vjp(lambda *a: attention((False, "float32", False), *a[:3], e, a[3]), q, k, v, zero)
