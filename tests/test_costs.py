@@ -25,6 +25,9 @@ def test_too_much(event):
     event(COMPILED, LIMIT)
     event(COMPILED, 0.5)
 
+def test_on_a_busy_machine(event):
+    event(COMPILED, LIMIT + 1, cpu=LIMIT - 1)
+
 @pytest.mark.exhaustive
 def test_all(event):
     event(COMPILED, LIMIT + 1)
@@ -35,31 +38,37 @@ def test_nothing(event):
 
 
 class Events:
-    """Stand-in for jax's events: the fixture `event`."""
+    """Stand-in for jax's events and of the clock: the fixture `event`."""
 
-    def __init__(self, costs: Costs) -> None:
-        self.costs = costs
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.costs = Costs(processor=lambda: self.seconds)
 
     @pytest.fixture(scope="session")
-    def event(self) -> Callable[[str, float], None]:
-        return self.costs.count
+    def event(self) -> Callable[..., None]:
+        def count(event: str, seconds: float, cpu: float | None = None) -> None:
+            self.seconds += seconds if cpu is None else cpu
+            self.costs.count(event, seconds)
+
+        return count
 
 
 def test_a_test_that_compiles_too_long_fails(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(f"COMPILED, LIMIT = {COMPILED!r}, {LIMIT}\n{TESTS}")
-    costs = Costs()
-    result = pytester.inline_run("-q", "-o", "markers=exhaustive", plugins=[costs, Events(costs)])
+    events = Events()
+    result = pytester.inline_run("-q", "-o", "markers=exhaustive", plugins=[events.costs, events])
     passed, skipped, failed = result.listoutcomes()
     assert [report.nodeid.partition("::")[2] for report in passed] == [
-        "test_with_a_fixture", "test_after_it", "test_all", "test_nothing"
+        "test_with_a_fixture", "test_after_it", "test_on_a_busy_machine", "test_all", "test_nothing"
     ]  # fmt: skip
     assert not skipped
     assert "compiled 2 programs in 10.5 s; the limit is 10 s per test" in str(failed[0].longrepr)
-    found = {name.partition("::")[2]: cost[1:] for name, cost in costs.tests.items()}
+    found = {name.partition("::")[2]: cost[1:] for name, cost in events.costs.tests.items()}
     assert found == {
         "test_with_a_fixture": (LIMIT - 1, 2),
         "test_after_it": (1, 1),
         "test_too_much": (LIMIT + 0.5, 2),
+        "test_on_a_busy_machine": (LIMIT + 1, 1),
         "test_all": (LIMIT + 1, 1),
         "test_nothing": (0, 0),
     }

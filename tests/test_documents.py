@@ -1,8 +1,9 @@
-"""Every block of code in README.md and in docs/ runs, page by page, in the order of the page, in a folder of its own.
+"""Every block of code in README.md and in docs/ runs, in the order of its page, in a folder of the page's own.
 
 Python blocks of a page share one namespace; a block with title="FILE" is written to that file as well. Shell blocks
 are read by bash, whose only programs are stand-ins that write down how they were called: the calls of `varprobe` are
-then made in this process. Sizes are lowered in three visible places: `smaller`, `small_defaults` and `mirrored`.
+then made in this process. Sizes are lowered in three visible places: `smaller`, `small_defaults` and `mirrored`. By
+default the numbers of stacks are made up (`made_up`), and all else runs; the exhaustive tests measure them.
 """
 
 import importlib
@@ -15,9 +16,10 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +27,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import yaml
+from made_up import learned, signals
+from stand_in import compute_with
 
 import varprobe as vp
+from varprobe import predictions
 from varprobe.__main__ import main
 from varprobe.pytest_plugin import Probes
 
@@ -82,9 +87,10 @@ def smaller(text: str) -> str:
     """The text with the least sizes, the same everywhere, so that what one block compiled serves the next.
 
     `--depth 50`, `depth=50` become 4, a list of depths 4, 5; widths 16, 24; a profile 784-512 48-32; seeds 2; steps 3;
-    ranges have 3 points, models 3 layers (`for _ in range(12)`). `--widths` are 16 and 32.
+    ranges have 3 points, models 3 layers (`for _ in range(12)`). `--widths` are 16 and 32, of stacks of 2 layers.
     """
     text = re.sub(r"--widths \S+", "--widths 16,32", text)
+    text = text.replace("coord-check --widths", "coord-check --depth 2 --widths")
     for option, least, step in (("depth", 4, 1), ("width", 16, 8), ("seeds", 2, 0), ("steps", 3, 0)):
         text = re.sub(rf"((?:--{option} |\b{option} ?= ?)\[?)(\d[\d,\- ]*\d|\d)", partial(lowered, least, step), text)
     text = re.sub(r"(\b[\d.]+:[\d.]+:)\d+", r"\g<1>3", text)
@@ -128,6 +134,7 @@ def small_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     grids = importlib.import_module("varprobe.training.trainability")
     monkeypatch.setitem(grids.DEFAULTS, "width", 16)
     monkeypatch.setattr(grids, "STEPS", 3)
+    monkeypatch.setattr("varprobe.training.coordinates.SEEDS", 2)
     for function in (vp.sweep, read_request):
         monkeypatch.setitem(function.__kwdefaults__, "width", 16)
         monkeypatch.setitem(function.__kwdefaults__, "seeds", 2)
@@ -188,7 +195,7 @@ def my_init(key, shape, dtype=jnp.float32):
 """
 
 
-def mirrored(folder: Path) -> dict[str, Any]:
+def mirrored(folder: Path, measured: bool) -> dict[str, Any]:
     """What the README names: mine.py, mynet.py, images, classes and the runs RUN, BEFORE and AFTER in `folder`.
 
     Returns its models.
@@ -199,7 +206,7 @@ def mirrored(folder: Path) -> dict[str, Any]:
     np.save(folder / "images.npy", rng.normal(size=(32, 12)).astype(np.float32))
     np.save(folder / "classes.npy", np.arange(32) % 10)
     inits = ["he_normal", "orthogonal", "torch_default"]
-    vp.sweep(depth=4, width=16, init=inits, out=folder / "RUN", jacobian=True, histogram=True)
+    vp.sweep(depth=4, width=16, init=inits, out=folder / "RUN", jacobian=measured, histogram=measured)
     for name in ("BEFORE", "AFTER"):
         shutil.copytree(folder / "RUN", folder / name)
     net = runpy.run_path(str(folder / "mynet.py"))
@@ -342,31 +349,86 @@ def run(block: Block, namespace: dict[str, Any]) -> None:
         assert block.language in SHOWN, f"{block.place}: nothing is known of the language {block.language!r}"
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_defaults: None) -> Iterator[Path]:
-    """The folder that a page runs in, on the path for modules that it makes."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+@dataclass
+class Reader:
+    """A page in the middle of being read: its folder, its names, and how many of its blocks were run."""
+
+    folder: Path
+    names: dict[str, Any]
+    read: int = 0
+
+    def read_to(self, block: Block, blocks: list[Block]) -> None:
+        """Run the blocks before this one that were not run, and this one."""
+        end = blocks.index(block) + 1
+        while self.read < end:
+            self.read += 1
+            run(blocks[self.read - 1], self.names)
+
+
+PAGES_READ = {str(page.relative_to(ROOT)): blocks_of(page.name, page.read_text("utf-8")) for page in PAGES}
+BLOCKS = [pytest.param(page, block, id=f"{page}:{block.line}") for page, held in PAGES_READ.items() for block in held]
+
+
+@contextmanager
+def inside(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """In the folder, which is on the path for modules that a page makes."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
     before = set(sys.modules)
-    yield tmp_path
+    yield
     plt.close("all")
     for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], "__file__", None) or "").startswith(str(tmp_path)):
+        if str(getattr(sys.modules[name], "__file__", None) or "").startswith(str(folder)):
             del sys.modules[name]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
-def test_every_block_of_the_page_runs(page: Path, folder: Path) -> None:
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_defaults: None) -> Iterator[Path]:
+    """A folder of a page."""
+    with inside(tmp_path, monkeypatch):
+        yield tmp_path
+
+
+def predicted(request: Any, frame: Any) -> Any:
+    """With theory's numbers of plain stacks only."""
+    plain = all((c.arch_name, c.norm_name) == ("plain", "none") for c in request.configs)
+    return predictions.predicted(request, frame) if plain else frame
+
+
+@pytest.fixture(scope="module")
+def readers(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, bool], Reader]:
+    """The reader of a page."""
+
+    @cache
+    def reader(page: str, measured: bool) -> Reader:
+        folder = tmp_path_factory.mktemp("page")
+        names: dict[str, Any] = {"__name__": "__main__"}
+        return Reader(folder, names | (mirrored(folder, measured) if page == "README.md" else {}))
+
+    return reader
+
+
+@pytest.mark.parametrize("measured", [False, pytest.param(True, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize(("page", "block"), BLOCKS)
+def test_every_block_runs(
+    page: str,
+    block: Block,
+    measured: bool,
+    readers: Callable[[str, bool], Reader],
+    small_defaults: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """As the module says."""
-    namespace: dict[str, Any] = {"__name__": "__main__"}
-    if page.name == "README.md":
-        namespace |= mirrored(folder)
-    for block in blocks_of(page.name, page.read_text("utf-8")):
-        try:
-            run(block, namespace)
-        except Exception as error:
-            error.add_note(f"in the block at {block.place}")
-            raise
+    if not measured:
+        compute_with(monkeypatch, signals)
+        monkeypatch.setattr("varprobe.training.jobs.run_job", learned)
+        monkeypatch.setattr("varprobe.sweeping.predicted", predicted)
+        draw = importlib.import_module("varprobe.cli.sweep").draw
+        once = lambda *given: "none" if [*reader.folder.rglob("variance.pdf")] else draw(*given)  # noqa: E731
+        monkeypatch.setattr("varprobe.cli.sweep.draw", once)  # one figure of a sweep on each page
+    reader = readers(page, measured)
+    with inside(reader.folder, monkeypatch):
+        reader.read_to(block, PAGES_READ[page])
 
 
 def test_the_readme_is_read_as_it_is_meant() -> None:

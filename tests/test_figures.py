@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import xarray as xr
 from click.testing import CliRunner
+from made_up import learned, signals
 from matplotlib import pyplot as plt
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from stand_in import compute_with
 from test_plots import dataset, inits
 from test_plots_training import training
 
@@ -50,27 +52,82 @@ def make(key):
     return {f"block{i}": {"up": one(keys[i]), "down": one(keys[i + 4])} for i in range(4)}
 
 
+SMALL = {"depth": 6, "width": 16, "seeds": 3, "batch": 8}
+
+
+def swept(**request):
+    """A sweep whose signals are made up; probes and theory are real."""
+    with pytest.MonkeyPatch.context() as patch:
+        compute_with(patch, signals)
+        return vp.sweep(**request)
+
+
+def trained(**request):
+    """A trainability grid without training."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("varprobe.training.jobs.run_job", learned)
+        compute_with(patch, signals)
+        return vp.trainability(**request)
+
+
+class Runs(dict):
+    """The datasets that each kind of figure is drawn from, made at the first use: measured, or with made-up signals."""
+
+    def __init__(self, measured):
+        self.sweep, self.train = (vp.sweep, vp.trainability) if measured else (swept, trained)
+
+    def __missing__(self, kind):
+        make = getattr(self, kind.replace("-", "_"), lambda: self["grid"])
+        self[kind] = make()
+        return self[kind]
+
+    def grid(self):
+        inits = ["he_normal", "lecun_normal"]
+        return (self.sweep(act=["relu", "tanh"], init=inits, correlation=[0.1, 0.9], **SMALL),)
+
+    def spectrum(self):
+        return (self.sweep(init=["he_normal", "lecun_normal"], jacobian=True, histogram=True, **SMALL),)
+
+    def histogram(self):
+        return self["spectrum"]
+
+    def before_after(self):
+        return tuple(vp.select(self["spectrum"][0], init=init) for init in ("lecun_normal", "he_normal"))
+
+    def phase(self):
+        plane = {"sigma_w2": [1.0, 2.0, 3.0], "sigma_b2": [0.0, 0.1, 0.2]}
+        return (self.sweep(act="tanh", **plane, **SMALL | {"seeds": 1}),)
+
+    def width(self):
+        return (self.sweep(width=[16, 32, 64], depth=6, seeds=4, init="he_normal"),)
+
+    def model(self):
+        import jax
+
+        x = jax.random.normal(jax.random.key(1), (8, 16))
+        return (vp.probe(loss, make(jax.random.key(0)), x, init=make, seeds=3),)
+
+    def trainability(self):
+        return (self.train(depth=[2, 4], width=16, sigma_w2=[1.0, 2.0, 3.0], steps=10, seeds=2),)
+
+    def coord_check(self):
+        return (vp.coord_check(widths=[16, 32], depth=2, init="mup", steps=1, seeds=2),)
+
+    def variance(self):
+        return (dataset(inits("he_normal", "glorot_normal", "torch_default", "normal(std=0.01)", "uniform(limit=1)")),)
+
+    def training(self):
+        return (training(["he_normal", "normal(std=0.01)"]),)
+
+
 @pytest.fixture(scope="module")
 def runs():
-    """What each kind is drawn of: small nets, really measured."""
-    import jax
+    return Runs(measured=False)
 
-    small = {"depth": 6, "width": 16, "seeds": 3, "batch": 8}
-    x = jax.random.normal(jax.random.key(1), (8, 16))
-    grid = vp.sweep(act=["relu", "tanh"], init=["he_normal", "lecun_normal"], correlation=[0.1, 0.9], jacobian=True,
-                    histogram=True, **small)  # fmt: skip
-    widths = vp.sweep(width=[16, 32, 64], depth=6, seeds=4, init="he_normal")
-    plane = vp.sweep(act="tanh", sigma_w2=[1.0, 2.0, 3.0], sigma_b2=[0.0, 0.1, 0.2], **small | {"seeds": 1})
-    model = vp.probe(loss, make(jax.random.key(0)), x, init=make, seeds=3)
-    learners = vp.trainability(depth=[2, 4], width=16, sigma_w2=[1.0, 2.0, 3.0], steps=10, seeds=2)
-    coordinates = vp.coord_check(widths=[16, 32], depth=2, init="mup", steps=1, seeds=2)
-    default = dataset(inits("he_normal", "glorot_normal", "torch_default", "normal(std=0.01)", "uniform(limit=1)"))
-    one = vp.select(grid, act="relu")
-    return {"variance": (default,), "model": (model,), "panels": (grid,), "heatmap": (grid,), "phase": (plane,),
-            "correlation": (grid,), "spectrum": (one,), "histogram": (one,), "match": (grid,), "width": (widths,),
-            "training": (training(["he_normal", "normal(std=0.01)"]),),
-            "trainability": (learners,), "coord-check": (coordinates,),
-            "before-after": (vp.select(one, init="lecun_normal"), vp.select(one, init="he_normal"))}  # fmt: skip
+
+@pytest.fixture(scope="module")
+def measured_runs():
+    return Runs(measured=True)
 
 
 @pytest.fixture(autouse=True)
@@ -101,12 +158,24 @@ def texts_of(figure, monkeypatch):
 
 SIZES = {(style.widths, style.size): name for name, style in reversed(STYLES.items())}.values()
 """A style for each size of page and letters."""
+EXTREME = "icml", "slides"
+"""The narrowest, and the one with the largest letters."""
 
 
-@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize("name", EXTREME)
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_text_overlaps_another_or_is_cut(runs, kind, name, monkeypatch):
-    figure = draw(runs, kind, name)
+    check_texts(draw(runs, kind, name), monkeypatch)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", SIZES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_text_overlaps_another_or_is_cut_in_any_size(measured_runs, kind, name, monkeypatch):
+    check_texts(draw(measured_runs, kind, name), monkeypatch)
+
+
+def check_texts(figure, monkeypatch):
     written = texts_of(figure, monkeypatch)
     assert len(written) >= 5
     for text, box in written:
@@ -321,7 +390,7 @@ def test_before_and_after_share_axes_and_pad_what_is_shorter():
 
 @pytest.mark.parametrize("name", ["plot_variance", "plot_heatmap", "plot_match", "plot_correlation", "plot_spectrum"])
 def test_axes_of_ones_own_are_returned(runs, name):
-    ds = runs["spectrum"][0]
+    ds = runs[name.removeprefix("plot_")][0]
     figure, (left, right) = plt.subplots(1, 2, figsize=(8, 4))
     function = getattr(vp, name)
     assert function(ds, ax=right) is right
@@ -386,7 +455,7 @@ def test_what_a_spec_holds_is_kept(runs):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "tiny"
-    vp.sweep(depth=4, width=16, seeds=2, act=["relu", "tanh"], init=["he_normal", "lecun_normal"], batch=8, out=out)
+    swept(depth=4, width=16, seeds=2, act=["relu", "tanh"], init=["he_normal", "lecun_normal"], batch=8, out=out)
     return out
 
 

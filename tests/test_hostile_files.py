@@ -17,6 +17,8 @@ import h5py
 import numpy as np
 import pytest
 import xarray as xr
+from made_up import signals
+from stand_in import compute_with
 
 import varprobe as vp
 import varprobe.data
@@ -584,9 +586,10 @@ def make():
 """
 
 
-def test_nothing_that_a_run_names_is_imported(here):
+def test_nothing_that_a_run_names_is_imported(here, monkeypatch):
     """An audit hook of a fresh process sees no import, execution or opening of the user's file in any reading command."""
     signal.alarm(0)
+    compute_with(monkeypatch, signals)
     Path("evil.py").write_text(EVIL)
     np.save("evil.npy", np.ones((9, 4)))
     base = {"depth": 2, "batch": 4, "seeds": 1}
