@@ -16,7 +16,8 @@ def signals(chunk: Any, setting: Any, seed: int, slope: float = 0.0) -> dict[str
     if isinstance(chunk, OwnChunk):
         return workers.tables_of(workers.Worker(workers.teams()[0]), chunk, setting, [seed])[0]
     shape = (len(chunk.configs), chunk.program.depth + 1)
-    lines = (slope + 0.002 * np.array(chunk.configs)[:, None]) * np.arange(shape[1]) - 0.1 * seed
+    slopes = slope + 0.002 * np.array(chunk.configs)[:, None] + 0.003 * seed
+    lines = slopes * np.arange(shape[1]) - 0.1 * seed
     return {name: lines.copy() if "log10" in name else np.full(shape, 0.1) for name in variable_names()}
 
 

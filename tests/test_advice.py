@@ -168,7 +168,9 @@ def test_advice_of_callables_and_json() -> None:
         advice.probe("flaxx")
 
 
-@pytest.mark.parametrize("act", ["gelu", "tanh", "relu"])
+@pytest.mark.parametrize(
+    "act", ["relu", *(pytest.param(act, marks=pytest.mark.exhaustive) for act in ("gelu", "tanh"))]
+)
 def test_never_worse_and_as_predicted(act: str) -> None:
     """The script's own check, small."""
     found = check(act, depth=20, width=64, seeds=2, framework="pytorch")

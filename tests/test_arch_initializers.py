@@ -99,7 +99,9 @@ def branches() -> xr.Dataset:
     return vp.sweep(**RESIDUAL, init=IN_BRANCHES, seeds=1, dtype="float64")
 
 
-@pytest.mark.parametrize("init", IN_BRANCHES)
+@pytest.mark.parametrize(
+    "init", [pytest.param(i, marks=pytest.mark.exhaustive if i == "lsuv" else ()) for i in IN_BRANCHES]
+)
 def test_in_branches_by_brute_force(branches: xr.Dataset, init: str, x64: None) -> None:
     net = assert_weights_as_by_jax(vp.select(branches, init=init).isel(config=0))
     assert {"w", "v"} <= net.params[0].keys()

@@ -133,6 +133,7 @@ def swept(cluster: Cluster, out: Path | None, notes: list[str], **arguments: Any
         return run(read_request(**TINY | arguments), out=out, resources=Resources(executor=crew))
 
 
+@pytest.mark.exhaustive
 def test_a_worker_killed_in_the_middle_of_a_cell(
     cluster: Cluster, mark: Path, whole: xr.Dataset, tmp_path: Path
 ) -> None:
@@ -184,6 +185,7 @@ def test_workers_of_other_versions_are_refused(cluster: Cluster) -> None:
             run(read_request(**TINY), resources=Resources(executor=crew))
 
 
+@pytest.mark.exhaustive
 def test_the_scheduler_restarted(cluster: Cluster, mark: Path, whole: xr.Dataset, tmp_path: Path) -> None:
     """What it had not finished is sent again, to the new one's workers; nothing is done twice."""
     out, act = tmp_path / "run", "acts.py:held"

@@ -152,6 +152,7 @@ def test_a_factory_gives_its_optimizer() -> None:
     assert row["optimizer"] == "its own"
 
 
+@pytest.mark.exhaustive
 def test_layers_in_a_scan_have_a_row_each_and_draws_are_of_the_key() -> None:
     def loss(p: Any, x: Any) -> Any:
         h, _ = jax.lax.scan(lambda h, w: (jnp.tanh(h @ w), None), x @ p["first"], p["rest"])
@@ -200,6 +201,7 @@ class Net(nnx.Module):
         return self.down(nnx.relu(jax.lax.stop_gradient(self.frozen(nnx.relu(self.norm(self.up(x)))))))
 
 
+@pytest.mark.exhaustive
 def test_a_module_whose_gradient_is_stopped_never_moves_there() -> None:
     x, y = jax.random.normal(jax.random.key(0), (6, 4)), jnp.arange(6) % 3
     ds = vp.coord_check(

@@ -365,8 +365,13 @@ class Reader:
             run(blocks[self.read - 1], self.names)
 
 
+BY_DEFAULT = {"README.md", "docs/index.md"}
 PAGES_READ = {str(page.relative_to(ROOT)): blocks_of(page.name, page.read_text("utf-8")) for page in PAGES}
-BLOCKS = [pytest.param(page, block, id=f"{page}:{block.line}") for page, held in PAGES_READ.items() for block in held]
+BLOCKS = [
+    pytest.param(page, block, id=f"{page}:{block.line}", marks=() if page in BY_DEFAULT else pytest.mark.exhaustive)
+    for page, held in PAGES_READ.items()
+    for block in held
+]
 
 
 @contextmanager

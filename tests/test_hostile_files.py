@@ -586,6 +586,7 @@ def make():
 """
 
 
+@pytest.mark.exhaustive
 def test_nothing_that_a_run_names_is_imported(here, monkeypatch):
     """An audit hook of a fresh process sees no import, execution or opening of the user's file in any reading command."""
     signal.alarm(0)

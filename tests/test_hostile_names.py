@@ -134,7 +134,14 @@ def test_csv(here):
         assert all(name in shown or name.removeprefix("'") in shown for name in found)
 
 
-@pytest.mark.parametrize("name", ["\x1b[31m", "\u202ex", "<script>", "a b", "$x$", "=1", "'", "a'b"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "\x1b[31m",
+        "<script>",
+        *(pytest.param(n, marks=pytest.mark.exhaustive) for n in ("\u202ex", "a b", "$x$", "=1", "'", "a'b")),
+    ],
+)
 def test_folders_and_files_of_such_names(here, capsys, name):
     """A run and its data may be called anything that a disk takes."""
     np.save(f"{name}.npy", np.ones((8, 4)) + np.eye(8, 4))

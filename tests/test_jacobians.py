@@ -180,6 +180,7 @@ def test_blocks_whose_samples_depend_on_each_other() -> None:
     np.testing.assert_allclose(ds.jacobian_log10_singular_values[0, 0], expected, atol=1e-8)
 
 
+@pytest.mark.exhaustive
 def test_orthogonal_linear_nets_are_isometric_and_gaussian_ones_are_not() -> None:
     """Equal variances, told apart (Saxe et al. 2014); the Gaussian ends near (L + 1)^(L + 1) / L^L."""
     ds = vp.sweep(act="identity", init="orthogonal,lecun_normal", depth=6, width=96, batch=1, seeds=1, jacobian=True)

@@ -15,7 +15,11 @@ LINEAR_LAW = {16: (-0.06380006372422597, 0.13313701469403144), 256: (-0.00391133
 
 
 @pytest.mark.parametrize(
-    ("act", "scale", "law"), [("relu", 2, RELU_LAW), ("identity", 1, LINEAR_LAW)], ids=["relu", "identity"]
+    ("act", "scale", "law"),
+    [
+        pytest.param("relu", 2, RELU_LAW, id="relu"),
+        pytest.param("identity", 1, LINEAR_LAW, id="identity", marks=pytest.mark.exhaustive),
+    ],
 )
 @pytest.mark.parametrize("width", [16, pytest.param(256, marks=pytest.mark.exhaustive)])
 def test_one_input_follows_the_exact_finite_width_law(act, scale, law, width):

@@ -213,7 +213,7 @@ def test_damaged_cells_are_named_and_only_they_are_computed_again(
     assert {name for name in before if before[name] == after[name]} == {p.name for p in paths[len(damages) :]}
 
 
-@pytest.mark.parametrize("when", [0, 2**31])
+@pytest.mark.parametrize("when", [0, pytest.param(2**31, marks=pytest.mark.exhaustive)])
 def test_a_clock_that_was_set_changes_nothing(
     place: Path, tmp_path: Path, computed: list, monkeypatch: pytest.MonkeyPatch, when: int
 ) -> None:

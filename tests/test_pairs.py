@@ -67,6 +67,7 @@ def test_dims_and_input(pairs: xr.Dataset) -> None:
     assert np.isfinite(pairs.pair_correlation).all()  # weights of 1e-70 too
 
 
+@pytest.mark.exhaustive
 def test_theory_of_wide_relu_nets() -> None:
     """The mean of 8 pairs and 2 seeds lies within a few 1/sqrt(width) of the arc-cosine map (Cho & Saul 2009)."""
     ds = vp.sweep(

@@ -216,6 +216,7 @@ def gauss(x): return jnp.exp(x * x)
 """
 
 
+@pytest.mark.exhaustive
 def test_the_users_own_activation(capsys: Any, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
     Path("mine.py").write_text(OWN)

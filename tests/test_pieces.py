@@ -51,7 +51,7 @@ def assert_same(a: CellTable, b: CellTable) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["plain", "rnn", *(pytest.param(kind, marks=pytest.mark.exhaustive) for kind in ("blocks", "residual"))]
+    "kind", ["plain", *(pytest.param(kind, marks=pytest.mark.exhaustive) for kind in ("rnn", "blocks", "residual"))]
 )
 def test_joined_as_whole(kind: str) -> None:
     chunk, setting = chunk_of(**KINDS[kind])

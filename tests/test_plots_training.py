@@ -277,6 +277,7 @@ def run(*arguments, capsys):
     return code, *capsys.readouterr()
 
 
+@pytest.mark.exhaustive
 def test_the_command_draws_trainings_unless_told_otherwise(folder, tmp_path, capsys):
     from varprobe.plots.origin import origin_of
 

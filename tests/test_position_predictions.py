@@ -62,6 +62,7 @@ def test_transformers_are_those_of_theory(norm_position):
     np.testing.assert_allclose(lines(ds, LINES[1:3]), [want.stream[1:], want.gradient], atol=1e-12)
 
 
+@pytest.mark.exhaustive
 def test_a_transformer_is_measured_as_predicted():
     """A block strays from infinite width by about sqrt(2 / 64), 0.08 decades."""
     net = {"depth": 2, "width": 64, "batch": 4, "act": "relu", "init": "lecun_normal", "init_qk": "zeros"}

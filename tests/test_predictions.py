@@ -157,6 +157,7 @@ def test_fast_laws(act: str) -> None:
     np.testing.assert_allclose(fast, slow, atol=2e-2 if act == "hard_tanh" else 5e-3)
 
 
+@pytest.mark.exhaustive
 def test_a_grid_is_predicted_as_one_net_is() -> None:
     ds = vp.sweep(**SMALL, act="tanh", sigma_w2="1:4:4", sigma_b2="0:1:3")
     for i in (0, 7):
@@ -166,6 +167,7 @@ def test_a_grid_is_predicted_as_one_net_is() -> None:
         np.testing.assert_allclose(ds.theory_gradient_log10_ms[i, 0, 1:], one.gradient_log10_ms, atol=1e-9)
 
 
+@pytest.mark.exhaustive
 def test_a_net_is_predicted_alike_in_any_company() -> None:
     """With nets that have biases, that lead to where no average is, and whose variances no float holds."""
     alone = vp.sweep(**SMALL | {"batch": 1}, act="relu", sigma_w2=[2.0], sigma_b2=[0.0])
@@ -190,6 +192,7 @@ def test_orthogonal_weights_that_contract_vary() -> None:
     assert back.variance[0] == pytest.approx(2 / 64 + 2 * (1 / 16 - 1 / 64), rel=1e-9)
 
 
+@pytest.mark.exhaustive
 def test_samples_of_different_means_under_weights_with_one() -> None:
     """Rows of all 1 or all -1: z = +- n mean_w, exactly."""
     rows = np.ones((40, 16))

@@ -116,7 +116,10 @@ def rows(ds: xr.Dataset, kind: str, variable: str) -> np.ndarray:
     return chosen[variable].values
 
 
-@pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize(
+    "net",
+    [pytest.param(n, marks=pytest.mark.exhaustive if n in (unrolled, jitted, opaque_beside) else ()) for n in NETS],
+)
 def test_values_and_gradients(net: Net) -> None:
     p = parameters()
     ds = vp.probe(lambda p, x: jnp.sum(jnp.sin(net(p, x, None)[0])), p, X)
@@ -334,6 +337,7 @@ def test_bad_input(call: Callable[..., Any], message: str) -> None:
     assert str(error.value).startswith(message) and "\n" not in str(error.value)
 
 
+@pytest.mark.exhaustive
 def test_formats_without_arithmetic_of_their_own() -> None:
     """Complex numbers by magnitude, 8 bits as float32, and what is empty as not computed."""
     x = jax.random.normal(KEY, (5, WIDTH))

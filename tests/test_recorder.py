@@ -46,7 +46,7 @@ def trained(rate: Callable[[int], float], dtype: Any, steps: int, **options: Any
     return recorder, values
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("dtype", [jnp.float32, pytest.param(jnp.bfloat16, marks=pytest.mark.exhaustive)])
 def test_divergence_is_caught_before_the_loss_is_lost(dtype: Any) -> None:
     """The learning rate is far too high from step 20 on."""
     recorder, values = trained(lambda step: 0.02 if step < 20 else 100.0, dtype, 40)

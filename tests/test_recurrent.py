@@ -166,6 +166,7 @@ def test_gru(x64):
     np.testing.assert_allclose(one.update_gate_mean[1:], [np.mean(m["update"]) for m in more], atol=1e-12)
 
 
+@pytest.mark.exhaustive
 def test_two_thousand_steps_of_one_unit_are_exact():
     """h_t = +-s h_{t-1} + u x_t: 3^2000 is 1e954. Rounding: 2000 steps of 2^-24, and a sum of as many terms."""
     depth, scales = 2000, (3.0, 0.5)

@@ -350,6 +350,7 @@ def test_hovering_tells_configuration_layer_value_and_spread(show, grid):
     assert hover(page, place, 2) == "glorot_normal, relulayer 2activation mean square 0.251std over seeds 0.1 decades"
 
 
+@pytest.mark.exhaustive
 def test_two_hundred_deep_configurations(show, tmp_path, capsys):
     configs = [
         {"init": f"normal(std={0.01 * (i + 1):.2f})", "act": act, "depth": 100}
@@ -398,6 +399,7 @@ def test_before_and_after(show):
     assert page.run("document.querySelectorAll('#advice li strong').length") == 2
 
 
+@pytest.mark.exhaustive
 def test_three_runs_are_told_apart_by_a_filter(show):
     page = show([made([{}], slopes=[slope]) for slope in (0, -1, -2)])
     assert column(page, "verdict-table", 0) == [f"run {i}: he_normal" for i in (1, 2, 3)]

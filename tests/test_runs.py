@@ -349,6 +349,7 @@ def test_two_functions_of_one_file_under_one_label_are_not_mixed_up(tmp_path, mo
     assert len(computed) == 4
 
 
+@pytest.mark.exhaustive
 def test_code_that_cannot_be_hashed_is_never_reused_and_leaves_no_litter(tmp_path, computed):
     out = tmp_path / "run"
     for count in (2, 4, 6):

@@ -40,7 +40,8 @@ from varprobe.supplies import Item
 COMPILED_AS_FOR_USERS = True
 
 TINY: dict[str, Any] = {"depth": 4, "width": 8, "act": "relu,tanh", "init": "he_normal,orthogonal", "seeds": 3}
-WIRED = TINY | {"act": "tanh", "init": "he_normal", "arch": "plain,rnn"}
+PLAIN = TINY | {"act": "tanh", "init": "he_normal"}
+WIRED = PLAIN | {"arch": "plain,rnn"}
 """Two programs."""
 
 
@@ -78,6 +79,7 @@ def test_what_is_no_share_is_refused(text: Any) -> None:
     assert caught.value.option == "shard" and repr(text) in str(caught.value)
 
 
+@pytest.mark.exhaustive
 def test_everything_anew_with_an_executor(tmp_path: Path, whole: xr.Dataset) -> None:
     vp.sweep(**TINY, out=tmp_path / "run")
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "run" / "cells").iterdir()}
@@ -164,6 +166,7 @@ def test_where_there_are_no_locks_everything_is_granted(tmp_path: Path) -> None:
         ours.release(0)
 
 
+@pytest.mark.exhaustive
 def test_two_sweeps_of_one_folder_share_the_work(tmp_path: Path, whole: xr.Dataset) -> None:
     """Each cell is computed by one of them, and both have everything."""
     scope: dict[str, Any] = {}
@@ -221,6 +224,7 @@ def test_threads_as_an_executor(tmp_path: Path, wired: xr.Dataset, folder: bool,
         assert len(list((tmp_path / "run" / "cells").iterdir())) == 6
 
 
+@pytest.mark.exhaustive
 def test_processes_with_a_function_of_no_file(tmp_path: Path) -> None:
     """A closure and an initializer of this file go by value; what is bound is the same in every process."""
     slope = 0.25
@@ -343,7 +347,9 @@ for count in (1, 4):
 
 
 @pytest.mark.parametrize(
-    "asked", [WIRED, pytest.param(TINY | {"arch": "plain,residual"}, marks=pytest.mark.exhaustive)], ids=str
+    "asked",
+    [PLAIN, *(pytest.param(a, marks=pytest.mark.exhaustive) for a in (WIRED, TINY | {"arch": "plain,residual"}))],
+    ids=str,
 )
 def test_a_mesh_of_devices_as_one(tmp_path: Path, asked: dict[str, Any]) -> None:
     """Three seeds on four devices: one has nothing of its own to do."""

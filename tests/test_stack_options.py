@@ -144,6 +144,7 @@ def test_profiles() -> None:
         shapes(width="5-0")
 
 
+@pytest.mark.exhaustive
 def test_a_profile_is_measured() -> None:
     """ones: every preactivation is the sum of all inputs, so layer 2 is exactly 5 and layer 3 exactly 15 times layer 1."""
     profile = "5-3-4"
@@ -182,6 +183,7 @@ def test_layerwise_and_shapewise_numbers() -> None:
     assert [float(p["w"][0, 0]) for p in net.params] == pytest.approx([4 / 6, 2, 1.5])
 
 
+@pytest.mark.exhaustive
 def test_sigma_grid() -> None:
     """Var W = sigma_w2 / fan_in and Var b = sigma_b2: the mean square of 48^2 normal weights is theirs to 3%, one sd."""
     ds = vp.sweep(
@@ -201,6 +203,7 @@ def test_sigma_grid() -> None:
 # Data
 
 
+@pytest.mark.exhaustive
 def test_digits() -> None:
     """Rows of scikit-learn's digits, none twice, other ones for another seed; the first layer takes their width."""
     rows = load_source("digits").rows

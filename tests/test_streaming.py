@@ -86,6 +86,7 @@ def test_a_frame_on_disk_is_filled_like_one_in_memory(tmp_path: Path, little: No
     assert np.isfinite(numbers).sum() == 6 and np.isnan(frame["gradient_log10_ms"].values).all()
 
 
+@pytest.mark.exhaustive
 def test_the_frame_of_a_record_may_lie_on_disk(folder: Path, tmp_path: Path, little: None, ds: xr.Dataset) -> None:
     frame = Record.read(folder / "spec.json").frame(tmp_path)
     assert not frame["gradient_log10_ms"].values.flags.owndata
@@ -136,7 +137,15 @@ def test_a_full_disk_is_one_line_and_leaves_what_was_there(
 # opening
 
 
-@pytest.mark.parametrize("chunks", [{}, "auto", 2, {"config": 4}, {"config": 1, "layer": 2}])
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        {},
+        "auto",
+        *(pytest.param(c, marks=pytest.mark.exhaustive) for c in (2, {"config": 1, "layer": 2})),
+        {"config": 4},
+    ],
+)
 def test_runs_open_lazily(folder: Path, ds: xr.Dataset, chunks: Any) -> None:
     lazy = vp.open_run(folder, chunks=chunks)
     assert all(v.chunks is not None for v in lazy.data_vars.values())

@@ -160,6 +160,7 @@ def test_an_nnx_module_keeps_its_state_from_step_to_step() -> None:
     assert {"up", "norm", "down"} <= set(ds.site.values.tolist())
 
 
+@pytest.mark.exhaustive
 def test_an_equinox_module() -> None:
     model = eqx.nn.MLP(WIDTH, 1, 12, 1, key=KEY)
     transform = optax.adamw(0.01)

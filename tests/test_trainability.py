@@ -77,7 +77,9 @@ DEEP = {
 }
 
 
-@pytest.mark.parametrize("more", [*list(DEEP)[:2], pytest.param("transformer", marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize(
+    "more", [pytest.param(m, marks=() if "mup" in DEEP[m].values() else pytest.mark.exhaustive) for m in DEEP]
+)
 def test_nets_of_other_depths_are_trained_as_by_themselves(more):
     """In float64 every loss of every step, to rounding, although layers that a net does not have stand behind it."""
     given = {"init": "he_normal", "width": 8, "steps": 6, "seeds": 2, "batch": 4, "dtype": "float64", "at": ()} | DEEP[

@@ -97,6 +97,7 @@ def second():
     return vp.sweep(**SECOND)
 
 
+@pytest.mark.exhaustive
 def test_entropy_and_similarity_within_their_bounds(first):
     assert list(np.unique(first.init_qk)) == ["uniform(limit=1)"] and list(np.unique(first.norm)) == ["layer"]
     entropy = first.attention_entropy.values[..., 1:]

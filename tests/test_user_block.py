@@ -307,6 +307,7 @@ def test_a_run_is_found_again_until_the_file_changes(gated: Path, tmp_path: Path
     assert counts(out, "gated.py:Gated") == (2, 0)
 
 
+@pytest.mark.exhaustive
 def test_what_a_file_does_not_say_is_not_used_again(tmp_path: Path) -> None:
     """A class of this file is told by it; an instance may hold anything."""
     assert counts(tmp_path / "class", Doubling) == (2, 0)

@@ -208,6 +208,7 @@ def test_probes_are_checked_against_the_plan_and_the_dataset(tmp_path: Path) -> 
     assert "another activation_kurtosis than probes/" in str(vp.verify(whole))
 
 
+@pytest.mark.exhaustive
 def test_an_edited_function_leaves_the_old_cells_as_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compute_with(monkeypatch, table_of)
     monkeypatch.chdir(tmp_path)
