@@ -152,6 +152,7 @@ def test_biases_are_taken_where_they_are_worth_it() -> None:
     assert set(ALTERNATIVES) <= set(vp.activations.ACTIVATIONS)
 
 
+@pytest.mark.exhaustive
 def test_advice_of_callables_and_json() -> None:
     def mine(x: jax.Array) -> jax.Array:
         return x * jax.nn.sigmoid(1.702 * x)
@@ -239,6 +240,7 @@ def test_lines_set_exactly_these_variances(name: str) -> None:
     assert close(weights, SCALE / FAN_IN) and not np.asarray(biases).any()
 
 
+@pytest.mark.exhaustive
 def test_equinox_lines_reach_every_layer_and_spare_what_has_no_bias() -> None:
     import equinox as eqx
 

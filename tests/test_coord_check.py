@@ -230,6 +230,7 @@ def test_learning_rates_are_those_of_table_3() -> None:
     assert all(times == {"input": 1, "hidden": 0.25, "readout": 0.25} for times in found.values()) and len(found) == 6
 
 
+@pytest.mark.exhaustive
 def test_weight_decay_of_a_step_does_not_depend_on_width() -> None:
     """As in the authors' package, where the decay of hidden matrices grows as their learning rate falls."""
     given = {"depth": 2, "steps": 1, "seeds": 1, "init": "mup", "widths": [16, 64], "batch": 4}

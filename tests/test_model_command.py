@@ -119,6 +119,7 @@ def test_data_of_a_file(run: Run) -> None:
     assert code == 0 and float(vp.open_run("made").activation_log10_ms[0, 0, 0]) == pytest.approx(2 * np.log10(3))
 
 
+@pytest.mark.exhaustive
 def test_side_by_side(run: Run) -> None:
     assert run("model", "net.py:small", "--out", "made", "--no-compile-cache")[0] == 0
     code, out, err = run("model", "--compare", "made", "net.py:make", "--seeds", "1", "--no-compile-cache")

@@ -155,6 +155,7 @@ def test_a_folder_made_read_only_midway(place: Path, tmp_path: Path, computed: l
     assert kept.items() <= killing.finished(out).items()
 
 
+@pytest.mark.exhaustive
 def test_a_file_system_that_turns_read_only_between_writing_and_renaming(
     place: Path, tmp_path: Path, computed: list, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -95,6 +95,7 @@ def test_a_mean_in_weights_and_biases() -> None:
             assert (np.abs(seeds.mean(axis=1) - one[f"theory_{name}"][:, 0, 1:].values) < 5 * error + 0.01).all()
 
 
+@pytest.mark.exhaustive
 def test_where_there_is_no_theory(relu: xr.Dataset) -> None:
     constant = vp.sweep(**SMALL, act="tanh", init="zeros,constant(0.1),identity")
     grows = vp.sweep(**SMALL, act={"grows": lambda x: np.e ** (x * x)}, init="he_normal")
@@ -109,6 +110,7 @@ def test_where_there_is_no_theory(relu: xr.Dataset) -> None:
     assert forward["theory_gradient_factor"] is None and forward["theory_activation_z"] is not None
 
 
+@pytest.mark.exhaustive
 def test_the_users_own_initializer_counts_by_its_measured_variance() -> None:
     def half(key: jax.Array, shape: tuple[int, ...], dtype: object) -> jax.Array:
         return jax.random.rademacher(key, shape, dtype) * (1 / shape[0]) ** 0.5

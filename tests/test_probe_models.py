@@ -216,6 +216,7 @@ class Convolutional(eqx.Module):
         return x
 
 
+@pytest.mark.exhaustive
 def test_equinox_under_vmap() -> None:
     x = jax.random.normal(KEY, (5, 1, 11, 11))
     ds = vp.probe(lambda model, x: jnp.mean(jax.vmap(model)(x) ** 2), Convolutional(KEY), x)

@@ -22,7 +22,7 @@ def test_nothing_heavy_is_imported_before_it_is_used():
     assert not {"jax", "xarray", "numpy", "scipy", "matplotlib"} & set(sys.modules)
 
 def test_sweep(varprobe):
-    ds = varprobe.sweep(depth=4, width=16, init=["he_normal", "normal(std=0.01)"], seeds=2, batch=4, forward_only=True)
+    ds = varprobe.sweep(depth=4, width=16, init=["he_normal", "normal(std=0.01)"], seeds=2, batch=4)
     assert not varprobe.healthy(ds)
     assert varprobe.healthy(ds.isel(config=[0]))
 
@@ -32,7 +32,7 @@ def test_model(varprobe):
 
 def test_unhealthy(varprobe):
     import varprobe as vp
-    varprobe.assert_healthy(vp.sweep(depth=4, width=16, init="normal(std=0.01)", seeds=2, batch=4, forward_only=True))
+    varprobe.assert_healthy(vp.sweep(depth=4, width=16, init="normal(std=0.01)", seeds=2, batch=4))
 
 def test_without():
     pass

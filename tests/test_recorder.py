@@ -102,6 +102,7 @@ def test_what_is_refused() -> None:
         recorder(4, probed(p, jnp.ones((5, WIDTH)), jnp.zeros(5, int))[2])
 
 
+@pytest.mark.exhaustive
 def test_auxiliary_output_and_gradients() -> None:
     p, x, y = parameters(jnp.float32), jax.random.normal(KEY, (8, WIDTH)), jnp.zeros(8, int)
     probed = jax.jit(vp.instrument(lambda p, x, y: (loss(p, x, y), {"n": x.shape[0]})))

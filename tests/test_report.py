@@ -220,6 +220,7 @@ def test_statistics_axes_theory_and_bands(show, grid):
     assert low < 0 and 3 < high < 4
 
 
+@pytest.mark.exhaustive
 def test_ticks_follow_the_zoom(show, grid):
     page = show(grid)
     page.run("Plotly.relayout('forward-plot', {'yaxis.range': [299.95, 300.35]}).then(() => 0)")
@@ -430,6 +431,7 @@ def test_a_model_shows_its_sites_in_order(show):
     assert hover(page, 0, 1).startswith("layers/*layers/1 (linear)signal mean square ")
 
 
+@pytest.mark.exhaustive
 def test_it_prints(show, grid):
     page = show(grid, media={"prefers-color-scheme": "dark"})
     pdf = page.pdf()
@@ -492,6 +494,7 @@ def run(folder, capsys, monkeypatch):
     return run
 
 
+@pytest.mark.exhaustive
 def test_a_note_tells_that_it_takes_long(run, monkeypatch):
     monkeypatch.setattr("varprobe.cli.report.PATIENCE", 0)
     assert run("report", "before")[2] == "writing the report...\n"

@@ -81,7 +81,7 @@ def with_scales(net, config):
     return net._replace(params=(*blocks, net.params[-1]))
 
 
-@also_exhaustive(["biases", "skipinit", "lstm"], ["plain", "conv", "transformer"])
+@also_exhaustive(["biases", "skipinit"], ["plain", "lstm", "conv", "transformer"])
 def test_parameters_after_some_steps_are_those_of_a_plain_loop_of_optax(kind):
     config = SMALL | NETS[kind]
     text = "adam(lr=0.01,clip=0.5,warmup=2)" if kind == "biases" else "sgd(lr=0.05,momentum=0.9)"

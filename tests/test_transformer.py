@@ -114,6 +114,7 @@ def test_queries_of_zeros_see_all_tokens_alike(second):
     np.testing.assert_allclose(flat, math.log(3), rtol=1e-6)
 
 
+@pytest.mark.exhaustive
 def test_float32_has_the_gradients_of_tiny_queries_and_branches(second):
     """1e-30 and 1e-25: the products of two of them are far below float32, whose relative error is 1e-6 here."""
     expected = by_jax_grad(second, 0)

@@ -257,6 +257,7 @@ def names(folder: Path) -> list[str]:
     return [path.name for path in cells_of(folder)]
 
 
+@pytest.mark.exhaustive
 def test_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Any) -> None:
     monkeypatch.chdir(tmp_path)
     Path("net.py").write_text(

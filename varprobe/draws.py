@@ -9,6 +9,7 @@ faster. On GPU and TPU jax's own is already fast and is used.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -45,8 +46,9 @@ def layer_keys(key: Array, first: int, count: int) -> Array:
     return jax.vmap(lambda layer: jax.random.fold_in(key, layer))(jnp.arange(first, first + count))
 
 
+@partial(jax.jit, static_argnums=1)
 def random_bits(key: Array, shape: tuple[int, ...]) -> UInt32[Array, "..."]:
-    """The same uint32 as `jax.random.bits(key, shape)` for a threefry key."""
+    """The same uint32 as `jax.random.bits(key, shape)` for a threefry key; traced once per shape."""
     return lax.platform_dependent(
         key, cpu=lambda k: unrolled_bits(k, shape), default=lambda k: jax.random.bits(k, shape, jnp.uint32)
     )
