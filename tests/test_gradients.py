@@ -54,6 +54,11 @@ CASES: Cases = {
         [
             ("relu_squared", "normal(mean=0.1,std=0.3)"),
             ("sigmoid", "orthogonal(scale=1.3,shift=-0.05)"),
+        ],
+        {**SQUARE, "batch": LARGE, "bias": BIAS},
+    ),
+    "further kinds of activations, biases, weight gradients formed": (
+        [
             ("gelu(approximate=false)", "sparse(density=0.4,std=0.5)"),
             ("sin(omega=2)", "truncated_normal(std=0.3)"),
         ],

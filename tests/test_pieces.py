@@ -16,6 +16,8 @@ from varprobe.programs import AnyChunk
 from varprobe.tables import CellTable
 from varprobe.workers import Worker, tables_of
 
+COMPILED_AS_FOR_USERS = True
+
 BLOCK = """
 import jax, jax.numpy as jnp
 
