@@ -50,11 +50,12 @@ CASES: Cases = {
         [("leaky_relu(0.3)", init) for init in EVERY_INIT],
         {**SQUARE, "batch": LARGE},
     ),
-    "kinds of activations, biases, weight gradients formed": (
-        [
-            ("relu_squared", "normal(mean=0.1,std=0.3)"),
-            ("sigmoid", "orthogonal(scale=1.3,shift=-0.05)"),
-        ],
+    "another degree, biases, weight gradients formed": (
+        [("relu_squared", "normal(mean=0.1,std=0.3)")],
+        {**SQUARE, "batch": LARGE, "bias": BIAS},
+    ),
+    "a bounded activation, biases, weight gradients formed": (
+        [("sigmoid", "orthogonal(scale=1.3,shift=-0.05)")],
         {**SQUARE, "batch": LARGE, "bias": BIAS},
     ),
     "further kinds of activations, biases, weight gradients formed": (
