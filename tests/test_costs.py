@@ -13,7 +13,7 @@ import pytest
 
 @pytest.fixture(scope="module")
 def program(event):
-    event(COMPILED, LIMIT - 3)
+    event(COMPILED, LIMIT + 3)
 
 def test_with_a_fixture(program, event):
     event(COMPILED, 2.0)
@@ -62,10 +62,12 @@ def test_a_test_that_compiles_too_long_fails(pytester: pytest.Pytester) -> None:
         "test_with_a_fixture", "test_after_it", "test_on_a_busy_machine", "test_all", "test_nothing"
     ]  # fmt: skip
     assert not skipped
-    assert "compiled 2 programs in 10.5 s; the limit is 10 s per test" in str(failed[0].longrepr)
+    assert "compiled 2 programs in 10.5 s; the limit is 10 s per test and 30 s for its fixtures" in str(
+        failed[0].longrepr
+    )
     found = {name.partition("::")[2]: cost[1:] for name, cost in events.costs.tests.items()}
     assert found == {
-        "test_with_a_fixture": (LIMIT - 1, 2),
+        "test_with_a_fixture": (LIMIT + 5, 2),
         "test_after_it": (1, 1),
         "test_too_much": (LIMIT + 0.5, 2),
         "test_on_a_busy_machine": (LIMIT + 1, 1),
