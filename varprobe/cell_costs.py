@@ -8,7 +8,7 @@ import numpy as np
 
 from varprobe.draws import keys_of
 from varprobe.footprints import Footprint, footprint
-from varprobe.programs import AnyChunk, AnyProgram, run_program, space_of
+from varprobe.programs import AnyChunk, AnyProgram, compilable, space_of
 from varprobe.wired.cell import Keys
 from varprobe.wired.own import OwnProgram
 from varprobe.wired.program import Wired
@@ -45,7 +45,7 @@ def cell_footprint(chunk: AnyChunk, platform: str = "cpu") -> Footprint:
         with jax.enable_x64(program.dtype == "float64"):
             given = shapes(chunk)
             space = space_of(program, given)
-            traced = jax.jit(run_program, static_argnums=0, donate_argnums=1).trace(program, space, *given)
+            traced = compilable.trace(program, space, *given)
         kept = len(jax.tree.leaves(space))
         donated = [i < kept for i in range(len(traced.jaxpr.in_avals))]
         code = footprint(traced.jaxpr, platform, donated)

@@ -18,6 +18,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, UInt32
 
+from varprobe.platforms import by_platform
+
 __all__ = [
     "keys_of",
     "layer_keys",
@@ -49,7 +51,7 @@ def layer_keys(key: Array, first: int, count: int) -> Array:
 @partial(jax.jit, static_argnums=1)
 def random_bits(key: Array, shape: tuple[int, ...]) -> UInt32[Array, "..."]:
     """The same uint32 as `jax.random.bits(key, shape)` for a threefry key; traced once per shape."""
-    return lax.platform_dependent(
+    return by_platform(
         key, cpu=lambda k: unrolled_bits(k, shape), default=lambda k: jax.random.bits(k, shape, jnp.uint32)
     )
 
@@ -82,10 +84,11 @@ def materialized(make: Callable[[Array], Any], x: Any, running: Bool[Array, ""])
     """
 
     def conditional(x: Any) -> Any:
-        shapes = jax.eval_shape(make, x)
-        return lax.cond(running, make, lambda _: jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes), x)
+        once = jax.jit(make, inline=True)  # traced once, for its shapes and in the condition
+        shapes = jax.eval_shape(once, x)
+        return lax.cond(running, once, lambda _: jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes), x)
 
-    return lax.platform_dependent(x, cpu=conditional, default=lambda x: lax.optimization_barrier(make(x)))
+    return by_platform(x, cpu=conditional, default=lambda x: lax.optimization_barrier(make(x)))
 
 
 def unit_interval(bits: UInt32[Array, "..."]) -> Float[Array, "..."]:

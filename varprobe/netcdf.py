@@ -4,7 +4,10 @@ A dataset of several blocks lies in the file as it is read: in chunks of so many
 makes the same bytes.
 """
 
+import contextlib
 import io
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -12,7 +15,7 @@ import xarray as xr
 
 from varprobe.blockwise import Advance, block_size, blocks, unwatched
 
-__all__ = ["write_netcdf"]
+__all__ = ["read_netcdf", "write_netcdf"]
 
 
 class Guarded(io.RawIOBase):
@@ -85,6 +88,8 @@ def write_netcdf(file: BinaryIO, ds: xr.Dataset, advance: Advance = unwatched) -
     import h5netcdf
     from xarray.backends import H5NetCDFStore
 
+    from varprobe.hdf5 import KnownFile
+
     ds = ds.drop_encoding()
     size, several = block_size(ds), block_size(ds) < ds.sizes.get("config", 0)
     later = {
@@ -95,7 +100,7 @@ def write_netcdf(file: BinaryIO, ds: xr.Dataset, advance: Advance = unwatched) -
     blank = {name: v.copy(data=np.broadcast_to(np.zeros((), v.dtype), v.shape)) for name, v in later.items()}
     chunked = {name: {"chunksizes": (size, *v.shape[1:])} for name, v in later.items()}
     guarded = Guarded(file)
-    with h5netcdf.File(guarded, "w") as made:
+    with KnownFile(guarded, "w", track_order=True) as known, h5netcdf.File(known, "w") as made:
         ds.assign(blank).dump_to_store(H5NetCDFStore(made), writer=Deferred(list(later)), encoding=chunked)
         start = 0
         for block in blocks(xr.Dataset(later), advance) if later else ():
@@ -105,3 +110,19 @@ def write_netcdf(file: BinaryIO, ds: xr.Dataset, advance: Advance = unwatched) -
             guarded.check()
             start = end
     guarded.check()
+
+
+@contextlib.contextmanager
+def read_netcdf(path: Path) -> Iterator[xr.Dataset]:
+    """The dataset in a file; its numbers are read when they are used, and only here.
+
+    Raises:
+        Exception: of whatever kind h5py, h5netcdf and xarray find fit for what is no such file.
+    """
+    import h5netcdf
+    from xarray.backends import H5NetCDFStore
+
+    from varprobe.hdf5 import KnownFile
+
+    with KnownFile(path, "r") as known, h5netcdf.File(known, "r", decode_vlen_strings=True) as opened:
+        yield xr.open_dataset(H5NetCDFStore(opened), cache=False)

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import jax
+
 from varprobe.engine import Chunk
 from varprobe.program import Program
 from varprobe.stack import run_cell, workspace_of
@@ -11,7 +13,7 @@ from varprobe.wired.own import OwnChunk, OwnProgram, run_own
 from varprobe.wired.program import Wired
 from varprobe.wired.recurrent import run_recurrent
 
-__all__ = ["AnyChunk", "AnyProgram", "run_program", "space_of"]
+__all__ = ["AnyChunk", "AnyProgram", "compilable", "run_program", "space_of"]
 
 AnyChunk = Chunk | WiredChunk | OwnChunk
 AnyProgram = Program | Wired | OwnProgram
@@ -26,9 +28,17 @@ def run_program(program: AnyProgram, space: Any, *arguments: Any) -> tuple[Any, 
     return run_cell(program, space, *arguments)
 
 
+compilable = jax.jit(run_program, static_argnums=0, donate_argnums=1)
+"""`run_program` to trace and to compile; a program is traced once for both, and for its footprint."""
+
+spaces: dict[AnyProgram, Any] = {}
+
+
 def space_of(program: AnyProgram, arguments: tuple[Any, ...]) -> Any:
     """Shapes of a program's workspace."""
     if not isinstance(program, Program):
         return ()
-    running, weight_key, bias_key, x, _, numbers = arguments
-    return workspace_of(program, running, weight_key, bias_key, x, numbers)
+    if program not in spaces:
+        running, weight_key, bias_key, x, _, numbers = arguments
+        spaces[program] = workspace_of(program, running, weight_key, bias_key, x, numbers)
+    return spaces[program]

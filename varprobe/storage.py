@@ -21,7 +21,7 @@ from varprobe.blockwise import Advance, unwatched
 from varprobe.errors import MachineError, RequestError
 from varprobe.lines import csv_of
 from varprobe.names import did_you_mean
-from varprobe.netcdf import write_netcdf
+from varprobe.netcdf import read_netcdf, write_netcdf
 from varprobe.seals import DamagedError, sealed_archive, unsealed_archive
 from varprobe.untrusted import UntrustedError, require_plain_results
 
@@ -192,8 +192,8 @@ def load_dataset(path: Path, sha256: str) -> xr.Dataset:
     Raises:
         DamagedError: the file is missing, or not the one with this sha256.
     """
-    with open_dataset(path, sha256) as ds:
-        return ds.load()
+    with trusting(path, sha256), read_netcdf(path) as opened:
+        return as_saved(opened, opened).load()
 
 
 def open_dataset(path: Path, sha256: str, chunks: Any = None) -> xr.Dataset:
@@ -208,26 +208,44 @@ def open_dataset(path: Path, sha256: str, chunks: Any = None) -> xr.Dataset:
         DamagedError: the file is missing, or not the one with this sha256.
         RequestError: chunks that xarray does not take.
     """
+    with trusting(path, sha256):
+        opened = xr.open_dataset(path, engine="h5netcdf", cache=False)
+        ds = as_saved(opened, opened if chunks is None else in_chunks(opened, path, chunks))
+    ds.set_close(opened.close)
+    return ds
+
+
+@contextlib.contextmanager
+def trusting(path: Path, sha256: str) -> Iterator[None]:
+    """Work on a file that is there, whole and plain; what goes wrong in it is a reason.
+
+    Raises:
+        DamagedError: the file is missing, or not the one with this sha256, or no dataset.
+    """
     with checked(path, path.parent).open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
             raise DamagedError("is damaged")
     try:
         require_plain_results(path)
-        opened = xr.open_dataset(path, engine="h5netcdf", cache=False)
-        coords = {
-            name: (c.dims, c.values.astype(str) if c.dtype.kind == "O" else c.values, c.attrs)
-            for name, c in opened.coords.items()
-            if name not in opened.indexes
-        }
+        yield
     except UntrustedError as error:
         raise DamagedError(str(error)) from error
-    except Exception as error:  # as above
+    except (RequestError, MemoryError):
+        raise
+    except Exception as error:  # with the right checksum it is still anybody's
         raise DamagedError(f"is damaged ({type(error).__name__})") from error
-    ds = (opened if chunks is None else in_chunks(opened, path, chunks)).drop_encoding()
+
+
+def as_saved(opened: xr.Dataset, ds: xr.Dataset) -> xr.Dataset:
+    """The dataset of a file, or `ds` of the same file, with coordinates in memory and attributes as they were saved."""
+    coords = {
+        name: (c.dims, c.values.astype(str) if c.dtype.kind == "O" else c.values, c.attrs)
+        for name, c in opened.coords.items()
+        if name not in opened.indexes
+    }
+    ds = ds.drop_encoding()
     ds.attrs = {k: v.item() if isinstance(v, np.generic) else v for k, v in ds.attrs.items()}
-    ds = ds.assign_coords(coords)
-    ds.set_close(opened.close)
-    return ds
+    return ds.assign_coords(coords)
 
 
 def in_chunks(opened: xr.Dataset, path: Path, chunks: Any) -> xr.Dataset:

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool
 
+from varprobe.platforms import by_platform
+
 __all__ = ["net_by_net"]
 
 
@@ -38,4 +40,4 @@ def net_by_net(f: Callable[[Any], Any], nets: Any, running: Bool[Array, ""]) -> 
         done = lax.fori_loop(0, jnp.where(running, count, 0), turn, whole)
         return jax.tree.map(lambda a: a[:count], done)
 
-    return lax.platform_dependent(nets, cpu=in_turn, default=f)
+    return by_platform(nets, cpu=in_turn, default=f)

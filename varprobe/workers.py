@@ -20,7 +20,7 @@ from jaxtyping import Array
 
 from varprobe.cells import arguments
 from varprobe.configs import Setting
-from varprobe.programs import AnyChunk, AnyProgram, run_program, space_of
+from varprobe.programs import AnyChunk, AnyProgram, compilable, run_program, space_of
 from varprobe.tables import CellTable, statistics_of
 from varprobe.trust import check_device, check_table
 from varprobe.wired.chunks import WiredChunk
@@ -97,16 +97,19 @@ class Worker:
             if key not in programs:
                 options = CPU_OPTIONS if self.devices[0].platform == "cpu" else None
                 shapes = space_of(program, one)
-                space = shapes
-                function = lambda space, *given: run_program(program, space, *given)  # noqa: E731
-                if self.sharding is not None:
-                    space = jax.tree.map(lambda s: jax.ShapeDtypeStruct((self.size, *s.shape), s.dtype), shapes)
-                    mesh = self.sharding.mesh
+                if self.sharding is None:
+                    lowered = compilable.lower(program, shapes, *given)
+                else:
                     function = jax.shard_map(
-                        on_each(function), mesh=mesh, in_specs=ALONG, out_specs=ALONG, check_vma=False
+                        on_each(lambda space, *given: run_program(program, space, *given)),
+                        mesh=self.sharding.mesh,
+                        in_specs=ALONG,
+                        out_specs=ALONG,
+                        check_vma=False,
                     )
-                jitted = jax.jit(function, donate_argnums=0)
-                programs[key] = jitted.lower(space, *given).compile(compiler_options=options), shapes
+                    space = jax.tree.map(lambda s: jax.ShapeDtypeStruct((self.size, *s.shape), s.dtype), shapes)
+                    lowered = jax.jit(function, donate_argnums=0).lower(space, *given)
+                programs[key] = lowered.compile(compiler_options=options), shapes
             return programs[key]
 
 

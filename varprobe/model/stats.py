@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float
 
 from varprobe.extended import Signal
 from varprobe.moments import measure
+from varprobe.platforms import by_platform
 
 __all__ = ["ALL", "MOMENTS", "RANGE", "Seen", "seen", "sink", "tapped"]
 
@@ -52,7 +53,7 @@ def seen(x: Float[Array, "..."], axes: int = 0, told: int = ALL) -> Seen:
     if not x.size:
         return sink(lead, x.dtype)
     rows = jax.lax.stop_gradient(x).reshape(prod(lead), -1, last)
-    found = jax.lax.platform_dependent(rows, cpu=partial(in_pieces, told), default=partial(of_rows, told))
+    found = by_platform(rows, cpu=partial(in_pieces, told), default=partial(of_rows, told))
     return Seen(*(value.reshape(lead) for value in found))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from varprobe.netcdf import read_netcdf
 from varprobe.seals import DamagedError
 from varprobe.storage import checked
 
@@ -28,11 +29,11 @@ def opened(path: Path, sha256: str | None) -> Iterator[xr.Dataset]:
     with checked(path, path.parent).open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
             raise DamagedError("is damaged (its checksum does not fit)")
-    try:
-        ds = xr.open_dataset(path, engine="h5netcdf", cache=False)
-    except Exception as error:  # with the right checksum it is still anybody's
-        raise DamagedError(f"is damaged ({type(error).__name__})") from error
-    with ds:
+    with contextlib.ExitStack() as stack:
+        try:
+            ds = stack.enter_context(read_netcdf(path))
+        except Exception as error:  # with the right checksum it is still anybody's
+            raise DamagedError(f"is damaged ({type(error).__name__})") from error
         ds.attrs = {k: v.item() if isinstance(v, np.generic) else v for k, v in ds.attrs.items()}
         yield ds
 
