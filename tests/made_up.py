@@ -25,7 +25,7 @@ def learned(job: Any) -> dict[str, np.ndarray]:
     """Of networks that are trained, in place of `varprobe.training.jobs.run_job`."""
     nets, training = job.training.nets, job.training
     one = {"batch_loss": np.full((len(job.nets), training.steps + 1), 2.0)}
-    one |= {name: np.full(len(job.nets), 0.5) for name in ("final_loss", "final_accuracy")}
+    one |= {name: 0.5 + 0.001 * np.array(job.nets) for name in ("final_loss", "final_accuracy")}
     if job.course.gauge is None:
         return one
     shape = (len(job.nets), len(training.at), nets[job.nets[0]][0].depth + 1)

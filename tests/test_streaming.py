@@ -31,7 +31,7 @@ ASKED: dict[str, Any] = {
     "width": 16,
     "seeds": 2,
     "batch": 4,
-    "init": ["he_normal", "zeros", "orthogonal"],
+    "init": ["he_normal", "zeros", "lecun_normal"],
     "histogram": True,
 }
 
@@ -158,7 +158,7 @@ def test_the_file_s_blocks_are_the_chunks(folder: Path, tmp_path: Path, single: 
     path = tmp_path / "results.nc"
     lazy = open_dataset(path, save_dataset(path, ds), chunks={})
     assert lazy.chunks["config"] == (1,) * 6
-    assert_identical(vp.select(lazy, init="orthogonal").compute(), vp.select(ds, init="orthogonal"))
+    assert_identical(vp.select(lazy, init="lecun_normal").compute(), vp.select(ds, init="lecun_normal"))
 
 
 def test_verdicts_are_made_block_by_block(folder: Path, single: None, ds: xr.Dataset, little: None) -> None:
@@ -244,9 +244,9 @@ def content_of(path: Path) -> Any:
 def test_the_command_exports_what_memory_cannot_hold(
     tmp_path: Path, folder: Path, ds: xr.Dataset, little: None, single: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["export", str(folder), "--save", str(tmp_path / "x.nc"), "--select", "init=orthogonal,zeros"]
+    arguments = ["export", str(folder), "--save", str(tmp_path / "x.nc"), "--select", "init=lecun_normal,zeros"]
     with pytest.raises(SystemExit) as stop:
         main(arguments)
     assert stop.value.code == 0 and capsys.readouterr().err == ""
     with xr.open_dataset(tmp_path / "x.nc", engine="h5netcdf") as there:
-        assert_identical(there.load().drop_encoding(), selected(ds, ["init=orthogonal,zeros"]))
+        assert_identical(there.load().drop_encoding(), selected(ds, ["init=lecun_normal,zeros"]))
