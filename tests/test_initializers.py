@@ -11,8 +11,10 @@ import pytest
 
 import varprobe as vp
 from varprobe.callform import parse_calls
+from varprobe.configs import read_request
 from varprobe.errors import RequestError
 from varprobe.initializers import ALIASES, INITIALIZERS, STANDARD, Initializer, Place, resolve_initializer
+from varprobe.parametrizations import log10_multipliers
 
 PLACE = Place(fan_in=300, fan_out=100, width=400, depth=50, layer=7)
 
@@ -306,3 +308,10 @@ def test_the_users_own() -> None:
 def test_refuses_of_the_users_own(function: Callable[..., Any], message: str) -> None:
     with pytest.raises(RequestError, match=message):
         resolve_initializer(function)
+
+
+def test_parametrizations_multiply_each_layer_by_its_own_fan_in() -> None:
+    """ntk has W = w / sqrt(fan_in), w ~ N(0, 1), in layers 1 to L, of 9, 9 and 16 inputs here (Jacot et al. 2018)."""
+    ntk, plain = (read_request(init=init, width=["9-16-25"]).configs[0] for init in ("ntk", "he_normal"))
+    np.testing.assert_allclose(log10_multipliers(ntk), np.log10([1 / 3, 1 / 3, 1 / 4]), rtol=1e-12)
+    assert log10_multipliers(plain) == (0.0, 0.0, 0.0)
