@@ -21,6 +21,7 @@ from test_plots_training import training
 import varprobe as vp
 from varprobe.__main__ import outcome
 from varprobe.errors import RequestError
+from varprobe.model.curves import as_curves
 from varprobe.plots import save_figure
 from varprobe.plots.change import both
 from varprobe.plots.curves import read_curves
@@ -355,6 +356,18 @@ def test_sites_stand_in_the_order_of_execution(runs):
     gradient = ds["gradient_log10_var"].mean("seed").values[0, 1:]
     np.testing.assert_allclose([backward[i] for i in range(after.size)], gradient, atol=1e-12)
     assert figure.axes[0].get_ylim()[0] > figure.axes[0].get_ylim()[1]  # the input is at the top
+
+
+def test_each_curve_of_a_model_has_the_numbers_of_its_sites_and_no_others(runs):
+    ds = runs["model"][0]
+    curves = as_curves(ds)
+    names, site = curves["arch"].values.tolist(), ds["site"].values
+    assert {"block*/up", "block*/down"} <= set(names)
+    for number, kernel in ((names.index(f"block*/{kernel}"), kernel) for kernel in ("up", "down")):
+        mine = np.array([name.endswith(f"/{kernel}") for name in site])
+        assert mine.sum() == 4
+        found = curves["gradient_log10_ms"].isel(config=number)
+        np.testing.assert_array_equal(found, ds["gradient_log10_ms"][0].where(xr.DataArray(mine, dims="layer")))
 
 
 def test_a_plane_in_any_order_is_the_same_phase_diagram(runs):
