@@ -60,8 +60,13 @@ def attended(
 
 
 def softmax_entropy(s: Float[Array, "... keys"]) -> tuple[Float[Array, "... keys"], Float[Array, ...]]:
-    """The softmax over the last axis, and its entropy in nats; entries of -inf have probability 0."""
-    shifted = s - jnp.max(s, axis=-1, keepdims=True)
+    """The softmax over the last axis, and its entropy in nats; entries of -inf have probability 0.
+
+    A compiler may take the product that a score is and its difference from the largest in one rounding (fused multiply
+    and add): the difference of the largest from itself is then a rounding error of the score's size, and not 0.
+    """
+    largest = jnp.max(s, axis=-1, keepdims=True)
+    shifted = jnp.where((s == largest) & jnp.isfinite(s), 0, s - largest)
     exponentials = jnp.exp(shifted)
     total = exponentials.sum(-1, keepdims=True)
     p = exponentials / total
