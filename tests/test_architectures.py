@@ -11,6 +11,7 @@ import varprobe as vp
 
 DEPTH, SEEDS = 3, 2
 SMALL = {"depth": DEPTH, "width": 24, "batch": 6, "seeds": SEEDS, "dtype": "float64", "bias": "normal(var=0.1)"}
+INITS = ["normal(mean=0.05,std=0.2)", "orthogonal"]
 exhaustive = pytest.mark.exhaustive
 
 
@@ -18,8 +19,14 @@ def log10_ms(x: Any) -> float:
     return float(np.log10(np.square(np.asarray(x, np.float64)).mean()))
 
 
-def check_against_grad(of: Any, net: Any, out: Any, gradient: Any, loss: str) -> None:
+def check_against_grad(of: Any, net: Any, loss: str) -> None:
     """The output, the weights and their gradients, of every matrix of every layer."""
+
+    def value(params: Any) -> Any:
+        out = net.apply(params, net.x)
+        return (out * net.cotangent).sum(), out
+
+    gradient, out = jax.jit(jax.grad(value, has_aux=True))(net.params)
     for layer in range(1, DEPTH + 1):
         for name in (k for k in net.params[0] if not k.startswith("b")):
             prefix, at = "" if name == "w" else f"{name}_", of.isel(layer=layer)
@@ -48,27 +55,23 @@ def check_against_grad(of: Any, net: Any, out: Any, gradient: Any, loss: str) ->
                 "norm": "group(groups=4)",
                 "data": "digits",
                 "loss": "cross_entropy",
-                "init": "orthogonal",
+                "init": INITS,
             },
             marks=exhaustive,
         ),
-        pytest.param({"arch": "residual(branch_layers=1,order=pre)", "init": "orthogonal"}, marks=exhaustive),
+        pytest.param({"arch": "residual(branch_layers=1,order=pre)", "init": INITS}, marks=exhaustive),
     ],
     ids=lambda network: network["arch"],
 )
 def test_equals_jax_grad(network: dict[str, Any]) -> None:
-    request = {"loss": "cotangent", "act": "tanh", "init": "normal(mean=0.05,std=0.2)"} | SMALL | network
+    request = {"loss": "cotangent", "act": "tanh", "init": INITS[:1]} | SMALL | network
     with jax.enable_x64(True):
         ds = vp.sweep(**request)
-        net, again = vp.build({k: v for k, v in request.items() if k != "seeds"}, 1), vp.build(ds, 1)
-
-        def value(params: Any) -> Any:
-            out = net.apply(params, net.x)
-            return (out * net.cotangent).sum(), out
-
-        gradient, out = jax.jit(jax.grad(value, has_aux=True))(net.params)
-        check_against_grad(ds.isel(config=0, seed=1), net, out, gradient, request["loss"])
-    jax.tree.map(np.testing.assert_array_equal, again.params, net.params)
+        built = {k: v for k, v in request.items() if k != "seeds"}
+        for config, init in enumerate(request["init"]):
+            net, again = vp.build(built | {"init": init}, 1), vp.build(ds.isel(config=config), 1)
+            check_against_grad(ds.isel(config=config, seed=1), net, request["loss"])
+            jax.tree.map(np.testing.assert_array_equal, again.params, net.params)
 
 
 def growth(ds: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -170,23 +173,18 @@ def test_a_batch_normalized_branch_adds_one_a_block() -> None:
     assert grown == pytest.approx(grown[0] + np.arange(9), rel=0.02)
 
 
-def test_mixed_runs_are_resumed_and_rebuilt(tmp_path: Any) -> None:
+@pytest.mark.parametrize("forward_only", [True, pytest.param(False, marks=exhaustive)])
+def test_mixed_runs_are_resumed_and_rebuilt(forward_only: bool, tmp_path: Any) -> None:
     """Cells of architectures with other variables share a folder."""
-    request = {
-        "arch": "plain,residual",
-        "init": "he_normal",
-        "depth": 2,
-        "width": 8,
-        "batch": 4,
-        "seeds": 2,
-        "forward_only": True,
-    }
-    ds = vp.sweep(**request, out=tmp_path / "run")
+    request = {"arch": "plain,residual", "init": "he_normal", "depth": 2, "width": 8, "batch": 4, "seeds": 2}
+    ds = vp.sweep(**request, forward_only=forward_only, out=tmp_path / "run")
     (tmp_path / "run" / "results.nc").unlink()
     with pytest.warns(UserWarning, match="its cells are read instead"):
         again = vp.open_run(tmp_path / "run")
     measured = [name for name in again.data_vars if not str(name).startswith("theory_")]
     assert "branch_log10_ms" in measured
+    for name, where in (("gradient", ...), ("branch_gradient", 1), ("v_weight_gradient", 1)):
+        assert np.isfinite(ds[f"{name}_log10_ms"].values[where][..., 1:]).all() != forward_only
     for name in measured:
         np.testing.assert_array_equal(again[name].values, ds[name].values)
 
