@@ -35,7 +35,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "plain": {"act": "tanh", "init": INITS, "bias": "normal(std=0.1)"},
     "blocks": {"act": "tanh,relu", "init": "normal(std=0.3),normal(std=0.1)", "loss": "mse"},
     "residual": {"arch": "residual", "act": "gelu", "init": "he_normal,normal(std=0.1),normal(std=0.3)"},
-    "rnn": {"arch": "rnn", "act": "tanh", "init": "normal(std=0.1),normal(std=0.2),normal(std=0.3)"},
+    "rnn": {"arch": "rnn", "act": "tanh", "init": "he_normal,normal(std=0.2),normal(std=0.3)"},
 }
 SHAPE: dict[str, Any] = {"depth": 3, "width": 10, "batch": 16, "seeds": 1}
 
