@@ -36,7 +36,12 @@ def test_one_input_follows_the_exact_finite_width_law(act, scale, law, width):
 
 
 WIDTH = 256
-RELU_FACTORS = {"glorot_normal": 1 / 2, "normal(std=0.01)": 0.0128, "uniform(limit=1)": 256 / 6, "torch_default": 1 / 6}
+RELU_FACTORS = {
+    "glorot_normal": lambda width: 1 / 2,
+    "normal(std=0.01)": lambda width: width * 1e-4 / 2,
+    "uniform(limit=1)": lambda width: width / 6,
+    "torch_default": lambda width: 1 / 6,
+}
 
 
 def limit_of_slopes(width, layers, variance=5):
@@ -44,29 +49,35 @@ def limit_of_slopes(width, layers, variance=5):
     return (variance / (2 * width) + 4 * np.sqrt(variance / width / layers)) / np.log(10)
 
 
+def sizes(usual, *larger):
+    """Sizes of a fixture's nets, the larger ones exhaustive."""
+    return [usual, *(pytest.param(size, marks=pytest.mark.exhaustive) for size in larger)]
+
+
 @pytest.fixture(scope="module")
-def relu_nets():
-    return vp.sweep(init=["he_normal", *RELU_FACTORS], seeds=3, batch=16, width=WIDTH, depth=[10, 100])
+def relu_nets(request):
+    """Those of the size that the test asks for: (width, batch); of large batches he_normal alone."""
+    width, batch = request.param
+    inits = ["he_normal", *RELU_FACTORS] if batch == 16 else "he_normal"
+    return vp.sweep(init=inits, seeds=3, batch=batch, width=width, depth=[10, 100])
 
 
-@pytest.mark.parametrize(
-    "width, batch", [(WIDTH, 16), *(pytest.param(512, batch, marks=pytest.mark.exhaustive) for batch in (16, 256))]
-)
-def test_he_relu_is_healthy(width, batch, request):
-    arguments = {"init": "he_normal", "depth": [10, 100], "width": width, "batch": batch, "seeds": 3}
-    ds = request.getfixturevalue("relu_nets") if width == WIDTH else vp.sweep(**arguments)
+@pytest.mark.parametrize("relu_nets", sizes((WIDTH, 16), (512, 16), (512, 256)), indirect=True, ids=str)
+def test_he_relu_is_healthy(relu_nets):
     for depth in (10, 100):
-        row = diagnose(vp.select(ds, init="he_normal", depth=depth)).rows[0]
+        row = diagnose(vp.select(relu_nets, init="he_normal", depth=depth)).rows[0]
         assert row["healthy"] and row["forward"] == "stable" and row["backward"] == "stable"
-        limit = limit_of_slopes(width, depth * 3)
+        limit = limit_of_slopes(int(row["width"]), depth * 3)
         assert abs(np.log10(row["activation_factor"])) < limit
         assert abs(np.log10(row["gradient_factor"])) < limit
 
 
 @pytest.mark.parametrize("init", RELU_FACTORS)
+@pytest.mark.parametrize("relu_nets", sizes((WIDTH, 16), (512, 16)), indirect=True, ids=str)
 def test_relu_factors_of_common_initializers(init, relu_nets):
-    ds, factor = vp.select(relu_nets, init=init, depth=100), RELU_FACTORS[init]
-    row, limit = diagnose(ds).rows[0], limit_of_slopes(WIDTH, 300)
+    ds = vp.select(relu_nets, init=init, depth=100)
+    row, width = diagnose(ds).rows[0], int(ds.width[0])
+    factor, limit = RELU_FACTORS[init](width), limit_of_slopes(width, 300)
     assert abs(np.log10(row["activation_factor"] / factor)) < limit
     assert abs(np.log10(row["gradient_factor"] / factor)) < limit
     end = float(ds["activation_log10_ms"].mean("seed")[0, 100])
@@ -87,9 +98,11 @@ def test_orthogonal_linear_stacks_keep_every_value(linear_nets):
     assert np.abs(log_ms[1] - log_ms[1, :, :1]).max() > 1e-3  # Gaussian weights do not
 
 
-def test_torch_default_shrinks_linear_nets_by_a_third_per_layer(linear_nets):
-    row = diagnose(vp.select(linear_nets, init="torch_default")).rows[0]
-    limit = limit_of_slopes(100, 40 * 3, variance=2)
+@pytest.mark.parametrize("width", sizes(100, 512))
+def test_torch_default_shrinks_linear_nets_by_a_third_per_layer(width, linear_nets):
+    large = {"act": "identity", "init": "torch_default", "depth": 40, "width": width, "batch": 16, "seeds": 3}
+    row = diagnose(vp.select(linear_nets, init="torch_default") if width == 100 else vp.sweep(**large)).rows[0]
+    limit = limit_of_slopes(width, 40 * 3, variance=2)
     assert abs(np.log10(row["activation_factor"] * 3)) < limit
     assert abs(np.log10(row["gradient_factor"] * 3)) < limit
 
@@ -108,19 +121,20 @@ GLOROT_TANH = {
 mean-field theory, for the standard and the normalized initialization of Glorot & Bengio (2010)."""
 
 
-@pytest.fixture(scope="module")
-def tanh_nets():
-    return vp.sweep(act="tanh", init=list(GLOROT_TANH), depth=5, width=WIDTH, batch=16, seeds=12)
+@pytest.fixture(scope="module", params=sizes((WIDTH, 16, 12), (512, 64, 6)), ids=str)
+def tanh_nets(request):
+    width, batch, seeds = request.param
+    return vp.sweep(act="tanh", init=list(GLOROT_TANH), depth=5, width=width, batch=batch, seeds=seeds)
 
 
 @pytest.mark.parametrize("init", GLOROT_TANH)
 def test_glorot_and_bengio_tanh_tables(init, tanh_nets):
     ds = vp.select(tanh_nets, init=init)
-    seeds = ds.sizes["seed"]
+    width, seeds = int(ds.width[0]), ds.sizes["seed"]
     squares, ratios = GLOROT_TANH[init]
     measured = ds["activation_log10_ms"].values[0, :, 1:].mean(0)
     # one input's variance 2/n a layer, added over layers, is more than a batch's
-    limit = 4 * np.sqrt(2 / WIDTH * np.arange(1, 6) / seeds) / np.log(10)
+    limit = 4 * np.sqrt(2 / width * np.arange(1, 6) / seeds) / np.log(10)
     assert (np.abs(measured - np.log10(squares)) < limit).all()
     gradient = ds["gradient_log10_ms"].values[0, :, 1:].mean(0)
     assert (np.abs(gradient[:-1] - gradient[1:] - np.log10(ratios)) < limit[0] * 2).all()
