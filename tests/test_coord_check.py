@@ -22,7 +22,6 @@ from varprobe.training.optimizers import read_optimizers
 from varprobe.training.scaling import power_of, word_of
 from varprobe.verdicts import threshold
 
-WIDTHS = [32, 128]
 LR = 0.01
 
 
@@ -35,13 +34,18 @@ def powers(ds: Any, name: str, step: int) -> dict[str, float]:
     }
 
 
+@pytest.fixture(scope="module", params=[[32, 128], pytest.param([32, 64, 128], marks=pytest.mark.exhaustive)], ids=str)
+def widths(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def stacks() -> Any:
-    return vp.coord_check(widths=WIDTHS, depth=2, optimizer="adam", steps=2, seeds=3, init="mup,standard")
+def stacks(widths: list[int]) -> Any:
+    return vp.coord_check(widths=widths, depth=2, optimizer="adam", steps=2, seeds=3, init="mup,standard")
 
 
-def test_adam_moves_wide_standard_nets_more_and_those_in_mup_as_much(stacks: Any) -> None:
-    assert stacks.init.values.tolist() == ["mup", "standard"] and stacks.width.values.tolist() == WIDTHS
+def test_adam_moves_wide_standard_nets_more_and_those_in_mup_as_much(stacks: Any, widths: list[int]) -> None:
+    assert stacks.init.values.tolist() == ["mup", "standard"] and stacks.width.values.tolist() == widths
     assert stacks.value_log10_ms.dims == ("config", "seed", "width", "step", "layer")
     mup, standard = (powers(stacks.isel(config=[c]), "change_log10_ms", 2) for c in (0, 1))
     assert all(abs(power) < 0.2 for power in mup.values())
@@ -65,9 +69,9 @@ def test_the_verdict(stacks: Any) -> None:
     json.dumps(diagnosis.rows, allow_nan=False)
 
 
-def test_sizes_are_those_of_a_plain_loop(stacks: Any) -> None:
-    """The very net of `varprobe.build`, trained with optax."""
-    setting = {"width": 32, "depth": 2, "act": "relu", "init": "lecun_normal", "data": "digits"}
+def test_sizes_are_those_of_a_plain_loop(stacks: Any, widths: list[int]) -> None:
+    """The very net of `varprobe.build`, trained with optax, at the width before the largest."""
+    setting = {"width": widths[-2], "depth": 2, "act": "relu", "init": "lecun_normal", "data": "digits"}
     net = vp.build(setting | {"batch": 16, "loss": "cross_entropy"}, seed=1)
     _, target = labels(seed=1)
 
@@ -83,7 +87,7 @@ def test_sizes_are_those_of_a_plain_loop(stacks: Any) -> None:
 
     params, transform = net.params, optax.adam(1e-3)
     state, first = jax.jit(transform.init)(params), None
-    one = stacks.isel(config=1, seed=1).sel(width=32)
+    one = stacks.isel(config=1, seed=1).sel(width=widths[-2])
     for t in range(3):
         value, logits, updates, params, state = step(params, state)
         first = logits if first is None else first
@@ -385,17 +389,17 @@ def test_the_command_refuses_in_one_line(here: Path, run: Callable[..., tuple[in
         assert error.startswith(message), error
 
 
-def test_the_figure_has_a_line_a_step_and_the_powers(stacks: Any) -> None:
+def test_the_figure_has_a_line_a_step_and_the_powers(stacks: Any, widths: list[int]) -> None:
     figure = coordinates_figure(stacks)
     assert isinstance(figure, Figure) and len(figure.axes) == 4 * 3
     value, change = figure.axes[0], figure.axes[3 * 3 + 2]
     assert [len(ax.get_lines()) for ax in (value, change)] == [3, 2]  # a change at step 0 is zero
     found = stacks.isel(config=1, layer=2).change_log10_ms
     drawn = change.get_lines()[-1]
-    np.testing.assert_allclose(drawn.get_xdata(), np.log2(WIDTHS))
+    np.testing.assert_allclose(drawn.get_xdata(), np.log2(widths))
     np.testing.assert_allclose(drawn.get_ydata(), found.sel(step=2).mean("seed") / 2)
     (text,) = [t for t in change.texts if t.get_gid() == "power"]
-    assert float(text.get_text()) == pytest.approx(power_of(found.values[..., -1], WIDTHS).mean, abs=0.006)
+    assert float(text.get_text()) == pytest.approx(power_of(found.values[..., -1], widths).mean, abs=0.006)
     assert text.get_fontweight() == "bold"
     ax = vp.plot_coord_check(stacks.isel(config=0), "value")
     assert len(ax.get_lines()) == 3 and ax.get_xlabel() == "width"
