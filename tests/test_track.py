@@ -31,11 +31,13 @@ LINE = {"data": X[:, :8], "labels": X[:, 8:], "loss": "mse"}
 NETS = {
     "plain": {"act": "tanh"},
     "biases": BIASES | {"init": "orthogonal"},
+    "profile": BIASES | {"init": "orthogonal", "width": "12-24-24-12-8"},
     "factors": BIASES | LINE | {"init": "ntk(scale=2)"},
     "initializers": BIASES | {"act": "tanh", "init": "he_normal,orthogonal,lsuv,ntk(scale=2)"},
     "residual": {"arch": "residual", "norm": "layer"},
     "skipinit": {"arch": "residual", "init": "skipinit", "init_last": "he_normal"},
     "conv": BIASES | {"arch": "conv(kernel=3,dims=2,size=8)", "width": "2-4", "norm": "batch", "init": "ntk(scale=2)"},
+    "images": {"arch": "conv(kernel=3,dims=2,size=8)", "width": 4, "depth": 2, "norm": "batch"},
     "transformer": {"arch": "transformer(heads=2,tokens=4)", "width": 8, "depth": 1, "act": "gelu"},
     "lstm": {"arch": "lstm", "act": "tanh", "width": 8},
 }
@@ -48,7 +50,7 @@ def also_exhaustive(some, more):
 
 
 def plain_loop(net, given, transform, steps):
-    """(parameters after so many steps of an ordinary optax loop with the net's own apply, the loss before each)."""
+    """(parameters after so many steps of an optax loop with the net's own apply, the loss before each and after all)."""
 
     def loss(params, x, y):
         return -jnp.mean(jax.nn.log_softmax(net.apply(params, x))[jnp.arange(len(y)), y])
@@ -59,11 +61,12 @@ def plain_loop(net, given, transform, steps):
         updates, state = transform.update(slopes, state, params)
         return optax.apply_updates(params, updates), state, value
 
-    params, state, losses = net.params, jax.jit(transform.init)(net.params), []
-    for rows in given.rows[:steps]:
-        params, state, value = step(params, state, given.x[rows], given.target[rows])
+    every, state, losses = [net.params], jax.jit(transform.init)(net.params), []
+    for rows in given.rows[: steps + 1]:
+        params, state, value = step(every[-1], state, given.x[rows], given.target[rows])
+        every.append(params)
         losses.append(float(value))
-    return params, losses
+    return every[steps], losses
 
 
 def apart(found, expected):
@@ -81,7 +84,7 @@ def with_scales(net, config):
     return net._replace(params=(*blocks, net.params[-1]))
 
 
-@also_exhaustive(["biases", "skipinit"], ["plain", "lstm", "conv", "transformer"])
+@also_exhaustive(["biases", "skipinit"], ["plain", "lstm", "conv", "images", "transformer", "profile"])
 def test_parameters_after_some_steps_are_those_of_a_plain_loop_of_optax(kind):
     config = SMALL | NETS[kind]
     text = "adam(lr=0.01,clip=0.5,warmup=2)" if kind == "biases" else "sgd(lr=0.05,momentum=0.9)"
@@ -139,7 +142,7 @@ def test_a_net_is_trained_by_every_optimizer(name):
         assert apart(trained.params, plain_loop(vp.build(config), given, getattr(optax, name)(0.003), 3)[0]) < 1e-9
 
 
-@also_exhaustive([], ["conv", "factors", "initializers", "residual", "lstm"])
+@also_exhaustive([], ["conv", "images", "factors", "initializers", "residual", "lstm", "profile"])
 def test_step_0_is_what_a_sweep_measures(kind):
     config = SMALL | NETS[kind] | {"seeds": 1}
     swept = vp.sweep(**config)
@@ -258,19 +261,28 @@ def test_a_net_that_diverges_is_data(ds):
     assert not row["healthy"] and "diverged" in row["flags"] and row["diverged_seeds"] == 2
 
 
+MEASURED = ["activation_log10_ms", "gradient_log10_var", "update_log10_ratio"]
+
+
 def test_nets_do_not_depend_on_their_company(ds):
-    """Beside other learning rates, in another place; and, where nothing is measured, alone."""
+    """Beside other learning rates, in another place."""
     others = [CHOSEN, RATES[-1], *(f"sgd(lr={lr},momentum=0.9)" for lr in (2, 3, 4))]
     other = vp.track(**ASKED | {"init": "he_normal", "seeds": 1}, optimizer=others)
-    for name in ("activation_log10_ms", "gradient_log10_var", "update_log10_ratio", "batch_loss", "final_loss"):
+    for name in (*MEASURED, "batch_loss", "final_loss"):
         a, b = (one_of(found, RATES[-1])[name].values[0] for found in (other, ds))
         assert np.array_equal(a, b, equal_nan=True) and np.isfinite(a).any(), name
-    given = ASKED | {"dtype": "float32", "at": (), "init": "he_normal"}
+
+
+@pytest.mark.parametrize("at", [(), pytest.param((0, 2), marks=pytest.mark.exhaustive)], ids=str)
+def test_nets_do_not_depend_on_those_of_another_optimizer(at):
+    """They are those that are trained alone; measured or not."""
+    given = ASKED | {"dtype": "float32", "at": at, "init": "he_normal"}
     alone = run_training(read_training("track", **given | {"seeds": 1}, optimizer="adam(lr=0.01)"))
     many = given | {"init": ["normal(std=0.02)", "he_normal", "glorot_normal"]}
     many = run_training(read_training("track", **many, optimizer="sgd(lr=1),adam(lr=0.1),adam(lr=0.01)"))
-    for name in ("batch_loss", "final_loss", "final_accuracy"):
-        assert np.array_equal(alone[name].values[0, 0], one_of(many, "adam(lr=0.01)")[name].values[0]), name
+    for name in ("batch_loss", "final_loss", "final_accuracy", *(MEASURED if at else ())):
+        a, b = alone[name].values[0, 0], one_of(many, "adam(lr=0.01)")[name].values[0]
+        assert np.array_equal(a, b, equal_nan=name in MEASURED) and np.isfinite(a).any(), name
 
 
 def test_a_run_folder_resumes_with_the_same_bits(kept, ds):
@@ -394,8 +406,9 @@ def test_an_optimizer_of_ones_own(tmp_path, monkeypatch, capsys):
     assert ds.optimizer.values.tolist() == ["own.py:ours(lr=0.02)"]
     with jax.enable_x64(True):
         training = read_training("track", steps=3, **SMALL | {"depth": 1})
-        given = lesson(training.request.configs[0], training.request.setting, 0, 4)
-        _, losses = plain_loop(vp.build(SMALL | {"depth": 1}), given, optax.adabelief(0.02), 4)
+        given = lesson(training.request.configs[0], training.request.setting, 0, 3)
+        expected, losses = plain_loop(vp.build(SMALL | {"depth": 1}), given, optax.adabelief(0.02), 3)
+        assert apart(vp.build(ds.isel(config=0), seed=0).params, expected) < 1e-9
     np.testing.assert_allclose(ds.batch_loss.values[0, 0], losses, rtol=1e-9)
     with pytest.raises(RequestError, match="names code, own.py:ours"):
         vp.rerun("run")
