@@ -31,6 +31,14 @@ def drawn(module: nn.Module, *arguments: Any) -> tuple[nn.Module, Any]:
     return module, jax.tree.map(lambda s: random.normal(0, 0.5, s.shape).astype(s.dtype), shapes)
 
 
+def initialized(module: nn.Module, *arguments: Any) -> tuple[nn.Module, Any]:
+    """A linen module and the variables that it begins with."""
+    return module, jax.jit(module.init)(KEY, *arguments)
+
+
+by_either = pytest.mark.parametrize("begun", [drawn, pytest.param(initialized, marks=pytest.mark.exhaustive)])
+
+
 def agrees(model: Any, x: Any, loss: Any = "cotangent") -> Any:
     """The probe, whose own comparison of loss and gradients has passed."""
     ds = vp.probe(*model, x, loss=loss)
@@ -178,9 +186,10 @@ class ResNet(nn.Module):
         return nn.Dense(3, name="head")(x.mean((1, 2)))
 
 
-def test_a_residual_network_with_batch_norm() -> None:
+@by_either
+def test_a_residual_network_with_batch_norm(begun: Any) -> None:
     x = jax.random.normal(KEY, (6, 5, 5, 2))
-    ds = agrees([drawn(ResNet(), x)], x)
+    ds = agrees([begun(ResNet(), x)], x)
     middle = [name for i in range(2) for name in (f"conv_{i}", f"norm_{i}", "residual" + (f"#{i + 1}" if i else ""))]
     assert sites(ds) == ["stem", *middle, "head"]
     assert set(ds.kind.values[1:]) == {"conv", "norm", "residual", "linear"}
@@ -193,9 +202,10 @@ class Recurrent(nn.Module):
         return nn.Dense(2)(nn.RNN(nn.OptimizedLSTMCell(8), name="rnn")(x)[:, -1])
 
 
-def test_an_lstm_has_a_row_a_step() -> None:
+@by_either
+def test_an_lstm_has_a_row_a_step(begun: Any) -> None:
     x = jax.random.normal(KEY, (4, 3, 3))
-    ds = agrees([drawn(Recurrent(), x)], x)
+    ds = agrees([begun(Recurrent(), x)], x)
     gates = ds.isel(layer=ds.kind.values == "sum")
     assert sorted(set(gates.iteration.values.tolist())) == [0, 1, 2]
     assert len(set(gates.site.values.tolist())) == 4

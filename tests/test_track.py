@@ -31,7 +31,7 @@ LINE = {"data": X[:, :8], "labels": X[:, 8:], "loss": "mse"}
 NETS = {
     "plain": {"act": "tanh"},
     "biases": BIASES | {"init": "orthogonal"},
-    "profile": BIASES | {"init": "orthogonal", "width": "12-24-24-12-8"},
+    "profile": BIASES | {"width": "12-24-24-12-8"},
     "factors": BIASES | LINE | {"init": "ntk(scale=2)"},
     "initializers": BIASES | {"act": "tanh", "init": "he_normal,orthogonal,lsuv,ntk(scale=2)"},
     "residual": {"arch": "residual", "norm": "layer"},
