@@ -39,10 +39,14 @@ def initialized(module: nn.Module, *arguments: Any) -> tuple[nn.Module, Any]:
 by_either = pytest.mark.parametrize("begun", [drawn, pytest.param(initialized, marks=pytest.mark.exhaustive)])
 
 
-def agrees(model: Any, x: Any, loss: Any = "cotangent") -> Any:
-    """The probe, whose own comparison of loss and gradients has passed."""
-    ds = vp.probe(*model, x, loss=loss)
+def agrees(model: nn.Module, variables: Any, x: Any) -> Any:
+    """The probe, whose own comparison of loss and gradients has passed; it tells the sizes of these parameters."""
+    ds = vp.probe((model, variables), x)
     assert "opaque" not in ds.attrs["coverage"]
+    sizes = {"/".join(k.key for k in path): np.mean(a**2) for path, a in jax.tree.leaves_with_path(variables["params"])}
+    with np.errstate(divide="ignore"):
+        expected = np.log10([sizes[name] for name in ds.parameter.values])
+    np.testing.assert_allclose(ds.parameter_log10_ms.values[0, 0], expected, atol=1e-5)
     return ds
 
 
@@ -189,7 +193,7 @@ class ResNet(nn.Module):
 @by_either
 def test_a_residual_network_with_batch_norm(begun: Any) -> None:
     x = jax.random.normal(KEY, (6, 5, 5, 2))
-    ds = agrees([begun(ResNet(), x)], x)
+    ds = agrees(*begun(ResNet(), x), x)
     middle = [name for i in range(2) for name in (f"conv_{i}", f"norm_{i}", "residual" + (f"#{i + 1}" if i else ""))]
     assert sites(ds) == ["stem", *middle, "head"]
     assert set(ds.kind.values[1:]) == {"conv", "norm", "residual", "linear"}
@@ -205,7 +209,7 @@ class Recurrent(nn.Module):
 @by_either
 def test_an_lstm_has_a_row_a_step(begun: Any) -> None:
     x = jax.random.normal(KEY, (4, 3, 3))
-    ds = agrees([begun(Recurrent(), x)], x)
+    ds = agrees(*begun(Recurrent(), x), x)
     gates = ds.isel(layer=ds.kind.values == "sum")
     assert sorted(set(gates.iteration.values.tolist())) == [0, 1, 2]
     assert len(set(gates.site.values.tolist())) == 4
