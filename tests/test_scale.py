@@ -372,11 +372,15 @@ def test_how_many_devices_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
 # Spec files
 
 
-def test_a_spec_file_is_the_command_line(tmp_path: Path, monkeypatch: Any, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("measured", [False, pytest.param(True, marks=pytest.mark.exhaustive)])
+def test_a_spec_file_is_the_command_line(
+    tmp_path: Path, monkeypatch: Any, capsys: pytest.CaptureFixture[str], measured: bool
+) -> None:
     names = [name for name in variable_names() if "gradient" not in name]
-    compute_with(
-        monkeypatch, lambda chunk, *_: dict.fromkeys(names, np.ones((len(chunk.members), chunk.program.depth + 1)))
-    )
+    if not measured:
+        compute_with(
+            monkeypatch, lambda chunk, *_: dict.fromkeys(names, np.ones((len(chunk.members), chunk.program.depth + 1)))
+        )
     monkeypatch.chdir(tmp_path)
     Path("sweep.toml").write_text(
         'depth = [3, 4]\nwidth = 8\nact = "relu,tanh"\ninit = ["he_normal", "normal(std=0.1)"]\nseeds = 2\n'
@@ -390,6 +394,7 @@ def test_a_spec_file_is_the_command_line(tmp_path: Path, monkeypatch: Any, capsy
     a, b = vp.open_run("a"), vp.open_run("b")
     assert a.attrs["spec"] == b.attrs["spec"]
     xr.testing.assert_identical(a, b)
+    assert (len(np.unique(a.activation_log10_ms)) > 8) is measured
 
 
 @pytest.mark.parametrize(
