@@ -3,7 +3,8 @@
 Python blocks of a page share one namespace; a block with title="FILE" is written to that file as well. Shell blocks
 are read by bash, whose only programs are stand-ins that write down how they were called: the calls of `varprobe` are
 then made in this process. Sizes are lowered in three visible places: `smaller`, `small_defaults` and `mirrored`. By
-default the numbers of stacks are made up (`made_up`), and all else runs; the exhaustive tests measure them.
+default the numbers of stacks are made up (`made_up`), coordinate checks have two layers and two seeds, and all else
+runs; the exhaustive tests measure them.
 """
 
 import importlib
@@ -34,6 +35,7 @@ import varprobe as vp
 from varprobe import predictions
 from varprobe.__main__ import main
 from varprobe.pytest_plugin import Probes
+from varprobe.training import coordinates
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
@@ -87,10 +89,9 @@ def smaller(text: str) -> str:
     """The text with the least sizes, the same everywhere, so that what one block compiled serves the next.
 
     `--depth 50`, `depth=50` become 4, a list of depths 4, 5; widths 16, 24; a profile 784-512 48-32; seeds 2; steps 3;
-    ranges have 3 points, models 3 layers (`for _ in range(12)`). `--widths` are 16 and 32, of stacks of 2 layers.
+    ranges have 3 points, models 3 layers (`for _ in range(12)`). `--widths` are 16 and 32.
     """
     text = re.sub(r"--widths \S+", "--widths 16,32", text)
-    text = text.replace("coord-check --widths", "coord-check --depth 2 --widths")
     for option, least, step in (("depth", 4, 1), ("width", 16, 8), ("seeds", 2, 0), ("steps", 3, 0)):
         text = re.sub(rf"((?:--{option} |\b{option} ?= ?)\[?)(\d[\d,\- ]*\d|\d)", partial(lowered, least, step), text)
     text = re.sub(r"(\b[\d.]+:[\d.]+:)\d+", r"\g<1>3", text)
@@ -134,7 +135,6 @@ def small_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     grids = importlib.import_module("varprobe.training.trainability")
     monkeypatch.setitem(grids.DEFAULTS, "width", 16)
     monkeypatch.setattr(grids, "STEPS", 3)
-    monkeypatch.setattr("varprobe.training.coordinates.SEEDS", 2)
     for function in (vp.sweep, read_request):
         monkeypatch.setitem(function.__kwdefaults__, "width", 16)
         monkeypatch.setitem(function.__kwdefaults__, "seeds", 2)
@@ -403,6 +403,11 @@ def predicted(request: Any, frame: Any) -> Any:
     return predictions.predicted(request, frame) if plain else frame
 
 
+def two_layers(stacks: Callable[..., Any], *given: Any, **options: Any) -> Any:
+    """The stacks of a coordinate check."""
+    return stacks(*given, **options | {"depth": 2})
+
+
 @pytest.fixture(scope="module")
 def readers(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, bool], Reader]:
     """The reader of a page."""
@@ -430,6 +435,8 @@ def test_every_block_runs(
         compute_with(monkeypatch, signals)
         monkeypatch.setattr("varprobe.training.jobs.run_job", learned)
         monkeypatch.setattr("varprobe.sweeping.predicted", predicted)
+        monkeypatch.setattr("varprobe.training.coordinates.stacks", partial(two_layers, coordinates.stacks))
+        monkeypatch.setattr("varprobe.training.coordinates.SEEDS", 2)
         draw = importlib.import_module("varprobe.cli.sweep").draw
         once = lambda *given: "none" if [*reader.folder.rglob("variance.pdf")] else draw(*given)  # noqa: E731
         monkeypatch.setattr("varprobe.cli.sweep.draw", once)  # one figure of a sweep on each page
