@@ -66,6 +66,17 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
     assert 0.90 < inside / 200 <= 1
 
 
+def test_the_interval_holds_19_of_20_resamples():
+    generator = np.random.default_rng(4)
+    x = generator.normal(size=40)
+    y = x + generator.normal(size=40)
+    rows = generator.integers(40, size=(4000, 40))
+    low, _, high = rank_correlation(x, y)
+    found = spearman(x[rows], y[rows])
+    assert np.mean(found < low) == pytest.approx(0.025, abs=0.01)
+    assert np.mean(found > high) == pytest.approx(0.025, abs=0.01)
+
+
 def test_the_interval_narrows_as_the_root_of_the_nets():
     generator = np.random.default_rng(2)
     x = generator.normal(size=400)
