@@ -117,6 +117,19 @@ def test_against_drawn_nets(
         assert drawn[:, 0].var() < 0.8 * plain.variance[-1]
 
 
+def test_linear_nets_with_biases_against_their_law() -> None:
+    """z_l is Gaussian given |h_{l-1}|, so that q_l = (w q_{l-1} + b) chi2_n / n; q settles at 1."""
+    n, depth, weights, biases = 100, 6, 0.6, 0.4
+    generator, q, mean, variance = np.random.default_rng(0), np.ones(200_000), [], []
+    for _ in range(depth):
+        q = (weights * q + biases) * generator.chisquare(n, q.size) / n
+        mean.append(np.log(q).mean())
+        variance.append(np.log(q).var())
+    found = vp.theory.finite_width("identity", None, n, depth, sigma_w2=weights, sigma_b2=biases)
+    np.testing.assert_allclose(found.variance, variance, rtol=0.03)
+    np.testing.assert_allclose(found.drift, mean, atol=1e-3)
+
+
 def test_orthogonal_linear_nets_do_not_vary() -> None:
     assert (vp.theory.finite_width("identity", "orthogonal", 64, 20).variance < 1e-12).all()
 
