@@ -201,6 +201,13 @@ def test_tolerances_grow_with_the_root_of_the_depth_where_signals_neither_settle
     np.testing.assert_allclose(tolerances(without)["activation_log10_ms"][0, 0], found, rtol=1e-12)
 
 
+def test_tolerances_of_gradients_add_up_from_the_last_layer() -> None:
+    """Each layer adds its own rounding, 1, and the forward error at which its derivative is taken, sqrt(l + 1)."""
+    squares = np.cumsum(np.arange(42, 1, -1))  # layers 40, 39, ..., 0
+    found = tolerances(stack(0))["gradient_log10_ms"][0, 0]
+    np.testing.assert_allclose(found[::-1], SAFETY * UNIT * 8 * np.sqrt(squares) * 2 / np.log(10), rtol=1e-12)
+
+
 def test_tolerances_settle_in_order_and_are_lost_in_chaos() -> None:
     ordered = tolerances(stack(-0.2))["activation_log10_ms"][0, 0]
     limit = SAFETY * UNIT * 8 / np.sqrt(1 - 10**-0.2) * 2 / np.log(10)
