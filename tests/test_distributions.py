@@ -83,6 +83,7 @@ def test_known_distributions() -> None:
 def test_rows_and_figure(measured: xr.Dataset) -> None:
     rows = vp.diagnose(measured).rows
     assert rows[0]["histogram"]["activation_kurtosis"] == pytest.approx(float(measured.activation_kurtosis[0, 0, 3]))
+    assert rows[0]["histogram"]["gradient_kurtosis"] == pytest.approx(float(measured.gradient_kurtosis[0, 0, 1]))
     assert "Excess kurtosis" in str(vp.diagnose(measured))
     ax = vp.plot_histogram(measured.isel(config=[0]), "gradient")
     assert [text.get_text() for text in ax.get_yticklabels()] == ["1", "2", "3"]
@@ -90,6 +91,25 @@ def test_rows_and_figure(measured: xr.Dataset) -> None:
         vp.plot_histogram(measured)
     with pytest.raises(RequestError, match="no histograms"):
         vp.plot_histogram(measured.drop_vars("activation_density").isel(config=[0]))
+
+
+def test_ridges_are_the_densities_of_all_seeds(measured: xr.Dataset) -> None:
+    """A peak of a Gaussian is 0.6 of a ridge high; what is above 0.92 is cut, and its density written."""
+    one = measured.isel(config=[0])
+    other = one.assign(activation_density=(one.activation_density * 0.25).where(one.layer < 3))
+    density = one.activation_density.values[0, 0]
+    means = [*(0.625 * density[:3]), density[3]]  # without the seed that has none
+    assert means[3].max() * 0.6 / 0.4 > 0.92 > means[0].max() * 0.6 / 0.4
+    ax = vp.plot_histogram(xr.concat([one, other.assign_coords(seed=[1])], "seed"))
+    ridges = [patch.get_data() for patch in ax.patches if patch.get_gid() == "ridge"]
+    for layer, (ridge, line, wanted) in enumerate(zip(ridges, ax.lines, means, strict=True)):
+        np.testing.assert_allclose(ridge.values + layer, np.minimum(wanted * 0.6 / 0.4, 0.92), atol=1e-12)
+        np.testing.assert_allclose(ridge.edges, EDGES, atol=1e-12)
+        x, y = line.get_data()
+        np.testing.assert_allclose(y + layer, 1.5 / np.sqrt(2 * np.pi) * np.exp(-(x**2) / 2), atol=1e-12)
+        np.testing.assert_allclose(x, (EDGES[1:] + EDGES[:-1]) / 2, atol=1e-12)
+    peaks = {f"peak {wanted.max():.2g}" for wanted in means if wanted.max() * 1.5 > 0.92}
+    assert {text.get_text() for text in ax.texts} == peaks
 
 
 def test_command_draws(measured: xr.Dataset, tmp_path: Any) -> None:
