@@ -35,6 +35,7 @@ from varprobe.plots.sites import model_figure
 from varprobe.plots.style import STYLES, contrast, ground, looks, paper, sized
 from varprobe.plots.widths import widths_figure
 from varprobe.storage import load_dataset, save_dataset
+from varprobe.theory.spectra import jacobian_spectrum
 
 
 def loss(params, x):
@@ -317,6 +318,22 @@ def test_the_match_has_every_predicted_factor(runs):
     z = np.sort([row["theory_gradient_z"] for row in rows])
     distances = [line for line in figure.axes[1].lines if line.get_gid() == "distance"]
     np.testing.assert_allclose(distances[1].get_ydata(), z)
+
+
+def test_a_spectrum_has_the_singular_values_of_all_seeds_beside_theory(runs):
+    """Those that are zero count as others do, and are told: the outline holds what is left."""
+    ds = runs["spectrum"][0].isel(config=[0]).copy(deep=True)
+    values = ds["jacobian_log10_singular_values"].values[0]
+    values[:, -4:], values[:, :-4] = -np.inf, np.linspace(1, -2, 36).reshape(3, 12)
+    ax = vp.plot_spectrum(ds)
+    outline, _ = [patch.get_data() for patch in ax.patches]
+    counts = np.histogram(np.linspace(-2, 1, 36), outline.edges)[0]
+    np.testing.assert_allclose(outline.values * np.diff(outline.edges), counts / 48, atol=1e-12)
+    assert len(outline.values) == 40 and ax.get_legend().get_texts()[0].get_text() == "he_normal (25% zero)"
+    (line,) = [line for line in ax.lines if line.get_gid() == "theory"]
+    sigma_w2 = 16 * 10 ** ds["weight_log10_ms"].values[..., 1:].mean()
+    wanted = jacobian_spectrum(6, sigma_w2, 0.5)
+    np.testing.assert_allclose(line.get_xydata(), np.column_stack([wanted.log10_s, wanted.density]), rtol=1e-9)
 
 
 @pytest.mark.parametrize(("low", "high"), [(-0.02, 0.02), (-1, 0.3), (-4, 0), (-40, 2), (0.1, 0.4)])
