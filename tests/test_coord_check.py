@@ -17,7 +17,7 @@ import varprobe as vp
 from varprobe.__main__ import main
 from varprobe.callform import parse_numbers
 from varprobe.plots.coordinates import coordinates_figure
-from varprobe.training.mup import factors
+from varprobe.training.mup import factors, values_of
 from varprobe.training.optimizers import read_optimizers
 from varprobe.training.scaling import power_of, word_of
 from varprobe.verdicts import threshold
@@ -232,6 +232,17 @@ def test_learning_rates_are_those_of_table_3() -> None:
     found = {one.kind: factors(one, 256, 64) for one in read_optimizers("sgd,adam,adamw,nadam,lion,rmsprop,adagrad")}
     assert found.pop("sgd") == {"input": 4, "hidden": 1, "readout": 0.25}
     assert all(times == {"input": 1, "hidden": 0.25, "readout": 0.25} for times in found.values()) and len(found) == 6
+
+
+def test_what_a_step_decays_by_is_the_same_in_all_roles() -> None:
+    """lr times weight_decay; what else an optimizer has is the same for all."""
+    (adamw,) = read_optimizers("adamw(lr=0.01,weight_decay=0.1,clip=2)")
+    found = values_of(adamw, {"input": 1, "hidden": 0.25, "readout": 0.125})
+    assert found.pop("clip") == {"norm": 2}
+    assert {role: one["lr"] for role, one in found.items()} == {"input": 0.01, "hidden": 0.0025, "readout": 0.00125}
+    for one in found.values():
+        assert one["lr"] * one["weight_decay"] == pytest.approx(0.001)
+        assert (one["b1"], one["b2"], one["eps"]) == (0.9, 0.999, 1e-8) and "clip" not in one
 
 
 @pytest.mark.exhaustive
