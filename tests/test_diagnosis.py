@@ -127,6 +127,22 @@ def test_factors_and_intervals_are_those_of_students_t():
         assert abs(row[f"{name}_ci95"][0] / 10 ** wrong[0] - 1) > 1e-3
 
 
+def test_a_distance_from_theory_is_in_standard_errors_of_a_slope_with_the_drift_of_the_width():
+    """Predicted are 0.1 a layer of an infinitely wide net and -0.02 of the width, measured 0.09 +- 0.03 / sqrt(3)."""
+    layers = np.arange(1, DEPTH + 1)
+    each = np.array([[0.06], [0.09], [0.12]]) * layers
+    ds = made(each, -each, seeds=3)
+    for quantity, sign in (("activation", 1), ("gradient", -1)):
+        for name, slope in (("log10_ms", 0.1), ("drift", -0.02)):
+            values = np.full((1, 3, DEPTH + 1), np.nan)
+            values[..., 1:] = sign * slope * layers
+            ds[f"theory_{quantity}_{name}"] = (("config", "seed", "layer"), values)
+    (row,) = vp.diagnose(ds).rows
+    for quantity in ("activation", "gradient"):
+        assert row[f"theory_{quantity}_factor"] == pytest.approx(10**0.1)
+        assert row[f"theory_{quantity}_z"] == pytest.approx((0.09 - 0.08) / (0.03 / 3**0.5))
+
+
 def test_logs_are_averaged_and_not_values():
     forward = np.array([line(-0.1), line(0.1)])
     assert row_of(forward, seeds=2)["activation_factor"] == pytest.approx(1, rel=1e-12)
