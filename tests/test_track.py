@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import xarray as xr
 
 import varprobe as vp
 from varprobe.__main__ import main
@@ -18,8 +19,9 @@ from varprobe.progress import Unwatched
 from varprobe.training.asking import powers_of_two, read_training
 from varprobe.training.batches import lesson, rows_by_step
 from varprobe.training.jobs import jobs_of
-from varprobe.training.optimizers import OPTIMIZERS, read_optimizers
+from varprobe.training.optimizers import OPTIMIZERS, read_optimizers, unit_schedule
 from varprobe.training.running import run_training
+from varprobe.training.verdicts import row_of
 
 STEPS = 7
 SMALL = {"depth": 3, "width": 12, "batch": 6, "loss": "cross_entropy", "init": "he_normal", "dtype": "float64"}
@@ -245,6 +247,18 @@ def test_the_update_is_the_difference_of_the_weights(ds):
         assert one.update_log10_ratio.values[layer] == pytest.approx(ratio, abs=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("schedule", "falls"),
+    [("constant", np.ones_like), ("linear", lambda x: 1 - x), ("cosine", lambda x: (1 + np.cos(np.pi * x)) / 2)],
+)
+def test_learning_rates_rise_over_the_warmup_and_fall_over_the_steps_after_it(schedule, falls):
+    steps = np.arange(21)
+    told = unit_schedule(4, schedule, 20)(steps)
+    np.testing.assert_allclose(told, np.where(steps < 4, steps / 4, falls((steps - 4) / 16)), atol=1e-6)
+    if schedule != "constant":
+        np.testing.assert_allclose(unit_schedule(0, schedule, 20)(steps), falls(steps / 20), atol=1e-6)
+
+
 def test_weights_that_are_left_alone_have_no_update(ds):
     assert np.isneginf(one_of(ds, LEFT_ALONE).update_log10_ms.values[..., 1:]).all()
     assert np.isnan(ds.update_log10_ms.values[..., 0]).all()
@@ -259,6 +273,27 @@ def test_a_net_that_diverges_is_data(ds):
     assert np.array_equal(steps[fast], first) and (first > 0).all() and (first <= STEPS).all()
     row = next(r for r in vp.diagnose(ds).rows if r["diverged_step"] is not None)
     assert not row["healthy"] and "diverged" in row["flags"] and row["diverged_seeds"] == 2
+
+
+def test_a_row_tells_the_first_seed_that_diverges_and_the_median_layer():
+    """Of losses means over seeds; of updates the mean over seeds of logs in each layer, and then the median."""
+    losses = np.array([[4.0, 1.0, 1.0], [2.0, 3.0, np.nan], [3.0, np.nan, np.nan]])
+    ratios = np.array([[-3.0, -2.0, 0.0], [-4.0, -2.0, 1.0], [-5.0, -2.0, 2.0]])  # (seeds, layers)
+    net = xr.Dataset(
+        {
+            "batch_loss": (("seed", "training_step"), losses),
+            "update_log10_ratio": (("seed", "step", "layer"), np.stack([ratios - 1, ratios], axis=1)),
+            "diverged_step": ("seed", [np.nan, 2.0, 1.0]),
+        },
+        {"optimizer": "adam"},
+        {"steps": 2},
+    )
+    each = {"activation_factor": 1.0, "gradient_factor": 1.0, "forward": "stable", "backward": "stable"}
+    records = [{**each, "healthy": True, "flags": [], "reason": "", "advice": None} for _ in range(2)]
+    row = row_of(net, records, [0, 2])
+    assert (row["diverged_step"], row["diverged_seeds"], row["healthy"], row["step"]) == (1, 2, False, 2)
+    assert row["losses"] == [3.0, None] and row["update_ratio_at"] == pytest.approx([1e-3, 1e-2])
+    assert row["reason"] == "Healthy at step 0; the loss is not finite from step 1 in 2 of 3 seeds."
 
 
 MEASURED = ["activation_log10_ms", "gradient_log10_var", "update_log10_ratio"]
