@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import xarray as xr
 from flax import nnx
 from matplotlib.figure import Figure
 
@@ -17,6 +18,7 @@ import varprobe as vp
 from varprobe.__main__ import main
 from varprobe.callform import parse_numbers
 from varprobe.plots.coordinates import coordinates_figure
+from varprobe.training.coord_verdict import layer_of
 from varprobe.training.mup import factors, values_of
 from varprobe.training.optimizers import read_optimizers
 from varprobe.training.scaling import power_of, word_of
@@ -261,6 +263,27 @@ def test_words_turn_at_a_quarter() -> None:
     assert found.mean == pytest.approx(0.6) and found.high - found.mean == pytest.approx(12.7062 * 0.1, rel=1e-4)
     assert [word_of(p) for p in (0.26, 0.25, 0, -0.25, -0.26)] == ["grows", "stable", "stable", "stable", "shrinks"]
     assert threshold("grows") == threshold("shrinks") == 0.25
+
+
+def test_a_layer_is_judged_by_its_value_at_the_start_and_by_its_last_change() -> None:
+    """log10 of mean squares that are powers of width, (seeds, widths, steps): what lies between does not count."""
+    widths = [4, 16, 64]
+
+    def verdict(values: list[float], changes: list[float]) -> dict[str, Any]:
+        logs = [np.multiply.outer(np.log10([widths] * 2) * 2, powers) for powers in (values, changes)]
+        dims = ("seed", "width", "step")
+        ds = xr.Dataset({f"{name}_log10_ms": (dims, x) for name, x in zip(("value", "change"), logs, strict=True)})
+        return layer_of(ds, "w", widths)
+
+    level = verdict([0, 0.5, 0.5], [np.nan, 0.5, 0])
+    assert (level["verdict"], level["of"], level["text"], level["certain"]) == ("stable", "change", "stable", True)
+    assert level["value_exponent"] == pytest.approx(0) and level["change_exponent"] == pytest.approx(0)
+    starts = verdict([0.5, 0, 0], [np.nan, 0, 0])
+    assert (starts["verdict"], starts["of"], starts["text"]) == ("grows", "value", "starts at width^0.5: not muP")
+    grows = verdict([0, 0, 0], [np.nan, 0, 1.25])
+    assert (grows["verdict"], grows["of"], grows["text"]) == ("grows", "change", "grows like width^1.25: not muP")
+    shrinks = verdict([-0.5, 0, 0], [np.nan, 0, -0.5])
+    assert (shrinks["verdict"], shrinks["of"]) == ("shrinks", "change") and "width^-0.5" in shrinks["text"]
 
 
 ELLIPSES = {
