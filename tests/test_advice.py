@@ -4,6 +4,8 @@ import ast
 import importlib.util
 import json
 import math
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from hypothesis import strategies as st
 import varprobe as vp
 from varprobe.__main__ import outcome
 from varprobe.advice import ALTERNATIVES
+from varprobe.cli.advise import show
+from varprobe.cli.console import console_for
 from varprobe.snippets import FRAMEWORKS, snippets
 from varprobe.theory.choices import PREFERENCE, choose, saturated_share
 from varprobe.theory.elementwise import activation
@@ -404,6 +408,15 @@ def test_theory_only(capsys: Any) -> None:
     assert "poor point" in out and "tanh" in out and "untruncated_normal" in out
     found = json.loads(run(capsys, "--act", "sigmoid", "--no-probe", "--json")[1])
     assert found["run"] is None and found["before"] is None and found["kind"] == "saturated"
+
+
+def test_the_screen_has_variances_and_what_they_are_of(capsys: Any) -> None:
+    advice = replace(vp.advise("relu"), sigma_w2=2.25, gain=1.5, sigma_b2=0.0625, chi_1=1.125, chi_q=0.875)
+    show(console_for(sys.stdout), advice, {"every": False, "framework": "flax"})
+    told = {words[0]: " ".join(words[1:]) for line in capsys.readouterr().out.splitlines() if (words := line.split())}
+    assert told["sigma_w2"].startswith("2.25 fan_in Var W") and told["gain"] == "1.5 sqrt(sigma_w2)"
+    assert told["sigma_b2"] == "0.0625 Var b: normal biases, std = 0.25"
+    assert told["chi_1"].startswith("1.125 factor of the gradient") and told["chi_q"].startswith("0.875 factor of a")
 
 
 @pytest.mark.parametrize(
