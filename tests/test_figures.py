@@ -283,6 +283,20 @@ def test_a_heatmap_shows_variance_relative_to_where_the_signal_starts(runs):
         np.testing.assert_allclose(np.ma.filled(mesh.get_array(), np.nan).reshape(wanted.shape), wanted, atol=1e-12)
 
 
+def test_a_heatmap_is_grey_where_a_signal_is_lost():
+    """Neither beyond the last layer of a net, nor before the first that has the quantity."""
+    ds = dataset([{"init": "he_normal", "slope": 0.0, "depth": depth} for depth in (8, 6)])
+    ds["activation_log10_var"].values[1, 0, 4:] = -np.inf
+    ds["gradient_log10_var"].values[1, 0, :4] = np.nan
+    wanted = {"activation": (np.arange(4, 7), (-0.5, 8.5)), "gradient": (np.arange(1, 4), (0.5, 8.5))}
+    for quantity, (layers, limits) in wanted.items():
+        ax = vp.plot_heatmap(ds, quantity)
+        (lost,) = [mesh for mesh in ax.collections if mesh.get_gid() == "lost"]
+        rows, columns = np.nonzero(np.ma.filled(lost.get_array(), False).reshape(2, 9))
+        assert set(rows) == {1} and columns.tolist() == layers.tolist()
+        assert ax.get_xlim() == limits and ax.get_ylim() == (1.5, -0.5)
+
+
 def test_panels_hold_the_right_configuration(runs):
     ds = runs["panels"][0]
     figure = panels_figure(ds)
