@@ -9,11 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray as xr
 from flax import nnx
 
 import varprobe as vp
 from varprobe.model.adapters import subject_of
 from varprobe.model.probed import plan_of
+from varprobe.model.verdict import flags_of
 
 KEY = jax.random.key(3)
 DEPTH, WIDTH, BATCH, SEEDS = 3, 32, 16, 16
@@ -29,6 +31,32 @@ def drawn(module: nn.Module, *arguments: Any) -> tuple[nn.Module, Any]:
     random = np.random.default_rng(0)
     shapes = jax.eval_shape(module.init, KEY, *arguments)
     return module, jax.tree.map(lambda s: random.normal(0, 0.5, s.shape).astype(s.dtype), shapes)
+
+
+def test_what_is_not_finite_is_told_where_it_starts() -> None:
+    """Of the signal the first site, of gradients, which come the other way, the last."""
+    quantities = ("preactivation", "activation", "gradient")
+    zeros = {f"{q}_log10_{s}": np.zeros((2, 4)) for q in quantities for s in ("ms", "absmax")}
+    zeros |= {"overflow_fraction": np.zeros((2, 4)), "gradient_overflow_fraction": np.zeros((2, 4))}
+    zeros |= {"dead_unit_fraction": np.array([[0.0, 1.0, 0.84, 0.9], [0.0, 0.7, 0.98, 1.0]])}
+
+    def told(**changed: tuple[int, slice, float]) -> dict[str, str]:
+        arrays = {name: values.copy() for name, values in zeros.items()}
+        for name, (seed, sites, value) in changed.items():
+            arrays[name][seed, sites] = value
+        ds = xr.Dataset({name: (("seed", "layer"), values) for name, values in arrays.items()})
+        return flags_of(ds, ["x", "a", "b", "c"])
+
+    dead = {"dead": "b: 91% of the units are zero on the whole batch."}
+    assert told() == dead
+    inf, behind = float("inf"), slice(1, 3)
+    for name in ("preactivation", "activation", "gradient"):
+        at = "b" if name == "gradient" else "a"
+        assert told(**{f"{name}_log10_absmax": (1, behind, inf)})["non_finite"] == f"{at}: the {name} is not finite."
+    said = told(overflow_fraction=(0, behind, 0.1), gradient_log10_ms=(0, behind, np.nan))
+    assert said == {"non_finite": "a: the preactivation is not finite.", **dead}
+    assert told(gradient_overflow_fraction=(0, behind, 0.1))["non_finite"] == "b: the gradient is not finite."
+    assert told(activation_log10_ms=(0, behind, np.nan), activation_log10_absmax=(0, behind, np.nan)) == dead
 
 
 def initialized(module: nn.Module, *arguments: Any) -> tuple[nn.Module, Any]:
