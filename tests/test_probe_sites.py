@@ -12,6 +12,7 @@ import xarray as xr
 
 import varprobe as vp
 from varprobe.model.agreement import ChangedError, require_agreement
+from varprobe.model.stats import PIECE, seen
 
 WIDTH, BATCH, DEPTH = 6, 5, 3
 KEY = jax.random.key(7)
@@ -228,6 +229,29 @@ def test_magnitudes_beyond_the_squares_of_floats() -> None:
         ds = vp.probe(lambda p, x: jnp.sum(x @ p["w"]), p, x).isel(config=0, seed=0, layer=1)
         assert float(ds.preactivation_log10_ms) == pytest.approx(2 * np.log10(4 * size), abs=1e-5)
         assert float(ds.weight_log10_ms) == pytest.approx(2 * np.log10(size), abs=1e-5)
+
+
+def test_pieces_of_a_large_array_are_one_array() -> None:
+    """Pieces with means and magnitudes of their own, one of nothing but zeros, in float64 by NumPy."""
+    x = np.random.default_rng(0).normal(size=(2, 64, 1024)).astype(np.float32)
+    assert x[0].size > PIECE
+    x[0, :32] = 0
+    x[0, :, :100] = 0
+    x[1, :32] = 1e-3 * x[1, :32] + 5
+    x[1, 40, :512] = np.inf
+    for entry, there in ((0, x[0]), (1, x[1])):
+        found = jax.tree.map(lambda v, entry=entry: float(v[entry]), seen(jnp.asarray(x), 1))
+        assert found.overflow == np.mean(np.isinf(there)) and found.zero == np.mean(there == 0)
+        assert found.dead == np.mean((there == 0).all(0))
+    finite = np.where(np.isinf(x), 3, x).astype(float)
+    found = jax.tree.map(np.asarray, seen(jnp.asarray(finite, jnp.float32), 1))
+    for power, moment, wanted in (
+        (1, found.mean, finite.mean((1, 2))),
+        (2, found.ms, np.square(finite).mean((1, 2))),
+        (2, found.var, finite.var((1, 2))),
+        (1, found.absmax, np.abs(finite).max((1, 2))),
+    ):
+        np.testing.assert_allclose(moment * 2.0 ** (power * found.e), wanted, rtol=1e-5, atol=1e-5)
 
 
 def test_shares_that_a_format_cannot_hold() -> None:
