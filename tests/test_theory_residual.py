@@ -116,6 +116,26 @@ def test_finite_width(act: str, batch: int, bias: float, scale: float) -> None:
     assert np.isnan(vp.theory.residual("relu", 3, branch_layers=1, width=9).stream_std).all()
 
 
+@pytest.mark.parametrize(("act", "scale"), [("identity", 1.0), ("identity", 0.5), ("relu", 0.7)])
+def test_spread_against_draws_of_its_law(act: str, scale: float) -> None:
+    """|h|^2 is chi-squared, of half the units of a relu; V h is Gaussian given |h|, of any angle with x."""
+    n, depth, draws, weights, values = 1000, 4, 200_000, 1.2, 0.9
+    rng, active = np.random.default_rng(0), 0.5 if act == "relu" else 1.0
+    x2, logs = rng.chisquare(n, draws) / n, []
+    for _ in range(depth):
+        h2 = weights * x2 / n * rng.chisquare(rng.binomial(n, active, draws))
+        along = rng.standard_normal(draws)
+        added = values * h2 / n * (along**2 + rng.chisquare(n - 1, draws))
+        x2 = x2 + 2 * scale * np.sqrt(values * x2 * h2 / n) * along + scale**2 * added
+        logs.append(np.log10(x2))
+    found = vp.theory.residual(act, depth, weights, values, branch_scale=scale, width=n)
+    np.testing.assert_allclose(found.stream_std, np.std(logs, axis=1), rtol=0.012)
+    np.testing.assert_allclose(found.stream_drift, np.mean(logs, axis=1) - found.stream[1:], atol=3e-4)
+    if act == "identity":  # back it is the same from the cotangent on, which no block has changed yet
+        np.testing.assert_allclose(found.gradient_std[:-1], found.stream_std[-2::-1], rtol=1e-9)
+        np.testing.assert_allclose(found.gradient_std[-1], np.sqrt(2 / n) / np.log(10), rtol=1e-9)
+
+
 @pytest.mark.parametrize("norm", ["layer", "rms", "batch"])
 def test_normalized_branches_of_unit_size(norm: str) -> None:
     """The branch no longer grows with the stream: 1 + l."""
