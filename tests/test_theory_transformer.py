@@ -100,6 +100,14 @@ def test_kernels(name: str) -> None:
     np.testing.assert_allclose(several.phi.diagonal(), squares, rtol=1e-8)
 
 
+def test_kernels_of_tokens_near_zero_are_those_of_a_line() -> None:
+    """tanh x = x, whatever the two sizes: below 2^-100, where no average is taken any more, too."""
+    q, c = 2.0 ** np.array([-90, -104, -130]), np.array([[1, 0.5, -0.3], [0.5, 1, 0.2], [-0.3, 0.2, 1]])
+    found = token_kernels(activation("tanh"), q, c)
+    np.testing.assert_allclose(found.phi, np.sqrt(np.outer(q, q)) * c, rtol=1e-6)
+    np.testing.assert_allclose(found.derivative, 1, rtol=1e-6)
+
+
 VARIANCES = 1.0, 1.6, 1.5, 2.0, 0.7
 """Of the matrices v, o, up, down and gate, times fan_in."""
 
