@@ -24,6 +24,7 @@ from varprobe.errors import RequestError
 from varprobe.model.curves import as_curves
 from varprobe.plots import save_figure
 from varprobe.plots.change import both
+from varprobe.plots.coordinates import coordinates_figure
 from varprobe.plots.curves import read_curves
 from varprobe.plots.heatmap import heatmap_figure
 from varprobe.plots.kinds import KINDS
@@ -321,6 +322,36 @@ def test_cosines_are_those_of_the_dataset(runs):
     theory = [line for line in ax.lines if line.get_gid() == "theory"]
     predicted = ds["theory_pair_correlation"].isel(seed=0).transpose("config", "c0", "layer").values.reshape(8, -1)
     np.testing.assert_allclose([line.get_ydata() for line in theory], predicted, atol=1e-12)
+    spread = ds["pair_correlation"].std("seed", ddof=1).transpose("config", "c0", "layer").values.reshape(8, -1)
+    for band, mean, half in zip(ax.collections, wanted, spread, strict=True):
+        np.testing.assert_allclose(ends_of(band, ds["layer"].values), [mean - half, mean + half], atol=1e-9)
+
+
+def ends_of(band, places):
+    """(low, high) of a band at some places along the x axis."""
+    (path,) = band.get_paths()
+    there = [path.vertices[np.isclose(path.vertices[:, 0], x), 1] for x in places]
+    return np.array([[y.min() for y in there], [y.max() for y in there]])
+
+
+def test_sizes_against_width_are_rms_with_a_deviation_to_each_side():
+    random, dims = np.random.default_rng(0), ("config", "seed", "width", "step", "layer")
+    ds = xr.Dataset(
+        {f"{name}_log10_ms": (dims, random.normal(size=(1, 3, 4, 2, 2))) for name in ("value", "change")},
+        {"width": [4, 8, 32, 64], "step": [0, 1], "site": ("layer", ["a", "b"]), "iteration": ("layer", [0, 0])}
+        | {"init": ("config", ["mup"]), "optimizer": ("config", ["adam"])},
+    )
+    panels = [(vp.plot_coord_check(ds, q, ax=plt.figure().gca()), q, [(1, 0), (1, 1)]) for q in ("value", "change")]
+    figure = coordinates_figure(ds)
+    for ax, (quantity, layer) in zip(figure.axes, itertools.product(("value", "change"), (0, 1)), strict=True):
+        panels.append((ax, quantity, [(step, layer) for step in ((0, 1) if quantity == "value" else (1,))]))
+    for ax, quantity, drawn in panels:
+        lines = [line for line in ax.lines if line.get_gid() == "size"]
+        for line, band, (step, layer) in zip(lines, ax.collections, drawn, strict=True):
+            rms = ds[f"{quantity}_log10_ms"].values[0, :, :, step, layer] / 2
+            mean, half = rms.mean(axis=0), rms.std(axis=0, ddof=1)
+            np.testing.assert_allclose(line.get_xydata(), np.column_stack([[2, 3, 5, 6], mean]), atol=1e-12)
+            np.testing.assert_allclose(ends_of(band, [2, 3, 5, 6]), [mean - half, mean + half], atol=1e-9)
 
 
 def test_the_match_has_every_predicted_factor(runs):
@@ -329,6 +360,13 @@ def test_the_match_has_every_predicted_factor(runs):
     drawn = sorted(float(line.get_ydata()[0]) for line in figure.axes[0].lines if line.get_gid() == "factor")
     factors = [row[f"{q}_factor"] for row in rows for q in ("activation", "gradient")]
     np.testing.assert_allclose(drawn, np.sort(np.log10(factors)), atol=1e-12)
+    bars = [bar.get_segments()[0] for container in figure.axes[0].containers for bar in container[2]]
+    wanted = [
+        [[np.log10(row[f"theory_{q}_factor"]), np.log10(end)] for end in row[f"{q}_factor_ci95"]]
+        for q in ("activation", "gradient")
+        for row in rows
+    ]
+    np.testing.assert_allclose(bars, wanted, atol=1e-9)
     z = np.sort([row["theory_gradient_z"] for row in rows])
     distances = [line for line in figure.axes[1].lines if line.get_gid() == "distance"]
     np.testing.assert_allclose(distances[1].get_ydata(), z)
