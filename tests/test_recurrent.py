@@ -166,6 +166,17 @@ def test_gru(x64):
     np.testing.assert_allclose(one.update_gate_mean[1:], [np.mean(m["update"]) for m in more], atol=1e-12)
 
 
+def test_gates_have_a_bias_each_and_the_candidate_of_a_gru_two():
+    """One on either side of its reset gate, as in torch and Keras."""
+    gates = {"rnn": [""], "lstm": ["", "_input", "_forget", "_output"], "gru": ["", "_reset", "_update"]}
+    for name, tails in gates.items():
+        slots = read_request(arch=name, depth=2, width=8).configs[0].arch.slots(3, 5)
+        assert {s.name: (s.fan_in, s.fan_out) for s in slots} == {f"w{t}": (5, 5) for t in tails} | {
+            f"u{t}": (3, 5) for t in tails
+        }
+        assert {s.name for s in slots if s.bias} == {f"w{t}" for t in tails} | ({"u"} if name == "gru" else set())
+
+
 @pytest.mark.exhaustive
 def test_two_thousand_steps_of_one_unit_are_exact():
     """h_t = +-s h_{t-1} + u x_t: 3^2000 is 1e954. Rounding: 2000 steps of 2^-24, and a sum of as many terms."""
