@@ -130,6 +130,31 @@ def test_linear_nets_with_biases_against_their_law() -> None:
     np.testing.assert_allclose(found.drift, mean, atol=1e-3)
 
 
+def test_tanh_against_draws_of_its_law() -> None:
+    """Layers of Gaussians given the mean square before; phi' of others than phi, as theory takes them to be."""
+    n, depth, draws, weights, biases = 100, 4, 20_000, 2.0, 0.1
+    rng = np.random.default_rng(0)
+    q, logs, back = np.full(draws, weights + biases), [], []
+    for _ in range(depth):
+        z, other, arriving = (
+            rng.standard_normal((3, draws, n), np.float32) * np.array([q**0.5, q**0.5, q**0])[..., None]
+        )
+        mean_square = np.mean(np.tanh(z) ** 2, axis=1)
+        logs.append(np.log(mean_square))
+        back.append(np.log(np.mean((arriving / np.cosh(other) ** 2) ** 2, axis=1) * weights))
+        q = weights * mean_square + biases
+    gradient = np.cumsum(back[::-1], axis=0)[::-1] - np.log(weights)
+    curve = vp.theory.trajectory("tanh", weights, biases, depth)
+    for quantity, drawn, level in (
+        ("activation", np.array(logs), curve.activation_log10_ms),
+        ("gradient", gradient, curve.gradient_log10_ms),
+    ):
+        found = vp.theory.finite_width("tanh", None, n, depth, 1, quantity, weights, biases)
+        np.testing.assert_allclose(found.variance, drawn.var(axis=1), rtol=0.06)
+        error = 3 * drawn.std(axis=1) / np.sqrt(draws) + 5e-4
+        assert (np.abs(drawn.mean(axis=1) - np.log(10) * level - found.drift) < error).all()
+
+
 def test_orthogonal_linear_nets_do_not_vary() -> None:
     assert (vp.theory.finite_width("identity", "orthogonal", 64, 20).variance < 1e-12).all()
 
