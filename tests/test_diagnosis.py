@@ -143,6 +143,26 @@ def test_a_distance_from_theory_is_in_standard_errors_of_a_slope_with_the_drift_
         assert row[f"theory_{quantity}_z"] == pytest.approx((0.09 - 0.08) / (0.03 / 3**0.5))
 
 
+def test_ends_are_those_of_the_signal_and_of_the_gradient_on_its_way():
+    """RMS, so half the log of a mean square; the largest of layers 1 to L; cosines where each of the two arrives."""
+    layers = np.arange(DEPTH + 1.0)
+    names = ("preactivation_log10_absmax", "activation_log10_absmax", "gradient_log10_absmax")
+    values = (0.5 - layers / 8, layers / 4, 2 - layers / 4)
+    cosines = {"activation_correlation": layers / 100, "gradient_correlation": 0.9 - layers / 100}
+    ds = made(0.0, 3 - layers[1:] / 5, **dict(zip(names, values, strict=True)), **cosines)
+    (ends,) = vp.diagnose(ds).ends
+    assert ends == pytest.approx(
+        {
+            "gradient_rms_first": (3 - 1 / 5) / 2,
+            "gradient_rms_last": (3 - DEPTH / 5) / 2,
+            "largest_signal": DEPTH / 4,
+            "largest_gradient": 2 - 1 / 4,
+            "activation_correlation": DEPTH / 100,
+            "gradient_correlation": 0.9 - 1 / 100,
+        }
+    )
+
+
 def test_logs_are_averaged_and_not_values():
     forward = np.array([line(-0.1), line(0.1)])
     assert row_of(forward, seeds=2)["activation_factor"] == pytest.approx(1, rel=1e-12)

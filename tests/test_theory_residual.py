@@ -136,6 +136,37 @@ def test_spread_against_draws_of_its_law(act: str, scale: float) -> None:
         np.testing.assert_allclose(found.gradient_std[-1], np.sqrt(2 / n) / np.log(10), rtol=1e-9)
 
 
+def test_spread_of_tanh_against_draws_of_its_law() -> None:
+    """The gradient strays with the signal, whose size phi' depends on; phi' of others than phi, as in theory."""
+    n, depth, draws, weights, values = 100, 3, 20_000, 1.7, 0.9
+    rng = np.random.default_rng(0)
+
+    def plus(x2: np.ndarray, branch2: np.ndarray, variance: float) -> np.ndarray:
+        """Mean square of x plus a Gaussian matrix times a branch of any angle with it."""
+        along, rest = rng.standard_normal(draws), rng.chisquare(n - 1, draws)
+        return x2 + 2 * np.sqrt(variance * x2 * branch2 / n) * along + variance * branch2 / n * (along**2 + rest)
+
+    x2, streams, slopes = rng.chisquare(n, draws) / n, [], []
+    for _ in range(depth):
+        z, other = rng.standard_normal((2, draws, n), np.float32) * np.sqrt(weights * x2)[:, None]
+        slopes.append(np.cosh(other) ** -2)
+        x2 = plus(x2, np.mean(np.tanh(z) ** 2, axis=1), values)
+        streams.append(np.log10(x2))
+    g2 = rng.chisquare(n, draws) / n
+    gradients = [np.log10(g2)]
+    for slope in slopes[:0:-1]:
+        passed = values * g2 * np.mean((slope * rng.standard_normal((draws, n), np.float32)) ** 2, axis=1)
+        g2 = plus(g2, passed, weights)
+        gradients.append(np.log10(g2))
+    found = vp.theory.residual("tanh", depth, weights, values, width=n)
+    for drawn, level, drift, std in (
+        (np.array(streams), found.stream[1:], found.stream_drift, found.stream_std),
+        (np.array(gradients[::-1]), found.gradient, found.gradient_drift, found.gradient_std),
+    ):
+        np.testing.assert_allclose(std, drawn.std(axis=1), rtol=0.03)
+        np.testing.assert_allclose(drift, drawn.mean(axis=1) - level, atol=3 * drawn.std() / np.sqrt(draws) + 5e-4)
+
+
 @pytest.mark.parametrize("norm", ["layer", "rms", "batch"])
 def test_normalized_branches_of_unit_size(norm: str) -> None:
     """The branch no longer grows with the stream: 1 + l."""
