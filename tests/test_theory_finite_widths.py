@@ -130,29 +130,34 @@ def test_linear_nets_with_biases_against_their_law() -> None:
     np.testing.assert_allclose(found.drift, mean, atol=1e-3)
 
 
-def test_tanh_against_draws_of_its_law() -> None:
-    """Layers of Gaussians given the mean square before; phi' of others than phi, as theory takes them to be."""
-    n, depth, draws, weights, biases = 100, 4, 20_000, 2.0, 0.1
-    rng = np.random.default_rng(0)
-    q, logs, back = np.full(draws, weights + biases), [], []
+@pytest.mark.parametrize(("weights", "biases"), [(2.5, 0.5), (1.4, 0.0)])
+def test_tanh_against_draws_of_its_law(weights: float, biases: float) -> None:
+    """Layers of Gaussians given the mean square before. The gradient has the average of phi'^2 there, and its own draws,
+    of variance (3 E phi'^4 / (E phi'^2)^2 - 1) / n a layer.
+    """
+    n, depth, draws = 100, 4, 20_000
+    rng, z = np.random.default_rng(0), np.linspace(-10, 10, 801)
+    gauss = np.exp(-(z**2) / 2) / np.exp(-(z**2) / 2).sum()
+
+    def slope(q: float, power: int) -> float:
+        return float(gauss @ np.cosh(np.sqrt(q) * z) ** (-2 * power))
+
+    grid = np.linspace(-2, 3, 101)  # ln q
+    logs_of = [np.log(slope(np.exp(log_q), 2)) for log_q in grid]
+    q, level, signal, back, own = np.full(draws, weights + biases), weights + biases, [], [], []
     for _ in range(depth):
-        z, other, arriving = (
-            rng.standard_normal((3, draws, n), np.float32) * np.array([q**0.5, q**0.5, q**0])[..., None]
-        )
-        mean_square = np.mean(np.tanh(z) ** 2, axis=1)
-        logs.append(np.log(mean_square))
-        back.append(np.log(np.mean((arriving / np.cosh(other) ** 2) ** 2, axis=1) * weights))
-        q = weights * mean_square + biases
-    gradient = np.cumsum(back[::-1], axis=0)[::-1] - np.log(weights)
-    curve = vp.theory.trajectory("tanh", weights, biases, depth)
-    for quantity, drawn, level in (
-        ("activation", np.array(logs), curve.activation_log10_ms),
-        ("gradient", gradient, curve.gradient_log10_ms),
-    ):
+        mean_square = np.mean(np.tanh(rng.standard_normal((draws, n), np.float32) * np.sqrt(q)[:, None]) ** 2, axis=1)
+        back.append(np.interp(np.log(q), grid, logs_of) - np.log(slope(level, 2)))
+        own.append((3 * slope(level, 4) / slope(level, 2) ** 2 - 1) / n)
+        infinite = gauss @ np.tanh(np.sqrt(level) * z) ** 2
+        signal.append(np.log(mean_square / infinite))
+        q, level = weights * mean_square + biases, weights * infinite + biases
+    passed, own_part = (np.cumsum(part[::-1], axis=0)[::-1] for part in (back, own))
+    for quantity, drawn, rest in (("activation", np.array(signal), np.zeros(depth)), ("gradient", passed, own_part)):
         found = vp.theory.finite_width("tanh", None, n, depth, 1, quantity, weights, biases)
-        np.testing.assert_allclose(found.variance, drawn.var(axis=1), rtol=0.06)
-        error = 3 * drawn.std(axis=1) / np.sqrt(draws) + 5e-4
-        assert (np.abs(drawn.mean(axis=1) - np.log(10) * level - found.drift) < error).all()
+        np.testing.assert_allclose(found.variance - rest, drawn.var(axis=1), rtol=0.06, atol=1e-9)
+        error = 3 * drawn.std(axis=1) / np.sqrt(draws) + 0.05 * np.abs(drawn.mean(axis=1))
+        assert (np.abs(drawn.mean(axis=1) - found.drift - rest / 2) <= error + 1e-9).all()
 
 
 def test_orthogonal_linear_nets_do_not_vary() -> None:

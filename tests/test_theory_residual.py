@@ -137,34 +137,41 @@ def test_spread_against_draws_of_its_law(act: str, scale: float) -> None:
 
 
 def test_spread_of_tanh_against_draws_of_its_law() -> None:
-    """The gradient strays with the signal, whose size phi' depends on; phi' of others than phi, as in theory."""
-    n, depth, draws, weights, values = 100, 3, 20_000, 1.7, 0.9
-    rng = np.random.default_rng(0)
+    """The gradient has the average of phi'^2 where the signal is, and what its own draws add: with f = chi / (1 + chi),
+    (4 f (1 - f) + f^2 (1 + 3 E phi'^4 / (E phi'^2)^2)) / n a block, and 2 / n of the cotangent.
+    """
+    n, depth, draws, weights, values = 100, 4, 20_000, 1.7, 0.9
+    rng, z = np.random.default_rng(0), np.linspace(-10, 10, 801)
+    gauss = np.exp(-(z**2) / 2) / np.exp(-(z**2) / 2).sum()
 
-    def plus(x2: np.ndarray, branch2: np.ndarray, variance: float) -> np.ndarray:
-        """Mean square of x plus a Gaussian matrix times a branch of any angle with it."""
-        along, rest = rng.standard_normal(draws), rng.chisquare(n - 1, draws)
-        return x2 + 2 * np.sqrt(variance * x2 * branch2 / n) * along + variance * branch2 / n * (along**2 + rest)
+    def slope(q: float, power: int) -> float:
+        return float(gauss @ np.cosh(np.sqrt(q) * z) ** (-2 * power))
 
-    x2, streams, slopes = rng.chisquare(n, draws) / n, [], []
+    grid = np.linspace(-1, 3, 101)  # ln q
+    logs_of = np.array([np.log1p(weights * values * slope(np.exp(log_q), 2)) for log_q in grid])
+    x2, level, streams, back, own = rng.chisquare(n, draws) / n, 1.0, [], [], []
     for _ in range(depth):
-        z, other = rng.standard_normal((2, draws, n), np.float32) * np.sqrt(weights * x2)[:, None]
-        slopes.append(np.cosh(other) ** -2)
-        x2 = plus(x2, np.mean(np.tanh(z) ** 2, axis=1), values)
-        streams.append(np.log10(x2))
-    g2 = rng.chisquare(n, draws) / n
-    gradients = [np.log10(g2)]
-    for slope in slopes[:0:-1]:
-        passed = values * g2 * np.mean((slope * rng.standard_normal((draws, n), np.float32)) ** 2, axis=1)
-        g2 = plus(g2, passed, weights)
-        gradients.append(np.log10(g2))
+        at = weights * level
+        chi = weights * values * slope(at, 2)
+        f = chi / (1 + chi)
+        own.append((4 * f * (1 - f) + f**2 * (1 + 3 * slope(at, 4) / slope(at, 2) ** 2)) / n)
+        back.append(np.interp(np.log(weights * x2), grid, logs_of) - np.log1p(chi))
+        units = np.tanh(rng.standard_normal((draws, n), np.float32) * np.sqrt(weights * x2)[:, None])
+        h2, along = np.mean(units**2, axis=1), rng.standard_normal(draws)
+        added = values * h2 / n * (along**2 + rng.chisquare(n - 1, draws))
+        x2 = x2 + 2 * np.sqrt(values * x2 * h2 / n) * along + added
+        level = level + values * (gauss @ np.tanh(np.sqrt(at) * z) ** 2)
+        streams.append(np.log(x2 / level))
     found = vp.theory.residual("tanh", depth, weights, values, width=n)
-    for drawn, level, drift, std in (
-        (np.array(streams), found.stream[1:], found.stream_drift, found.stream_std),
-        (np.array(gradients[::-1]), found.gradient, found.gradient_drift, found.gradient_std),
+    passed = np.cumsum([np.zeros(draws), *back[:0:-1]], axis=0)[::-1]  # at layer l: of the blocks above it
+    rest = np.cumsum([2 / n, *own[:0:-1]])[::-1]
+    for drawn, drift, std, alone in (
+        (np.array(streams), found.stream_drift, found.stream_std, np.zeros(depth)),
+        (passed, found.gradient_drift, found.gradient_std, rest),
     ):
-        np.testing.assert_allclose(std, drawn.std(axis=1), rtol=0.03)
-        np.testing.assert_allclose(drift, drawn.mean(axis=1) - level, atol=3 * drawn.std() / np.sqrt(draws) + 5e-4)
+        np.testing.assert_allclose((std * LN10) ** 2 - alone, drawn.var(axis=1), rtol=0.06, atol=1e-9)
+        error = 3 * drawn.std(axis=1) / np.sqrt(draws) + 0.05 * np.abs(drawn.mean(axis=1))
+        assert (np.abs(drawn.mean(axis=1) - drift * LN10 - alone / 2) <= error + 1e-9).all()
 
 
 @pytest.mark.parametrize("norm", ["layer", "rms", "batch"])
