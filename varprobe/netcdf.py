@@ -18,6 +18,10 @@ from varprobe.blockwise import Advance, block_size, blocks, unwatched
 __all__ = ["read_netcdf", "write_netcdf"]
 
 
+AS_XARRAY = {"decode_vlen_strings": True, "phony_dims": "access"}
+"""How xarray opens a file."""
+
+
 class Guarded(io.RawIOBase):
     """A file for HDF5, which takes the process down with it where a write fails: the first error is noted instead."""
 
@@ -124,5 +128,5 @@ def read_netcdf(path: Path) -> Iterator[xr.Dataset]:
 
     from varprobe.hdf5 import KnownFile
 
-    with KnownFile(path, "r") as known, h5netcdf.File(known, "r", decode_vlen_strings=True) as opened:
+    with KnownFile(path, "r") as known, h5netcdf.File(known, "r", **AS_XARRAY) as opened:
         yield xr.open_dataset(H5NetCDFStore(opened), cache=False)

@@ -208,10 +208,10 @@ def open_dataset(path: Path, sha256: str, chunks: Any = None) -> xr.Dataset:
         DamagedError: the file is missing, or not the one with this sha256.
         RequestError: chunks that xarray does not take.
     """
-    with trusting(path, sha256):
-        opened = xr.open_dataset(path, engine="h5netcdf", cache=False)
+    with trusting(path, sha256), contextlib.ExitStack() as stack:
+        opened = stack.enter_context(xr.open_dataset(path, engine="h5netcdf", cache=False))
         ds = as_saved(opened, opened if chunks is None else in_chunks(opened, path, chunks))
-    ds.set_close(opened.close)
+        ds.set_close(stack.pop_all().close)
     return ds
 
 
