@@ -16,10 +16,11 @@ from varprobe.model.adapters import Subject
 from varprobe.model.layout import Layout, layout_of, leaf_slices
 from varprobe.model.paths import slashed
 from varprobe.model.roles import input_of, paths_of, read_as_used
-from varprobe.model.running import Statistics, Taps, run, taps_of
-from varprobe.model.stats import MOMENTS, Seen, seen
+from varprobe.model.running import BACKWARD, Statistics, Taps, run, taps_of
+from varprobe.model.stats import ALL, MOMENTS, RANGE, Seen, seen
+from varprobe.model.whole import statistics
 
-__all__ = ["Plan", "Stats", "measured", "plan_of", "require_step_size", "updated"]
+__all__ = ["Plan", "Stats", "differentiated", "measured", "plan_of", "require_step_size", "told", "updated"]
 
 
 class Plan(NamedTuple):
@@ -96,31 +97,77 @@ def plan_of(subject: Subject) -> Plan:
 
 def measured(plan: Plan, step_size: float | None, parameters: Any, *batch: Any) -> tuple[tuple[Any, Any], Any, Stats]:
     """((scalar, anything), gradients of the parameters, statistics) of a function that was read."""
-    data = jax.tree.leaves(batch)
-
-    def loss(parameters: Any, sinks: Statistics) -> tuple[Any, tuple[Any, Statistics]]:
-        outputs, found = run(plan.taps, plan.program, (), [*jax.tree.leaves(parameters), *data], sinks)
-        return outputs[0], (outputs, found)
-
-    (value, (outputs, forward)), (gradients, backward) = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(
-        parameters, plan.taps.sinks()
-    )
-    leaves, slopes = jax.tree.leaves(parameters), jax.tree.leaves(gradients)
-    entering = data[plan.data] if plan.data >= 0 else None
-    known = entering is not None and jnp.issubdtype(entering.dtype, jnp.floating)
+    found = differentiated(plan, step_size, parameters, *batch)
     moments = partial(seen, told=MOMENTS)
+    leaves, slopes = jax.tree.leaves(parameters), jax.tree.leaves(found.gradients)
+    entering = entering_of(plan, batch)
     stats = Stats(
-        loss=value,
-        forward=forward,
-        backward=backward,
+        loss=found.loss,
+        forward=found.forward,
+        backward=found.backward,
         parameters=tuple(map(moments, leaves, plan.slices)),
         gradients=tuple(map(moments, slopes, plan.slices)),
-        lost=None if step_size is None else tuple(map(lost_in(step_size), leaves, slopes, plan.slices)),
-        data=moments(jnp.asarray(entering)) if known else None,
+        lost=found.lost,
+        data=None if entering is None else moments(jnp.asarray(entering)),
         updates=None,
         layout=plan.layout,
     )
-    return jax.tree.unflatten(jax.tree.structure(plan.shape), outputs), gradients, stats
+    return found.outputs, found.gradients, stats
+
+
+class Differentiated(NamedTuple):
+    """Of a function that was read: the scalar, all that it returns, the gradients of the parameters, what its taps told
+    of values and of their gradients, and the shares of updates that are lost.
+    """
+
+    loss: Any
+    outputs: Any
+    gradients: Any
+    forward: Any
+    backward: Any
+    lost: tuple[Any, ...] | None
+
+
+def differentiated(plan: Plan, step_size: float | None, parameters: Any, *batch: Any) -> Differentiated:
+    """Run a function that was read, and its gradient."""
+    sinks, data = plan.taps.sinks(), jax.tree.leaves(batch)
+    tapped = {i for i, slot in enumerate(plan.taps.slots) if slot.role in BACKWARD}
+
+    def loss(parameters: Any, drains: Any) -> tuple[Any, tuple[Any, Any]]:
+        outputs, found = run(plan.taps, plan.program, (), [*jax.tree.leaves(parameters), *data], sinks | drains)
+        return outputs[0], (outputs, found)
+
+    (value, (outputs, forward)), (gradients, backward) = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(
+        parameters, {i: sinks[i] for i in tapped}
+    )
+    leaves, slopes = jax.tree.leaves(parameters), jax.tree.leaves(gradients)
+    lost = None if step_size is None else tuple(map(lost_in(step_size), leaves, slopes, plan.slices))
+    shape = jax.tree.structure(plan.shape)
+    return Differentiated(value, jax.tree.unflatten(shape, outputs), gradients, forward, backward, lost)
+
+
+def entering_of(plan: Plan, batch: Any) -> Any:
+    """The input, if it is of floats."""
+    entering = jax.tree.leaves(batch)[plan.data] if plan.data >= 0 else None
+    return entering if entering is not None and jnp.issubdtype(entering.dtype, jnp.floating) else None
+
+
+def told(plan: Plan, found: Differentiated, parameters: Any, batch: Any) -> Stats:
+    """The statistics of arrays that left the program whole (`whole.WHOLE`), on the host."""
+    roles = {i: ALL if slot.role in BACKWARD else MOMENTS for i, slot in enumerate(plan.taps.slots)}
+    axes = {i: len(slot.lengths) for i, slot in enumerate(plan.taps.slots)}
+    entering = entering_of(plan, batch)
+    return Stats(
+        loss=found.loss,
+        forward={i: statistics(value, axes[i], roles[i]) for i, value in found.forward.items()},
+        backward={i: statistics(value, axes[i], RANGE) for i, value in found.backward.items()},
+        parameters=tuple(map(statistics, jax.tree.leaves(parameters), plan.slices)),
+        gradients=tuple(map(statistics, jax.tree.leaves(found.gradients), plan.slices)),
+        lost=found.lost,
+        data=None if entering is None else statistics(entering),
+        updates=None,
+        layout=plan.layout,
+    )
 
 
 def updated(plan: Plan, stats: Stats, before: Any, after: Any) -> Stats:

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from math import prod
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -13,12 +14,22 @@ from varprobe.model.adapters import Subject, subject_of
 from varprobe.model.agreement import reference, require_agreement, rounded_otherwise
 from varprobe.model.faults import in_its_words
 from varprobe.model.paths import slashed
-from varprobe.model.probed import Plan, Stats, measured, plan_of, require_step_size
+from varprobe.model.probed import Plan, Stats, differentiated, measured, plan_of, require_step_size, told
+from varprobe.model.reuse import unchanged
+from varprobe.model.running import BACKWARD, Taps
 from varprobe.model.tables import dataset_of
+from varprobe.model.whole import WHOLE
 
 __all__ = ["probe"]
 
 MOST_SEEDS = 1000
+
+MOST_BYTES = 2**30
+"""What may leave a program whole. Fixed, not taken from the machine, since the two ways round differently."""
+
+HASTY = {"xla_backend_optimization_level": 0}
+
+Form = tuple[list[Any], tuple[Any, ...], tuple[Any, ...]]
 
 
 def probe(
@@ -68,14 +79,13 @@ def probe(
     if count > 1 and init is None and not subject.noise:
         raise RequestError("every seed is the same without init=, a function of a key (a factory takes it)", "seeds")
     try:
-        plan = plan_of(subject)
+        ready = ready_for(subject, step_size)
     except Exception as error:
         raise in_its_words(error, subject.name) from None
-    if not plan.layout.products:
-        where = f"; {plan.layout.coverage}" if plan.layout.opaque else ""
+    if not ready.plan.layout.products:
+        where = f"; {ready.plan.layout.coverage}" if ready.plan.layout.opaque else ""
         raise RequestError(f"{subject.name} has no matrix product of a signal{where}")
-    found = [one_seed(subject, plan, init, seed, step_size) for seed in range(count)]
-    return dataset_of([found])
+    return dataset_of([[one_seed(subject, ready, init, seed) for seed in range(count)]])
 
 
 def checked(init: Any, seeds: Any, step_size: Any) -> int:
@@ -92,17 +102,16 @@ def checked(init: Any, seeds: Any, step_size: Any) -> int:
     return seeds or (8 if init else 1)
 
 
-def one_seed(subject: Subject, plan: Plan, init: Any, seed: int, step_size: float | None) -> Stats:
+def one_seed(subject: Subject, ready: "Ready", init: Any, seed: int) -> Stats:
     """The statistics of one draw; the first is compared with the model as it is."""
     parameters = subject.parameters if init is None else subject.extract(init(jax.random.key(seed)))
     if init is not None:
         same_form(subject.parameters, parameters)
     batch = (*subject.batch[:-1], np.int32(seed)) if subject.noise else subject.batch
-    (value, _), gradients, stats = run(plan, step_size, parameters, batch)
+    value, gradients, stats = ready.run(parameters, batch)
     if seed == 0:
-        as_it_is = jax.jit(partial(reference, subject.function))
-        plain = as_it_is(parameters, *batch)
-        require_agreement(plain, (value, gradients), lambda: as_it_is(rounded_otherwise(parameters), *batch))
+        plain = ready.reference(parameters, *batch)
+        require_agreement(plain, (value, gradients), lambda: ready.reference(rounded_otherwise(parameters), *batch))
     return jax.device_get(stats)
 
 
@@ -121,13 +130,66 @@ def same_form(expected: Any, found: Any) -> None:
             raise RequestError(f"init gives {shapes[1]} for {name}, which is {shapes[0]}", "init")
 
 
-def run(plan: Plan, step_size: float | None, parameters: Any, batch: tuple[Any, ...]) -> Any:
-    """`measured`, compiled; a plan keeps what was compiled for it."""
-    key = (id(plan.program.jaxpr), step_size)
-    if kept.get("key") != key:
-        kept.update(key=key, plan=plan, function=jax.jit(lambda p, *batch: measured(plan, step_size, p, *batch)))
-    return kept["function"](parameters, *batch)
+class Ready(NamedTuple):
+    """What was read, and compiled at the first call: with taps, and as it is; `form` says for what."""
+
+    form: Form
+    plan: Plan
+    run: Callable[[Any, Any], tuple[Any, Any, Stats]]
+    reference: Callable[..., Any]
 
 
-kept: dict[str, Any] = {}
-"""The last plan and its compiled function."""
+def ready_for(subject: Subject, step_size: float | None) -> Ready:
+    """Read a model, or take what was read of the last one where that was this one, with such arguments."""
+    form = form_of(subject, step_size)
+    if (last := kept.get("last")) is None or form[1:] != last.form[1:] or not unchanged(last.form[0], form[0]):
+        plan, as_it_is = plan_of(subject), run_once(partial(reference, subject.function))
+        kept["last"] = last = Ready(form, plan, running(plan, step_size), as_it_is)
+    return last
+
+
+kept: dict[str, Ready] = {}
+"""The last model."""
+
+
+def form_of(subject: Subject, step_size: float | None) -> Form:
+    """(what a function reads beside its arguments, what these look like, what else a plan depends on)."""
+    shape = jax.tree.structure(subject.parameters)
+    leaves = [jax.typeof(leaf) for leaf in (*jax.tree.leaves(subject.parameters), *subject.batch)]
+    return subject.depends, (shape, *leaves), (subject.given, subject.noise, subject.name, subject.loss, step_size)
+
+
+def running(plan: Plan, step_size: float | None) -> Callable[[Any, Any], tuple[Any, Any, Stats]]:
+    """run(parameters, batch) -> (scalar, gradients, statistics).
+
+    Values leave the program whole where they are small enough, and else as statistics.
+    """
+    if bytes_of(plan.taps) > MOST_BYTES:
+        inside = run_once(partial(measured, plan, step_size))
+
+        def reduced(parameters: Any, batch: Any) -> tuple[Any, Any, Stats]:
+            (value, _), gradients, stats = inside(parameters, *batch)
+            return value, gradients, stats
+
+        return reduced
+    whole = plan._replace(taps=plan.taps._replace(way=WHOLE))
+    outside = run_once(partial(differentiated, whole, step_size))
+
+    def kept_whole(parameters: Any, batch: Any) -> tuple[Any, Any, Stats]:
+        found = outside(parameters, *batch)
+        return found.loss, found.gradients, told(whole, found, parameters, batch)
+
+    return kept_whole
+
+
+def bytes_of(taps: Taps) -> int:
+    """Of all values, and gradients, that leave a program whole."""
+    shapes = [(slot, slot.point.variable.aval) for slot in taps.slots]
+    return sum(
+        prod(slot.lengths) * aval.size * aval.dtype.itemsize * (1 + (slot.role in BACKWARD)) for slot, aval in shapes
+    )
+
+
+def run_once(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, compiled for a few calls: on CPU without optimizing, which halves the time to compile."""
+    return jax.jit(function, compiler_options=HASTY if jax.default_backend() == "cpu" else None)

@@ -13,7 +13,7 @@ from varprobe.model.sites import Reading
 from varprobe.model.stats import ALL, MOMENTS, Seen, seen, sink, tapped
 from varprobe.model.tags import Place, Point
 
-__all__ = ["BACKWARD", "ROLES", "Slot", "Statistics", "Taps", "run", "taps_of"]
+__all__ = ["BACKWARD", "ROLES", "Slot", "Statistics", "Taps", "Way", "run", "taps_of"]
 
 ROLES = ("product", "value", "activation")
 BACKWARD = ("value", "activation")
@@ -32,20 +32,31 @@ class Slot(NamedTuple):
     lengths: tuple[int, ...]
 
 
+class Way(NamedTuple):
+    """What is made of values: tell(x, told) leaves the program; tap(x, drain) is x, its gradient arrives in the drain,
+    which is sink(lengths of the scans around, aval of x).
+    """
+
+    tell: Callable[..., Any]
+    tap: Callable[[Any, Any], Any]
+    sink: Callable[[tuple[int, ...], Any], Any]
+
+
+REDUCED = Way(seen, tapped, lambda lengths, like: sink(lengths, like.dtype))
+"""Statistics of a few numbers, made inside the program."""
+
+
 class Taps(NamedTuple):
-    """All slots, their numbers by the value that they are at, and what makes a statistic of a value."""
+    """All slots, their numbers by the value that they are at and by the parts of the program that they are in."""
 
     slots: tuple[Slot, ...]
     at: Mapping[Point, list[int]]
-    tell: Callable[..., Any] = seen
+    inside: Mapping[Place, list[int]]
+    way: Way = REDUCED
 
-    def inside(self, place: Place) -> list[int]:
-        """Slots within a part of the program."""
-        return [i for i, slot in enumerate(self.slots) if slot.point.place[: len(place)] == place]
-
-    def sinks(self) -> Statistics:
+    def sinks(self) -> Any:
         """One for every slot."""
-        return {i: sink(slot.lengths, slot.point.variable.aval.dtype) for i, slot in enumerate(self.slots)}
+        return {i: self.way.sink(slot.lengths, slot.point.variable.aval) for i, slot in enumerate(self.slots)}
 
 
 def taps_of(reading: Reading) -> Taps:
@@ -57,9 +68,12 @@ def taps_of(reading: Reading) -> Taps:
                 lengths = tuple(s.length for s in site.scans if point.place[: len(s.place)] == s.place)
                 slots.append(Slot(number, role, point, lengths))
     at: dict[Point, list[int]] = {}
+    inside: dict[Place, list[int]] = {}
     for i, slot in enumerate(slots):
         at.setdefault(slot.point, []).append(i)
-    return Taps(tuple(slots), at)
+        for depth in range(len(slot.point.place) + 1):
+            inside.setdefault(slot.point.place[:depth], []).append(i)
+    return Taps(tuple(slots), at, inside)
 
 
 def run(
@@ -80,9 +94,9 @@ def run(
         found |= inner
         for variable, output in zip(equation.outvars, outputs, strict=True):
             for slot in taps.at.get(Point(place, variable), ()):
-                found[slot] = taps.tell(output, told=ALL if taps.slots[slot].role in BACKWARD else MOMENTS)
+                found[slot] = taps.way.tell(output, told=ALL if taps.slots[slot].role in BACKWARD else MOMENTS)
                 if taps.slots[slot].role in BACKWARD:
-                    output = tapped(output, sinks[slot])
+                    output = taps.way.tap(output, sinks[slot])
             env[variable] = output
     return [value(atom) for atom in jaxpr.outvars], found
 
@@ -91,7 +105,7 @@ def step(
     taps: Taps, jaxpr: Any, equation: Any, inside: Place, values: list[Any], sinks: Statistics
 ) -> tuple[list[Any], Statistics]:
     """(outputs, statistics) of an equation."""
-    wanted = taps.inside(inside)
+    wanted = taps.inside.get(inside)
     if not wanted:
         return compat.run_equation(jaxpr, equation, values), {}
     mine = {i: sinks[i] for i in wanted}

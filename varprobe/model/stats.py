@@ -76,7 +76,7 @@ def of_rows(told: int, rows: Float[Array, "entries rows units"]) -> Seen:
 
 def one(told: int, rows: Float[Array, "rows units"]) -> tuple[Seen, Bool[Array, " units"]]:
     """(statistics of a matrix, which of its units are not zero everywhere)."""
-    tiny = jnp.finfo(rows.dtype).tiny
+    tiny = float(jnp.finfo(rows.dtype).tiny)
     rows = rows.astype(real_kind(rows.dtype)) if rows.dtype.itemsize < 2 else rows  # of 8 bits there is no arithmetic
     moments = measure(Signal(rows[None], jnp.zeros((1,), jnp.int32)))[1]
     kind, size = moments.ms.dtype, jnp.abs(rows)

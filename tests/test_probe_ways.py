@@ -1,0 +1,149 @@
+"""What leaves a probed program: values that are reduced on the host, or statistics; and what is read only once."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.monitoring
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import varprobe as vp
+from varprobe.model import probing
+from varprobe.model.stats import ALL, seen
+from varprobe.model.whole import Whole, statistics
+
+X = np.random.default_rng(0).normal(size=(6, 8)).astype(np.float32)
+W = np.random.default_rng(1).normal(size=(3, 8, 8)).astype(np.float32) / 3
+SLOPE = 1.0
+
+
+def scanned(p: Any, x: Any) -> Any:
+    """A scan with a branch that the last step does not take, and a product outside."""
+
+    def body(h: Any, at: Any) -> Any:
+        w, i = at
+        return jax.lax.cond(i < 2, lambda h: jax.nn.relu(h @ w), lambda h: h * 0.5, h), None
+
+    h, _ = jax.lax.scan(body, x, (p["w"], jnp.arange(3)))
+    return jnp.square(jnp.tanh(h @ p["v"]) @ W[2]).mean()
+
+
+def sloped(p: Any, x: Any) -> Any:
+    return jnp.tanh(SLOPE * (x @ p)).sum()
+
+
+@pytest.fixture
+def programs() -> Iterator[list[str]]:
+    """What jax traced and compiled since."""
+    found: list[str] = []
+    note = lambda event, _, **about: found.append(event) if "/compile/" in event else None  # noqa: E731
+    jax.monitoring.register_event_duration_secs_listener(note)
+    yield found
+    jax.monitoring.unregister_event_duration_listener(note)
+
+
+def columns(ds: Any) -> dict[str, np.ndarray]:
+    return {str(name): v.values for name, v in ds.data_vars.items()}
+
+
+def test_values_that_leave_whole_say_what_statistics_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    p = {"w": jnp.asarray(W), "v": jnp.asarray(W[0])}
+    whole = columns(vp.probe(scanned, p, X, step_size=1e-3))
+    probing.kept.clear()
+    monkeypatch.setattr(probing, "MOST_BYTES", 0)
+    inside = columns(vp.probe(scanned, p, X, step_size=1e-3))
+    probing.kept.clear()
+    assert whole.keys() == inside.keys()
+    for name, values in whole.items():
+        np.testing.assert_allclose(values, inside[name], rtol=2e-6, atol=2e-6, err_msg=name)
+    assert np.isnan(whole["gradient_log10_ms"][0, 0]).sum() == 2  # of the input, and of the step that was not taken
+
+
+SPECIAL = {
+    "ordinary": X,
+    "zeros": np.zeros((4, 3), np.float32),
+    "a dead unit": np.where(np.arange(8) == 2, 0, X),
+    "not finite": np.where(X > 2, np.inf, X),
+    "a number that is none": np.where(X > 2, np.nan, X),
+    "large": X * np.float32(1e37),
+    "small": X * np.float32(1e-36),
+    "one mean": X * np.float32(1e-3) + 1,
+    "complex": X + 1j * X[::-1],
+    "half": X.astype(jnp.bfloat16),
+    "eighth": X.astype(jnp.float8_e4m3fn),
+    "a vector": X[0],
+    "a number": X[0, 0],
+}
+
+
+@pytest.mark.parametrize("x", SPECIAL.values(), ids=SPECIAL)
+def test_statistics_on_the_host_are_those_of_the_device(x: np.ndarray) -> None:
+    found, wanted = statistics(x, 0, ALL), seen(jnp.asarray(x), 0, ALL)
+    for name in ("zero", "dead", "overflow", "underflow", "computed"):
+        np.testing.assert_allclose(getattr(found, name), getattr(wanted, name), rtol=1e-6, err_msg=name)
+    for name, power in {"mean": 1, "ms": 2, "var": 2, "absmax": 1}.items():
+        shift = np.exp2(power * (np.float64(wanted.e) - found.e))
+        scale = 1e-6 * max(1.0, float(np.nan_to_num(found.ms, posinf=0)))
+        np.testing.assert_allclose(
+            getattr(found, name), np.float64(getattr(wanted, name)) * shift, 2e-6, scale, True, name
+        )
+
+
+def test_statistics_of_float64_have_the_closed_forms_at_any_size() -> None:
+    for size in (1e-300, 1.0, 1e300):
+        found = statistics(np.array([[1.0, -3.0], [0.0, 4.0]]) * size)
+        moments = (found.mean, found.ms, found.var, found.absmax)
+        scales = [2.0 ** -((found.e - np.log2(size)) ** 1)] * 4
+        wanted = np.array([0.5, 6.5, 6.25, 4.0]) * np.array([scales[0], scales[0] ** 2, scales[0] ** 2, scales[0]])
+        np.testing.assert_allclose(moments, wanted, rtol=1e-12)
+
+
+def test_blocks_are_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("varprobe.model.whole.BLOCK", 7)
+    x = np.random.default_rng(2).normal(3, 1, (5, 6))
+    found = statistics(x)
+    scale = 2.0**found.e
+    np.testing.assert_allclose(
+        [found.mean * scale, found.ms * scale**2, found.var * scale**2], [x.mean(), (x**2).mean(), x.var()]
+    )
+
+
+def test_each_iteration_has_its_own_and_what_was_not_computed_has_none() -> None:
+    x = np.arange(12.0).reshape(3, 2, 2)
+    found = statistics(Whole(x, np.array([1, 0, 1])), 1, ALL)
+    assert found.computed.tolist() == [1, 0, 1] and found.ms[1] == 0 == found.absmax[1]
+    np.testing.assert_allclose(found.mean * 2.0**found.e, [1.5, 0, 9.5])
+    np.testing.assert_allclose(found.zero, [0.25, 0, 0])
+
+
+def test_a_second_probe_of_the_same_shapes_traces_and_compiles_nothing(programs: list[str]) -> None:
+    w = jnp.asarray(W[0])
+    first = vp.probe(sloped, w, X)
+    programs.clear()
+    second = vp.probe(sloped, 2 * np.asarray(w), X[::-1] * 2)
+    assert programs == []
+    assert not np.array_equal(first.activation_log10_ms, second.activation_log10_ms)
+    third = vp.probe(sloped, w, X)
+    assert columns(third).keys() == columns(first).keys()
+    for name, values in columns(third).items():
+        np.testing.assert_array_equal(values, columns(first)[name])
+
+
+def test_what_a_function_reads_besides_its_arguments_is_read_anew_when_it_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def preactivation(*model: Any) -> float:
+        return float(vp.probe(*model).activation_log10_ms[0, 0, 1])
+
+    before = preactivation(sloped, jnp.asarray(W[0]), X)
+    monkeypatch.setitem(globals(), "SLOPE", 3.0)
+    after = preactivation(sloped, jnp.asarray(W[0]), X)
+    assert after > before + 0.1
+    settings = {"scale": 1.0}
+    scaled = lambda p, x: jnp.tanh(settings["scale"] * (x @ p)).sum()  # noqa: E731
+    assert preactivation(scaled, jnp.asarray(W[0]), X) == pytest.approx(before, abs=1e-5)
+    settings["scale"] = 3.0
+    assert preactivation(scaled, jnp.asarray(W[0]), X) == pytest.approx(after, abs=1e-5)
+    assert preactivation(sloped, jnp.asarray(W[0])[:, :4], X) != after  # another shape
