@@ -18,10 +18,10 @@ from typing import Any
 from varprobe.configs import Setting
 from varprobe.errors import MachineError, RequestError
 from varprobe.executors import ExecutorCrew
+from varprobe.machines import cores
 from varprobe.probes.running import Job, Table
 from varprobe.supplies import Item, Supply
 from varprobe.tables import CellTable
-from varprobe.workers import cores
 
 __all__ = ["DaskCrew", "dask_crew"]
 

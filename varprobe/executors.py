@@ -26,6 +26,7 @@ from varprobe.configs import Setting
 from varprobe.crews import Failure, computed, together
 from varprobe.draws import keys_of
 from varprobe.errors import MachineError, RequestError, first_line
+from varprobe.machines import cores
 from varprobe.parcels import packed, unpacked
 from varprobe.plans import versions
 from varprobe.probes.running import Job, Table, run_jobs
@@ -33,7 +34,7 @@ from varprobe.programs import AnyChunk
 from varprobe.storage import save_cell
 from varprobe.supplies import Item, Supply
 from varprobe.tables import CellTable
-from varprobe.workers import Worker, cores, teams
+from varprobe.workers import Worker, teams
 
 __all__ = ["ExecutorCrew"]
 

@@ -1,10 +1,11 @@
 """What a run was measured on, as far as rounding depends on it, and for those who repeat it."""
 
+import os
 import platform
 from importlib.metadata import version
 from typing import Any
 
-__all__ = ["ROUNDING", "machine"]
+__all__ = ["ROUNDING", "cores", "machine"]
 
 ROUNDING = ("numpy", "system", "processor", "platform", "device")
 """What of a machine must be the same for the same bits, beside the versions of what computes."""
@@ -38,3 +39,8 @@ def processor() -> str:
     except OSError:
         name = ""
     return name.strip() or platform.processor()
+
+
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -8,9 +8,9 @@ from varprobe.arguments import single
 from varprobe.crews import Crew, LocalCrew
 from varprobe.errors import RequestError
 from varprobe.executors import ExecutorCrew
+from varprobe.machines import cores
 from varprobe.memory import read_memory
 from varprobe.shards import Shard, read_shard
-from varprobe.workers import cores
 
 __all__ = ["Resources", "read_resources"]
 

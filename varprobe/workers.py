@@ -5,7 +5,6 @@ products, and makes a product's rounding independent of the number of cores. Whe
 worker has them all: a program is compiled once for the mesh of them, and each device computes another seed.
 """
 
-import os
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ from jaxtyping import Array
 
 from varprobe.cells import arguments
 from varprobe.configs import Setting
+from varprobe.machines import cores
 from varprobe.programs import AnyChunk, AnyProgram, compilable, run_program, space_of
 from varprobe.tables import CellTable, statistics_of
 from varprobe.trust import check_device, check_table
@@ -153,11 +153,6 @@ def table_of(chunk: AnyChunk, statistics: Any) -> CellTable:
     if isinstance(chunk, OwnChunk):
         return own_table(chunk, statistics)
     return wired_statistics(chunk, statistics) if isinstance(chunk, WiredChunk) else statistics_of(chunk, statistics)
-
-
-def cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def teams(count: int | None = None) -> list[Devices]:

@@ -1,6 +1,7 @@
 """A function that was read once for a shape of its arguments, and its statistics: what leaves the device."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from varprobe.errors import RequestError
+from varprobe.machines import cores
 from varprobe.model import compat
 from varprobe.model.adapters import Subject
 from varprobe.model.layout import Layout, layout_of, leaf_slices
@@ -153,21 +155,29 @@ def entering_of(plan: Plan, batch: Any) -> Any:
 
 
 def told(plan: Plan, found: Differentiated, parameters: Any, batch: Any) -> Stats:
-    """The statistics of arrays that left the program whole (`whole.WHOLE`), on the host."""
-    roles = {i: ALL if slot.role in BACKWARD else MOMENTS for i, slot in enumerate(plan.taps.slots)}
-    axes = {i: len(slot.lengths) for i, slot in enumerate(plan.taps.slots)}
-    entering = entering_of(plan, batch)
-    return Stats(
-        loss=found.loss,
-        forward={i: statistics(value, axes[i], roles[i]) for i, value in found.forward.items()},
-        backward={i: statistics(value, axes[i], RANGE) for i, value in found.backward.items()},
-        parameters=tuple(map(statistics, jax.tree.leaves(parameters), plan.slices)),
-        gradients=tuple(map(statistics, jax.tree.leaves(found.gradients), plan.slices)),
-        lost=found.lost,
-        data=None if entering is None else statistics(entering),
-        updates=None,
-        layout=plan.layout,
-    )
+    """The statistics of arrays that left the program whole (`whole.WHOLE`), on the host, on all cores."""
+    slots, entering = plan.taps.slots, entering_of(plan, batch)
+    with ThreadPoolExecutor(cores()) as pool:
+
+        def all_of(trees: Any, axes: Sequence[int]) -> Iterator[Seen]:
+            return pool.map(statistics, jax.tree.leaves(trees), axes)
+
+        def at_sites(values: Any, most: int) -> Statistics:
+            kinds = [min(most, ALL if slots[i].role in BACKWARD else MOMENTS) for i in values]
+            axes = [len(slots[i].lengths) for i in values]
+            return dict(zip(values, pool.map(statistics, values.values(), axes, kinds), strict=True))
+
+        return Stats(
+            loss=found.loss,
+            forward=at_sites(found.forward, ALL),
+            backward=at_sites(found.backward, RANGE),
+            parameters=tuple(all_of(parameters, plan.slices)),
+            gradients=tuple(all_of(found.gradients, plan.slices)),
+            lost=found.lost,
+            data=None if entering is None else statistics(entering),
+            updates=None,
+            layout=plan.layout,
+        )
 
 
 def updated(plan: Plan, stats: Stats, before: Any, after: Any) -> Stats:

@@ -13,6 +13,7 @@ import numpy as np
 from varprobe.configs import Setting
 from varprobe.draws import keys_of
 from varprobe.errors import MachineError, first_line
+from varprobe.machines import cores
 from varprobe.memory import free_bytes
 from varprobe.tables import LOG10_2, log10
 from varprobe.training.asking import Training
@@ -22,7 +23,7 @@ from varprobe.training.program import Course, Given, Learned, Shared, train
 from varprobe.training.starting import Remembered, starting_params, unstacked
 from varprobe.training.trainee import Trainee, filled, numbers_of, serving, trainee_of
 from varprobe.wired.cell import Keys
-from varprobe.workers import CPU_OPTIONS, cores
+from varprobe.workers import CPU_OPTIONS
 
 __all__ = ["Job", "Outcome", "jobs_of", "outcomes", "params_after", "run_job"]
 
