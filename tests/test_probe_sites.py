@@ -387,3 +387,42 @@ def test_a_model_that_refuses_its_batch_says_so_itself() -> None:
         vp.probe(lambda p, x: jnp.sum(x @ p["w"]), {"w": jnp.eye(3)}, jnp.ones((2, 4)))
     files = [str(entry.path) for entry in error.traceback]
     assert sum("varprobe/model" in file for file in files) == 1  # the call of probe itself
+
+
+Y = X[:, :1] > 0
+MASKED: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
+    "a value is taken where all are finite": (
+        lambda p, x, y: (jnp.tanh(jnp.where(jnp.isfinite(z := x @ p["a"]).all(), z, 0.0)) @ p["b"]).sum(),
+        {"a": jnp.tanh},
+    ),
+    "a gate of one product shuts another": (
+        lambda p, x, y: (jnp.where(x @ p["a"] > 0, x @ p["c"], 0.0) @ p["b"]).sum(),
+        {},
+    ),
+    "a gate is multiplied": (lambda p, x, y: (((x @ p["a"] > 0) * (x @ p["c"])) @ p["b"]).sum(), {}),
+    "a metric compares": (
+        lambda p, x, y: ((z := jnp.tanh(x @ p["a"]) @ p["b"]).sum(), ((z > 0) == y).mean()),
+        {"a": jnp.tanh},
+    ),
+    "a function is one of its own sign": (
+        lambda p, x, y: (jnp.where((z := x @ p["a"]) > 0, z, 0.1 * z) @ p["b"]).sum(),
+        {"a": partial(jax.nn.leaky_relu, negative_slope=0.1)},
+    ),
+    "it is multiplied by its own sign": (
+        lambda p, x, y: (((z := x @ p["a"]) * (z > 0)) @ p["b"]).sum(),
+        {"a": jax.nn.relu},
+    ),
+    "a number is subtracted": (lambda p, x, y: ((x @ p["a"] - 0.3) @ p["b"]).sum(), {}),
+}
+
+
+@pytest.mark.parametrize(("loss", "activations"), MASKED.values(), ids=MASKED)
+def test_comparisons_and_differences_are_no_activations(
+    loss: Callable[..., Any], activations: dict[str, Callable[..., Any]]
+) -> None:
+    p = {name: jax.random.normal(jax.random.key(i), (WIDTH, WIDTH)) for i, name in enumerate("abc")}
+    ds = vp.probe(loss, p, X, Y).isel(config=0, seed=0)
+    found = dict(zip(ds.site.values.tolist(), ds.activation_log10_ms.values, strict=True))
+    assert {name for name in found if np.isfinite(found[name])} == {"input", *activations}
+    for name, phi in activations.items():
+        assert found[name] == pytest.approx(float(jnp.log10(jnp.square(phi(X @ p[name])).mean())), abs=1e-5)

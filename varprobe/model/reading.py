@@ -49,7 +49,7 @@ class Reader:
         for number, equation in enumerate(jaxpr.eqns):
             entering = [Tag() if compat.is_literal(atom) else known[atom] for atom in equation.invars]
             self.now = (*place, number)
-            leaving = self.step(equation, place, entering)
+            leaving = list(map(masked, equation.outvars, self.step(equation, place, entering)))
             known |= dict(zip(equation.outvars, leaving, strict=True))
             self.note_exits(equation, place, entering, leaving)
         return [Tag() if compat.is_literal(atom) else known[atom] for atom in jaxpr.outvars]
@@ -207,7 +207,8 @@ class Reader:
         signals = [tag for tag in tags if tag.signal and not tag.index]
         sites = {tag.of.site if tag.of else None for tag in signals}
         (site,) = sites if len(sites) == 1 else (None,)
-        of = None if site is None else Known(site, False, all(tag.of.whole for tag in signals if tag.of))
+        known = [tag.of for tag in signals if tag.of]
+        of = None if site is None else Known(site, False, all(k.whole for k in known), all(k.mask for k in known))
         return replace(plain(tags), of=of, root=next((tag.root for tag in tags if tag.root), ""))
 
     def note_exits(self, equation: Any, place: Place, tags: list[Tag], leaving: list[Tag]) -> None:
@@ -221,7 +222,7 @@ class Reader:
 
     def leave(self, place: Place, atom: Any, tag: Tag) -> None:
         """A value that follows from a site is used elsewhere."""
-        if tag.of and tag.of.whole and not compat.is_literal(atom):
+        if tag.of and tag.of.whole and not tag.of.mask and not compat.is_literal(atom):
             self.found.sites[tag.of.site].exits[self.origin(Point(place, atom))] = tag.of.linear
 
     def finish(self) -> None:
@@ -232,6 +233,13 @@ class Reader:
             nonlinear = [point for point, linear in site.exits.items() if not linear and point not in self.squares]
             if nonlinear and site.kind in ("linear", "conv", "sum", "norm"):
                 site.activation = nonlinear[0]
+
+
+def masked(variable: Any, tag: Tag) -> Tag:
+    """The tag of a value that an equation gives: what is of no floats is a mask."""
+    if tag.of is None or jnp.issubdtype(variable.aval.dtype, jnp.inexact):
+        return tag
+    return replace(tag, of=replace(tag.of, linear=False, mask=True))
 
 
 def known_outside(tag: Tag, sites: int) -> Tag:

@@ -36,6 +36,12 @@ def added(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
     return reader.new("sum" if apart else "residual", equation, place, plain(tags))
 
 
+def subtracted(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
+    """As a sum, but of two signals it is a distance: from a mean, or from a target."""
+    rule = added if sum(tag.signal for tag in tags) == 1 else lambda reader, _, __, tags: reader.elementwise(tags)
+    return rule(reader, equation, place, tags)
+
+
 def follows(sites: Sequence[Site], later: int, earlier: int) -> bool:
     """Whether a product is behind an earlier site, as a branch is behind the residual stream."""
     while later > earlier:
@@ -113,6 +119,7 @@ def selected(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Ta
 RULES: dict[str, Rule] = {
     "add": added,
     "add_any": added,
+    "sub": subtracted,
     "mul": multiplied,
     "div": divided,
     "rsqrt": rooted,

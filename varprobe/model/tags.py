@@ -19,11 +19,15 @@ class Point:
 
 @dataclass(frozen=True)
 class Known:
-    """How a value follows from one site: linearly, or elementwise at least; all of it or a part."""
+    """How a value follows from one site: linearly, or elementwise at least; all of it or a part.
+
+    mask: it is of a comparison, and says where something holds; no activation, but a part of one.
+    """
 
     site: int
     linear: bool
     whole: bool = True
+    mask: bool = False
 
 
 @dataclass(frozen=True)
