@@ -1,5 +1,6 @@
 """What a probe finds, against gradients by brute force: those with respect to zeros added at each site."""
 
+import math
 from collections.abc import Callable
 from functools import cache, partial
 from typing import Any
@@ -426,3 +427,60 @@ def test_comparisons_and_differences_are_no_activations(
     assert {name for name in found if np.isfinite(found[name])} == {"input", *activations}
     for name, phi in activations.items():
         assert found[name] == pytest.approx(float(jnp.log10(jnp.square(phi(X @ p[name])).mean())), abs=1e-5)
+
+
+def rms_normed(x: Any, p: dict[str, Any]) -> Any:
+    return x * jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True)) * p["scale"] + p["shift"]
+
+
+ENDS: dict[str, tuple[Callable[..., Any], dict[str, Callable[..., Any]]]] = {
+    "squares in the loss": (
+        lambda p, x: jnp.square(jnp.tanh(jnp.tanh(x @ p["a"]) @ p["b"])).mean(),
+        {"a": lambda p: jnp.tanh(X @ p["a"]), "b": lambda p: jnp.tanh(jnp.tanh(X @ p["a"]) @ p["b"])},
+    ),
+    "cubes in the loss": (
+        lambda p, x: (jax.nn.silu(x @ p["a"]) ** 3).mean(),
+        {"a": lambda p: jax.nn.silu(X @ p["a"])},
+    ),
+    "a distance from a target": (
+        lambda p, x: jnp.square(jnp.tanh(x @ p["a"]) @ p["b"] - 1).mean(),
+        {"a": lambda p: jnp.tanh(X @ p["a"])},
+    ),
+    "squares that go on": (
+        lambda p, x: (jnp.square(x @ p["a"]) @ p["b"]).sum(),
+        {"a": lambda p: jnp.square(X @ p["a"])},
+    ),
+    "two sums of one product": (
+        lambda p, x: (jnp.tanh((q := x @ p["a"]) + p["u"]) @ p["b"]).sum() + (jnp.sin(q + p["v"]) @ p["b"]).sum(),
+        {},
+    ),
+}
+
+
+@pytest.mark.parametrize(("loss", "activations"), ENDS.values(), ids=ENDS)
+def test_an_activation_ends_where_the_loss_begins(
+    loss: Callable[..., Any], activations: dict[str, Callable[..., Any]]
+) -> None:
+    p = {name: jax.random.normal(jax.random.key(i), (WIDTH, WIDTH)) for i, name in enumerate("ab")}
+    p |= {"u": jnp.ones(WIDTH), "v": -2 * jnp.ones(WIDTH)}
+    ds = vp.probe(loss, p, X).isel(config=0, seed=0)
+    found = dict(zip(ds.site.values.tolist(), ds.activation_log10_ms.values, strict=True))
+    before = dict(zip(ds.site.values.tolist(), ds.preactivation_log10_ms.values, strict=True))
+    for name, value in activations.items():
+        assert found[name] == pytest.approx(float(jnp.log10(jnp.square(value(p)).mean())), abs=1e-5), name
+    if activations:
+        assert {name for name in found if np.isfinite(found[name])} == {"input", *activations}
+    assert before["a"] == pytest.approx(float(jnp.log10(jnp.square(X @ p["a"]).mean())), abs=1e-5)
+
+
+def test_a_norm_ends_before_what_else_is_made_of_it() -> None:
+    """u = norm(x) goes into a product and, scaled by another parameter, around it: its site is u alone."""
+
+    def loss(p: Any, x: Any) -> Any:
+        u = rms_normed(x, p)
+        return jnp.mean(jnp.square(jnp.tanh(u @ p["w"]) + u * p["skip"]))
+
+    p = {"w": jax.random.normal(KEY, (WIDTH, WIDTH)), "scale": 2 * jnp.ones(WIDTH), "shift": jnp.zeros(WIDTH)}
+    ds = vp.probe(loss, p | {"skip": 5 * jnp.ones(WIDTH)}, X).isel(config=0, seed=0)
+    assert ds.kind.values.tolist() == ["input", "norm", "linear", "residual"]
+    assert ds.activation_log10_ms.values[1] == pytest.approx(math.log10(4), abs=1e-5)

@@ -13,7 +13,6 @@ import numpy as np
 from varprobe.errors import RequestError
 from varprobe.model.given import OTHER, Given, given_of
 from varprobe.model.objectives import objective_of
-from varprobe.model.reuse import behind
 
 __all__ = ["Held", "Subject", "held", "is_alone", "name_of", "parameters_argument", "subject_of"]
 
@@ -25,7 +24,7 @@ class Subject(NamedTuple):
     leaves are arrays of floats. batch: the arrays among what follows; given: what each of them is. extract: the
     parameters of a fresh model, or of fresh parameters, of the same form. keep: gives the state back to the model,
     where it has one. noise: whether the last of the batch is the seed of a random cotangent. name: what it is called;
-    loss: what is differentiated. depends: all that the function reads beside its arguments (`reuse.behind`).
+    loss: what is differentiated.
     """
 
     function: Callable[..., tuple[Any, Any]]
@@ -37,7 +36,6 @@ class Subject(NamedTuple):
     noise: bool
     name: str
     loss: str
-    depends: list[Any]
 
     def about(self, batch: int) -> tuple[tuple[str, Any], ...]:
         """The coordinates on `config`, for so many samples; what has no meaning for a model is empty."""
@@ -47,13 +45,12 @@ class Subject(NamedTuple):
 
 
 class Split(NamedTuple):
-    """A model taken apart: call(parameters, *batch) -> (output, state); `fixed` is what call has of the model."""
+    """A model taken apart: call(parameters, *batch) -> (output, state)."""
 
     call: Callable[..., tuple[Any, Any]]
     parameters: Any
     extract: Callable[[Any], Any]
     keep: Callable[[Any], None]
-    fixed: tuple[Any, ...]
 
 
 class Held(NamedTuple):
@@ -103,7 +100,7 @@ def subject_of(model: Any, arguments: tuple[Any, ...], loss: Any) -> Subject:
             raise RequestError("a transformed function needs its parameters: probe(transformed, params, x)")
         split, batch = of_transformed(model, arguments[0]), arguments[1:]
     elif is_module(model):
-        split, batch = of_tree(called, model), arguments
+        split, batch = of_tree(lambda model, *batch: model(*batch), model), arguments
     elif not callable(model):
         raise RequestError(f"{type(model).__name__} is no function and no model")
     elif not arguments:
@@ -111,11 +108,6 @@ def subject_of(model: Any, arguments: tuple[Any, ...], loss: Any) -> Subject:
     else:
         return joined(name, of_tree(model, arguments[0]), arguments[1:], loss, model)
     return joined(name, split, batch, "cotangent" if loss is None else loss, split.call)
-
-
-def called(model: Any, *batch: Any) -> Any:
-    """What a model gives."""
-    return model(*batch)
 
 
 def is_alone(model: Any) -> bool:
@@ -130,7 +122,7 @@ def parameters_argument(model: Any, *arguments: Any) -> Any:
     return model if is_module(model) else arguments[0]
 
 
-def joined(name: str, split: Split, batch: tuple[Any, ...], loss: Any, function_of: Callable[..., Any]) -> Subject:
+def joined(name: str, split: Split, batch: tuple[Any, ...], loss: Any, called: Callable[..., Any]) -> Subject:
     """A model with its loss; what is no array in the batch is a constant.
 
     Raises:
@@ -155,13 +147,12 @@ def joined(name: str, split: Split, batch: tuple[Any, ...], loss: Any, function_
         function,
         split.parameters,
         (*data, np.int32(0)) if noise else data,
-        (*given_of(function_of, batch, arrays), *seed),
+        (*given_of(called, batch, arrays), *seed),
         split.extract,
         split.keep,
         noise,
         name,
         loss if isinstance(loss, str) else "its own" if loss is None else name_of(loss),
-        behind(*split.fixed, loss, shape, *constants),
     )
 
 
@@ -207,8 +198,7 @@ def of_tree(function: Callable[..., Any], tree: Any) -> Split:
     def call(parameters: Any, *batch: Any) -> tuple[Any, Any]:
         return function(whole(parameters, state), *batch), None
 
-    others = [leaf for leaf in jax.tree.leaves(tree) if not is_inexact(leaf)]
-    return Split(call, parameters, extract, lambda state: None, (function, shape, *others))
+    return Split(call, parameters, extract, lambda state: None)
 
 
 def of_nnx(function: Callable[..., Any], model: Any) -> Split:
@@ -221,8 +211,7 @@ def of_nnx(function: Callable[..., Any], model: Any) -> Split:
         module = whole(parameters, state)
         return function(module, *batch), held(module).state
 
-    fixed = (function, structure_of(nnx.graphdef(model)), *jax.tree.leaves(state))
-    return Split(call, parameters, lambda model: held(model).parameters, lambda state: nnx.update(model, state), fixed)
+    return Split(call, parameters, lambda model: held(model).parameters, lambda state: nnx.update(model, state))
 
 
 def of_variables(apply: Callable[..., Any], variables: Any) -> Split:
@@ -240,8 +229,7 @@ def of_variables(apply: Callable[..., Any], variables: Any) -> Split:
             return apply({"params": parameters}, *batch), None
         return apply({"params": parameters, **rest}, *batch, mutable=list(rest))[0], None
 
-    fixed = (apply, structure_of(rest), *jax.tree.leaves(rest))
-    return Split(call, variables["params"], lambda fresh: fresh.get("params", fresh), lambda state: None, fixed)
+    return Split(call, variables["params"], lambda fresh: fresh.get("params", fresh), lambda state: None)
 
 
 def of_transformed(model: Any, given: Any) -> Split:
@@ -254,13 +242,12 @@ def of_transformed(model: Any, given: Any) -> Split:
         def call(parameters: Any, *batch: Any) -> tuple[Any, Any]:
             return model.apply(parameters, state, *key, *batch)[0], None
 
-        fixed = (model.apply, structure_of(state), *jax.tree.leaves(state))
-        return Split(call, first, lambda fresh: fresh[0], lambda state: None, fixed)
+        return Split(call, first, lambda fresh: fresh[0], lambda state: None)
 
     def stateless(parameters: Any, *batch: Any) -> tuple[Any, Any]:
         return model.apply(parameters, *key, *batch), None
 
-    return Split(stateless, given, lambda fresh: fresh, lambda state: None, (model.apply,))
+    return Split(stateless, given, lambda fresh: fresh, lambda state: None)
 
 
 def is_inexact(leaf: Any) -> bool:

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from functools import partial
+from hashlib import sha256
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -15,7 +16,6 @@ from varprobe.model.agreement import reference, require_agreement, rounded_other
 from varprobe.model.faults import in_its_words
 from varprobe.model.paths import slashed
 from varprobe.model.probed import Plan, Stats, differentiated, measured, plan_of, require_step_size, told
-from varprobe.model.reuse import unchanged
 from varprobe.model.running import BACKWARD, Taps
 from varprobe.model.tables import dataset_of
 from varprobe.model.whole import WHOLE
@@ -29,7 +29,8 @@ MOST_BYTES = 2**30
 
 HASTY = {"xla_backend_optimization_level": 0}
 
-Form = tuple[list[Any], tuple[Any, ...], tuple[Any, ...]]
+MOST_KEPT = 4
+"""Programs: of two models, with taps and as they are."""
 
 
 def probe(
@@ -79,13 +80,15 @@ def probe(
     if count > 1 and init is None and not subject.noise:
         raise RequestError("every seed is the same without init=, a function of a key (a factory takes it)", "seeds")
     try:
-        ready = ready_for(subject, step_size)
+        plan = plan_of(subject)
     except Exception as error:
         raise in_its_words(error, subject.name) from None
-    if not ready.plan.layout.products:
-        where = f"; {ready.plan.layout.coverage}" if ready.plan.layout.opaque else ""
+    if not plan.layout.products:
+        where = f"; {plan.layout.coverage}" if plan.layout.opaque else ""
         raise RequestError(f"{subject.name} has no matrix product of a signal{where}")
-    return dataset_of([[one_seed(subject, ready, init, seed) for seed in range(count)]])
+    run = running(plan, step_size, subject.parameters, *subject.batch)
+    as_it_is = run_again(partial(reference, subject.function), subject.parameters, *subject.batch)
+    return dataset_of([[one_seed(subject, run, as_it_is, init, seed) for seed in range(count)]])
 
 
 def checked(init: Any, seeds: Any, step_size: Any) -> int:
@@ -102,16 +105,18 @@ def checked(init: Any, seeds: Any, step_size: Any) -> int:
     return seeds or (8 if init else 1)
 
 
-def one_seed(subject: Subject, ready: "Ready", init: Any, seed: int) -> Stats:
+def one_seed(
+    subject: Subject, run: Callable[[Any, Any], Any], as_it_is: Callable[..., Any], init: Any, seed: int
+) -> Stats:
     """The statistics of one draw; the first is compared with the model as it is."""
     parameters = subject.parameters if init is None else subject.extract(init(jax.random.key(seed)))
     if init is not None:
         same_form(subject.parameters, parameters)
     batch = (*subject.batch[:-1], np.int32(seed)) if subject.noise else subject.batch
-    value, gradients, stats = ready.run(parameters, batch)
+    value, gradients, stats = run(parameters, batch)
     if seed == 0:
-        plain = ready.reference(parameters, *batch)
-        require_agreement(plain, (value, gradients), lambda: ready.reference(rounded_otherwise(parameters), *batch))
+        plain = as_it_is(parameters, *batch)
+        require_agreement(plain, (value, gradients), lambda: as_it_is(rounded_otherwise(parameters), *batch))
     return jax.device_get(stats)
 
 
@@ -130,42 +135,13 @@ def same_form(expected: Any, found: Any) -> None:
             raise RequestError(f"init gives {shapes[1]} for {name}, which is {shapes[0]}", "init")
 
 
-class Ready(NamedTuple):
-    """What was read, and compiled at the first call: with taps, and as it is; `form` says for what."""
-
-    form: Form
-    plan: Plan
-    run: Callable[[Any, Any], tuple[Any, Any, Stats]]
-    reference: Callable[..., Any]
-
-
-def ready_for(subject: Subject, step_size: float | None) -> Ready:
-    """Read a model, or take what was read of the last one where that was this one, with such arguments."""
-    form = form_of(subject, step_size)
-    if (last := kept.get("last")) is None or form[1:] != last.form[1:] or not unchanged(last.form[0], form[0]):
-        plan, as_it_is = plan_of(subject), run_once(partial(reference, subject.function))
-        kept["last"] = last = Ready(form, plan, running(plan, step_size), as_it_is)
-    return last
-
-
-kept: dict[str, Ready] = {}
-"""The last model."""
-
-
-def form_of(subject: Subject, step_size: float | None) -> Form:
-    """(what a function reads beside its arguments, what these look like, what else a plan depends on)."""
-    shape = jax.tree.structure(subject.parameters)
-    leaves = [jax.typeof(leaf) for leaf in (*jax.tree.leaves(subject.parameters), *subject.batch)]
-    return subject.depends, (shape, *leaves), (subject.given, subject.noise, subject.name, subject.loss, step_size)
-
-
-def running(plan: Plan, step_size: float | None) -> Callable[[Any, Any], tuple[Any, Any, Stats]]:
-    """run(parameters, batch) -> (scalar, gradients, statistics).
+def running(plan: Plan, step_size: float | None, *arguments: Any) -> Callable[[Any, Any], tuple[Any, Any, Stats]]:
+    """run(parameters, batch) -> (scalar, gradients, statistics), for what looks like these parameters and batch.
 
     Values leave the program whole where they are small enough, and else as statistics.
     """
     if bytes_of(plan.taps) > MOST_BYTES:
-        inside = run_once(partial(measured, plan, step_size))
+        inside = run_again(partial(measured, plan, step_size), *arguments)
 
         def reduced(parameters: Any, batch: Any) -> tuple[Any, Any, Stats]:
             (value, _), gradients, stats = inside(parameters, *batch)
@@ -173,7 +149,7 @@ def running(plan: Plan, step_size: float | None) -> Callable[[Any, Any], tuple[A
 
         return reduced
     whole = plan._replace(taps=plan.taps._replace(way=WHOLE))
-    outside = run_once(partial(differentiated, whole, step_size))
+    outside = run_again(partial(differentiated, whole, step_size), *arguments)
 
     def kept_whole(parameters: Any, batch: Any) -> tuple[Any, Any, Stats]:
         found = outside(parameters, *batch)
@@ -190,6 +166,21 @@ def bytes_of(taps: Taps) -> int:
     )
 
 
-def run_once(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, compiled for a few calls: on CPU without optimizing, which halves the time to compile."""
-    return jax.jit(function, compiler_options=HASTY if jax.default_backend() == "cpu" else None)
+def run_again(function: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
+    """The function, to be compiled for what looks like these arguments; or an earlier one that is the same program.
+
+    On CPU it is compiled without optimizing, since it runs a few times only: that halves the time to compile.
+    """
+    fresh = jax.jit(function, compiler_options=HASTY if jax.default_backend() == "cpu" else None)
+    lowered = fresh.lower(*arguments)
+    program = "\n".join([lowered.as_text(), str(lowered.in_tree), str(lowered.out_tree)])
+    name = sha256(program.encode()).digest()
+    compiled = kept.pop(name, fresh)
+    kept[name] = compiled
+    while len(kept) > MOST_KEPT:
+        kept.pop(next(iter(kept)))
+    return compiled
+
+
+kept: dict[bytes, Callable[..., Any]] = {}
+"""What ran last, by the checksum of its program, the latest last."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -30,7 +31,8 @@ class Reader:
         self.rules = rules
         self.found = Reading()
         self.same: dict[Point, Point] = {}
-        self.squares: set[Point] = set()
+        self.powers: dict[Point, tuple[Point, bool]] = {}
+        self.users: Counter[Any] = Counter()
         self.scans: tuple[Scan, ...] = ()
         self.now: Place = ()
 
@@ -46,12 +48,14 @@ class Reader:
         jaxpr = program.jaxpr
         known: dict[Any, Tag] = dict(zip(jaxpr.invars, tags, strict=True))
         known |= dict.fromkeys(jaxpr.constvars, Tag())
+        around, self.users = self.users, users_in(jaxpr)
         for number, equation in enumerate(jaxpr.eqns):
             entering = [Tag() if compat.is_literal(atom) else known[atom] for atom in equation.invars]
             self.now = (*place, number)
             leaving = list(map(masked, equation.outvars, self.step(equation, place, entering)))
             known |= dict(zip(equation.outvars, leaving, strict=True))
             self.note_exits(equation, place, entering, leaving)
+        self.users = around
         return [Tag() if compat.is_literal(atom) else known[atom] for atom in jaxpr.outvars]
 
     def step(self, equation: Any, place: Place, tags: list[Tag]) -> list[Tag]:
@@ -82,8 +86,8 @@ class Reader:
             found = plain(tags)
             of = replace(tags[0].of, whole=False) if tags[0].of and tags[0].of.linear else None
             return [replace(found, of=of)] * len(equation.outvars)
-        if is_square(equation) and tags[0].of and tags[0].of.linear:
-            self.squares.add(Point(place, equation.outvars[0]))
+        if is_power(equation) and tags[0].of:
+            self.powers[Point(place, equation.outvars[0])] = Point(place, equation.invars[0]), tags[0].of.linear
         if rule := self.rules.get(name):
             return [rule(self, equation, place, tags)]
         if name in ELEMENTWISE:
@@ -177,6 +181,17 @@ class Reader:
         number = len(self.found.sites) - 1
         return Tag(True, near, number, Known(number, True))
 
+    def movable(self, equation: Any, tags: Sequence[Tag]) -> bool:
+        """Whether its signal is the value of a site, and nothing else uses it."""
+        signals = [(a, t) for a, t in zip(equation.invars, tags, strict=True) if t.signal]
+        return all(t.of and t.of.linear and t.of.whole and t.of.own and self.users[a] <= 1 for a, t in signals)
+
+    def shifted(self, tags: list[Tag]) -> Tag:
+        """A linear function of a site's value, with parameters, beside others that use it."""
+        found = self.elementwise(tags)
+        linear = all(tag.of.linear for tag in tags if tag.of)
+        return replace(found, of=replace(found.of, linear=linear, own=False)) if found.of else found
+
     def moved(self, equation: Any, place: Place, site: int, tag: Tag, more: frozenset[int]) -> Tag:
         """The site's value is what this equation gives."""
         found = self.found.sites[site]
@@ -218,19 +233,22 @@ class Reader:
         kept = {tag.of.site for tag in leaving if tag.of}
         for atom, tag in zip(equation.invars, tags, strict=True):
             if tag.of and tag.of.site not in kept:
-                self.leave(place, atom, tag)
+                self.leave(place, atom, tag, equation.primitive.name.startswith("reduce_"))
 
-    def leave(self, place: Place, atom: Any, tag: Tag) -> None:
-        """A value that follows from a site is used elsewhere."""
+    def leave(self, place: Place, atom: Any, tag: Tag, reduced: bool = False) -> None:
+        """A value that follows from a site is used elsewhere; of powers that are summed, what they are powers of is."""
         if tag.of and tag.of.whole and not tag.of.mask and not compat.is_literal(atom):
-            self.found.sites[tag.of.site].exits[self.origin(Point(place, atom))] = tag.of.linear
+            point, linear = Point(place, atom), tag.of.linear
+            while reduced and point in self.powers:
+                point, linear = self.powers[point]
+            self.found.sites[tag.of.site].exits[self.origin(point)] = linear
 
     def finish(self) -> None:
         """What is known at the end: the activation of a site is the first nonlinear function of it that is used."""
         for site in self.found.sites:
             site.value = self.origin(site.value)
             site.product = self.origin(site.product) if site.product else None
-            nonlinear = [point for point, linear in site.exits.items() if not linear and point not in self.squares]
+            nonlinear = [point for point, linear in site.exits.items() if not linear]
             if nonlinear and site.kind in ("linear", "conv", "sum", "norm"):
                 site.activation = nonlinear[0]
 
@@ -253,14 +271,16 @@ def marked_name(text: str) -> str | None:
     return text.removeprefix(MARK) if text.startswith(MARK) else None
 
 
-def is_square(equation: Any) -> bool:
-    """Whether a value is multiplied by itself: of a linear one that is a mean square or a loss, no activation."""
+def is_power(equation: Any) -> bool:
+    """Whether it gives a power or the size of one value: summed, that is a loss or a mean square and no activation."""
     name, inputs = equation.primitive.name, equation.invars
-    return (
-        name == "square"
-        or (name == "integer_pow" and equation.params["y"] == 2)
-        or (name == "mul" and inputs[0] is inputs[1])
-    )
+    return name in ("square", "integer_pow", "abs") or (name == "mul" and inputs[0] is inputs[1])
+
+
+def users_in(jaxpr: Any) -> Counter[Any]:
+    """How often each variable of a program is computed with, beside being given away, reshaped or put together."""
+    computing = [e for e in jaxpr.eqns if e.primitive.name not in RESHAPING | {"stack", "concatenate"}]
+    return Counter(atom for equation in computing for atom in equation.invars if not compat.is_literal(atom))
 
 
 def plain(tags: Sequence[Tag]) -> Tag:

@@ -19,11 +19,10 @@ def added(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
     signals = [tag for tag in tags if tag.signal]
     if len(signals) == 1:
         (signal,), (other,) = signals, (tag for tag in tags if not tag.signal)
-        if signal.of and signal.of.linear and signal.of.whole and other.parameters:
+        if signal.of and other.parameters and reader.movable(equation, tags):
             if reader.found.sites[signal.of.site].kind in ("linear", "conv", "norm", "sum"):
                 return reader.moved(equation, place, signal.of.site, signal, other.parameters)
-        found = reader.elementwise(tags)
-        return replace(found, of=signal.of if not other.parameters else found.of)
+        return reader.shifted(tags) if other.parameters else replace(reader.elementwise(tags), of=signal.of)
     found = reader.elementwise(tags)
     shapes = {atom.aval.shape for atom in equation.invars}
     if len(signals) < 2 or found.of or len(shapes) > 1 or len(*shapes) < 2 or all(t.latest < 0 for t in signals):
@@ -61,7 +60,7 @@ def multiplied(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> 
         return tag
     if len(signals) == 1 and len(tags) == 2:
         (signal,), (other,) = signals, (tag for tag in tags if not tag.signal)
-        if signal.of and signal.of.linear and signal.of.whole:
+        if signal.of and reader.movable(equation, tags):
             kind = reader.found.sites[signal.of.site].kind
             if kind == "norm" and other.parameters:
                 return reader.moved(equation, place, signal.of.site, signal, other.parameters)
@@ -71,7 +70,7 @@ def multiplied(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> 
             return replace(signal, of=None, scale=signal.scale | other.parameters)
         if not other.parameters:
             return replace(signal, exponential=None)
-    return replace(reader.elementwise(tags), root="") if len(signals) > 1 else reader.elementwise(tags)
+    return replace(reader.elementwise(tags), root="") if len(signals) > 1 else reader.shifted(tags)
 
 
 def divided(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:

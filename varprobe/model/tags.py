@@ -21,13 +21,15 @@ class Point:
 class Known:
     """How a value follows from one site: linearly, or elementwise at least; all of it or a part.
 
-    mask: it is of a comparison, and says where something holds; no activation, but a part of one.
+    mask: it is of a comparison, and says where something holds; no activation, but a part of one. own: it is the site's
+    value, and not one of several linear functions of that.
     """
 
     site: int
     linear: bool
     whole: bool = True
     mask: bool = False
+    own: bool = True
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ The model's own program then grows by nothing but its outputs: statistics inside
 every site. Nothing is compiled for them here.
 """
 
+import math
 from math import prod
 from typing import Any, NamedTuple
 
@@ -73,7 +74,7 @@ def statistics(whole: Any, axes: int = 0, told: int = MOMENTS) -> Seen:
         rows, known = value.reshape(prod(lead), -1, last), np.broadcast_to(computed, lead).reshape(-1)
         for i in np.flatnonzero(known):
             found[i] = one(rows[i], told, tiny)
-    return Seen(*found.T.reshape(-1, *lead))
+    return Seen(*found.T.reshape(len(Seen._fields), *lead))
 
 
 def one(rows: np.ndarray, told: int, tiny: float) -> Seen:
@@ -100,7 +101,9 @@ def one(rows: np.ndarray, told: int, tiny: float) -> Seen:
     n = flat.size
     dead = float(1 - rows.any(0).mean()) if told >= ALL and zero else 0.0
     zero = zero if told >= ALL else 0
-    return Seen(mean, square / n, spread / n, absmax * 2.0**-e, e, zero / n, dead, overflow / n, underflow / n, 1.0)
+    return Seen(
+        mean, square / n, spread / n, math.ldexp(absmax, -e), e, zero / n, dead, overflow / n, underflow / n, 1.0
+    )
 
 
 def scaled(block: np.ndarray, e: int) -> np.ndarray:
