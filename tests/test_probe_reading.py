@@ -16,6 +16,7 @@ from varprobe.model.adapters import subject_of
 from varprobe.model.layout import Layout
 from varprobe.model.probed import plan_of
 
+KEY = jax.random.key(0)
 X = jax.random.normal(jax.random.key(1), (4, 6))
 W = jnp.eye(6)
 
@@ -192,3 +193,37 @@ def test_a_chain_passes_over_queries_and_keys() -> None:
     ds = vp.probe(attention, weights, X)
     (family,) = vp.diagnose(ds).rows[0]["families"]
     assert (family["family"], family["sites"], family["fitted"]) == ("linear and conv", 2, False)
+
+
+def test_steps_that_were_not_taken_are_no_part_of_a_family() -> None:
+    """Of eight iterations the last three do nothing: the factors are those of five."""
+
+    def taken(w: Any, x: Any) -> Any:
+        body = lambda h, i: (jax.lax.cond(i < 5, lambda h: jnp.tanh(h @ w), lambda h: h, h), None)  # noqa: E731
+        return jnp.square(jax.lax.scan(body, x, jnp.arange(8))[0]).mean()
+
+    def plain(w: Any, x: Any) -> Any:
+        return jnp.square(jax.lax.scan(lambda h, _: (jnp.tanh(h @ w), None), x, None, length=5)[0]).mean()
+
+    w, x = 1.3 * jax.random.normal(KEY, (32, 32)) / 32**0.5, jax.random.normal(jax.random.key(1), (32, 32))
+    (some,), (five,) = (vp.diagnose(vp.probe(f, w, x)).rows for f in (taken, plain))
+    assert some["healthy"] and some["families"][0]["sites"] == 5
+    for name in ("activation_factor", "gradient_factor"):
+        assert some[name] == pytest.approx(five[name], rel=1e-4)
+
+
+def test_convolutions_are_not_compared_with_what_is_made_of_their_mean() -> None:
+    """The gradient at each of 1024 positions is 1/1024 of that of their mean."""
+
+    def loss(p: Any, x: Any) -> Any:
+        for w in p["convs"]:
+            x = jax.lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+            x = jax.nn.relu(x)
+        return jnp.square(x.mean((1, 2)) @ p["head"]).sum()
+
+    keys = jax.random.split(jax.random.key(0), 4)
+    convs = [jax.random.normal(k, (3, 3, 4, 4)) * (2 / 36) ** 0.5 for k in keys[:2]]
+    p = {"convs": convs, "head": jax.random.normal(keys[2], (4, 10)) / 2}
+    (row,) = vp.diagnose(vp.probe(loss, p, jax.random.normal(keys[3], (2, 32, 32, 4)))).rows
+    assert row["healthy"] and row["forward"] == row["backward"] == "stable"
+    assert row["families"][0]["sites"] == 2

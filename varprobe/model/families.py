@@ -29,7 +29,8 @@ class Family:
 def families_of(ds: xr.Dataset) -> list[Family]:
     """The families of a model's dataset, in the order of their first sites.
 
-    Where none is of products, all products but queries, keys and values are one, to be compared.
+    Where none is of products, all products but queries, keys and values are one, to be compared: those of the kind that
+    there are more of, since a gradient at each of the positions of a convolution is no gradient of their mean.
     A name with several numbers belongs to the first of them by which enough of its kind differ: blocks/3/mlp/0 to
     blocks/*/mlp/0. Iterations of a scan are a family. Haiku's `linear` is its `linear_0`.
     """
@@ -47,6 +48,9 @@ def families_of(ds: xr.Dataset) -> list[Family]:
     if any(family.kind in CHAIN for family in families):
         return families
     chain = [i for i, kind in enumerate(kinds) if kind in CHAIN and not before_logits(sites, kinds, i)]
+    if {kinds[i] for i in chain} == set(CHAIN):
+        most = max(reversed(CHAIN), key=lambda kind: sum(kinds[i] == kind for i in chain))
+        chain = [i for i in chain if kinds[i] == most]
     return [Family(" and ".join(CHAIN), "linear", tuple(chain), False), *families] if len(chain) > 1 else families
 
 

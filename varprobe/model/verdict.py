@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -130,15 +130,26 @@ def signal_of(ds: xr.Dataset, layers: Sequence[int]) -> np.ndarray:
 
 
 def judge(ds: xr.Dataset, family: Family) -> Judged | None:
-    """What signal and gradient do along a family; None where neither was computed."""
-    layers = np.array(family.layers)
-    forth, back = signal_of(ds, family.layers), ds["gradient_log10_ms"].values[:, layers][:, ::-1]
-    repeated = bool(ds["iteration"].values[layers].any())
-    found = [side_of(forth, layers, False), side_of(back, layers[::-1], repeated)]
+    """What signal and gradient do along a family; None where neither was computed.
+
+    A site that no step computed, such as a branch not taken, is no part of it; nor, of its gradients, one that the loss
+    does not use. What was computed and is NaN is told by `flags_of`.
+    """
+    family = replace(family, layers=computed(family.layers, signal_of(ds, family.layers)))
+    ahead = np.array(family.layers, int)
+    behind = np.array(computed(family.layers, ds["gradient_log10_ms"].values[:, ahead]), int)[::-1]
+    repeated = bool(ds["iteration"].values[ahead].any())
+    forth, back = signal_of(ds, family.layers), ds["gradient_log10_ms"].values[:, behind]
+    found = [side_of(forth, ahead, False), side_of(back, behind, repeated)]
     if not any(r for r, _, _, _ in found):
         return None
     (forward, first, sure, one), (backward, second, certainly, other) = found
     return Judged(family, forward, backward, (first, second), sure and certainly, (one, other))
+
+
+def computed(layers: Sequence[int], values: np.ndarray) -> tuple[int, ...]:
+    """The layers of which there are values, (seeds, layers), in some seed."""
+    return tuple(layer for layer, column in zip(layers, values.T, strict=True) if not np.isnan(column).all())
 
 
 def side_of(values: np.ndarray, layers: np.ndarray, repeated: bool) -> tuple[Rate | None, str, bool, tuple[int, int]]:
@@ -147,6 +158,8 @@ def side_of(values: np.ndarray, layers: np.ndarray, repeated: bool) -> tuple[Rat
     Zeros at the near end are what a signal has not reached, as the first state of a recurrent net, or steps behind the
     end of a sequence. A single zero at the first of several iterations is a gate that multiplies that state.
     """
+    if values.shape[1] < 2:
+        return None, "stable", True, (0, 0)
     zero = np.asarray(np.isneginf(values).all(axis=0))
     start = int(np.argmin(zero))
     stop = len(zero) - (repeated and bool(zero[-1]) and not zero[-2])
