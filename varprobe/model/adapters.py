@@ -17,6 +17,14 @@ from varprobe.model.objectives import objective_of
 __all__ = ["Held", "Subject", "held", "is_alone", "name_of", "parameters_argument", "subject_of"]
 
 
+FOREIGN = {
+    "torch": "torchax.extract_jax(module) gives (parameters, function) for probe(function, parameters, (x,))",
+    "keras": "lambda p, x: model.stateless_call(p, state, x)[0] is a function of its trainable_variables p",
+    "tensorflow": "jax2tf and Keras on its jax backend (KERAS_BACKEND=jax) lead here",
+}
+"""Libraries whose models jax does not trace, and the way from there."""
+
+
 class Subject(NamedTuple):
     """What is probed.
 
@@ -93,6 +101,9 @@ def subject_of(model: Any, arguments: tuple[Any, ...], loss: Any) -> Subject:
         RequestError: it is no function or model, has no parameters, or there is no loss.
     """
     name = name_of(model[0] if isinstance(model, tuple) and model and not is_transformed(model) else model)
+    for library, way in FOREIGN.items():
+        if any(t.__module__.partition(".")[0] == library for t in type(model).__mro__):
+            raise RequestError(f"{name} is a model of {library}, which jax does not trace: {way}")
     if isinstance(model, tuple) and len(model) == 2 and is_linen(model[0]):
         split, batch = of_variables(model[0].apply, model[1]), arguments
     elif is_transformed(model):
@@ -133,6 +144,10 @@ def joined(name: str, split: Split, batch: tuple[Any, ...], loss: Any, called: C
     leaves, shape = jax.tree.flatten(batch)
     arrays = [isinstance(leaf, jax.Array | np.ndarray | np.generic) for leaf in leaves]
     constants = [None if array else leaf for leaf, array in zip(leaves, arrays, strict=True)]
+    if lists := [i for i, argument in enumerate(batch) if is_list_of_numbers(argument)]:
+        raise RequestError(
+            f"argument {lists[0] + 1} after the parameters is a list of numbers; jnp.asarray makes it an array"
+        )
     measure = objective_of(loss, len(batch))
 
     def function(parameters: Any, *data: Any) -> tuple[Any, Any]:
@@ -154,6 +169,12 @@ def joined(name: str, split: Split, batch: tuple[Any, ...], loss: Any, called: C
         name,
         loss if isinstance(loss, str) else "its own" if loss is None else name_of(loss),
     )
+
+
+def is_list_of_numbers(thing: Any) -> bool:
+    """A list, of lists perhaps, of Python's floats, which a trace would take for as many constants."""
+    leaves = jax.tree.leaves(thing)
+    return isinstance(thing, list) and bool(leaves) and all(isinstance(leaf, float) for leaf in leaves)
 
 
 def name_of(thing: Any) -> str:

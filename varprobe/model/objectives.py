@@ -84,11 +84,28 @@ def scalar(found: Any, state: Any) -> tuple[Any, Any]:
     return value, (more, state)
 
 
+def one_array(output: Any, name: str) -> Any:
+    """An output that a loss can be made of.
+
+    Raises:
+        RequestError: it is no array.
+    """
+    if not hasattr(output, "shape"):
+        raise RequestError(
+            f"the model gives a {type(output).__name__}, and {name} needs one array: "
+            "pass a function, such as loss=lambda output, y: ((output['logits'] - y) ** 2).mean()",
+            "loss",
+        )
+    return output
+
+
 def squared_error(output: Any, target: Any) -> Any:
     """Mean over everything."""
+    output = one_array(output, "mse")
     return jnp.mean(jnp.square(output - target))
 
 
 def cross_entropy(output: Any, labels: Any) -> Any:
     """Mean over samples, of whole-number labels."""
+    output = one_array(output, "cross_entropy")
     return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(output), jnp.asarray(labels)[..., None], axis=-1))
