@@ -55,9 +55,7 @@ def one_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     base = tmp_path_factory.getbasetemp()
     os.environ["XDG_CACHE_HOME"] = str((base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "cache")
     keep_compiled_code()
-    jax.config.update(
-        "jax_persistent_cache_min_compile_time_secs", 1e6
-    )  # read what subprocesses keep, and write nothing
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 1e6)  # only subprocesses write
 
 
 @pytest.fixture(scope="session")
