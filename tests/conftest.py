@@ -23,13 +23,15 @@ from jax._src import compiler
 import varprobe as vp
 from varprobe import workers
 from varprobe.cli.device import keep_compiled_code
+from varprobe.model import probing
+from varprobe.training import jobs
 
 jax.config.update("jax_legacy_prng_key", "error")
 
 QUICK = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_opt_preset": "CPU_OPT_PRESET_FAST_COMPILE"}
 """Options of XLA that shorten compilation, each in some versions of jaxlib only."""
-MOST_PROGRAMS = 1000
-"""Compiled programs that a process keeps: each takes memory maps, of which a process may have 65530."""
+MOST_PROGRAMS, MOST_MAPS = 1000, 20_000
+"""Compiled programs that a process keeps between files, and memory maps, of which a process may have 65530."""
 
 costs = Costs()
 default_options = compiler.get_compile_options
@@ -81,8 +83,16 @@ def compiled_for_this_file(request: pytest.FixtureRequest, quick_options: dict[s
         os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(not for_users))
         compiler.get_compile_options = default_options if for_users else quickly(quick_options)
         forget()
-    elif costs.programs - state["forgotten"] > MOST_PROGRAMS:
+    elif costs.programs - state["forgotten"] > MOST_PROGRAMS or memory_maps() > MOST_MAPS:
         forget()
+
+
+def memory_maps() -> int:
+    """Of this process, where the system tells: each compiled program takes some twenty."""
+    try:
+        return Path("/proc/self/maps").read_text().count("\n")
+    except OSError:
+        return 0
 
 
 def quickly(options: dict[str, Any]) -> Callable[..., Any]:
@@ -101,12 +111,14 @@ state: dict[str, Any] = {"for_users": None, "forgotten": 0}
 def forget() -> None:
     """Drop the compiled programs, and the values that the package keeps of programs compiled otherwise."""
     state["forgotten"] = costs.programs
-    workers.programs.clear()
+    for held in (workers.programs, jobs.programs, probing.kept):
+        held.clear()
     jax.clear_caches()
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] == "varprobe":
             for value in list(vars(module).values()):
                 getattr(value, "cache_clear", lambda: None)()
+    gc.collect()  # what was compiled hangs in cycles
 
 
 @pytest.fixture(scope="session")
