@@ -42,6 +42,11 @@ def mlp() -> Model:
     return loss, [drawn(128, 128) for _ in range(9)], (drawn(32, 128),)
 
 
+def scale_and_shift(units: int) -> tuple[jax.Array, jax.Array]:
+    """Parameters of a norm as they begin."""
+    return jnp.ones(units), jnp.zeros(units)
+
+
 def layer_norm(x: Any, p: Any) -> Any:
     """With scale and shift."""
     mean = x.mean(-1, keepdims=True)
@@ -64,21 +69,20 @@ def transformer(width: int) -> Model:
         logits = layer_norm(h, p["norm"]) @ p["head"]
         return -jnp.take_along_axis(jax.nn.log_softmax(logits), y[..., None], -1).mean()
 
-    norm = lambda: (jnp.ones(width), jnp.zeros(width))  # noqa: E731
     blocks = [
         {name: drawn(width, width) for name in "qkvo"}
-        | {"norm_1": norm(), "norm_2": norm(), "bias": jnp.zeros(4 * width)}
+        | {"norm_1": scale_and_shift(width), "norm_2": scale_and_shift(width), "bias": jnp.zeros(4 * width)}
         | {"up": drawn(width, 4 * width), "down": drawn(4 * width, width)}
         for _ in range(12)
     ]
     p = {"embed": drawn(vocabulary, width), "position": drawn(tokens, width), "head": drawn(width, vocabulary)}
     x = jnp.asarray(RNG.integers(0, vocabulary, (4, tokens)))
-    return loss, p | {"blocks": blocks, "norm": norm()}, (x, x[::-1])
+    return loss, p | {"blocks": blocks, "norm": scale_and_shift(width)}, (x, x[::-1])
 
 
-def convolved(x: Any, w: Any, stride: int = 1) -> Any:
+def convolved(x: Any, w: Any) -> Any:
     """Images (batch, height, width, channels)."""
-    return jax.lax.conv_general_dilated(x, w, (stride, stride), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    return jax.lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
 def resnet() -> Model:
@@ -96,9 +100,13 @@ def resnet() -> Model:
         logits = jax.nn.log_softmax(h.mean((1, 2)) @ p["head"])
         return -jnp.take_along_axis(logits, y[:, None], -1).mean()
 
-    norm = lambda: (jnp.ones(16), jnp.zeros(16))  # noqa: E731
     blocks = [
-        {"first": drawn(3, 3, 16, 16), "second": drawn(3, 3, 16, 16), "norm_1": norm(), "norm_2": norm()}
+        {
+            "first": drawn(3, 3, 16, 16),
+            "second": drawn(3, 3, 16, 16),
+            "norm_1": scale_and_shift(16),
+            "norm_2": scale_and_shift(16),
+        }
         for _ in range(15)
     ]
     p = {"stem": drawn(3, 3, 3, 16), "blocks": blocks, "head": drawn(16, 10)}
@@ -151,9 +159,9 @@ def unet() -> Model:
             h = level(convolved(jnp.concatenate([h, skip], -1), merge), ps)
         return jnp.square(convolved(h, p["head"])).mean()
 
-    norm = lambda: (jnp.ones(channels), jnp.zeros(channels))  # noqa: E731
     levels = lambda: [  # noqa: E731
-        [{"w": drawn(3, 3, channels, channels), "norm": norm()} for _ in range(each)] for _ in range(deep)
+        [{"w": drawn(3, 3, channels, channels), "norm": scale_and_shift(channels)} for _ in range(each)]
+        for _ in range(deep)
     ]
     p = {"stem": drawn(3, 3, 3, channels), "head": drawn(3, 3, channels, 3), "down": levels(), "up": levels()}
     p["merge"] = [drawn(1, 1, 2 * channels, channels) for _ in range(deep)]
@@ -198,7 +206,8 @@ def measure(name: str, probed: bool) -> None:
 def main() -> None:
     """Print a table."""
     if sys.argv[1:2] == ["--one"]:
-        return measure(sys.argv[2], sys.argv[3] == "probe")
+        measure(sys.argv[2], sys.argv[3] == "probe")
+        return
     print(f"{'':24s}{'sites':>6s}{'plain':>8s}{'probe':>8s}{'ratio':>7s}{'compile':>9s}{'rest':>7s}{'again':>8s}")
     for name in sys.argv[1:] or MODELS:
         one = [
@@ -211,7 +220,6 @@ def main() -> None:
             f"{name:24s}{sites:6.0f}{plain:7.1f}s{probe:7.1f}s{probe / plain:7.2f}{compiled / plainly:9.2f}{rest:7.2f}"
             f"{again:7.2f}s"
         )
-    return None
 
 
 if __name__ == "__main__":

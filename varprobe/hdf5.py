@@ -8,7 +8,7 @@ __all__ = ["KnownFile"]
 
 
 class KnownFile(h5py.File):
-    """A file that keeps what it was asked for by name, until something is removed from it."""
+    """An HDF5 file that caches its objects by name. Removing an object empties the cache."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

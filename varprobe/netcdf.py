@@ -121,7 +121,7 @@ def read_netcdf(path: Path) -> Iterator[xr.Dataset]:
     """The dataset in a file; its numbers are read when they are used, and only here.
 
     Raises:
-        Exception: of whatever kind h5py, h5netcdf and xarray find fit for what is no such file.
+        Exception: the file is not NetCDF-4. The type depends on h5py, h5netcdf and xarray.
     """
     import h5netcdf
     from xarray.backends import H5NetCDFStore

@@ -29,8 +29,9 @@ class Family:
 def families_of(ds: xr.Dataset) -> list[Family]:
     """The families of a model's dataset, in the order of their first sites.
 
-    Where none is of products, all products but queries, keys and values are one, to be compared: those of the kind that
-    there are more of, since a gradient at each of the positions of a convolution is no gradient of their mean.
+    Where none is of products, all products but queries, keys and values are one, to be compared. If both linear
+    layers and convolutions are left, only the kind with more sites is kept: the gradient at one position of a
+    convolution cannot be compared with the gradient of the mean over positions.
     A name with several numbers belongs to the first of them by which enough of its kind differ: blocks/3/mlp/0 to
     blocks/*/mlp/0. Iterations of a scan are a family. Haiku's `linear` is its `linear_0`.
     """

@@ -88,7 +88,7 @@ def one_array(output: Any, name: str) -> Any:
     """An output that a loss can be made of.
 
     Raises:
-        RequestError: it is no array.
+        RequestError: the output is not an array.
     """
     if not hasattr(output, "shape"):
         raise RequestError(

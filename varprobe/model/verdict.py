@@ -132,8 +132,8 @@ def signal_of(ds: xr.Dataset, layers: Sequence[int]) -> np.ndarray:
 def judge(ds: xr.Dataset, family: Family) -> Judged | None:
     """What signal and gradient do along a family; None where neither was computed.
 
-    A site that no step computed, such as a branch not taken, is no part of it; nor, of its gradients, one that the loss
-    does not use. What was computed and is NaN is told by `flags_of`.
+    Sites without values are left out, such as a branch that was not taken, and so are gradients of values that the loss
+    does not use. `flags_of` reports values that are NaN.
     """
     family = replace(family, layers=computed(family.layers, signal_of(ds, family.layers)))
     ahead = np.array(family.layers, int)

@@ -1,7 +1,7 @@
 """Tapped values that leave the program whole, and their statistics in float64 on the host.
 
-The model's own program then grows by nothing but its outputs: statistics inside would be traced and compiled anew for
-every site. Nothing is compiled for them here.
+The only addition to the model's program is more outputs. Computing the statistics inside the program would trace and
+compile them again for every site; NumPy compiles nothing.
 """
 
 import math
