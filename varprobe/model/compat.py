@@ -30,6 +30,7 @@ __all__ = [
     "run_equation",
     "scan_counts",
     "source_of",
+    "summed_axes",
     "trace",
 ]
 
@@ -155,6 +156,15 @@ def fan_in_of(equation: Any, side: int) -> int:
     if equation.primitive.name == "conv_general_dilated" and side == 1:
         return prod(shape) // shape[params["dimension_numbers"].rhs_spec[0]]
     return 0
+
+
+def summed_axes(equation: Any, side: int) -> tuple[Any, ...]:
+    """The axes of this side of a product that it sums over; of a kernel of a convolution, which axis is what."""
+    if equation.primitive.name == "dot_general":
+        return tuple(equation.params["dimension_numbers"][0][side])
+    if equation.primitive.name == "conv_general_dilated":
+        return tuple(equation.params["dimension_numbers"][side])
+    return ()
 
 
 def run_equation(jaxpr: Any, equation: Any, values: Sequence[Any]) -> list[Any]:

@@ -1,11 +1,14 @@
-"""Families of like sites: those whose names differ by one number, and iterations of one site; a factor needs three."""
+"""Families of like sites that follow one another: names that differ by one number, iterations; a factor needs three."""
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
+
+from varprobe.model.lineage import Lineage
 
 __all__ = ["Family", "families_of", "labels_of"]
 
@@ -29,37 +32,71 @@ class Family:
 def families_of(ds: xr.Dataset) -> list[Family]:
     """The families of a model's dataset, in the order of their first sites.
 
+    Each site of a family follows from the one before: what comes out of that goes into it, be it by way of others.
+    Actor and critic, or queries and keys, are families of their own however they are named; the second is `name#2`.
+
     Where none is of products, all products but queries, keys and values are one, to be compared. If both linear
     layers and convolutions are left, only the kind with more sites is kept: the gradient at one position of a
     convolution cannot be compared with the gradient of the mean over positions.
     A name with several numbers belongs to the first of them by which enough of its kind differ: blocks/3/mlp/0 to
-    blocks/*/mlp/0. Iterations of a scan are a family. Haiku's `linear` is its `linear_0`.
+    blocks/*/mlp/0. Iterations of a scan that follow one another are a family; of those that do not, as samples of a
+    map, the first stands for all. Haiku's `linear` is its `linear_0`. Sites that the loss does not reach, or that were
+    not computed, are in none.
     """
     sites, kinds = (ds[name].values.tolist() for name in ("site", "kind"))
-    repeated = set(ds["site"].values[ds["iteration"].values > 0].tolist())
+    notes = ds["note"].values.tolist() if "note" in ds.coords else [""] * len(sites)
+    lineage = Lineage.of(ds)
+    used = [layer for layer in range(1, len(sites)) if not notes[layer]]
+    several = {sites[i] for i in used if ds["iteration"].values[i] > 0}
+    repeated = {site for site in several if lineage.follows(sites.index(site), sites.index(site))}
     names = numbered([site if site in repeated else site.partition("#")[0] for site in sites])
-    patterns = [[n] if site in repeated else patterns_of(n) for n, site in zip(names, sites, strict=True)]
-    count = Counter((pattern, kind) for found, kind in zip(patterns, kinds, strict=True) for pattern in found)
-    chosen: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for layer, (found, kind) in enumerate(zip(patterns, kinds, strict=True)):
-        if kind != "input":
-            chosen[max(found, key=lambda pattern: min(count[pattern, kind], SMALLEST)), kind].append(layer)
-    large = {key: tuple(layers) for key, layers in chosen.items() if len(layers) >= SMALLEST}
-    families = [Family(name, kind, layers, True) for (name, kind), layers in large.items()]
+    patterns = [[name] if site in repeated else patterns_of(name) for name, site in zip(names, sites, strict=True)]
+    alike: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for layer in used:
+        for pattern in patterns[layer]:
+            alike[pattern, kinds[layer]].append(layer)
+    length = {
+        (pattern, layer): min(len(chain), SMALLEST)
+        for (pattern, _), layers in alike.items()
+        for chain in chains(layers, lineage.follows)
+        for layer in chain
+    }
+    members: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for layer in used:
+        members[max(patterns[layer], key=lambda pattern: length[pattern, layer]), kinds[layer]].append(layer)
+    families = [
+        Family(f"{name}#{number}" if number > 1 else name, kind, chain, True)
+        for (name, kind), layers in members.items()
+        for number, chain in enumerate(kept(chains(layers, lineage.follows), SMALLEST, sites), 1)
+    ]
     if any(family.kind in CHAIN for family in families):
         return families
-    chain = [i for i, kind in enumerate(kinds) if kind in CHAIN and not before_logits(sites, kinds, i)]
-    if {kinds[i] for i in chain} == set(CHAIN):
-        most = max(reversed(CHAIN), key=lambda kind: sum(kinds[i] == kind for i in chain))
-        chain = [i for i in chain if kinds[i] == most]
-    return [Family(" and ".join(CHAIN), "linear", tuple(chain), False), *families] if len(chain) > 1 else families
+    asides = lineage.asides(kinds)
+    products = [i for i in used if kinds[i] in CHAIN and sites[i] not in asides]
+    if {kinds[i] for i in products} == set(CHAIN):
+        most = max(reversed(CHAIN), key=lambda kind: sum(kinds[i] == kind for i in products))
+        products = [i for i in products if kinds[i] == most]
+    compared = kept(chains(products, lineage.follows), 2, sites)
+    name = " and ".join(CHAIN)
+    return [Family(f"{name}#{n}" if n > 1 else name, "linear", c, False) for n, c in enumerate(compared, 1)] + families
 
 
-def before_logits(sites: list[str], kinds: list[str], layer: int) -> bool:
-    """Whether logits of the site's module follow: it is a query, a key or a value."""
-    module = sites[layer].rpartition("/")[0]
-    later = zip(sites[layer:], kinds[layer:], strict=True)
-    return bool(module) and any(kind == "logits" and site.rpartition("/")[0] == module for site, kind in later)
+def chains(layers: Sequence[int], follows: Callable[[int, int], bool]) -> list[tuple[int, ...]]:
+    """Layers, in the order of execution, in as many parts as it takes that each follows from the one before."""
+    found: list[list[int]] = []
+    for layer in layers:
+        chain = next((chain for chain in found if follows(layer, chain[-1])), None)
+        if chain is None:
+            found.append([layer])
+        else:
+            chain.append(layer)
+    return [tuple(chain) for chain in found]
+
+
+def kept(found: Iterable[tuple[int, ...]], least: int, sites: Sequence[str]) -> list[tuple[int, ...]]:
+    """Those of enough layers; of the same sites in iterations that do not follow one another only the first."""
+    first = {tuple(sites[layer] for layer in chain): chain for chain in reversed(list(found))}
+    return sorted(chain for chain in first.values() if len(chain) >= least)
 
 
 def numbered(names: list[str]) -> list[str]:

@@ -15,7 +15,7 @@ class Row(NamedTuple):
     """A site in one iteration of the scans around it.
 
     slots: by role, the number of its slot and the index of the iteration there; kernel: the same of a leaf and its
-    leading axes, its number -1 where none feeds it.
+    leading axes, its number -1 where none feeds it. reached: whether the loss has a gradient with respect to it.
     """
 
     site: str
@@ -26,12 +26,15 @@ class Row(NamedTuple):
     kernel: tuple[int, tuple[int, ...]]
     fan_in: int
     source: str
+    reached: bool = True
 
 
 class Layout(NamedTuple):
     """What is known of a model before it runs, but for its numbers; it can be compared and hashed.
 
-    leaves: paths of the parameters. tied: sites fed by one parameter, in groups. about: coordinates of a dataset.
+    leaves: paths of the parameters. tied: sites fed by one parameter, in groups. follows: each site with those that it
+    follows from without another between. factors: each parameter that a signal is multiplied with, the sites behind
+    that signal, and the product's own, empty where they are multiplied entry by entry. about: coordinates of a dataset.
     """
 
     rows: tuple[Row, ...]
@@ -39,6 +42,8 @@ class Layout(NamedTuple):
     products: int
     opaque: tuple[str, ...]
     tied: tuple[tuple[str, ...], ...]
+    follows: tuple[tuple[str, tuple[str, ...]], ...]
+    factors: tuple[tuple[str, tuple[str, ...], str], ...]
     about: tuple[tuple[str, Any], ...]
 
     @property
@@ -83,7 +88,8 @@ def layout_of(
         for flat, index in enumerate(product(*map(range, lengths))):
             at = tuple((role, slot, index[: len(taps.slots[slot].lengths)]) for role, slot in slots[number])
             kernel = (site.kernel, kernel_index(site, slices, index)) if site.kernel < parameters else (-1, ())
-            row = Row(names[number], site.kind, flat, number, at, kernel, site.fan_in, site.source)
+            reached = number in reading.reached
+            row = Row(names[number], site.kind, flat, number, at, kernel, site.fan_in, site.source, reached)
             keyed.append((moment(site, index), number, row))
     rows = tuple(row for _, _, row in sorted(keyed, key=lambda found: found[:2]))
     feeds: dict[int, list[str]] = {}
@@ -91,7 +97,18 @@ def layout_of(
         if site.kernel >= 0 and site.kind != "norm":
             feeds.setdefault(site.kernel, []).append(name)
     tied = tuple(tuple(group) for group in feeds.values() if len(group) > 1)
-    return Layout(rows, tuple(inputs[:parameters]), reading.products, tuple(reading.opaque), tied, about)
+
+    def sites_behind(nodes: frozenset[int]) -> tuple[str, ...]:
+        return tuple(names[i] for i in sorted(reading.behind(nodes, through_cuts=True)))
+
+    follows = tuple((name, sites_behind(site.behind)) for name, site in zip(names, reading.sites, strict=True))
+    factors = tuple(
+        (inputs[leaf], sites_behind(nodes), names[product] if product >= 0 else "")
+        for leaf, nodes, product in reading.factors
+        if 0 <= leaf < parameters
+    )
+    leaves = tuple(inputs[:parameters])
+    return Layout(rows, leaves, reading.products, tuple(reading.opaque), tied, follows, factors, about)
 
 
 def moment(site: Site, index: Sequence[int]) -> tuple[int, ...]:

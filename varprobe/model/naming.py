@@ -22,7 +22,7 @@ SCOPE = re.compile(r"(?!checkpoint|rematted_computation|while|body|cond|branch|c
 
 
 def names_of(sites: Sequence[Site], leaves: Sequence[str], ranks: Sequence[int]) -> list[str]:
-    """A name for each site, told apart by #2, #3, ... where one module is used again.
+    """A name for each site, told apart by #2, #3, ... where one module is used again, .T where its kernel is turned.
 
     Args:
         sites: in the order of execution.
@@ -32,7 +32,7 @@ def names_of(sites: Sequence[Site], leaves: Sequence[str], ranks: Sequence[int])
     modules = modules_of(sites, leaves, ranks)
     found, met = [], Counter({"input": 1})
     for site in sites:
-        name = site.scope if site.kind == "mark" else name_of(site, modules, ranks)
+        name = site.scope if site.kind == "mark" else name_of(site, modules, ranks) + ".T" * site.turned
         met[name] += 1
         found.append(name if met[name] == 1 else f"{name}#{met[name]}")
     return found

@@ -13,9 +13,9 @@ from varprobe.model import compat
 from varprobe.model.compat import Program
 from varprobe.model.operations import ELEMENTWISE, MOVING, PRODUCTS, RESHAPING, TAKING
 from varprobe.model.sites import Reading, Scan, Site
-from varprobe.model.tags import Known, Place, Point, Tag
+from varprobe.model.tags import Known, Place, Point, Tag, plain
 
-__all__ = ["MARK", "Reader", "Rule", "plain"]
+__all__ = ["MARK", "Reader", "Rule"]
 
 MARK = "varprobe:"
 """What the names of `mark` begin with in a program."""
@@ -33,6 +33,7 @@ class Reader:
         self.same: dict[Point, Point] = {}
         self.powers: dict[Point, tuple[Point, bool]] = {}
         self.users: Counter[Any] = Counter()
+        self.uses: dict[int, tuple[Any, ...]] = {}
         self.scans: tuple[Scan, ...] = ()
         self.now: Place = ()
 
@@ -40,7 +41,8 @@ class Reader:
         """A reader that knows the same and changes nothing of it."""
         other = Reader(self.rules)
         other.found.sites = [replace(site, exits={}) for site in self.found.sites]
-        other.scans = self.scans
+        other.scans, other.uses = self.scans, dict(self.uses)
+        other.found.joints = [replace(joint) for joint in self.found.joints]
         return other
 
     def read(self, program: Program, place: Place, tags: Sequence[Tag]) -> list[Tag]:
@@ -52,7 +54,10 @@ class Reader:
         for number, equation in enumerate(jaxpr.eqns):
             entering = [Tag() if compat.is_literal(atom) else known[atom] for atom in equation.invars]
             self.now = (*place, number)
-            leaving = list(map(masked, equation.outvars, self.step(equation, place, entering)))
+            leaving = [
+                self.cut(equation, variable, masked(variable, tag))
+                for variable, tag in zip(equation.outvars, self.step(equation, place, entering), strict=True)
+            ]
             known |= dict(zip(equation.outvars, leaving, strict=True))
             self.note_exits(equation, place, entering, leaving)
         self.users = around
@@ -83,16 +88,24 @@ class Reader:
         if name in RESHAPING:
             return [replace(tags[0], moved=tags[0].moved or name in MOVING)] * len(equation.outvars)
         if name in TAKING and not any(tag.signal for tag in tags[1:]):
-            found = plain(tags)
             of = replace(tags[0].of, whole=False) if tags[0].of and tags[0].of.linear else None
-            return [replace(found, of=of)] * len(equation.outvars)
+            return [replace(plain(tags), of=of, part=True)] * len(equation.outvars)
         if is_power(equation) and tags[0].of:
             self.powers[Point(place, equation.outvars[0])] = Point(place, equation.invars[0]), tags[0].of.linear
         if rule := self.rules.get(name):
             return [rule(self, equation, place, tags)]
         if name in ELEMENTWISE:
             return [self.elementwise(tags)]
-        return [plain(tags)] * len(equation.outvars)
+        found = plain(tags)
+        return [replace(found, entries=v.aval.size, part=found.part or name == "pad") for v in equation.outvars]
+
+    def cut(self, equation: Any, variable: Any, tag: Tag) -> Tag:
+        """The tag of a value, behind a joint where no gradient goes through."""
+        if equation.primitive.name != "stop_gradient" and jnp.issubdtype(variable.aval.dtype, jnp.inexact):
+            return tag
+        if not tag.behind or all(node < 0 and self.found.joints[-node - 1].cut for node in tag.behind):
+            return tag
+        return replace(tag, behind=frozenset({self.found.join(tag.behind, cut=True)}))
 
     def bind(self, program: Program, inside: Place, equation: Any, place: Place) -> None:
         """Note which variables of a call are the same values as those around it."""
@@ -123,8 +136,12 @@ class Reader:
                 break
             entering[carry] = merged
         self.scans = (*outside, Scan(inside, loop.length, loop.reverse))
+        joints = [self.found.join(tag.behind) for tag in tags[carry]]
+        entering[carry] = [replace(t, behind=frozenset({j})) for t, j in zip(entering[carry], joints, strict=True)]
         leaving = self.read(loop.body, inside, entering)
         self.scans = outside
+        for joint, tag in zip(joints, leaving, strict=False):
+            self.found.joints[-joint - 1].behind |= tag.behind
         for atom, tag in zip(loop.body.jaxpr.outvars, leaving, strict=True):
             self.leave(inside, atom, tag)
         return [replace(tag.outside(), leaf=-1) for tag in leaving]
@@ -175,11 +192,13 @@ class Reader:
         own = fed.parameters if fed else frozenset()
         near = own or like.parameters
         site = Site(kind, Point(place, variable), self.now, self.scans, own, near, scope, source, after=like.latest)
+        site.behind = like.behind
         if fed and own:
             site.kernel, site.slices = fed.leaf, fed.slices
         self.found.sites.append(site)
         number = len(self.found.sites) - 1
-        return Tag(True, near, number, Known(number, True))
+        known = Known(number, True)
+        return Tag(True, near, number, known, behind=frozenset({number}), entries=variable.aval.size)
 
     def movable(self, equation: Any, tags: Sequence[Tag]) -> bool:
         """Whether its signal is the value of a site, and nothing else uses it."""
@@ -203,7 +222,10 @@ class Reader:
     def product(self, equation: Any, place: Place, tags: list[Tag]) -> Tag:
         """Of a parameter with a signal, of two signals, or of a signal with what the program holds."""
         signals = [tag for tag in tags[:2] if tag.signal]
-        if not signals or not jnp.issubdtype(equation.outvars[0].aval.dtype, jnp.inexact):
+        if not signals:
+            return plain(tags)
+        if not jnp.issubdtype(equation.outvars[0].aval.dtype, jnp.inexact):
+            self.found.opaque.append(" at ".join(filter(None, ["whole numbers", compat.source_of(equation)])))
             return plain(tags)
         self.found.products += 1
         if len(signals) == 2:
@@ -212,9 +234,15 @@ class Reader:
             return replace(self.new("mixing", equation, place, plain(tags)), reduced=True)
         self.found.entered.append(signals[0].leaf)
         (side,) = (i for i, tag in enumerate(tags[:2]) if not tag.signal)
+        self.found.factors.append((tags[side].leaf, signals[0].behind, len(self.found.sites)))
         kind = "conv" if equation.primitive.name.startswith("conv") else "linear"
         found = self.new(kind, equation, place, plain(tags), tags[side])
-        self.found.sites[-1].fan_in = compat.fan_in_of(equation, side)
+        site = self.found.sites[-1]
+        site.fan_in = compat.fan_in_of(equation, side)
+        if site.kernel >= 0:
+            use = (tags[side].moved, *compat.summed_axes(equation, side))
+            first = self.uses.setdefault(site.kernel, use)
+            site.turned = use != first
         return found
 
     def elementwise(self, tags: list[Tag]) -> Tag:
@@ -224,7 +252,8 @@ class Reader:
         (site,) = sites if len(sites) == 1 else (None,)
         known = [tag.of for tag in signals if tag.of]
         of = None if site is None else Known(site, False, all(k.whole for k in known), all(k.mask for k in known))
-        return replace(plain(tags), of=of, root=next((tag.root for tag in tags if tag.root), ""))
+        found = replace(plain(tags), of=of, root=next((tag.root for tag in tags if tag.root), ""))
+        return replace(found, gated=any(tag.gated for tag in signals))
 
     def note_exits(self, equation: Any, place: Place, tags: list[Tag], leaving: list[Tag]) -> None:
         """What follows from a site elementwise, and is used by something that does not."""
@@ -243,8 +272,12 @@ class Reader:
                 point, linear = self.powers[point]
             self.found.sites[tag.of.site].exits[self.origin(point)] = linear
 
-    def finish(self) -> None:
-        """What is known at the end: the activation of a site is the first nonlinear function of it that is used."""
+    def finish(self, behind: frozenset[int]) -> None:
+        """What is known at the end: the activation of a site is the first nonlinear function of it that is used.
+
+        behind: what the first output of the program follows from.
+        """
+        self.found.reached = self.found.all_behind(behind, through_cuts=False)
         for site in self.found.sites:
             site.value = self.origin(site.value)
             site.product = self.origin(site.product) if site.product else None
@@ -281,14 +314,3 @@ def users_in(jaxpr: Any) -> Counter[Any]:
     """How often each variable of a program is computed with, beside being given away, reshaped or put together."""
     computing = [e for e in jaxpr.eqns if e.primitive.name not in RESHAPING | {"stack", "concatenate"}]
     return Counter(atom for equation in computing for atom in equation.invars if not compat.is_literal(atom))
-
-
-def plain(tags: Sequence[Tag]) -> Tag:
-    """Of what depends on all of these, in no way that is known; a signal is known by its latest product."""
-    signals = [tag for tag in tags if tag.signal]
-    if not signals:
-        return Tag(False, frozenset().union(*(tag.parameters for tag in tags)))
-    latest = max(signals, key=lambda tag: tag.latest)
-    whole = all(tag.index for tag in signals)
-    reduced = all(tag.reduced for tag in signals if whole or not tag.index)
-    return Tag(True, latest.parameters, latest.latest, index=whole, reduced=reduced)

@@ -37,19 +37,20 @@ def read(program: Program, roles: Sequence[str]) -> Reading:
     """The sites of a program, whose inputs are data, parameters (frozen ones too), or neither."""
     reader = Reader(RULES)
     tags = {
-        DATA: lambda i, x: data_tag(i, jnp.issubdtype(x.aval.dtype, jnp.inexact)),
-        FROZEN: lambda i, x: Tag(parameters=frozenset({i}), leaf=i),
+        DATA: lambda i, x: data_tag(i, x.aval),
+        FROZEN: lambda i, x: Tag(parameters=frozenset({i}), leaf=i, entries=x.aval.size),
         OTHER: lambda i, x: Tag(),
     }
     inputs = zip(roles, program.jaxpr.invars, strict=True)
-    reader.read(program, (), [tags[role](i, x) for i, (role, x) in enumerate(inputs)])
-    reader.finish()
+    outputs = reader.read(program, (), [tags[role](i, x) for i, (role, x) in enumerate(inputs)])
+    reader.finish(outputs[0].behind)
     return reader.found
 
 
-def data_tag(leaf: int, inexact: bool) -> Tag:
+def data_tag(leaf: int, aval: Any) -> Tag:
     """Of an array of data: numbers may be a statistic that the function is given, whole numbers are indices."""
-    return Tag(signal=True, leaf=leaf, reduced=inexact, index=not inexact)
+    inexact = jnp.issubdtype(aval.dtype, jnp.inexact)
+    return Tag(signal=True, leaf=leaf, reduced=bool(inexact), index=not inexact, entries=aval.size)
 
 
 def input_of(reading: Reading, leaves: int, given: tuple[Given, ...], batch: tuple[Any, ...]) -> int:

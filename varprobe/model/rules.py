@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from varprobe.model.reading import Reader, Rule, plain
+from varprobe.model.reading import Reader, Rule
 from varprobe.model.sites import Site
-from varprobe.model.tags import Place, Point, Tag
+from varprobe.model.tags import Place, Point, Tag, plain
 
 __all__ = ["RULES"]
 
-ROOT, INVERSE = "root", "inverse root"
-"""What a norm divides by, and multiplies with."""
+ROOT, INVERSE, SHIFT = "root", "inverse root", "shift"
+"""What a norm divides by, what it multiplies with, and a mean times that, which x / root - mean / root subtracts."""
 
 
 def added(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
@@ -19,16 +19,24 @@ def added(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
     signals = [tag for tag in tags if tag.signal]
     if len(signals) == 1:
         (signal,), (other,) = signals, (tag for tag in tags if not tag.signal)
+        if signal.root == SHIFT:
+            return replace(reader.elementwise(tags), scale=signal.scale | other.parameters)
         if signal.of and other.parameters and reader.movable(equation, tags):
             if reader.found.sites[signal.of.site].kind in ("linear", "conv", "norm", "sum"):
                 return reader.moved(equation, place, signal.of.site, signal, other.parameters)
         return reader.shifted(tags) if other.parameters else replace(reader.elementwise(tags), of=signal.of)
-    found = reader.elementwise(tags)
+    if shift := next((tag for tag in tags if tag.root == SHIFT), None):
+        norm = next((tag for tag in tags if tag.of and reader.found.sites[tag.of.site].kind == "norm"), None)
+        if norm and norm.of and reader.movable(equation, [replace(tag, signal=tag is norm) for tag in tags]):
+            return reader.moved(equation, place, norm.of.site, norm, shift.scale)
+    found = replace(reader.elementwise(tags), root="")
     shapes = {atom.aval.shape for atom in equation.invars}
     if len(signals) < 2 or found.of or len(shapes) > 1 or len(*shapes) < 2 or all(t.latest < 0 for t in signals):
         return found
     if found.reduced:  # a running mean, or log sum exp(x - c) + c
         return found
+    if all(t.part or t.gated for t in tags) or (any(t.part for t in tags) and tags[0].latest == tags[1].latest):
+        return found  # a step of an associative scan or a gate between two states; x and its neighbors
     sites = reader.found.sites
     products = [t.of.site for t in tags if t.of and t.of.linear and sites[t.of.site].kind in ("linear", "conv", "sum")]
     apart = len(products) == len(tags) and not follows(sites, max(products), min(products))
@@ -37,8 +45,9 @@ def added(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
 
 def subtracted(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
     """As a sum, but of two signals it is a distance: from a mean, or from a target."""
-    rule = added if sum(tag.signal for tag in tags) == 1 else lambda reader, _, __, tags: reader.elementwise(tags)
-    return rule(reader, equation, place, tags)
+    if sum(tag.signal for tag in tags) == 1 or any(tag.root == SHIFT for tag in tags):
+        return added(reader, equation, place, tags)
+    return reader.elementwise(tags)
 
 
 def follows(sites: Sequence[Site], later: int, earlier: int) -> bool:
@@ -52,14 +61,17 @@ def multiplied(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> 
     """A norm, its scale, that of something else, or a part of some function."""
     signals = [tag for tag in tags if tag.signal]
     roots = [tag for tag in tags if tag.root == INVERSE]
-    if roots and any(tag.signal and tag.root != INVERSE for tag in tags):
+    if roots and (others := [tag for tag in tags if tag.signal and tag.root != INVERSE]):
         found = plain(tags)
         scale = frozenset().union(*(tag.scale for tag in roots))
+        if others[0].reduced and roots[0].signal and others[0].entries <= roots[0].entries:
+            return replace(found, root=SHIFT, scale=scale)
         tag = reader.new("norm", equation, place, found)
         reader.found.sites[tag.latest].parameters = scale
         return tag
     if len(signals) == 1 and len(tags) == 2:
         (signal,), (other,) = signals, (tag for tag in tags if not tag.signal)
+        reader.found.factors.append((other.leaf, signal.behind, -1))
         if signal.of and reader.movable(equation, tags):
             kind = reader.found.sites[signal.of.site].kind
             if kind == "norm" and other.parameters:
@@ -70,7 +82,10 @@ def multiplied(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> 
             return replace(signal, of=None, scale=signal.scale | other.parameters)
         if not other.parameters:
             return replace(signal, exponential=None)
-    return replace(reader.elementwise(tags), root="") if len(signals) > 1 else reader.shifted(tags)
+    if len(signals) < 2:
+        return reader.shifted(tags)
+    found = reader.elementwise(tags)
+    return replace(found, root="", gated=found.of is None)
 
 
 def divided(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
@@ -103,7 +118,7 @@ def summed(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
 
 def statistic(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
     """Over an axis, or over those of several devices."""
-    return replace(plain(tags), reduced=True)
+    return replace(plain(tags), reduced=True, entries=equation.outvars[0].aval.size, part=False)
 
 
 def selected(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:

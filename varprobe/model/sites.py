@@ -1,11 +1,12 @@
 """What reading a program finds: sites, and what is known of each."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from varprobe.model.tags import Place, Point
 
-__all__ = ["Reading", "Scan", "Site"]
+__all__ = ["Joint", "Reading", "Scan", "Site"]
 
 
 class Scan(NamedTuple):
@@ -25,8 +26,9 @@ class Site:
     what a nonlinear function makes of the value. at: the equation, as a place. scans: those that it is in. parameters:
     leaves that belong to it; near: those of the latest product before. after: number of the latest site behind it, -1
     without. kernel: the leaf that a product is fed by, -1 where it is made of several; slices: the scans whose
-    iterations took one entry each of its leading axes, None where that is not known. fan_in: inputs of a unit. scope
-    and source: the named scopes, and the line of code.
+    iterations took one entry each of its leading axes, None where that is not known; turned: whether an earlier site
+    sums over other axes of it, as a derivative or a tied decoder does. fan_in: inputs of a unit. scope and source: the
+    named scopes, and the line of code. behind: the sites and joints that it follows from without another between.
     """
 
     kind: str
@@ -39,11 +41,24 @@ class Site:
     source: str
     kernel: int = -1
     slices: tuple[Place, ...] | None = None
+    turned: bool = False
     fan_in: int = 0
     after: int = -1
+    behind: frozenset[int] = frozenset()
     product: Point | None = None
     activation: Point | None = None
     exits: dict[Point, bool] = field(default_factory=dict)
+
+
+@dataclass
+class Joint:
+    """Where values meet that are no site: the carry of a scan, which follows from what enters and from its last step.
+
+    cut: no gradient goes through it, as through a comparison or `stop_gradient`.
+    """
+
+    behind: frozenset[int]
+    cut: bool
 
 
 @dataclass
@@ -52,6 +67,9 @@ class Reading:
 
     entered: the inputs of the program that parameters are multiplied with, as they are; -1 for a computed signal, in
     the order of the products. multiplied: inputs, other than parameters, that computed signals are multiplied with.
+    joints: those numbered -1, -2, ... factors: inputs that a signal is multiplied with, the sites and joints behind
+    that signal, and the number of the product, -1 where it goes by entries. reached: the sites that the first output,
+    the loss, has a gradient with respect to.
     """
 
     sites: list[Site] = field(default_factory=list)
@@ -59,3 +77,30 @@ class Reading:
     opaque: list[str] = field(default_factory=list)
     entered: list[int] = field(default_factory=list)
     multiplied: set[int] = field(default_factory=set)
+    joints: list[Joint] = field(default_factory=list)
+    factors: list[tuple[int, frozenset[int], int]] = field(default_factory=list)
+    reached: frozenset[int] = frozenset()
+
+    def join(self, behind: frozenset[int], cut: bool = False) -> int:
+        """The number of a new joint."""
+        self.joints.append(Joint(behind, cut))
+        return -len(self.joints)
+
+    def behind(self, nodes: Iterable[int], through_cuts: bool) -> frozenset[int]:
+        """The sites among these sites and joints, and those that lie behind its joints."""
+        found, left = set(), list(nodes)
+        while left:
+            node = left.pop()
+            if node not in found:
+                found.add(node)
+                if node < 0 and (through_cuts or not self.joints[-node - 1].cut):
+                    left += self.joints[-node - 1].behind
+        return frozenset(node for node in found if node >= 0)
+
+    def all_behind(self, nodes: Iterable[int], through_cuts: bool) -> frozenset[int]:
+        """These and all sites behind them, step by step."""
+        found = fresh = self.behind(nodes, through_cuts)
+        while fresh:
+            fresh = self.behind((node for site in fresh for node in self.sites[site].behind), through_cuts) - found
+            found |= fresh
+        return found

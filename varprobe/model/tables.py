@@ -43,6 +43,9 @@ UPDATES = {
     "update_log10_ms": "log10 of the mean square of what a step of training adds to a parameter",
     "update_log10_ratio": "log10 of the RMS of what a step adds over that of the parameter",
 }
+NOT_COMPUTED = Seen(*(np.float64(0) for _ in Seen._fields))
+NOTES = {"unreached": "not reached by the loss", "unused": "not computed"}
+"""What the coordinate `note` says of a site that has no gradient, or no value, since nothing asks for it."""
 INPUT = Row("input", "input", 0, -1, (), (-1, ()), 0, "")
 
 
@@ -75,12 +78,23 @@ def dataset_of(
         "iteration": ("layer", np.array([row.iteration for row in rows])),
         "fan_in": ("layer", np.array([row.fan_in for row in rows])),
         "source": ("layer", np.array([row.source for row in rows])),
+        "note": ("layer", np.array(["", *notes_of(layout, cells)])),
         "parameter": np.array(layout.leaves),
     }
     about = dict(layout.about) | {"depth": len(layout.rows)}
     coords |= {name: ("config", np.array([value] * len(steps))) for name, value in about.items()}
     coords |= {name: ("config", np.array(values)) for name, values in further.items()}
     return xr.Dataset(data, coords, attributes(layout, len(steps[0])))
+
+
+def notes_of(layout: Layout, cells: Sequence[Sequence[Mapping[str, np.ndarray]]]) -> list[str]:
+    """Of each row one of `NOTES`, or nothing."""
+    shares = [one["overflow_fraction"][1:] for seeds in cells for one in seeds if "overflow_fraction" in one]
+    never = np.isnan(shares).all(axis=0) if shares else np.zeros(len(layout.rows), bool)
+    return [
+        NOTES["unused"] if nothing else "" if row.reached else NOTES["unreached"]
+        for row, nothing in zip(layout.rows, never.tolist(), strict=True)
+    ]
 
 
 def attributes(layout: Layout, seeds: int) -> dict[str, Any]:
@@ -95,6 +109,8 @@ def attributes(layout: Layout, seeds: int) -> dict[str, Any]:
         "jax_version": version("jax"),
         "coverage": layout.coverage,
         "tied": json.dumps(layout.tied),
+        "follows": json.dumps(dict(layout.follows)),
+        "factors": json.dumps(layout.factors),
     }
 
 
@@ -128,7 +144,7 @@ def columns_of(stats: Stats) -> dict[str, np.ndarray]:
             put(quantity, number, there)
             shares(columns, number, len(rows), role, row.kind, quantity, there)
             if role != "product":
-                back = at(stats.backward[slot], index)
+                back = at(stats.backward[slot], index) if row.reached else NOT_COMPUTED
                 put("gradient" if role == "value" else "activation_gradient", number, back)
                 if role == "value":
                     shares(columns, number, len(rows), "gradient", row.kind, "gradient", back)

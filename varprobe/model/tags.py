@@ -1,9 +1,10 @@
 """What the probe knows of each value of a program while it reads it: where it comes from."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-__all__ = ["Known", "Place", "Point", "Tag"]
+__all__ = ["Known", "Place", "Point", "Tag", "plain"]
 
 Place = tuple[int, ...]
 """Where a program stands inside others: numbers of equations, and of their branches."""
@@ -43,7 +44,9 @@ class Tag:
     it is the root of one, or the inverse of that, as what a norm divides by; scale: leaves that this was multiplied by.
     leaf: the input of the program that it is, cast or reshaped at most; -1 if it is none. slices: the scans whose
     iterations took one entry each of its leading axes, None where that is not known. moved: whether its axes are not
-    those it had.
+    those it had. behind: sites, and joints, that it follows from without another between (`Reading`). entries: how many
+    it had before it was broadcast. part: whether it holds a part of some value, or zeros around one. gated: whether it
+    is a product of two signals.
     """
 
     signal: bool = False
@@ -59,6 +62,10 @@ class Tag:
     leaf: int = -1
     slices: tuple[Place, ...] | None = ()
     moved: bool = False
+    behind: frozenset[int] = frozenset()
+    entries: int = 1
+    part: bool = False
+    gated: bool = False
 
     def merged(self, other: "Tag") -> "Tag":
         """Of a value that is one or the other."""
@@ -68,6 +75,9 @@ class Tag:
             max(self.latest, other.latest),
             index=self.index and other.index,
             reduced=self.reduced or other.reduced,
+            behind=self.behind | other.behind,
+            entries=max(self.entries, other.entries),
+            part=self.part or other.part,
         )
 
     def outside(self) -> "Tag":
@@ -78,3 +88,24 @@ class Tag:
         """Of one entry along the first axis, in a step of a scan."""
         known = self.slices is not None and not self.moved
         return replace(self.outside(), slices=(*self.slices, loop) if known and self.slices is not None else None)
+
+
+def plain(tags: Sequence[Tag]) -> Tag:
+    """Of what depends on all of these, in no way that is known; a signal is known by its latest product."""
+    signals = [tag for tag in tags if tag.signal]
+    if not signals:
+        entries = max((tag.entries for tag in tags), default=1)
+        return Tag(False, frozenset().union(*(tag.parameters for tag in tags)), entries=entries)
+    latest = max(signals, key=lambda tag: tag.latest)
+    whole = all(tag.index for tag in signals)
+    reduced = all(tag.reduced for tag in signals if whole or not tag.index)
+    return Tag(
+        True,
+        latest.parameters,
+        latest.latest,
+        index=whole,
+        reduced=reduced,
+        behind=frozenset().union(*(tag.behind for tag in signals)),
+        entries=max(tag.entries for tag in signals),
+        part=any(tag.part for tag in signals),
+    )

@@ -10,6 +10,8 @@ import xarray as xr
 
 from varprobe.model.families import Family, families_of, labels_of
 from varprobe.model.recording import Recorder, sentence
+from varprobe.model.zeros import sentence as sentence_of_zeros
+from varprobe.model.zeros import without_zeros
 from varprobe.numerals import rounded
 from varprobe.rates import Rate, power, rate
 from varprobe.reasons import effect, finite, together
@@ -80,6 +82,8 @@ def title_of(row: dict[str, Any], ds: xr.Dataset) -> str:
 
 def row_of(ds: xr.Dataset, families: list[Family], labels: list[str]) -> dict[str, Any]:
     """The verdict on one configuration."""
+    zeros = sentence_of_zeros(ds)
+    ds = without_zeros(ds)
     judged = [found for family in families if (found := judge(ds, family))]
     worst = max(judged, key=lambda j: (bad(j), j.severity), default=None)
     flags = flags_of(ds, labels)
@@ -90,9 +94,9 @@ def row_of(ds: xr.Dataset, families: list[Family], labels: list[str]) -> dict[st
     row |= fields(worst)
     row["flags"], row["notes"], row["formats"] = list(flags), [], {}
     row["healthy"] = healthy
-    row["reason"] = next(iter(flags.values()), None) or reason_of(worst, ds, labels)
+    row["reason"] = " ".join(filter(None, [next(iter(flags.values()), None) or reason_of(worst, ds, labels), zeros]))
     if "diverged_step" in ds:
-        row["reason"] = row["reason"].removesuffix(AT_FIRST).strip()
+        row["reason"] = " ".join(row["reason"].replace(AT_FIRST, "").split())
     row["advice"] = None if healthy or flags else advice_of(worst)
     row["site"] = worst.family.name if worst else ""
     row["families"] = [
@@ -202,7 +206,9 @@ def reason_of(found: Judged | None, ds: xr.Dataset, labels: list[str]) -> str:
     rates = {"signal": found.forward, "gradient": found.backward}
     changed = {n: r for (n, r), w in zip(rates.items(), found.words, strict=True) if r and w != "stable"}
     if not changed:
-        return f"Signal and gradient keep their scale. {AT_FIRST}"
+        kept = [name for name, r in rates.items() if r]
+        what = f"The {kept[0]} keeps its" if len(kept) == 1 else "Signal and gradient keep their"
+        return f"{what} scale. {AT_FIRST}"
     if not found.family.fitted or not all(map(finite, changed.values())):
         ends = {n: [labels[layer] for layer in end] for n, end in zip(rates, found.ends, strict=True)}
         told = "; ".join(compared(n, r, *ends[n]) for n, r in changed.items())

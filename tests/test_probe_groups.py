@@ -1,0 +1,274 @@
+"""Sites that are compared follow one another; what the loss does not use, or what starts at zero, is told as such."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import varprobe as vp
+from varprobe.model.adapters import subject_of
+from varprobe.model.families import families_of
+from varprobe.model.layout import Layout
+from varprobe.model.probed import plan_of
+
+WIDTH = 8
+RANDOM = np.random.default_rng(0)
+X = jnp.asarray(RANDOM.normal(size=(4, WIDTH)), jnp.float32)
+W = [jnp.asarray(RANDOM.normal(size=(WIDTH, WIDTH)) / WIDTH**0.5, jnp.float32) for _ in range(5)]
+
+
+def layout(loss: Any, *arguments: Any) -> Layout:
+    """What is known before anything is computed; it compiles nothing."""
+    return plan_of(subject_of(loss, arguments, None)).layout
+
+
+def through(weights: Any, h: Any) -> Any:
+    for w in weights:
+        h = jnp.tanh(h @ w)
+    return h
+
+
+def actor_and_critic(p: Any, x: Any) -> Any:
+    return sum(through(net, x).mean() for net in p["nets"])
+
+
+def two_passes(p: Any, x: Any) -> Any:
+    return jnp.square(through(p["w"], x) - through(p["w"], -x)).mean()
+
+
+def one_pass_after_another(p: Any, x: Any) -> Any:
+    return through(p["w"], through(p["w"], x)).mean()
+
+
+def slope(p: Any, x: Any) -> Any:
+    return jnp.square(jax.grad(lambda x: (through(p["w"], x) @ p["out"]).sum())(x)).sum()
+
+
+def slope_along(p: Any, x: Any) -> Any:
+    return jnp.square(jax.jvp(lambda x: through(p["w"], x), (x,), (x,))[1]).sum()
+
+
+def attention(p: Any, x: Any) -> Any:
+    for block in p["blocks"]:
+        q, k, v = (x @ w for w in block["qkv"])
+        x = x + jax.nn.softmax(q @ k.T) @ v @ block["out"]
+    return x.sum()
+
+
+def over_samples(p: Any, x: Any) -> Any:
+    return jax.lax.map(lambda x: through(p["w"], x), x).sum()
+
+
+def over_time(p: Any, x: Any) -> Any:
+    return jax.lax.scan(lambda h, x: (jnp.tanh(h @ p["w"][0] + x @ p["w"][1]), None), x[0], x)[0].sum()
+
+
+STACK = {"w": W[:3], "out": W[3]}
+BLOCKS = {"blocks": [{"qkv": W[:3], "out": W[3]}] * 3}
+GROUPS: dict[str, tuple[Callable[..., Any], Any, dict[str, list[str]]]] = {
+    "networks beside each other": (
+        actor_and_critic,
+        {"nets": [W[:3], W[1:4], W[2:5]]},
+        {f"nets/{i}/*": [f"nets/{i}/{j}" for j in range(3)] for i in range(3)},
+    ),
+    "two passes": (two_passes, STACK, {"w/*": ["w/0", "w/1", "w/2"], "w/*#2": ["w/0#2", "w/1#2", "w/2#2"]}),
+    "one pass after another": (
+        one_pass_after_another,
+        STACK,
+        {"w/*": ["w/0", "w/1", "w/2", "w/0#2", "w/1#2", "w/2#2"]},
+    ),
+    "a gradient in the loss": (slope, STACK, {"w/*": ["w/0", "w/1", "w/2"], "w/*.T": ["w/2.T", "w/1.T", "w/0.T"]}),
+    "a derivative along a vector": (
+        slope_along,
+        STACK,
+        {"w/*": ["w/0", "w/1", "w/2"], "w/*#2": ["w/0#2", "w/1#2", "w/2#2"]},
+    ),
+    "samples of a map": (over_samples, STACK, {"w/*": ["w/0", "w/1", "w/2"]}),
+    "steps of a scan": (over_time, STACK, {"w/0": ["w/0"] * 4}),
+}
+
+
+@pytest.mark.parametrize(("loss", "p", "groups"), GROUPS.values(), ids=GROUPS)
+def test_the_sites_of_a_group_follow_one_another(loss: Any, p: Any, groups: dict[str, list[str]]) -> None:
+    ds = vp.probe(loss, p, X)
+    found = {f.name: [str(ds.site.values[i]) for i in f.layers] for f in families_of(ds) if f.kind == "linear"}
+    assert found == groups
+
+
+def test_queries_keys_and_values_of_a_list_are_compared_with_those_of_other_blocks() -> None:
+    ds = vp.probe(attention, BLOCKS, X)
+    found = {f.name: len(f.layers) for f in families_of(ds) if f.kind == "linear"}
+    assert found == {f"blocks/*/qkv/{i}": 3 for i in range(3)} | {"blocks/*": 3}
+
+
+def test_a_dataset_says_what_a_site_follows_from() -> None:
+    ds = vp.probe(attention, {"blocks": BLOCKS["blocks"][:1]}, X)
+    assert json.loads(ds.attrs["follows"]) == {
+        "blocks/0/qkv/0": [],
+        "blocks/0/qkv/1": [],
+        "blocks/0/qkv/2": [],
+        "blocks/0/qkv/logits": ["blocks/0/qkv/0", "blocks/0/qkv/1"],
+        "blocks/0/qkv/probabilities": ["blocks/0/qkv/logits"],
+        "blocks/0/qkv/mixed": ["blocks/0/qkv/2", "blocks/0/qkv/probabilities"],
+        "blocks/0": ["blocks/0/qkv/mixed"],
+        "blocks/residual": ["blocks/0"],
+    }
+
+
+def affine(x: Any, p: Any, axis: int, first: bool) -> Any:
+    """A norm as x i + (b - m i), its scale in i from the first or not."""
+    m, v = x.mean(axis, keepdims=True), x.var(axis, keepdims=True)
+    i = jax.lax.rsqrt(v + 1e-3)
+    if first:
+        i = i * p["scale"]
+        return x * i + (p["shift"] - m * i)
+    return (x * i + -m * i) * p["scale"] + p["shift"]
+
+
+@pytest.mark.parametrize("axis", [0, -1])
+@pytest.mark.parametrize("first", [True, False])
+def test_an_affine_norm_is_one_site(axis: int, first: bool) -> None:
+    def loss(p: Any, x: Any) -> Any:
+        return (affine(affine(x, p, axis, first) @ p["w"], p, axis, first) @ p["w"]).sum()
+
+    p = {"scale": 2 * jnp.ones(WIDTH), "shift": jnp.ones(WIDTH), "w": W[0]}
+    found = layout(loss, p, X)
+    assert [(row.site, row.kind) for row in found.rows] == [
+        ("scale+shift", "norm"),
+        ("w", "linear"),
+        ("scale+shift#2", "norm"),
+        ("w#2", "linear"),
+    ]
+    if axis == -1:  # the value is that behind the shift, checked by hand
+        ds = vp.probe(loss, p, X)
+        x = np.asarray(X, np.float64)
+        y = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-3) * 2 + 1
+        assert ds.activation_log10_ms.values[0, 0, 1] == pytest.approx(np.log10(np.square(y).mean()), abs=1e-5)
+
+
+def test_no_sum_of_a_recurrence_or_of_neighbors_is_a_residual() -> None:
+    def step(left: Any, right: Any) -> Any:
+        return left[0] * right[0], right[0] * left[1] + right[1]
+
+    def fixed(p: Any, x: Any) -> Any:
+        a = jnp.broadcast_to(jax.nn.sigmoid(p["scale"]), x.shape)
+        return (jax.lax.associative_scan(step, (a, x @ p["w"]))[1] @ p["v"]).sum()
+
+    def gated(p: Any, x: Any) -> Any:
+        return (jax.lax.associative_scan(step, (jnp.tanh(x @ p["v"]), x @ p["w"]))[1] @ p["v"]).sum()
+
+    def interpolated(p: Any, x: Any) -> Any:
+        z, h, c = jnp.tanh(x @ p["w"]), x @ p["v"], jnp.tanh(x @ p["u"])
+        return ((z * h + (1 - z) * c) @ p["v"]).sum()
+
+    def neighbors(p: Any, x: Any) -> Any:
+        h = x @ p["w"]
+        return ((h * p["scale"] + jnp.pad(h, ((1, 0), (0, 0)))[:-1] * (1 - p["scale"])) @ p["v"]).sum()
+
+    def rotated(p: Any, x: Any) -> Any:
+        q, half = x @ p["w"], WIDTH // 2
+        return ((q * 0.6 + jnp.concatenate([-q[:, half:], q[:, :half]], -1) * 0.8) @ p["v"]).sum()
+
+    p = dict(zip("uvw", W, strict=False)) | {"scale": jnp.ones(WIDTH)}
+    for loss in (fixed, gated, interpolated, neighbors, rotated):
+        assert {row.kind for row in layout(loss, p, X).rows} == {"linear"}, loss
+
+
+def scanned_beside(p: Any, x: Any) -> Any:
+    """The products with `aside` are values that a scan gives and nothing uses."""
+
+    def body(h: Any, w: Any) -> Any:
+        return (h := jnp.tanh(h @ w)), h @ p["aside"]
+
+    h, beside = jax.lax.scan(body, x, jnp.stack(p["w"]))
+    return h.sum(), beside
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        scanned_beside,
+        lambda p, x: ((h := through(p["w"], x)).sum(), h @ p["aside"]),
+        lambda p, x: jnp.square((h := through(p["w"], x)) - jax.lax.stop_gradient(h @ p["aside"])).sum(),
+        lambda p, x: ((h := through(p["w"], x)) * (h @ p["aside"] > 0)).sum(),
+    ],
+    ids=["a scan", "an output beside", "no gradient", "a comparison"],
+)
+def test_what_the_loss_does_not_reach_is_told(loss: Callable[..., Any]) -> None:
+    ds = vp.probe(loss, {"w": W[:3], "aside": W[4]}, X)
+    told = dict(zip(ds.site.values.tolist(), ds.note.values.tolist(), strict=True))
+    assert told.pop("aside") == "not reached by the loss"
+    assert set(told.values()) == {""}
+    aside = ds.isel(layer=ds.site.values == "aside")
+    assert np.isnan(aside.gradient_log10_ms).all() and np.isfinite(aside.preactivation_log10_ms).all()
+    assert all("aside" not in ds.site.values[list(family.layers)] for family in families_of(ds))
+
+
+def test_what_was_not_computed_is_told() -> None:
+    def loss(p: Any, x: Any) -> Any:
+        return jax.lax.cond(x.sum() > 1e9, lambda x: x @ p["a"], lambda x: x @ p["b"], x).sum()
+
+    ds = vp.probe(loss, dict(zip("ab", W, strict=False)), X)
+    assert dict(zip(ds.site.values.tolist(), ds.note.values.tolist(), strict=True)) == {
+        "input": "",
+        "a": "not computed",
+        "b": "",
+    }
+
+
+def adapted(p: Any, x: Any) -> Any:
+    for w, a, b in zip(p["w"], p["a"], p["b"], strict=True):
+        x = jnp.tanh(x @ w + x @ a @ b)
+    return x.sum()
+
+
+def behind_one(p: Any, x: Any) -> Any:
+    return (jnp.tanh(h := x @ p["w"][0]) + h @ p["a"][0] @ p["b"][0]).sum()
+
+
+def below_a_head(p: Any, x: Any) -> Any:
+    return jnp.square(through(p["w"], x) @ p["b"][0] - 1).sum()
+
+
+@pytest.mark.parametrize("loss", [adapted, behind_one, below_a_head])
+def test_a_parameter_that_starts_at_zero_is_no_vanishing_signal(loss: Callable[..., Any]) -> None:
+    p = {"w": W[:3], "a": W[1:4], "b": [jnp.zeros((WIDTH, WIDTH))] * 3}
+    (row,) = vp.diagnose(vp.probe(loss, p, X)).rows
+    assert row["healthy"] and row["flags"] == []
+    who = "3 parameters, such as b/0, start" if loss is adapted else "b/0 starts"
+    assert f"{who} at zero: in this step no signal and no gradient gets through there." in row["reason"]
+    if loss is below_a_head:
+        assert "The signal keeps its scale." in row["reason"]
+
+
+def test_zeros_of_a_network_are_not_blamed_on_a_parameter_beside_it() -> None:
+    """All units are dead; that an adapter of another branch starts at zero does not hide it."""
+
+    def loss(p: Any, x: Any) -> Any:
+        h = jax.nn.relu(x @ p["w"] - 1e3)
+        return (jax.nn.relu(h @ p["v"] - 1e3) @ p["u"]).sum() + (x @ p["zero"]).sum()
+
+    p = dict(zip("uvw", W, strict=False)) | {"zero": jnp.zeros((WIDTH, WIDTH))}
+    (row,) = vp.diagnose(vp.probe(loss, p, X)).rows
+    assert not row["healthy"] and row["flags"] == ["dead"]
+
+
+def test_products_of_whole_numbers_and_constants_are_counted() -> None:
+    whole = jnp.ones((WIDTH, WIDTH), jnp.int8)
+
+    def quantized(p: Any, x: Any) -> Any:
+        z = jax.lax.dot(jnp.round(x * 10).astype(jnp.int8), whole, preferred_element_type=jnp.int32)
+        return (jnp.tanh(z * 0.1) @ p).sum()
+
+    def closed(p: Any, x: Any) -> Any:
+        return (jnp.tanh(x @ W[1]) @ p).sum()
+
+    found = layout(quantized, W[0], X)
+    assert found.coverage.startswith("1 of 2 matrix products probed; 1 opaque: whole numbers at test_probe_groups.py:")
+    found = layout(closed, W[0], X)
+    assert found.coverage == "2 of 2 matrix products probed"
+    assert [row.site for row in found.rows] == ["constant", "params"]

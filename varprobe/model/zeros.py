@@ -1,0 +1,59 @@
+"""Parameters that start at zero, as an adapter's second matrix: zeros that they make are no vanishing signal."""
+
+import json
+
+import numpy as np
+import xarray as xr
+
+from varprobe.model.lineage import Lineage
+
+__all__ = ["sentence", "without_zeros", "zero_factors"]
+
+
+def zero_factors(ds: xr.Dataset) -> list[tuple[str, list[str], str]]:
+    """(parameter, sites directly behind the signal that it multiplies, site of the product) of those that are zero.
+
+    ds: of one configuration.
+    """
+    name = "parameter_log10_absmax"
+    if name not in ds or "factors" not in ds.attrs:
+        return []
+    zero = np.isneginf(ds[name].values).all(axis=0)
+    found = set(ds["parameter"].values[zero].tolist())
+    return [(parameter, *where) for parameter, *where in json.loads(ds.attrs["factors"]) if parameter in found]
+
+
+def without_zeros(ds: xr.Dataset) -> xr.Dataset:
+    """The dataset without values that are zero since such a parameter multiplies a signal: NaN stands in their place.
+
+    These are values of sites behind which it lies, and gradients of sites that lie before it.
+    """
+    factors = zero_factors(ds)
+    if not factors:
+        return ds
+    lineage = Lineage.of(ds)
+    rows = ds["site"].values.tolist()
+    before, after = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
+    for row, site in enumerate(rows[1:], 1):
+        for _, behind, product in factors:
+            before[row] |= any(lineage.is_behind(site, other) for other in behind)
+            after[row] |= any(lineage.is_behind(other, site) for other in ([product] if product else behind))
+    changed = {}
+    for quantity, concerned in (("preactivation", after), ("activation", after), ("gradient", before)):
+        for name in (f"{quantity}_log10_ms", f"{quantity}_log10_absmax"):
+            if name in ds:
+                values = ds[name].values
+                changed[name] = (ds[name].dims, np.where(concerned & np.isneginf(values), np.nan, values))
+    if "dead_unit_fraction" in ds:
+        values = ds["dead_unit_fraction"].values
+        changed["dead_unit_fraction"] = (ds["dead_unit_fraction"].dims, np.where(after & (values == 1), np.nan, values))
+    return ds.assign(changed)
+
+
+def sentence(ds: xr.Dataset) -> str:
+    """What such parameters do; nothing without one."""
+    names = list(dict.fromkeys(parameter for parameter, *_ in zero_factors(ds)))
+    if not names:
+        return ""
+    who = f"{names[0]} starts" if len(names) == 1 else f"{len(names)} parameters, such as {names[0]}, start"
+    return f"{who} at zero: in this step no signal and no gradient gets through there."
