@@ -272,3 +272,16 @@ def test_products_of_whole_numbers_and_constants_are_counted() -> None:
     found = layout(closed, W[0], X)
     assert found.coverage == "2 of 2 matrix products probed"
     assert [row.site for row in found.rows] == ["constant", "params"]
+
+
+def test_layers_of_all_positions_are_not_compared_with_those_of_their_mean() -> None:
+    """The gradient at each of 1024 positions is 1/1024 of that of their mean."""
+
+    def loss(p: Any, x: Any) -> Any:
+        return through(p["w"][2:4], through(p["w"][:2], x).mean(1)).sum()
+
+    ds = vp.probe(loss, {"w": W[:2] + W[2:4]}, jnp.asarray(RANDOM.normal(size=(2, 1024, WIDTH)), jnp.float32))
+    assert ds["rows"].values.tolist() == [0, 2048, 2048, 2, 2]
+    (row,) = vp.diagnose(ds).rows
+    assert [(f["family"], f["sites"]) for f in row["families"]] == [("linear", 2), ("linear#2", 2)]
+    assert row["healthy"] and row["backward"] == "stable"

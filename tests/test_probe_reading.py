@@ -194,7 +194,7 @@ def test_a_chain_passes_over_queries_and_keys() -> None:
     weights = {"attention": {name: {"w": W} for name in ("k", "out", "q", "v")}, "head": {"w": W}}
     ds = vp.probe(attention, weights, X)
     (family,) = vp.diagnose(ds).rows[0]["families"]
-    assert (family["family"], family["sites"], family["fitted"]) == ("linear and conv", 2, False)
+    assert (family["family"], family["sites"], family["fitted"]) == ("linear", 2, False)
 
 
 def test_steps_that_were_not_taken_are_no_part_of_a_family() -> None:

@@ -27,6 +27,7 @@ __all__ = [
     "loop_of",
     "name_stack",
     "others_in",
+    "rows_of",
     "run_equation",
     "scan_counts",
     "source_of",
@@ -156,6 +157,19 @@ def fan_in_of(equation: Any, side: int) -> int:
     if equation.primitive.name == "conv_general_dilated" and side == 1:
         return prod(shape) // shape[params["dimension_numbers"].rhs_spec[0]]
     return 0
+
+
+def rows_of(equation: Any, side: int) -> int:
+    """How many entries of a product a unit has whose weights are this side: samples times positions."""
+    shape, params = equation.invars[side].aval.shape, equation.params
+    if equation.primitive.name == "dot_general":
+        shared = {axis for axes in params["dimension_numbers"] for axis in axes[side]}
+        units = prod(size for axis, size in enumerate(shape) if axis not in shared)
+    elif equation.primitive.name == "conv_general_dilated":
+        units = shape[params["dimension_numbers"][side][0]]
+    else:
+        units = shape[-1]
+    return equation.outvars[0].aval.size // max(units, 1)
 
 
 def summed_axes(equation: Any, side: int) -> tuple[Any, ...]:

@@ -1,7 +1,7 @@
 """Families of like sites that follow one another: names that differ by one number, iterations; a factor needs three."""
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -35,9 +35,9 @@ def families_of(ds: xr.Dataset) -> list[Family]:
     Each site of a family follows from the one before: what comes out of that goes into it, be it by way of others.
     Actor and critic, or queries and keys, are families of their own however they are named; the second is `name#2`.
 
-    Where none is of products, all products but queries, keys and values are one, to be compared. If both linear
-    layers and convolutions are left, only the kind with more sites is kept: the gradient at one position of a
-    convolution cannot be compared with the gradient of the mean over positions.
+    Where none is of products, all linear layers but queries, keys and values, and all convolutions, are compared. The
+    gradient at one position cannot be compared with the gradient of the mean over positions, so that linear layers
+    whose products have other numbers of rows are apart.
     A name with several numbers belongs to the first of them by which enough of its kind differ: blocks/3/mlp/0 to
     blocks/*/mlp/0. Iterations of a scan that follow one another are a family; of those that do not, as samples of a
     map, the first stands for all. Haiku's `linear` is its `linear_0`. Sites that the loss does not reach, or that were
@@ -45,40 +45,50 @@ def families_of(ds: xr.Dataset) -> list[Family]:
     """
     sites, kinds = (ds[name].values.tolist() for name in ("site", "kind"))
     notes = ds["note"].values.tolist() if "note" in ds.coords else [""] * len(sites)
+    rows = ds["rows"].values.tolist() if "rows" in ds.coords else [0] * len(sites)
     lineage = Lineage.of(ds)
     used = [layer for layer in range(1, len(sites)) if not notes[layer]]
     several = {sites[i] for i in used if ds["iteration"].values[i] > 0}
     repeated = {site for site in several if lineage.follows(sites.index(site), sites.index(site))}
     names = numbered([site if site in repeated else site.partition("#")[0] for site in sites])
     patterns = [[name] if site in repeated else patterns_of(name) for name, site in zip(names, sites, strict=True)]
-    alike: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for layer in used:
-        for pattern in patterns[layer]:
-            alike[pattern, kinds[layer]].append(layer)
+
+    def likeness(layer: int, name: str) -> tuple[str, str, int]:
+        return name, kinds[layer], rows[layer] if kinds[layer] == "linear" else 0
+
+    def grouped(named: Iterable[tuple[int, str]], least: int) -> list[tuple[str, str, tuple[int, ...]]]:
+        alike: dict[tuple[str, str, int], list[int]] = defaultdict(list)
+        for layer, name in named:
+            alike[likeness(layer, name)].append(layer)
+        return [
+            (name, kind, chain)
+            for (name, kind, _), layers in alike.items()
+            for chain in kept(chains(layers, lineage.follows), least, sites)
+        ]
+
     length = {
-        (pattern, layer): min(len(chain), SMALLEST)
-        for (pattern, _), layers in alike.items()
-        for chain in chains(layers, lineage.follows)
+        (name, layer): min(len(chain), SMALLEST)
+        for name, _, chain in grouped(((layer, name) for layer in used for name in patterns[layer]), 1)
         for layer in chain
     }
-    members: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for layer in used:
-        members[max(patterns[layer], key=lambda pattern: length[pattern, layer]), kinds[layer]].append(layer)
-    families = [
-        Family(f"{name}#{number}" if number > 1 else name, kind, chain, True)
-        for (name, kind), layers in members.items()
-        for number, chain in enumerate(kept(chains(layers, lineage.follows), SMALLEST, sites), 1)
-    ]
-    if any(family.kind in CHAIN for family in families):
-        return families
+    chosen = [(layer, max(patterns[layer], key=lambda name: length.get((name, layer), 0))) for layer in used]
+    families = grouped(chosen, SMALLEST)
+    if any(kind in CHAIN for _, kind, _ in families):
+        return told_apart(families, 0)
     asides = lineage.asides(kinds)
-    products = [i for i in used if kinds[i] in CHAIN and sites[i] not in asides]
-    if {kinds[i] for i in products} == set(CHAIN):
-        most = max(reversed(CHAIN), key=lambda kind: sum(kinds[i] == kind for i in products))
-        products = [i for i in products if kinds[i] == most]
-    compared = kept(chains(products, lineage.follows), 2, sites)
-    name = " and ".join(CHAIN)
-    return [Family(f"{name}#{n}" if n > 1 else name, "linear", c, False) for n, c in enumerate(compared, 1)] + families
+    compared = grouped([(i, kinds[i]) for i in used if kinds[i] in CHAIN and sites[i] not in asides], 2)
+    return told_apart([*compared, *families], len(compared))
+
+
+def told_apart(found: Sequence[tuple[str, str, tuple[int, ...]]], compared: int) -> list[Family]:
+    """Families of (name, kind, layers), the second of a name and kind as `name#2`; the first so many are not fitted."""
+    count: Counter[tuple[str, str]] = Counter()
+    families = []
+    for place, (name, kind, layers) in enumerate(found):
+        count[name, kind] += 1
+        number = count[name, kind]
+        families.append(Family(f"{name}#{number}" if number > 1 else name, kind, layers, place >= compared))
+    return families
 
 
 def chains(layers: Sequence[int], follows: Callable[[int, int], bool]) -> list[tuple[int, ...]]:

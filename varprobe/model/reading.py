@@ -238,7 +238,7 @@ class Reader:
         kind = "conv" if equation.primitive.name.startswith("conv") else "linear"
         found = self.new(kind, equation, place, plain(tags), tags[side])
         site = self.found.sites[-1]
-        site.fan_in = compat.fan_in_of(equation, side)
+        site.fan_in, site.rows = compat.fan_in_of(equation, side), compat.rows_of(equation, side)
         if site.kernel >= 0:
             use = (tags[side].moved, *compat.summed_axes(equation, side))
             first = self.uses.setdefault(site.kernel, use)
