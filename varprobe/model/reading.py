@@ -172,7 +172,7 @@ class Reader:
         return [
             self.softmax(equation, place, tags)
             if tag.of and tag.of.site >= before and trial.found.sites[tag.of.site].kind == "probabilities"
-            else known_outside(tag, before)
+            else known_outside(tag, before, plain(tags).behind)
             for tag in leaving
         ]
 
@@ -293,10 +293,10 @@ def masked(variable: Any, tag: Tag) -> Tag:
     return replace(tag, of=replace(tag.of, linear=False, mask=True))
 
 
-def known_outside(tag: Tag, sites: int) -> Tag:
+def known_outside(tag: Tag, sites: int, behind: frozenset[int]) -> Tag:
     """What a tag from within an opaque call says of sites before it, of which there are so many."""
-    latest = min(tag.latest, sites - 1)
-    return replace(tag.outside(), latest=latest, of=tag.of if tag.of and tag.of.site < sites else None)
+    of = tag.of if tag.of and tag.of.site < sites else None
+    return replace(tag.outside(), latest=min(tag.latest, sites - 1), of=of, behind=behind)
 
 
 def marked_name(text: str) -> str | None:
