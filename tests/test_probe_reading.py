@@ -1,6 +1,5 @@
 """What a program is read as, before anything is computed: kinds and names of sites, and what the inputs are."""
 
-import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -13,7 +12,6 @@ import pytest
 from jax.sharding import AxisType, PartitionSpec
 
 import varprobe as vp
-from varprobe.errors import RequestError
 from varprobe.model.adapters import subject_of
 from varprobe.model.layout import Layout
 from varprobe.model.probed import plan_of
@@ -229,26 +227,3 @@ def test_convolutions_are_not_compared_with_what_is_made_of_their_mean() -> None
     (row,) = vp.diagnose(vp.probe(loss, p, jax.random.normal(keys[3], (2, 32, 32, 4)))).rows
     assert row["healthy"] and row["forward"] == row["backward"] == "stable"
     assert row["families"][0]["sites"] == 2
-
-
-class Module:
-    """Looks like one of PyTorch."""
-
-    __module__ = "torch.nn.modules.linear"
-
-    def __call__(self, x: Any) -> Any:
-        return x
-
-
-@pytest.mark.parametrize(
-    ("arguments", "loss", "message"),
-    [
-        ((Module(), X), None, "Module is a model of torch, which jax does not trace: torchax.extract_jax"),
-        ((lambda p, x: x @ p, W, [[1.0] * 6, [2.0] * 6]), None, "argument 1 after the parameters is a list of numbers"),
-        ((lambda p, x: {"logits": x @ p}, W, X, X), "mse", "the model gives a dict, and mse needs one array"),
-        ((lambda p, x: {"logits": x @ p}, W, X, jnp.arange(4)), "cross_entropy", "gives a dict, and cross_entropy"),
-    ],
-)
-def test_what_cannot_be_probed_has_a_way_out(arguments: tuple[Any, ...], loss: str | None, message: str) -> None:
-    with pytest.raises(RequestError, match=re.escape(message)):
-        vp.probe(*arguments, loss=loss)

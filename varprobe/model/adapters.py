@@ -11,18 +11,14 @@ import jax
 import numpy as np
 
 from varprobe.errors import RequestError
+from varprobe.model.calls import Form, checked_call, signature_of
+from varprobe.model.foreign import is_array, refuse_foreign_arrays, refuse_foreign_model, refuse_numbers
 from varprobe.model.given import OTHER, Given, given_of
 from varprobe.model.objectives import objective_of
+from varprobe.model.outputs import Chosen
+from varprobe.model.stating import with_roles
 
 __all__ = ["Held", "Subject", "held", "is_alone", "name_of", "parameters_argument", "subject_of"]
-
-
-FOREIGN = {
-    "torch": "torchax.extract_jax(module) gives (parameters, function) for probe(function, parameters, (x,))",
-    "keras": "lambda p, x: model.stateless_call(p, state, x)[0] is a function of its trainable_variables p",
-    "tensorflow": "jax2tf and Keras on its jax backend (KERAS_BACKEND=jax) lead here",
-}
-"""Libraries whose models jax does not trace, and the way from there."""
 
 
 class Subject(NamedTuple):
@@ -45,11 +41,17 @@ class Subject(NamedTuple):
     name: str
     loss: str
 
-    def about(self, batch: int) -> tuple[tuple[str, Any], ...]:
-        """The coordinates on `config`, for so many samples; what has no meaning for a model is empty."""
+    def about(self, batch: int, chosen: Any = None) -> tuple[tuple[str, Any], ...]:
+        """The coordinates on `config`, for so many samples; what has no meaning for a model is empty.
+
+        Args:
+            batch: number of samples.
+            chosen: what the function returns beside the scalar, the description of an output among others.
+        """
         dtypes = sorted({str(jax.dtypes.canonicalize_dtype(leaf.dtype)) for leaf in jax.tree.leaves(self.parameters)})
+        loss = self.loss + (chosen.label if isinstance(chosen, Chosen) else "")
         empty = (*((name, "") for name in ("act", "init", "bias", "norm")), ("width", 0))
-        return (("arch", self.name), *empty, ("batch", batch), ("loss", self.loss), ("dtype", "+".join(dtypes)))
+        return (("arch", self.name), *empty, ("batch", batch), ("loss", loss), ("dtype", "+".join(dtypes)))
 
 
 class Split(NamedTuple):
@@ -94,16 +96,17 @@ def structure_of(tree: Any) -> Any:
     return jax.tree.structure(tree)
 
 
-def subject_of(model: Any, arguments: tuple[Any, ...], loss: Any) -> Subject:
+def subject_of(
+    model: Any, arguments: tuple[Any, ...], loss: Any, output: Any = None, frozen: Any = None, data: Any = None
+) -> Subject:
     """What `vp.probe` is given, read.
 
     Raises:
-        RequestError: it is no function or model, has no parameters, or there is no loss.
+        RequestError: it is no function or model, has no parameters, or there is no such loss, output or argument.
     """
-    name = name_of(model[0] if isinstance(model, tuple) and model and not is_transformed(model) else model)
-    for library, way in FOREIGN.items():
-        if any(t.__module__.partition(".")[0] == library for t in type(model).__mro__):
-            raise RequestError(f"{name} is a model of {library}, which jax does not trace: {way}")
+    for thing in (*(model if isinstance(model, tuple) else (model,)), *arguments):
+        refuse_foreign_model(thing)
+    form = form_of(model)
     if isinstance(model, tuple) and len(model) == 2 and is_linen(model[0]):
         split, batch = of_variables(model[0].apply, model[1]), arguments
     elif is_transformed(model):
@@ -117,8 +120,24 @@ def subject_of(model: Any, arguments: tuple[Any, ...], loss: Any) -> Subject:
     elif not arguments:
         raise RequestError("a function needs parameters: probe(loss_fn, params, *batch)")
     else:
-        return joined(name, of_tree(model, arguments[0]), arguments[1:], loss, model)
-    return joined(name, split, batch, "cotangent" if loss is None else loss, split.call)
+        refuse_foreign_arrays("params", arguments[0])
+        split, batch = of_tree(model, arguments[0]), arguments[1:]
+    if form.before == 0 and loss is None:
+        loss = "cotangent"
+    subject = joined(form, split, batch, loss, output)
+    return subject._replace(given=with_roles(subject.given, form, len(batch), frozen, data))
+
+
+def form_of(model: Any) -> Form:
+    """How a model is called."""
+    if isinstance(model, tuple) and model and is_linen(model[0]):
+        keyword = "lambda variables, x: module.apply(variables, x, {keyword}=...)"
+        return Form(name_of(model[0]), signature_of(type(model[0]).__call__, ("self",)), 0, keyword)
+    if is_transformed(model):
+        return Form(name_of(model), signature_of(model.apply, ("params", "state", "rng")), 0)
+    if is_module(model):
+        return Form(name_of(model), signature_of(model), 0, "lambda model, x: model(x, {keyword}=...)")
+    return Form(name_of(model), signature_of(model), 1)
 
 
 def is_alone(model: Any) -> bool:
@@ -133,27 +152,28 @@ def parameters_argument(model: Any, *arguments: Any) -> Any:
     return model if is_module(model) else arguments[0]
 
 
-def joined(name: str, split: Split, batch: tuple[Any, ...], loss: Any, called: Callable[..., Any]) -> Subject:
+def joined(form: Form, split: Split, batch: tuple[Any, ...], loss: Any, output: Any) -> Subject:
     """A model with its loss; what is no array in the batch is a constant.
 
     Raises:
-        RequestError: there is nothing to differentiate, or no such loss.
+        RequestError: there is nothing to differentiate, no such loss, or a part of the batch is not for jax.
     """
     if not jax.tree.leaves(split.parameters):
-        raise RequestError(f"{name} has no parameters: there is no array of floats in it, or in what comes after it")
+        where = "its first argument; probe(loss_fn, params, *batch)" if form.before else "it, or in what comes after it"
+        raise RequestError(f"{form.name} has no parameters: there is no array of floats in {where}")
+    names = form.names(len(batch))
+    for name, argument in zip(names, batch, strict=True):
+        refuse_foreign_arrays(name, argument)
+    refuse_numbers(names, batch)
     leaves, shape = jax.tree.flatten(batch)
-    arrays = [isinstance(leaf, jax.Array | np.ndarray | np.generic) for leaf in leaves]
+    arrays = list(map(is_array, leaves))
     constants = [None if array else leaf for leaf, array in zip(leaves, arrays, strict=True)]
-    if lists := [i for i, argument in enumerate(batch) if is_list_of_numbers(argument)]:
-        raise RequestError(
-            f"argument {lists[0] + 1} after the parameters is a list of numbers; jnp.asarray makes it an array"
-        )
-    measure = objective_of(loss, len(batch))
+    measure, call = objective_of(loss, len(batch), output), checked_call(split.call, form, loss)
 
     def function(parameters: Any, *data: Any) -> tuple[Any, Any]:
         found = iter(data)
         whole = [next(found) if array else c for c, array in zip(constants, arrays, strict=True)]
-        return measure(split.call, parameters, jax.tree.unflatten(shape, whole), *found)
+        return measure(call, parameters, jax.tree.unflatten(shape, whole), *found)
 
     data = tuple(leaf for leaf, array in zip(leaves, arrays, strict=True) if array)
     noise = loss == "cotangent"
@@ -162,19 +182,13 @@ def joined(name: str, split: Split, batch: tuple[Any, ...], loss: Any, called: C
         function,
         split.parameters,
         (*data, np.int32(0)) if noise else data,
-        (*given_of(called, batch, arrays), *seed),
+        (*given_of(names, batch, arrays), *seed),
         split.extract,
         split.keep,
         noise,
-        name,
+        form.name,
         loss if isinstance(loss, str) else "its own" if loss is None else name_of(loss),
     )
-
-
-def is_list_of_numbers(thing: Any) -> bool:
-    """A list, of lists perhaps, of Python's floats, which a trace would take for as many constants."""
-    leaves = jax.tree.leaves(thing)
-    return isinstance(thing, list) and bool(leaves) and all(isinstance(leaf, float) for leaf in leaves)
 
 
 def name_of(thing: Any) -> str:

@@ -131,8 +131,9 @@ def branches_of(equation: Any) -> Branches | None:
 
 
 def others_in(equation: Any) -> Iterator[Program]:
-    """Every program among an equation's parameters."""
-    for value in equation.params.values():
+    """Every program among an equation's parameters, and those of a primitive that is an object among them."""
+    nested = [value.params for value in equation.params.values() if isinstance(getattr(value, "params", None), dict)]
+    for value in (value for params in (equation.params, *nested) for value in params.values()):
         for one in value if isinstance(value, tuple | list) else (value,):
             inner = getattr(one, "jaxpr", one)
             if hasattr(inner, "eqns"):

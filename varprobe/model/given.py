@@ -1,7 +1,6 @@
 """What a function is given behind its parameters: data, parameters that are frozen, or neither."""
 
-import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -15,22 +14,25 @@ DATA, FROZEN, OTHER = "data", "frozen", "other"
 
 
 class Given(NamedTuple):
-    """An array behind the parameters: in which argument, the path within, and what it is taken for."""
+    """An array behind the parameters: in which argument, the path within, and what it is taken for.
+
+    stated: whether the user named the role.
+    """
 
     argument: int
     name: str
     role: str
+    stated: bool = False
 
 
-def given_of(function: Callable[..., Any], batch: tuple[Any, ...], used: Sequence[bool]) -> tuple[Given, ...]:
+def given_of(names: Sequence[str], batch: tuple[Any, ...], used: Sequence[bool]) -> tuple[Given, ...]:
     """What the arrays of a batch are, as far as their types tell.
 
     Args:
-        function: that is called with the batch last, for the names of its arguments.
+        names: of the arguments.
         batch: pytrees.
         used: which of their leaves are arrays.
     """
-    names = argument_names(function, len(batch))
     leaves = [
         Given(i, "/".join(filter(None, (names[i], slashed(path)))), role)
         for i, argument in enumerate(batch)
@@ -47,12 +49,3 @@ def role_of(argument: Any, leaf: Any) -> str:
     if any(t.__module__.startswith(("equinox", "flax.nnx")) for t in type(argument).__mro__):
         return FROZEN if callable(argument) else OTHER
     return DATA
-
-
-def argument_names(function: Callable[..., Any], count: int) -> list[str]:
-    """The names of the last arguments of a function; numbers where it does not tell."""
-    try:
-        found = [p.name for p in inspect.signature(function).parameters.values() if p.kind <= p.POSITIONAL_OR_KEYWORD]
-    except (TypeError, ValueError):
-        found = []
-    return found[1 : count + 1] if len(found) > count else [f"argument {i + 1}" for i in range(count)]

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from varprobe.errors import RequestError
+from varprobe.model.outputs import chosen_array, chosen_part, is_float, require_output
+from varprobe.model.paths import parts_of
 from varprobe.names import did_you_mean
 
 __all__ = ["LOSSES", "objective_of"]
@@ -14,26 +16,38 @@ __all__ = ["LOSSES", "objective_of"]
 LOSSES = ("cotangent", "mse", "cross_entropy")
 
 Objective = Callable[..., tuple[Any, Any]]
-"""(call, parameters, batch, more) -> (scalar, (what else the function returns, state))."""
+"""(call, parameters, batch, more) -> (scalar, (what else the function returns, or what the loss is made of, state))."""
 
 
-def objective_of(loss: Any, size: int) -> Objective:
+def objective_of(loss: Any, size: int, output: Any = None) -> Objective:
     """What is made of the output of call(parameters, *batch), of a batch of so many things.
 
+    Args:
+        loss: a name, a function, or None for a function that is the loss.
+        size: number of arguments in the batch.
+        output: which of the outputs the loss is made of; None for the default.
+
     Raises:
-        RequestError: no such loss, or it needs a target.
+        RequestError: no such loss, it needs a target, or there is no output to pick.
     """
     if loss is None:
+        if output is not None:
+            raise RequestError(
+                f"{output!r} picks the output for a loss, and without loss= the function itself is the loss "
+                f"(allowed with loss=: {', '.join(LOSSES)} or a function)",
+                "output",
+            )
         return own
     if isinstance(loss, str) and loss not in LOSSES:
         raise RequestError(f"unknown loss {loss!r}{did_you_mean(loss, LOSSES)}", "loss")
     if not isinstance(loss, str) and not callable(loss):
         raise RequestError(f"{loss!r} is no loss (allowed: {', '.join(LOSSES)} or a function of the output)", "loss")
+    require_output(output)
     if loss == "cotangent":
-        return against_noise
+        return against_noise(output)
     if loss in LOSSES and size < 2:
         raise RequestError(f"{loss} needs a target: probe(model, x, y, loss={loss!r})", "loss")
-    return of_output({"mse": squared_error, "cross_entropy": cross_entropy}.get(loss, loss))
+    return of_output({"mse": squared_error, "cross_entropy": cross_entropy}.get(loss, loss), output)
 
 
 def own(call: Callable[..., Any], parameters: Any, batch: tuple[Any, ...]) -> tuple[Any, Any]:
@@ -42,26 +56,28 @@ def own(call: Callable[..., Any], parameters: Any, batch: tuple[Any, ...]) -> tu
     return scalar(found, state)
 
 
-def of_output(measure: Callable[..., Any]) -> Objective:
+def of_output(measure: Callable[..., Any], output: Any) -> Objective:
     """measure(output of the first of the batch, *rest)."""
 
     def objective(call: Callable[..., Any], parameters: Any, batch: tuple[Any, ...]) -> tuple[Any, Any]:
-        output, state = call(parameters, *batch[:1])
-        return scalar(measure(output, *batch[1:]), state)
+        found, state = call(parameters, *batch[:1])
+        part, chosen = chosen_part(found, output)
+        value, _ = scalar(measure(part, *batch[1:]), state)
+        return value, (chosen, state)
 
     return objective
 
 
-def against_noise(call: Callable[..., Any], parameters: Any, batch: tuple[Any, ...], seed: Any) -> tuple[Any, Any]:
-    """The sum of all outputs times N(0, 1)."""
-    output, state = call(parameters, *batch)
-    floats = [leaf for leaf in jax.tree.leaves(output) if jnp.issubdtype(jnp.result_type(leaf), jnp.floating)]
-    if not floats:
-        raise RequestError("the function returns no floats, so there is nothing to differentiate")
-    key, total = jax.random.key(seed), jnp.zeros(())
-    for i, leaf in enumerate(floats):
-        total = total + jnp.sum(leaf * jax.random.normal(jax.random.fold_in(key, i), leaf.shape, leaf.dtype))
-    return total, (None, state)
+def against_noise(output: Any) -> Objective:
+    """The sum of one output times N(0, 1): the first array of floats, or that of the output that is picked."""
+
+    def objective(call: Callable[..., Any], parameters: Any, batch: tuple[Any, ...], seed: Any) -> tuple[Any, Any]:
+        found, state = call(parameters, *batch)
+        array, chosen = chosen_array(found, output)
+        noise = jax.random.normal(jax.random.fold_in(jax.random.key(seed), 0), array.shape, array.dtype)
+        return jnp.zeros(()) + jnp.sum(array * noise), (chosen, state)
+
+    return objective
 
 
 def scalar(found: Any, state: Any) -> tuple[Any, Any]:
@@ -91,11 +107,9 @@ def one_array(output: Any, name: str) -> Any:
         RequestError: the output is not an array.
     """
     if not hasattr(output, "shape"):
-        raise RequestError(
-            f"the model gives a {type(output).__name__}, and {name} needs one array: "
-            "pass a function, such as loss=lambda output, y: ((output['logits'] - y) ** 2).mean()",
-            "loss",
-        )
+        floats = ", ".join(path for path, part in parts_of(output) if is_float(part))
+        way = f"output= picks one of {floats}" if floats else "there is none in it"
+        raise RequestError(f"the model gives a {type(output).__name__}, and {name} needs one array: {way}", "loss")
     return output
 
 

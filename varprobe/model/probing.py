@@ -1,6 +1,6 @@
 """`varprobe.probe`: what a batch does at every site of the user's own model, and what the gradient does there."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from hashlib import sha256
 from math import prod
@@ -14,6 +14,8 @@ from varprobe.errors import RequestError
 from varprobe.model.adapters import Subject, subject_of
 from varprobe.model.agreement import reference, require_agreement, rounded_otherwise
 from varprobe.model.faults import in_its_words
+from varprobe.model.opaque import ways_out
+from varprobe.model.outputs import attributes_of
 from varprobe.model.paths import slashed
 from varprobe.model.probed import Plan, Stats, differentiated, measured, plan_of, require_step_size, told
 from varprobe.model.running import BACKWARD, Taps
@@ -37,6 +39,9 @@ def probe(
     model: Any,
     *arguments: Any,
     loss: str | Callable[..., Any] | None = None,
+    output: int | str | Callable[[Any], Any] | None = None,
+    frozen: int | str | Sequence[int | str] | None = None,
+    data: int | str | Sequence[int | str] | None = None,
     init: Callable[[Any], Any] | None = None,
     seeds: int | None = None,
     step_size: float | None = None,
@@ -54,8 +59,15 @@ def probe(
             variables), or Haiku's transformed functions, followed by their parameters, or by (parameters, state).
         arguments: what the function is called with. A model among them, or a pytree whose arrays computed signals are
             multiplied with, is taken for frozen parameters.
-        loss: of a function that returns an array, and of models: "cotangent", the sum of the outputs times N(0, 1)
+        loss: of a function that returns an array, and of models: "cotangent", the sum of the output times N(0, 1)
             (the default of models), "mse" or "cross_entropy" of output and target, or loss(output, *rest) -> scalar.
+        output: which output the loss is made of, for a model that returns several: an index, a key, a path such as
+            "aux/hidden", or a function of what the model returns. By default, "cotangent" takes the first array of
+            floats, and your own loss everything. The first of a dict is the key that was set first; a dict that leaves
+            jax.jit has its keys sorted.
+        frozen: arguments that hold frozen parameters, if varprobe takes them for data: a name, a position in the
+            function's signature, a path such as "batch/kernel", or several of these.
+        data: arguments that hold data, if varprobe takes them for frozen parameters; written as in `frozen`.
         init: init(key) -> fresh parameters, or a fresh model; one for each seed.
         seeds: how many, 1 to 1000; by default 8 with init and 1 without. Cotangents differ by seed, too.
         step_size: of a step of plain gradient descent, to tell the share of updates that rounding loses.
@@ -64,10 +76,12 @@ def probe(
         A dataset with dims (config, seed, layer), layer being the order of execution from 0, the input; coordinates
         site, kind, iteration (of the scans that a site is in), fan_in and source on layer. Values are log10, as those
         of `varprobe.sweep`; parameter_* are on (config, seed, parameter). attrs["coverage"] says how many matrix
-        products are probed, attrs["tied"] which sites share a parameter.
+        products are probed, attrs["tied"] which sites share a parameter. If a model returns several arrays of floats,
+        attrs["output"] names that of the loss, and attrs["other_outputs"] lists the others.
 
     Raises:
-        RequestError: no parameters, no scalar and no loss, not traceable, no matrix product.
+        RequestError: no parameters, no scalar and no loss, no such output or argument, not traceable, no matrix
+            product.
         ChangedError: the loss or a gradient is not that of the model as it is: a defect of varprobe.
 
     Example:
@@ -76,7 +90,7 @@ def probe(
     """
     __tracebackhide__ = True
     count = checked(init, seeds, step_size)
-    subject = subject_of(model, arguments, loss)
+    subject = subject_of(model, arguments, loss, output, frozen, data)
     if count > 1 and init is None and not subject.noise:
         raise RequestError("every seed is the same without init=, a function of a key (a factory takes it)", "seeds")
     try:
@@ -84,11 +98,12 @@ def probe(
     except Exception as error:
         raise in_its_words(error, subject.name) from None
     if not plan.layout.products:
-        where = f"; {plan.layout.coverage}" if plan.layout.opaque else ""
-        raise RequestError(f"{subject.name} has no matrix product of a signal{where}")
+        where = (plan.layout.coverage, ways_out(plan.layout.opaque)) if plan.layout.opaque else ()
+        raise RequestError("; ".join(filter(None, (f"{subject.name} has no matrix product of a signal", *where))))
     run = running(plan, step_size, subject.parameters, *subject.batch)
     as_it_is = run_again(partial(reference, subject.function), subject.parameters, *subject.batch)
-    return dataset_of([[one_seed(subject, run, as_it_is, init, seed) for seed in range(count)]])
+    ds = dataset_of([[one_seed(subject, run, as_it_is, init, seed) for seed in range(count)]])
+    return ds.assign_attrs(attributes_of(plan.shape[1][0]))
 
 
 def checked(init: Any, seeds: Any, step_size: Any) -> int:

@@ -19,12 +19,13 @@ def read_as_used(program: Program, leaves: int, given: tuple[Given, ...]) -> tup
     """A program read, and what its inputs behind the parameters are, as their use tells.
 
     An argument of several arrays that a computed signal is multiplied with holds frozen parameters, unless it enters
-    products as it is, or products of a signal are lost by that.
+    products as it is, or products of a signal are lost by that, or the user named the role of a part of it.
     """
     reading = read(program, [FROZEN] * leaves + [g.role for g in given])
     entered = {given[i - leaves].argument for i in reading.entered if i >= leaves}
     for argument in sorted({given[i - leaves].argument for i in reading.multiplied if i >= leaves} - entered):
-        if sum(g.argument == argument for g in given) < 2:
+        arrays = [g for g in given if g.argument == argument]
+        if len(arrays) < 2 or any(g.stated for g in arrays):
             continue
         other = tuple(g._replace(role=FROZEN) if g.argument == argument else g for g in given)
         again = read(program, [FROZEN] * leaves + [g.role for g in other])

@@ -1,0 +1,78 @@
+"""Models and arrays that JAX does not trace, and what to do instead."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from varprobe.errors import RequestError
+from varprobe.model.paths import parts_of, slashed
+
+__all__ = ["is_array", "refuse_foreign_arrays", "refuse_foreign_model", "refuse_numbers"]
+
+LIBRARIES = {
+    "keras": (
+        "on the jax backend (KERAS_BACKEND=jax) probe(lambda p, x: model.stateless_call(p, state, x)[0], p, x, "
+        "loss='cotangent') works, p and state being [v.value for v in model.trainable_variables] and the same of "
+        "model.non_trainable_variables"
+    ),
+    "torch": "torchax.extract_jax(module) gives (parameters, function) for probe(function, parameters, (x,))",
+    "tensorflow": "jax2tf and Keras on its jax backend (KERAS_BACKEND=jax) lead here",
+}
+"""Libraries of models that jax does not trace, and what to do instead."""
+
+CONVERSIONS = ("numpy", "to_numpy")
+"""Methods of arrays and tables that return a NumPy array."""
+
+
+def is_array(leaf: Any) -> bool:
+    """Whether a leaf is an array that a function can be traced with."""
+    return isinstance(leaf, jax.Array | np.ndarray | np.generic)
+
+
+def refuse_foreign_model(thing: Any) -> None:
+    """Refuse a model of another library.
+
+    Raises:
+        RequestError: the message says how to probe it.
+    """
+    roots = {t.__module__.partition(".")[0] for t in type(thing).__mro__}
+    for library, way in LIBRARIES.items():
+        if library in roots and callable(thing):
+            raise RequestError(f"{type(thing).__name__} is a model of {library}, which jax does not trace: {way}")
+
+
+def refuse_foreign_arrays(name: str, argument: Any) -> None:
+    """Refuse arrays and tables of other libraries in an argument of this name.
+
+    Raises:
+        RequestError: the message says how to convert the first of them.
+    """
+    for path, leaf in jax.tree_util.tree_leaves_with_path(argument):
+        if is_array(leaf) or isinstance(leaf, type) or hasattr(leaf, "__jax_array__") or not hasattr(leaf, "__array__"):
+            continue
+        where, library = "/".join(filter(None, (name, slashed(path)))), type(leaf).__module__.partition(".")[0]
+        method = next((f".{m}()" for m in CONVERSIONS if hasattr(leaf, m)), "")
+        what = f"{library}.{type(leaf).__name__}, which jax does not trace"
+        label = name if name.isidentifier() and not path else type(leaf).__name__.lower()
+        raise RequestError(f"{where} is a {what}: jnp.asarray({label}{method}) makes it an array")
+
+
+def refuse_numbers(names: Sequence[str], batch: Sequence[Any]) -> None:
+    """Refuse Python's lists of floats, which a trace takes for constants.
+
+    Tuples, and lists of integers, may be settings: they are refused if nothing in the batch is an array.
+
+    Raises:
+        RequestError: the message names the list.
+    """
+    settings = any(map(is_array, jax.tree.leaves(batch)))
+    for name, argument in zip(names, batch, strict=True):
+        for path, part in parts_of(argument):
+            if type(part) is list or (type(part) is tuple and not settings):
+                numbers = jax.tree.leaves(part)
+                known = numbers and all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers)
+                if known and (not settings or any(isinstance(n, float) for n in numbers)):
+                    where, kind = "/".join(filter(None, (name, path))), type(part).__name__
+                    raise RequestError(f"{where} is a {kind} of numbers; jnp.asarray makes it an array")
