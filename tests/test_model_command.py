@@ -52,6 +52,9 @@ def refuses():
 def misspelt():
     return Net(nnx.Rngs(0)), X, Y, {"los": "mse"}
 
+def picks():
+    return Net(nnx.Rngs(0)), X, {"output": "logits"}
+
 def vector():
     return lambda model, x: model(x), Net(nnx.Rngs(0)), X
 
@@ -152,8 +155,9 @@ def test_side_by_side(run: Run) -> None:
         (["net.py:refuses"], "FACTORY: net.py:refuses fails: AssertionError: eight samples"),
         (
             ["net.py:misspelt"],
-            "FACTORY: net.py:misspelt returns a dict with 'los'; did you mean 'loss'? (allowed: loss, init",
+            "FACTORY: net.py:misspelt returns a dict with 'los'; did you mean 'loss'? (allowed: loss, output",
         ),
+        (["net.py:picks"], "FACTORY: net.py:picks, output=: there is no 'logits': the model returns one array"),
         (["net.py:vector"], "FACTORY: net.py:vector, loss=: the function returns float32[8, 4] and no scalar"),
         (["--compare", "a", "b", "--seeds", "3"], "--seeds: does not go with --compare of two runs"),
         (["net.py:small", "--data", "narrow.npy"], "--data: rows of 5 values do not fit inputs of shape [16]"),

@@ -12,6 +12,7 @@ import pytest
 
 import varprobe as vp
 from varprobe.model.adapters import subject_of
+from varprobe.model.factories import returned
 from varprobe.model.layout import Layout
 from varprobe.model.outputs import chosen_array, chosen_part
 from varprobe.model.probed import plan_of
@@ -241,3 +242,18 @@ def test_named_arrays_do_not_lengthen_names() -> None:
     assert found.leaves[:2] == ("layers/0/bias/array", "layers/0/weight/array")
     alone = layout(lambda p, x: (x @ p["head"].array).sum(), {"head": Named(W, ())}, X)
     assert kinds(alone) == [("head", "linear")]
+
+
+@pytest.mark.parametrize(
+    "last, keywords",
+    [
+        ({"output": "aux/hidden", "loss": "mse", "frozen": ("target", 2), "data": "x"}, True),
+        ({"output": lambda outputs: outputs[0]}, True),
+        ({"step_size": np.float32(0.1)}, True),
+        ({"data": X}, False),
+        ({"data": {"x": X}, "output": [X]}, False),
+    ],
+)
+def test_options_of_a_factory_are_not_its_batch(last: dict[str, Any], keywords: bool) -> None:
+    arguments, found = returned(lambda: (several, P, last), "net.py:make")
+    assert (len(arguments), found) == ((2, last) if keywords else (3, {}))

@@ -44,8 +44,8 @@ def command(arguments: list[str], factory: str | None, compare: tuple[str, str] 
     """Measure activations and gradients at every site of a model of your own.
 
     FACTORY is PKG.MOD:NAME or FILE.py:NAME, a function that returns what varprobe.probe takes: (loss_fn, params, x, y),
-    or (model, x), and a dict with loss= behind it where the output is no scalar. If it takes a jax.random key, each
-    seed draws the parameters anew.
+    or (model, x), and a dict of options behind it, such as {"loss": "mse", "output": "logits", "frozen": "target"}. If
+    it takes a jax.random key, each seed draws the parameters anew.
     """
     if compare and factory:
         raise RequestError(f"{factory!r} is one model too many; --compare names both", "compare")
@@ -101,8 +101,9 @@ def measured(factory: str, options: dict[str, Any], option: str) -> Any:
     found = made(factory, option)
     if source is not None and source.rows is not None:
         found = with_rows(found, source.rows)
+    given = {name: options[name] for name in ("seeds", "step_size") if options[name] is not None}
     try:
-        return probe(*found.arguments, **found.keywords, seeds=options["seeds"], step_size=options["step_size"])
+        return probe(*found.arguments, **found.keywords | given)
     except RequestError as error:
         if error.option in ("seeds", "step_size"):
             raise

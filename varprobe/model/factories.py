@@ -14,8 +14,8 @@ from varprobe.user_code import load
 
 __all__ = ["Made", "made", "returned", "with_rows"]
 
-KEYWORDS = ("loss", "init", "step_size")
-"""Of `varprobe.probe`, which a factory may return in a dict behind the arguments."""
+KEYWORDS = ("loss", "output", "frozen", "data", "init", "step_size")
+"""Of `varprobe.probe`, which a factory may return in a dict after the arguments; none of them takes an array."""
 
 
 class Made(NamedTuple):
@@ -73,13 +73,18 @@ def returned(
     keywords = found[-1]
     if not isinstance(keywords, dict) or not keywords:
         return found, {}
-    others = [name for name in keywords if name not in known]
+    others = [name for name, value in keywords.items() if name not in known or is_batch(value)]
     if not others:
         return found[:-1], dict(keywords)
     plain = [name for name in others if not isinstance(keywords[name], dict | list | tuple)]
     if plain and not any(hasattr(leaf, "dtype") for leaf in jax.tree.leaves(keywords)):
         raise RequestError(f"{reference} returns a dict with {plain[0]!r}{did_you_mean(str(plain[0]), known)}")
     return found, {}
+
+
+def is_batch(value: Any) -> bool:
+    """Whether it holds arrays, as a part of a batch does and no option of `varprobe.probe` but a function."""
+    return not callable(value) and any(getattr(leaf, "shape", ()) for leaf in jax.tree.leaves(value))
 
 
 def with_rows(found: Made, rows: np.ndarray) -> Made:
