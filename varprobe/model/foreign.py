@@ -17,7 +17,8 @@ LIBRARIES = {
         "loss='cotangent') works, p and state being [v.value for v in model.trainable_variables] and the same of "
         "model.non_trainable_variables"
     ),
-    "torch": "torchax.extract_jax(module) gives (parameters, function) for probe(function, parameters, (x,))",
+    "torch": "torchax.extract_jax(module) gives (parameters, function) for probe(function, parameters, (x,), "
+    "loss='cotangent')",
     "tensorflow": "jax2tf and Keras on its jax backend (KERAS_BACKEND=jax) lead here",
 }
 """Libraries of models that jax does not trace, and what to do instead."""

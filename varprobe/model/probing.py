@@ -66,7 +66,7 @@ def probe(
             floats, and your own loss everything. The first of a dict is the key that was set first; a dict that leaves
             jax.jit has its keys sorted.
         frozen: arguments that hold frozen parameters, if varprobe takes them for data: a name, a position in the
-            function's signature, a path such as "batch/kernel", or several of these.
+            function's signature (of a model, in that of its call), a path such as "batch/kernel", or several of these.
         data: arguments that hold data, if varprobe takes them for frozen parameters; written as in `frozen`.
         init: init(key) -> fresh parameters, or a fresh model; one for each seed.
         seeds: how many, 1 to 1000; by default 8 with init and 1 without. Cotangents differ by seed, too.
