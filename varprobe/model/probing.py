@@ -74,9 +74,10 @@ def probe(
 
     Returns:
         A dataset with dims (config, seed, layer), layer being the order of execution from 0, the input; coordinates
-        site, kind, iteration (of the scans that a site is in), fan_in and source on layer. Values are log10, as those
-        of `varprobe.sweep`; parameter_* are on (config, seed, parameter). attrs["coverage"] says how many matrix
-        products are probed, attrs["tied"] which sites share a parameter. If a model returns several arrays of floats,
+        site, kind, iteration (of the scans that a site is in), fan_in, rows (samples times positions of a product),
+        source and note ("", "not reached by the loss" or "not computed") on layer. Values are log10, as those of
+        `varprobe.sweep`; parameter_* are on (config, seed, parameter). attrs["coverage"] says how many matrix products
+        are probed, attrs["tied"] which sites share a parameter, attrs["follows"] which sites each follows from. If a model returns several arrays of floats,
         attrs["output"] names that of the loss, and attrs["other_outputs"] lists the others.
 
     Raises:
