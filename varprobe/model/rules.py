@@ -35,12 +35,14 @@ def added(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
         return found
     if found.reduced:  # a running mean, or log sum exp(x - c) + c
         return found
-    if all(t.part or t.gated for t in tags) or (any(t.part for t in tags) and tags[0].latest == tags[1].latest):
-        return found  # a step of an associative scan or a gate between two states; x and its neighbors
     sites = reader.found.sites
     products = [t.of.site for t in tags if t.of and t.of.linear and sites[t.of.site].kind in ("linear", "conv", "sum")]
     apart = len(products) == len(tags) and not follows(sites, max(products), min(products))
-    return reader.new("sum" if apart else "residual", equation, place, plain(tags))
+    if apart:
+        return reader.new("sum", equation, place, plain(tags))
+    if all(t.part or t.gated for t in tags) or (any(t.part for t in tags) and tags[0].latest == tags[1].latest):
+        return found  # a step of an associative scan or a gate between two states; x and its neighbors
+    return reader.new("residual", equation, place, plain(tags))
 
 
 def subtracted(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
