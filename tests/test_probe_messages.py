@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import equinox as eqx
@@ -120,6 +121,14 @@ def test_errors_of_a_model_stay_its_own() -> None:
         vp.probe(fails, W, X)
     with pytest.raises(TypeError, match="dot_general requires contracting dimensions"):
         vp.probe(loss, W[:5], X, X)
+
+    @wraps(loss)
+    def given_targets(params: Any, x: Any) -> Any:
+        return loss(params, x, X)
+
+    assert vp.probe(given_targets, W, X).sizes["layer"] == 2
+    with pytest.raises(TypeError, match="dot_general requires contracting dimensions"):
+        vp.probe(given_targets, W[:5], X)
 
 
 @jax.custom_vjp

@@ -174,6 +174,11 @@ def test_a_pair_of_arrays_is_data_if_the_user_says_so(data: Any) -> None:
     assert kinds(layout(graph, {"w": W}, GRAPH, X, data=data)) == [("w", "linear"), ("mixed", "mixing")]
 
 
+def test_the_seed_of_a_cotangent_is_no_argument() -> None:
+    subject = subject_of(lambda p, seed, x: x @ p["w"] + seed, ({"w": W}, X, X), "cotangent", frozen="seed")
+    assert [(g.name, g.role) for g in subject.given] == [("seed", "frozen"), ("x", "data"), ("seed", "other")]
+
+
 def test_a_part_of_an_argument_is_frozen() -> None:
     def loss(p: Any, batch: Any) -> Any:
         return jnp.sum(jnp.tanh(batch["x"] @ p["w"]) @ batch["kernel"])
