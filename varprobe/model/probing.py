@@ -77,8 +77,9 @@ def probe(
         site, kind, iteration (of the scans that a site is in), fan_in, rows (samples times positions of a product),
         source and note ("", "not reached by the loss" or "not computed") on layer. Values are log10, as those of
         `varprobe.sweep`; parameter_* are on (config, seed, parameter). attrs["coverage"] says how many matrix products
-        are probed, attrs["tied"] which sites share a parameter, attrs["follows"] which sites each follows from. If a model returns several arrays of floats,
-        attrs["output"] names that of the loss, and attrs["other_outputs"] lists the others.
+        are probed, attrs["tied"] which sites share a parameter, attrs["follows"] which sites each follows from.
+        If a model returns several arrays of floats, attrs["output"] names that of the loss, and attrs["other_outputs"]
+        lists the others.
 
     Raises:
         RequestError: no parameters, no scalar and no loss, no such output or argument, not traceable, no matrix
