@@ -14,7 +14,7 @@ from varprobe.model.layout import Layout, Row
 from varprobe.model.probed import Stats
 from varprobe.model.stats import Seen
 
-__all__ = ["dataset_of"]
+__all__ = ["NOTES", "dataset_of"]
 
 STATISTICS = {
     "log10_ms": "log10 of the mean square",

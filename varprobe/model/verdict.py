@@ -10,6 +10,7 @@ import xarray as xr
 
 from varprobe.model.families import Family, families_of, labels_of
 from varprobe.model.recording import Recorder, sentence
+from varprobe.model.tables import NOTES
 from varprobe.model.zeros import sentence as sentence_of_zeros
 from varprobe.model.zeros import without_zeros
 from varprobe.numerals import rounded
@@ -94,7 +95,8 @@ def row_of(ds: xr.Dataset, families: list[Family], labels: list[str]) -> dict[st
     row |= fields(worst)
     row["flags"], row["notes"], row["formats"] = list(flags), [], {}
     row["healthy"] = healthy
-    row["reason"] = " ".join(filter(None, [next(iter(flags.values()), None) or reason_of(worst, ds, labels), zeros]))
+    said = next(iter(flags.values()), None) or reason_of(worst, ds, labels)
+    row["reason"] = " ".join(filter(None, [said, zeros, unreached(ds)]))
     if "diverged_step" in ds:
         row["reason"] = " ".join(row["reason"].replace(AT_FIRST, "").split())
     row["advice"] = None if healthy or flags else advice_of(worst)
@@ -103,6 +105,16 @@ def row_of(ds: xr.Dataset, families: list[Family], labels: list[str]) -> dict[st
         {"family": j.family.name, "sites": len(j.family.layers), "fitted": j.family.fitted} | fields(j) for j in judged
     ]
     return row
+
+
+def unreached(ds: xr.Dataset) -> str:
+    """How many sites have no gradient; nothing where all have one."""
+    notes = ds["note"].values if "note" in ds.coords else np.array([])
+    names = list(dict.fromkeys(ds["site"].values[notes == NOTES["unreached"]].tolist() if notes.size else []))
+    if not names:
+        return ""
+    who = f"{names[0]} is" if len(names) == 1 else f"{len(names)} sites, such as {names[0]}, are"
+    return f"{who} not reached by the loss."
 
 
 def fields(found: Judged | None) -> dict[str, Any]:
