@@ -286,3 +286,16 @@ def test_layers_of_all_positions_are_not_compared_with_those_of_their_mean() -> 
     (row,) = vp.diagnose(ds).rows
     assert [(f["family"], f["sites"]) for f in row["families"]] == [("linear", 2), ("linear#2", 2)]
     assert row["healthy"] and row["backward"] == "stable"
+
+
+def test_no_gradient_at_all_is_no_all_clear() -> None:
+    """Both matrices of every adapter are zero, so that neither has a gradient."""
+
+    def loss(p: Any, x: Any) -> Any:
+        for w, a, b in zip(W, p["a"], p["b"], strict=True):
+            x = jax.nn.relu(x @ w + (x @ a) @ b)
+        return jnp.square(x).mean()
+
+    (row,) = vp.diagnose(vp.probe(loss, {name: [jnp.zeros((WIDTH, WIDTH))] * 5 for name in "ab"}, X)).rows
+    assert not row["healthy"] and row["flags"] == ["no_gradient"]
+    assert row["reason"].startswith("The gradient of every parameter is exactly zero")

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from varprobe.model.families import Family, families_of, labels_of
+from varprobe.model.flags import flags_of
 from varprobe.model.recording import Recorder, sentence
 from varprobe.model.tables import NOTES
 from varprobe.model.zeros import sentence as sentence_of_zeros
@@ -18,14 +19,12 @@ from varprobe.rates import Rate, power, rate
 from varprobe.reasons import effect, finite, together
 from varprobe.remedies import by_rate
 from varprobe.results import COORDINATES, with_configs
-from varprobe.verdicts import threshold
 from varprobe.words import certain, factor_fields, word
 
 __all__ = ["Judged", "diagnosed", "diagnosed_run", "fields", "judge"]
 
 AT_FIRST = "This is one step: record training (varprobe.instrument, varprobe.Recorder) to see a later divergence."
 ADVICE = "Lower the learning rate, warm it up, or clip the gradient; look at this site in the steps before."
-QUANTITIES = ("preactivation", "activation", "gradient")
 
 
 @dataclass(frozen=True)
@@ -184,31 +183,6 @@ def side_of(values: np.ndarray, layers: np.ndarray, repeated: bool) -> tuple[Rat
         return None, "stable", True, ends
     found = rate(kept)
     return found, word(found, kept), certain(found, kept), ends
-
-
-def flags_of(ds: xr.Dataset, labels: list[str]) -> dict[str, str]:
-    """Flag -> a sentence: the first site that is not finite; units that are zero on the whole batch."""
-    found = {}
-    for quantity in QUANTITIES:
-        name = f"{quantity}_log10_absmax"
-        if name not in ds:
-            continue
-        largest, ms = ds[name].values, ds[f"{quantity}_log10_ms"].values
-        wrong = (np.isposinf(largest) | (np.isnan(ms) & ~np.isnan(largest))).any(axis=0)
-        over = f"{'gradient_' if quantity == 'gradient' else ''}overflow_fraction"
-        if over in ds and quantity != "activation":
-            wrong |= (ds[over].values > 0).any(axis=0)
-        if wrong.any():
-            at = np.flatnonzero(wrong)[-1 if quantity == "gradient" else 0]
-            found["non_finite"] = f"{labels[at]}: the {quantity} is not finite."
-            break
-    if "dead_unit_fraction" in ds:
-        with np.errstate(invalid="ignore"):
-            share = ds["dead_unit_fraction"].values.mean(axis=0)
-        at = np.flatnonzero(np.nan_to_num(share) > threshold("dead"))
-        if at.size:
-            found["dead"] = f"{labels[at[0]]}: {share[at[0]]:.0%} of the units are zero on the whole batch."
-    return found
 
 
 def reason_of(found: Judged | None, ds: xr.Dataset, labels: list[str]) -> str:

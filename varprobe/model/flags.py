@@ -1,0 +1,62 @@
+"""What is wrong with a model at one site or parameter, whatever the rates are."""
+
+from collections.abc import Callable
+
+import numpy as np
+import xarray as xr
+
+from varprobe.verdicts import threshold
+
+__all__ = ["flags_of"]
+
+QUANTITIES = ("preactivation", "activation", "gradient")
+
+
+def flags_of(ds: xr.Dataset, labels: list[str]) -> dict[str, str]:
+    """Flag -> a sentence that names a site or parameter, the gravest first.
+
+    Args:
+        ds: of one configuration, without the zeros that `zeros.without_zeros` takes away.
+        labels: what messages call each row.
+    """
+    checks: dict[str, Callable[[xr.Dataset, list[str]], str]] = {
+        "non_finite": non_finite,
+        "dead": dead,
+        "no_gradient": no_gradient,
+    }
+    return {flag: sentence for flag, check in checks.items() if (sentence := check(ds, labels))}
+
+
+def non_finite(ds: xr.Dataset, labels: list[str]) -> str:
+    """The first site that is not finite; a gradient comes from the last."""
+    for quantity in QUANTITIES:
+        name = f"{quantity}_log10_absmax"
+        if name not in ds:
+            continue
+        largest, ms = ds[name].values, ds[f"{quantity}_log10_ms"].values
+        wrong = (np.isposinf(largest) | (np.isnan(ms) & ~np.isnan(largest))).any(axis=0)
+        over = f"{'gradient_' if quantity == 'gradient' else ''}overflow_fraction"
+        if over in ds and quantity != "activation":
+            wrong |= (ds[over].values > 0).any(axis=0)
+        if wrong.any():
+            at = np.flatnonzero(wrong)[-1 if quantity == "gradient" else 0]
+            return f"{labels[at]}: the {quantity} is not finite."
+    return ""
+
+
+def dead(ds: xr.Dataset, labels: list[str]) -> str:
+    """Units that are zero on the whole batch."""
+    if "dead_unit_fraction" not in ds:
+        return ""
+    with np.errstate(invalid="ignore"):
+        share = ds["dead_unit_fraction"].values.mean(axis=0)
+    at = np.flatnonzero(np.nan_to_num(share) > threshold("dead"))
+    return f"{labels[at[0]]}: {share[at[0]]:.0%} of the units are zero on the whole batch." if at.size else ""
+
+
+def no_gradient(ds: xr.Dataset, labels: list[str]) -> str:
+    """No parameter has a gradient: nothing would move."""
+    name = "parameter_gradient_log10_ms"
+    if name not in ds or not ds.sizes["parameter"] or not np.isneginf(ds[name].values).all():
+        return ""
+    return "The gradient of every parameter is exactly zero: a step of training changes nothing."
