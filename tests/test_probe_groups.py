@@ -255,7 +255,7 @@ def test_zeros_of_a_network_are_not_blamed_on_a_parameter_beside_it() -> None:
 
     p = dict(zip("uvw", W, strict=False)) | {"zero": jnp.zeros((WIDTH, WIDTH))}
     (row,) = vp.diagnose(vp.probe(loss, p, X)).rows
-    assert not row["healthy"] and row["flags"] == ["dead"]
+    assert not row["healthy"] and row["flags"][0] == "dead"
 
 
 def test_products_of_whole_numbers_and_constants_are_counted() -> None:
@@ -299,3 +299,15 @@ def test_no_gradient_at_all_is_no_all_clear() -> None:
     (row,) = vp.diagnose(vp.probe(loss, {name: [jnp.zeros((WIDTH, WIDTH))] * 5 for name in "ab"}, X)).rows
     assert not row["healthy"] and row["flags"] == ["no_gradient"]
     assert row["reason"].startswith("The gradient of every parameter is exactly zero")
+
+
+def test_weights_without_a_gradient_are_named() -> None:
+    """The second branch is multiplied by zero; an adapter whose second matrix is zero explains its own."""
+
+    def loss(p: Any, x: Any) -> Any:
+        return (through(p["w"], x) + x @ p["a"] @ p["b"]).sum() + 0.0 * through(p["v"], x).sum()
+
+    p = {"w": W[:3], "v": W[1:4], "a": W[0], "b": jnp.zeros((WIDTH, WIDTH))}
+    (row,) = vp.diagnose(vp.probe(loss, p, X)).rows
+    assert not row["healthy"] and row["flags"] == ["no_gradient"]
+    assert row["reason"].startswith("v/0: the gradient of its weights is exactly zero.")

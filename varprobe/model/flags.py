@@ -55,8 +55,14 @@ def dead(ds: xr.Dataset, labels: list[str]) -> str:
 
 
 def no_gradient(ds: xr.Dataset, labels: list[str]) -> str:
-    """No parameter has a gradient: nothing would move."""
+    """No parameter has a gradient, or the weights of a site have none though a signal enters there."""
     name = "parameter_gradient_log10_ms"
-    if name not in ds or not ds.sizes["parameter"] or not np.isneginf(ds[name].values).all():
+    if name in ds and np.isneginf(ds[name].values).all():
+        return "The gradient of every parameter is exactly zero: a step of training changes nothing."
+    if "weight_gradient_log10_ms" not in ds or "note" not in ds.coords:
         return ""
-    return "The gradient of every parameter is exactly zero: a step of training changes nothing."
+    zero = np.isneginf(ds["weight_gradient_log10_ms"].values).all(axis=0) & (ds["note"].values == "")
+    for name in ("preactivation_log10_ms", "product_log10_ms"):
+        zero &= ~np.isneginf(ds[name].values).any(axis=0) if name in ds else True
+    at = np.flatnonzero(zero)
+    return f"{labels[at[0]]}: the gradient of its weights is exactly zero." if at.size else ""

@@ -39,7 +39,9 @@ def without_zeros(ds: xr.Dataset) -> xr.Dataset:
             before[row] |= any(lineage.is_behind(site, other) for other in behind)
             after[row] |= any(lineage.is_behind(other, site) for other in ([product] if product else behind))
     changed = {}
-    for quantity, concerned in (("preactivation", after), ("activation", after), ("gradient", before)):
+    either = before | after  # the gradient of a weight is made of what enters and of the gradient of what comes out
+    concerned_by = {"preactivation": after, "activation": after, "gradient": before, "weight_gradient": either}
+    for quantity, concerned in concerned_by.items():
         for name in (f"{quantity}_log10_ms", f"{quantity}_log10_absmax"):
             if name in ds:
                 values = ds[name].values
