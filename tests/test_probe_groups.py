@@ -311,3 +311,26 @@ def test_weights_without_a_gradient_are_named() -> None:
     (row,) = vp.diagnose(vp.probe(loss, p, X)).rows
     assert not row["healthy"] and row["flags"] == ["no_gradient"]
     assert row["reason"].startswith("v/0: the gradient of its weights is exactly zero.")
+
+
+@pytest.mark.parametrize("scale", [1.0, 8.0])
+def test_a_loss_far_above_chance_is_no_all_clear(scale: float) -> None:
+    """Logits of normalized units and weights of N(0, scale^2 / fan_in) have a standard deviation of `scale`."""
+
+    def loss(p: Any, x: Any, y: Any) -> Any:
+        x = through(p["h"], x)
+        x = x / jnp.sqrt(jnp.square(x).mean(-1, keepdims=True))
+        return -jnp.take_along_axis(jax.nn.log_softmax(x @ p["head"]), y[:, None], 1).mean()
+
+    head = jnp.asarray(RANDOM.normal(size=(WIDTH, 1000)) * scale / WIDTH**0.5, jnp.float32)
+    ds = vp.probe(loss, {"h": W[:3], "head": head}, X, jnp.arange(4))
+    (row,) = vp.diagnose(ds).rows
+    assert json.loads(ds.attrs["logits"]) == [["head", 1000]]
+    assert ds["loss_value"].item() == pytest.approx(float(loss({"h": W[:3], "head": head}, X, jnp.arange(4))), rel=1e-6)
+    assert row["flags"] == (["large_logits"] if scale > 3 else [])
+    if scale > 3:
+        spread = float(10 ** (ds["preactivation_log10_var"].values[0, 0, -1] / 2))
+        assert spread == pytest.approx(8, rel=0.1)
+        start = float(f"{ds['loss_value'].item():.3g}")
+        assert f"head: logits of {spread:.3g} standard deviation; the loss is {start:g}" in row["reason"]
+        assert "chance, ln 1000 = 6.9." in row["reason"] and row["advice"].startswith("Divide the weights")

@@ -28,6 +28,9 @@ VERDICTS: dict[str, Verdict] = {
         "flag", 0.5, "phi bounded; in the median layer above 50% have |phi'| < 0.01 and phi != 0: unhealthy"
     ),
     "no_gradient": Verdict("flag", None, "models: the gradient of every parameter is exactly zero: unhealthy"),
+    "large_logits": Verdict(
+        "flag", 3, "models: logits of a cross entropy with a standard deviation above 3, far above chance: unhealthy"
+    ),
     "departed": Verdict(
         "flag", 0.5, "training: a site is off the trend of the records before by so many decades: unhealthy"
     ),

@@ -1,10 +1,13 @@
 """What is wrong with a model at one site or parameter, whatever the rates are."""
 
+import json
+import math
 from collections.abc import Callable
 
 import numpy as np
 import xarray as xr
 
+from varprobe.numerals import rounded
 from varprobe.verdicts import threshold
 
 __all__ = ["flags_of"]
@@ -23,6 +26,7 @@ def flags_of(ds: xr.Dataset, labels: list[str]) -> dict[str, str]:
         "non_finite": non_finite,
         "dead": dead,
         "no_gradient": no_gradient,
+        "large_logits": large_logits,
     }
     return {flag: sentence for flag, check in checks.items() if (sentence := check(ds, labels))}
 
@@ -66,3 +70,23 @@ def no_gradient(ds: xr.Dataset, labels: list[str]) -> str:
         zero &= ~np.isneginf(ds[name].values).any(axis=0) if name in ds else True
     at = np.flatnonzero(zero)
     return f"{labels[at[0]]}: the gradient of its weights is exactly zero." if at.size else ""
+
+
+def large_logits(ds: xr.Dataset, labels: list[str]) -> str:
+    """Logits of a cross entropy that vary so much that it starts far above chance, which is ln of their number.
+
+    For Gaussian logits of a standard deviation s the cross entropy with labels that do not depend on them is on average
+    ln V + s^2 / 2, as long as s^2 < 2 ln V (Derrida 1981).
+    """
+    if "preactivation_log10_var" not in ds:
+        return ""
+    for site, classes in json.loads(ds.attrs.get("logits", "[]")):
+        (rows,) = np.nonzero(ds["site"].values == site)
+        spread = 10 ** (np.nanmean(ds["preactivation_log10_var"].values[:, rows]) / 2)
+        if classes > 1 and spread > threshold("large_logits"):
+            start = (
+                f"the loss is {rounded(ds['loss_value'].values.mean())}" if "loss_value" in ds else "the loss is more"
+            )
+            chance = f"chance, ln {classes} = {math.log(classes):.1f}"
+            return f"{site}: logits of {rounded(spread)} standard deviation; {start}, and with 1 it is near {chance}."
+    return ""

@@ -36,7 +36,8 @@ class Layout(NamedTuple):
 
     leaves: paths of the parameters. tied: sites fed by one parameter, in groups. follows: each site with those that it
     follows from without another between. factors: each parameter that a signal is multiplied with, the sites behind
-    that signal, and the product's own, empty where they are multiplied entry by entry. about: coordinates of a dataset.
+    that signal, and the product's own, empty where they are multiplied entry by entry. logits: sites of
+    logits of the loss, and their numbers of classes. about: coordinates of a dataset.
     """
 
     rows: tuple[Row, ...]
@@ -46,6 +47,7 @@ class Layout(NamedTuple):
     tied: tuple[tuple[str, ...], ...]
     follows: tuple[tuple[str, tuple[str, ...]], ...]
     factors: tuple[tuple[str, tuple[str, ...], str], ...]
+    logits: tuple[tuple[str, int], ...]
     about: tuple[tuple[str, Any], ...]
 
     @property
@@ -110,7 +112,11 @@ def layout_of(
         if 0 <= leaf < parameters
     )
     leaves = tuple(inputs[:parameters])
-    return Layout(rows, leaves, reading.products, tuple(reading.opaque), tied, follows, factors, about)
+    last = set(range(len(names))) - {
+        i for site in reading.sites for i in reading.behind(site.behind, through_cuts=True)
+    }
+    logits = tuple((names[site], classes) for site, classes in reading.logits if site in last & reading.reached)
+    return Layout(rows, leaves, reading.products, tuple(reading.opaque), tied, follows, factors, logits, about)
 
 
 def moment(site: Site, index: Sequence[int]) -> tuple[int, ...]:

@@ -34,6 +34,7 @@ class Reader:
         self.powers: dict[Point, tuple[Point, bool]] = {}
         self.users: Counter[Any] = Counter()
         self.uses: dict[int, tuple[Any, ...]] = {}
+        self.summands: dict[Point, int] = {}
         self.scans: tuple[Scan, ...] = ()
         self.now: Place = ()
 

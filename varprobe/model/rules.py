@@ -113,8 +113,22 @@ def exponentiated(reader: Reader, equation: Any, place: Place, tags: list[Tag]) 
     return replace(reader.elementwise(tags), exponential=Point(place, equation.outvars[0]))
 
 
+def logged(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
+    """Half of a cross entropy, if it is of the sum of exponentials."""
+    if (point := tags[0].summed) and point in reader.summands and tags[0].latest >= 0:
+        reader.found.logits.append((tags[0].latest, reader.summands[point]))
+    return reader.elementwise(tags)
+
+
+def sized(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
+    """A sum of exponentials is its own size, of which jax.nn.logsumexp takes the log."""
+    return replace(reader.elementwise(tags), summed=tags[0].summed)
+
+
 def summed(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
     """Over an axis."""
+    if tags[0].exponential:
+        reader.summands[tags[0].exponential] = equation.invars[0].aval.size // max(equation.outvars[0].aval.size, 1)
     return replace(statistic(reader, equation, place, tags), summed=tags[0].exponential)
 
 
@@ -141,6 +155,8 @@ RULES: dict[str, Rule] = {
     "rsqrt": rooted,
     "sqrt": rooted,
     "exp": exponentiated,
+    "log": logged,
+    "abs": sized,
     "psum": statistic,
     "pmax": statistic,
     "reduce_max": statistic,

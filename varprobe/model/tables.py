@@ -63,7 +63,7 @@ def dataset_of(
     cells = [[columns_of(jax.tree.map(np.asarray, stats)) for stats in seeds] for seeds in steps]
     data = {
         name: (
-            ("config", "seed", "parameter" if name.startswith("parameter_") else "layer"),
+            ("config", "seed", *dimension_of(name)),
             np.array([[one[name] for one in seeds] for seeds in cells]),
             {"long_name": text},
         )
@@ -86,6 +86,11 @@ def dataset_of(
     coords |= {name: ("config", np.array([value] * len(steps))) for name, value in about.items()}
     coords |= {name: ("config", np.array(values)) for name, values in further.items()}
     return xr.Dataset(data, coords, attributes(layout, len(steps[0])))
+
+
+def dimension_of(name: str) -> tuple[str, ...]:
+    """The last dimension of a variable, besides configurations and seeds."""
+    return () if name == "loss_value" else ("parameter",) if name.startswith("parameter_") else ("layer",)
 
 
 def notes_of(layout: Layout, cells: Sequence[Sequence[Mapping[str, np.ndarray]]]) -> list[str]:
@@ -112,6 +117,7 @@ def attributes(layout: Layout, seeds: int) -> dict[str, Any]:
         "tied": json.dumps(layout.tied),
         "follows": json.dumps(dict(layout.follows)),
         "factors": json.dumps(layout.factors),
+        "logits": json.dumps(layout.logits),
     }
 
 
@@ -123,6 +129,7 @@ def described() -> dict[str, str]:
         found |= {f"{q}_{s}": f"{text}: {what}" for s, what in STATISTICS.items()}
     found["parameter_gradient_log10_ratio"] = "log10 of the RMS of a parameter's gradient over that of the parameter"
     found |= {f"{of}{name}": text for of in ("", "parameter_") for name, text in UPDATES.items()}
+    found["loss_value"] = "the loss, or the scalar that is differentiated"
     found["parameter_lost_update_fraction"] = "share of its entries that a step of gradient descent leaves as they are"
     return found
 
@@ -159,7 +166,7 @@ def columns_of(stats: Stats) -> dict[str, np.ndarray]:
                     columns.setdefault(name, np.full(len(rows) + 1, np.nan))[number] = value
     if stats.data is not None:
         put("activation", 0, stats.data)
-    return columns | of_parameters(stats)
+    return columns | of_parameters(stats) | {"loss_value": np.array(stats.loss, np.float64)}
 
 
 def shares(

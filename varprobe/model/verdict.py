@@ -24,6 +24,7 @@ from varprobe.words import certain, factor_fields, word
 __all__ = ["Judged", "diagnosed", "diagnosed_run", "fields", "judge"]
 
 AT_FIRST = "This is one step: record training (varprobe.instrument, varprobe.Recorder) to see a later divergence."
+SMALLER_HEAD = "Divide the weights of this site by that number, or set them to zero."
 ADVICE = "Lower the learning rate, warm it up, or clip the gradient; look at this site in the steps before."
 
 
@@ -98,7 +99,9 @@ def row_of(ds: xr.Dataset, families: list[Family], labels: list[str]) -> dict[st
     row["reason"] = " ".join(filter(None, [said, zeros, unreached(ds)]))
     if "diverged_step" in ds:
         row["reason"] = " ".join(row["reason"].replace(AT_FIRST, "").split())
-    row["advice"] = None if healthy or flags else advice_of(worst)
+    row["advice"] = (
+        None if healthy else SMALLER_HEAD if "large_logits" in flags else None if flags else advice_of(worst)
+    )
     row["site"] = worst.family.name if worst else ""
     row["families"] = [
         {"family": j.family.name, "sites": len(j.family.layers), "fitted": j.family.fitted} | fields(j) for j in judged
