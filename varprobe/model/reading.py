@@ -87,7 +87,8 @@ class Reader:
                 self.found.sites[tag.latest].scope = given
             return [tags[0]]
         if name in RESHAPING:
-            return [replace(tags[0], moved=tags[0].moved or name in MOVING)] * len(equation.outvars)
+            self.bind_reshaped(equation, place)
+            return [replace(tag, moved=tag.moved or name in MOVING) for tag in tags[: len(equation.outvars)]]
         if name in TAKING and not any(tag.signal for tag in tags[1:]):
             of = replace(tags[0].of, whole=False) if tags[0].of and tags[0].of.linear else None
             return [replace(plain(tags), of=of, part=True)] * len(equation.outvars)
@@ -116,6 +117,16 @@ class Reader:
         for inner, outer in zip(program.jaxpr.outvars, equation.outvars, strict=True):
             if not compat.is_literal(inner):
                 self.same[Point(place, outer)] = Point(inside, inner)
+
+    def bind_reshaped(self, equation: Any, place: Place) -> None:
+        """Note that reshaped values are those that were given, unless they are rounded."""
+        if equation.primitive.name == "reduce_precision":
+            return
+        for given, found in zip(equation.invars, equation.outvars, strict=False):
+            before, after = given.aval.dtype, found.aval.dtype
+            exact = before == after or jnp.promote_types(before, after) == after
+            if exact and not compat.is_literal(given):
+                self.same[Point(place, found)] = Point(place, given)
 
     def origin(self, point: Point) -> Point:
         """Where a value was computed."""
