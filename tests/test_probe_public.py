@@ -59,3 +59,57 @@ def test_what_leaves_a_barrier_follows_from_its_own_operand() -> None:
     ds = vp.probe(loss, P, X)
     assert set(ds.note.values.tolist()) == {""}
     assert level(ds, "activation", "b") == pytest.approx(log10_ms(np.tanh(X @ P["b"])), abs=1e-5)
+
+
+def quantized(p: Any, x: Any) -> Any:
+    z = x @ p["a"]
+    nearest = jnp.argmin(jnp.square(z[:, None] - p["b"]).sum(-1), -1)
+    q = z + jax.lax.stop_gradient(p["b"][nearest] - z)
+    return (q @ p["c"]).sum()
+
+
+def gumbel(p: Any, x: Any) -> Any:
+    soft = jax.nn.softmax(x @ p["a"])
+    hard = jax.nn.one_hot(soft.argmax(-1), WIDTH)
+    return (((hard - jax.lax.stop_gradient(soft)) + soft) @ p["c"]).sum()
+
+
+def beside_frozen(p: Any, x: Any) -> Any:
+    """A detached state, to which a branch is added, is a residual stream."""
+    h = jax.lax.stop_gradient(jnp.tanh(x @ p["a"]))
+    return ((h + jnp.tanh(h @ p["b"]) @ p["c"]) @ p["e"]).sum()
+
+
+@pytest.mark.parametrize(
+    ("loss", "kinds"),
+    [
+        (quantized, ["linear", "embedding", "linear"]),
+        (gumbel, ["linear", "probabilities", "linear"]),
+        (beside_frozen, ["linear", "linear", "linear", "residual", "linear"]),
+    ],
+)
+def test_a_straight_through_value_is_no_residual(loss: Callable[..., Any], kinds: list[str]) -> None:
+    assert [kind for _, kind in sites(loss, P, X)] == kinds
+
+
+def test_a_branch_with_an_embedding_of_time_is_of_a_residual_stream() -> None:
+    def unet(p: Any, x: Any, t: Any) -> Any:
+        e, h = jnp.tanh(t @ p["a"]), x @ p["b"]
+        return ((h + jnp.tanh(jnp.tanh(h) @ p["c"] + (e @ p["e"])[None]) @ p["a"]) ** 3).sum()
+
+    assert [kind for _, kind in sites(unet, P, X, X[0])] == ["linear"] * 5 + ["residual"]
+
+
+def test_a_skip_times_a_parameter_is_a_sum_with_an_activation() -> None:
+    def state_space(p: Any, x: Any) -> Any:
+        h = x @ p["a"]
+        u = jnp.tanh(h)
+        h = h + jax.nn.gelu(jnp.cumsum(u @ p["b"], 0) @ p["c"] + u * p["d"]) @ p["e"]
+        return (h**3).sum()
+
+    ds = vp.probe(state_space, P, X)
+    assert ds.kind.values.tolist() == ["input", "linear", "linear", "linear", "sum", "linear", "residual"]
+    u = jnp.tanh(X @ P["a"])
+    y = jnp.cumsum(u @ P["b"], 0) @ P["c"] + u * P["d"]
+    assert level(ds, "preactivation", "sum") == pytest.approx(log10_ms(y), abs=1e-5)
+    assert level(ds, "activation", "sum") == pytest.approx(log10_ms(jax.nn.gelu(y)), abs=1e-5)

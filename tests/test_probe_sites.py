@@ -482,5 +482,5 @@ def test_a_norm_ends_before_what_else_is_made_of_it() -> None:
 
     p = {"w": jax.random.normal(KEY, (WIDTH, WIDTH)), "scale": 2 * jnp.ones(WIDTH), "shift": jnp.zeros(WIDTH)}
     ds = vp.probe(loss, p | {"skip": 5 * jnp.ones(WIDTH)}, X).isel(config=0, seed=0)
-    assert ds.kind.values.tolist() == ["input", "norm", "linear", "residual"]
+    assert ds.kind.values.tolist() == ["input", "norm", "linear", "sum"]
     assert ds.activation_log10_ms.values[1] == pytest.approx(math.log10(4), abs=1e-5)

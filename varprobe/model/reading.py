@@ -203,7 +203,7 @@ class Reader:
         scope, source = compat.name_stack(equation), compat.source_of(equation)
         own = fed.parameters if fed else frozenset()
         near = own or like.parameters
-        site = Site(kind, Point(place, variable), self.now, self.scans, own, near, scope, source, after=like.latest)
+        site = Site(kind, Point(place, variable), self.now, self.scans, own, near, scope, source)
         site.behind = like.behind
         if fed and own:
             site.kernel, site.slices = fed.leaf, fed.slices

@@ -1,11 +1,10 @@
 """What the sums, products and roots of a program say of the values that go through them."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from varprobe.model.reading import Reader, Rule
-from varprobe.model.sites import Site
+from varprobe.model.sites import Reading
 from varprobe.model.tags import Place, Point, Tag, plain
 
 __all__ = ["RULES"]
@@ -37,12 +36,14 @@ def added(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
         return found
     sites = reader.found.sites
     products = [t.of.site for t in tags if t.of and t.of.linear and sites[t.of.site].kind in ("linear", "conv", "sum")]
-    apart = len(products) == len(tags) and not follows(sites, max(products), min(products))
-    if apart:
+    if len(products) == len(tags) and not follows(reader.found, max(products), min(products)):
         return reader.new("sum", equation, place, plain(tags))
     if all(t.part or t.gated for t in tags) or (any(t.part for t in tags) and tags[0].latest == tags[1].latest):
         return found  # a step of an associative scan or a gate between two states; x and its neighbors
-    return reader.new("residual", equation, place, plain(tags))
+    if any(replaces(reader.found, *pair) for pair in (tags, tags[::-1])):
+        return found  # q for z, as z + stop_gradient(q - z)
+    skip = min(tags, key=lambda tag: tag.latest)  # D u of a state space, times parameters, is no residual stream
+    return reader.new("sum" if skip.of and not skip.of.own else "residual", equation, place, plain(tags))
 
 
 def subtracted(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
@@ -52,11 +53,16 @@ def subtracted(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> 
     return reader.elementwise(tags)
 
 
-def follows(sites: Sequence[Site], later: int, earlier: int) -> bool:
-    """Whether a product is behind an earlier site, as a branch is behind the residual stream."""
-    while later > earlier:
-        later = sites[later].after
-    return later == earlier
+def follows(found: Reading, later: int, earlier: int) -> bool:
+    """Whether a site follows from an earlier one, as a branch does from the residual stream."""
+    return earlier in found.all_behind({later}, through_cuts=True)
+
+
+def replaces(found: Reading, cut: Tag, other: Tag) -> bool:
+    """Whether one addend has no gradient and follows from the other, which is what another value has in its place."""
+    if not cut.behind or not other.behind or found.behind(cut.behind, through_cuts=False):
+        return False
+    return found.behind(other.behind, through_cuts=True) <= found.all_behind(cut.behind, through_cuts=True)
 
 
 def multiplied(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:

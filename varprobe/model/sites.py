@@ -24,12 +24,12 @@ class Site:
     kind: linear, conv, embedding, mixing (a product of two signals), logits, probabilities, norm, sum (of products),
     residual or mark. value: what is recorded, a preactivation after its bias. product: the same before it. activation:
     what a nonlinear function makes of the value. at: the equation, as a place. scans: those that it is in. parameters:
-    leaves that belong to it; near: those of the latest product before. after: number of the latest site behind it, -1
-    without. kernel: the leaf that a product is fed by, -1 where it is made of several; slices: the scans whose
-    iterations took one entry each of its leading axes, None where that is not known; turned: whether an earlier site
-    sums over other axes of it, as a derivative or a tied decoder does. fan_in: inputs of a unit; rows: its
-    entries, one for each sample and position, 0 where there is no kernel. scope and source: the named scopes, and the
-    line of code. behind: the sites and joints that it follows from without another between.
+    leaves that belong to it; near: those of the latest product before. kernel: the leaf that a product is fed by, -1
+    where it is made of several; slices: the scans whose iterations took one entry each of its leading axes, None where
+    that is not known; turned: whether an earlier site sums over other axes of it, as a derivative or a tied decoder
+    does. fan_in: inputs of a unit; rows: its entries, one for each sample and position, 0 where there is no kernel.
+    scope and source: the named scopes, and the line of code. behind: the sites and joints that it follows from without
+    another between.
     """
 
     kind: str
@@ -45,7 +45,6 @@ class Site:
     turned: bool = False
     fan_in: int = 0
     rows: int = 0
-    after: int = -1
     behind: frozenset[int] = frozenset()
     product: Point | None = None
     activation: Point | None = None
