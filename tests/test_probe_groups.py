@@ -102,7 +102,7 @@ def test_the_sites_of_a_group_follow_one_another(loss: Any, p: Any, groups: dict
 def test_queries_keys_and_values_of_a_list_are_compared_with_those_of_other_blocks() -> None:
     ds = vp.probe(attention, BLOCKS, X)
     found = {f.name: len(f.layers) for f in families_of(ds) if f.kind == "linear"}
-    assert found == {f"blocks/*/qkv/{i}": 3 for i in range(3)} | {"blocks/*": 3}
+    assert found == {f"blocks/*/qkv/{i}": 3 for i in range(3)} | {"blocks/*/out": 3}
 
 
 def test_a_dataset_says_what_a_site_follows_from() -> None:
@@ -114,8 +114,8 @@ def test_a_dataset_says_what_a_site_follows_from() -> None:
         "blocks/0/qkv/logits": ["blocks/0/qkv/0", "blocks/0/qkv/1"],
         "blocks/0/qkv/probabilities": ["blocks/0/qkv/logits"],
         "blocks/0/qkv/mixed": ["blocks/0/qkv/2", "blocks/0/qkv/probabilities"],
-        "blocks/0": ["blocks/0/qkv/mixed"],
-        "blocks/residual": ["blocks/0"],
+        "blocks/0/out": ["blocks/0/qkv/mixed"],
+        "blocks/0/residual": ["blocks/0/out"],
     }
 
 

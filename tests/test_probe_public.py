@@ -113,3 +113,30 @@ def test_a_skip_times_a_parameter_is_a_sum_with_an_activation() -> None:
     y = jnp.cumsum(u @ P["b"], 0) @ P["c"] + u * P["d"]
     assert level(ds, "preactivation", "sum") == pytest.approx(log10_ms(y), abs=1e-5)
     assert level(ds, "activation", "sum") == pytest.approx(log10_ms(jax.nn.gelu(y)), abs=1e-5)
+
+
+def test_arrays_beside_modules_have_names_of_their_own() -> None:
+    def experts(p: Any, x: Any) -> Any:
+        for q in p["blocks"]:
+            gate = jax.nn.softmax(x @ q["router"])
+            x = x + gate * (jnp.tanh(x @ q["experts"]["up"]) @ q["experts"]["down"])
+        return x.sum()
+
+    block = {"router": W[0], "experts": {"up": W[1], "down": W[2]}}
+    assert [name for name, _ in sites(experts, {"blocks": [block]}, X)] == [
+        "blocks/0/router",
+        "blocks/0/probabilities",
+        "blocks/0/experts/up",
+        "blocks/0/experts/down",
+        "blocks/0/experts/residual",
+    ]
+
+
+def test_parameters_of_one_site_are_named_together() -> None:
+    def oscillators(p: Any, x: Any) -> Any:
+        y = x / jnp.sqrt(jnp.square(x).mean(-1, keepdims=True) + 1e-3) * p["cell"]["scale"] + p["cell"]["bias"]
+        z = (y @ (p["cell"]["re"] + 1j * p["cell"]["im"])).real
+        return (z @ p["cell"]["out"]).sum()
+
+    cell = {"scale": P["d"], "bias": P["d"], "re": W[0], "im": W[1], "out": W[2]}
+    assert [name for name, _ in sites(oscillators, {"cell": cell}, X)] == ["cell/bias+scale", "cell/im+re", "cell/out"]

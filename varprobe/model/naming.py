@@ -39,25 +39,33 @@ def names_of(sites: Sequence[Site], leaves: Sequence[str], ranks: Sequence[int])
 
 
 def modules_of(sites: Sequence[Site], leaves: Sequence[str], ranks: Sequence[int]) -> list[str]:
-    """The module of each parameter; of several that feed products of one module, the whole path: experts/w1."""
-    feeding = {foremost(site.parameters, ranks) for site in sites if site.parameters}
-    count = Counter(module_of(leaves[leaf]) for leaf in feeding)
+    """The module of each parameter; the whole path where several sites, or modules, are in one: experts/w1."""
+    feeding = {frozenset(largest(site.parameters, ranks)) for site in sites if site.parameters}
+    modules = [{module_of(leaves[leaf]) for leaf in group} for group in feeding]
+    count = Counter(module for group in modules for module in group)
+    holders = {"/".join(module.split("/")[:i]) for module in count for i in range(1, module.count("/") + 1)}
+    fed = frozenset().union(*feeding)
     return [
-        path_of(leaf) if i in feeding and count[module_of(leaf)] > 1 else module_of(leaf)
+        path_of(leaf) if i in fed and (count[module_of(leaf)] > 1 or module_of(leaf) in holders) else module_of(leaf)
         for i, leaf in enumerate(leaves)
     ]
 
 
+def largest(parameters: frozenset[int], ranks: Sequence[int]) -> list[int]:
+    """Those with the most dimensions."""
+    most = max(ranks[i] for i in parameters)
+    return [i for i in sorted(parameters) if ranks[i] == most]
+
+
 def foremost(parameters: frozenset[int], ranks: Sequence[int]) -> int:
-    """Of several, the one with the most dimensions."""
-    return max(sorted(parameters), key=lambda i: ranks[i])
+    """The first of those with the most dimensions."""
+    return largest(parameters, ranks)[0]
 
 
 def name_of(site: Site, modules: Sequence[str], ranks: Sequence[int]) -> str:
     """The module of the site's own parameters; else its place in the module, and scope, of the latest product."""
     if site.parameters:
-        most = max(ranks[i] for i in site.parameters)
-        return joined([modules[i] for i in sorted(site.parameters) if ranks[i] == most])
+        return joined([modules[i] for i in largest(site.parameters, ranks)])
     parts = modules[foremost(site.near, ranks)].split("/")[:-1] if site.near else []
     scope = [part for part in site.scope.split("/") if SCOPE.fullmatch(part)]
     if scope and scope[-1] not in parts:
