@@ -5,7 +5,6 @@ supported jax; both are read here, and nowhere else.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from math import prod
 from typing import Any, NamedTuple
 
 import jax
@@ -21,17 +20,14 @@ __all__ = [
     "Program",
     "branches_of",
     "count_products",
-    "fan_in_of",
     "inner_of",
     "is_literal",
     "loop_of",
     "name_stack",
     "others_in",
-    "rows_of",
     "run_equation",
     "scan_counts",
     "source_of",
-    "summed_axes",
     "trace",
 ]
 
@@ -148,38 +144,6 @@ def count_products(program: Program) -> int:
         inside = list(others_in(equation))
         found += sum(map(count_products, inside[:1] if equation.primitive.name in OPAQUE else inside))
     return found
-
-
-def fan_in_of(equation: Any, side: int) -> int:
-    """How many inputs a unit has whose weights are this side of a product; 0 where that is not known."""
-    shape, params = equation.invars[side].aval.shape, equation.params
-    if equation.primitive.name == "dot_general":
-        return prod(shape[axis] for axis in params["dimension_numbers"][0][side])
-    if equation.primitive.name == "conv_general_dilated" and side == 1:
-        return prod(shape) // shape[params["dimension_numbers"].rhs_spec[0]]
-    return 0
-
-
-def rows_of(equation: Any, side: int) -> int:
-    """How many entries of a product a unit has whose weights are this side: samples times positions."""
-    shape, params = equation.invars[side].aval.shape, equation.params
-    if equation.primitive.name == "dot_general":
-        shared = {axis for axes in params["dimension_numbers"] for axis in axes[side]}
-        units = prod(size for axis, size in enumerate(shape) if axis not in shared)
-    elif equation.primitive.name == "conv_general_dilated":
-        units = shape[params["dimension_numbers"][side][0]]
-    else:
-        units = shape[-1]
-    return equation.outvars[0].aval.size // max(units, 1)
-
-
-def summed_axes(equation: Any, side: int) -> tuple[Any, ...]:
-    """The axes of this side of a product that it sums over; of a kernel of a convolution, which axis is what."""
-    if equation.primitive.name == "dot_general":
-        return tuple(equation.params["dimension_numbers"][0][side])
-    if equation.primitive.name == "conv_general_dilated":
-        return tuple(equation.params["dimension_numbers"][side])
-    return ()
 
 
 def run_equation(jaxpr: Any, equation: Any, values: Sequence[Any]) -> list[Any]:

@@ -16,7 +16,7 @@ class Row(NamedTuple):
 
     slots: by role, the number of its slot and the index of the iteration there; kernel: the same of a leaf and its
     leading axes, its number -1 where none feeds it. reached: whether the loss has a gradient with respect to it.
-    rows: samples times positions of a product.
+    rows: samples times positions of a product. terms: how many an output sums.
     """
 
     site: str
@@ -29,6 +29,7 @@ class Row(NamedTuple):
     source: str
     reached: bool = True
     rows: int = 0
+    terms: float = 0.0
 
 
 class Layout(NamedTuple):
@@ -93,7 +94,8 @@ def layout_of(
             at = tuple((role, slot, index[: len(taps.slots[slot].lengths)]) for role, slot in slots[number])
             kernel = (site.kernel, kernel_index(site, slices, index)) if site.kernel < parameters else (-1, ())
             reached = number in reading.reached
-            row = Row(names[number], site.kind, flat, number, at, kernel, site.fan_in, site.source, reached, site.rows)
+            about_it = site.fan_in, site.source, reached, site.rows, site.terms
+            row = Row(names[number], site.kind, flat, number, at, kernel, *about_it)
             keyed.append((moment(site, index), number, row))
     rows = tuple(row for _, _, row in sorted(keyed, key=lambda found: found[:2]))
     feeds: dict[int, list[str]] = {}

@@ -9,7 +9,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from varprobe.model import compat
+from varprobe.model import compat, fans
 from varprobe.model.compat import Program
 from varprobe.model.operations import ELEMENTWISE, MOVING, PRODUCTS, RESHAPING, TAKING
 from varprobe.model.sites import Reading, Scan, Site
@@ -250,9 +250,10 @@ class Reader:
         kind = "conv" if equation.primitive.name.startswith("conv") else "linear"
         found = self.new(kind, equation, place, plain(tags), tags[side])
         site = self.found.sites[-1]
-        site.fan_in, site.rows = compat.fan_in_of(equation, side), compat.rows_of(equation, side)
+        site.fan_in, site.rows = fans.fan_in_of(equation, side), fans.rows_of(equation, side)
+        site.terms = fans.terms_of(equation, side)
         if site.kernel >= 0:
-            use = (tags[side].moved, *compat.summed_axes(equation, side))
+            use = (tags[side].moved, *fans.summed_axes(equation, side))
             first = self.uses.setdefault(site.kernel, use)
             site.turned = use != first
         return found

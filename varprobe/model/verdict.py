@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from varprobe.model.causes import cause_of
 from varprobe.model.families import Family, families_of, labels_of
 from varprobe.model.flags import flags_of
 from varprobe.model.recording import Recorder, sentence
@@ -206,7 +207,7 @@ def reason_of(found: Judged | None, ds: xr.Dataset, labels: list[str]) -> str:
     fitted = {n: r for n, r in rates.items() if r} if both else changed
     said = effect(fitted, both, len(found.family.layers))
     end = "" if bad(found) else f" {AT_FIRST}"
-    return f"{found.family.name}: {said[0].lower()}{said[1:]}{cause_of(found, ds)}.{end}"
+    return f"{found.family.name}: {said[0].lower()}{said[1:]}{cause_of(found.family, found.forward, ds)}.{end}"
 
 
 def compared(name: str, found: Rate, near: str, far: str) -> str:
@@ -214,20 +215,6 @@ def compared(name: str, found: Rate, near: str, far: str) -> str:
     if math.isnan(found.ratio):
         return f"{far}: {name} exactly zero or not finite"
     return f"{far}: {name} {rounded(power(found.ratio))} of {near}"
-
-
-def cause_of(found: Judged, ds: xr.Dataset) -> str:
-    """What fan_in E W^2 and the activation multiply, where sites have both."""
-    layers = list(found.family.layers)[1:]
-    if found.family.kind not in ("linear", "conv") or "activation_log10_ms" not in ds or "weight_log10_ms" not in ds:
-        return ""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        weights = ds["weight_log10_ms"].values[:, layers].mean(axis=0) + np.log10(ds["fan_in"].values[layers])
-        act = (ds["activation_log10_ms"] - ds["preactivation_log10_ms"]).values[:, layers].mean(axis=0)
-    if not (np.isfinite(weights).all() and np.isfinite(act).all()):
-        return ""
-    one, other = rounded(power(float(weights.mean()))), rounded(power(float(act.mean())))
-    return f": fan_in E W^2 = {one}, and the activation keeps {other}"
 
 
 def advice_of(found: Judged | None) -> str | None:
