@@ -143,7 +143,7 @@ class Reader:
         while True:
             leaving = self.trial().read(loop.body, inside, entering)
             merged = [a.merged(b) for a, b in zip(entering[carry], leaving[: loop.carried], strict=True)]
-            merged = [replace(m, latest=a.latest) for m, a in zip(merged, entering[carry], strict=True)]
+            merged = [replace(m, latest=a.latest, behind=a.behind) for m, a in zip(merged, entering[carry], strict=True)]
             if [m.signal for m in merged] == [a.signal for a in entering[carry]]:
                 break
             entering[carry] = merged
