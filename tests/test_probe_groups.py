@@ -302,13 +302,13 @@ def test_no_gradient_at_all_is_no_all_clear() -> None:
 
 
 def test_weights_without_a_gradient_are_named() -> None:
-    """The second branch is multiplied by zero; an adapter whose second matrix is zero explains its own."""
+    """The second branch is multiplied by zeros of the data; an adapter whose second matrix is zero explains its own."""
 
-    def loss(p: Any, x: Any) -> Any:
-        return (through(p["w"], x) + x @ p["a"] @ p["b"]).sum() + 0.0 * through(p["v"], x).sum()
+    def loss(p: Any, x: Any, y: Any) -> Any:
+        return (through(p["w"], x) + x @ p["a"] @ p["b"]).sum() + (y * through(p["v"], x).sum(-1)).sum()
 
     p = {"w": W[:3], "v": W[1:4], "a": W[0], "b": jnp.zeros((WIDTH, WIDTH))}
-    (row,) = vp.diagnose(vp.probe(loss, p, X)).rows
+    (row,) = vp.diagnose(vp.probe(loss, p, X, jnp.zeros(4))).rows
     assert not row["healthy"] and row["flags"] == ["no_gradient"]
     assert row["reason"].startswith("v/0: the gradient of its weights is exactly zero.")
 
@@ -334,3 +334,40 @@ def test_a_loss_far_above_chance_is_no_all_clear(scale: float) -> None:
         start = float(f"{ds['loss_value'].item():.3g}")
         assert f"head: logits of {spread:.3g} standard deviation; the loss is {start:g}" in row["reason"]
         assert "chance, ln 1000 = 6.9." in row["reason"] and row["advice"].startswith("Divide the weights")
+
+
+def test_a_first_state_of_zeros_adds_nothing_to_a_cell_that_is_written_out() -> None:
+    """At the first step the states are zeros: no bias, no residual, and no dead units behind them."""
+
+    def gru(p: Any, x: Any) -> Any:
+        h = jnp.zeros_like(x)
+        for _ in range(2):
+            z, r = jax.nn.sigmoid(x @ p["z"] + h @ p["uz"]), jax.nn.sigmoid(x @ p["r"] + h @ p["ur"])
+            h = z * h + (1 - z) * jnp.tanh(x @ p["c"] + r * (h @ p["uc"]))
+        return h.sum()
+
+    ds = vp.probe(gru, dict(zip(("z", "r", "c", "uz", "ur", "uc"), [*W, W[0]], strict=True)), X)
+    second = ["linear", "linear", "sum"]
+    assert ds.kind.values.tolist() == ["input", "linear", "linear", "linear", *second * 3]
+    assert ds.site.values.tolist()[1:6] == ["z", "r", "c", "z#2", "uz"]
+    assert vp.diagnose(ds).rows[0]["flags"] == []
+    values = ds.preactivation_log10_ms.values[0, 0, 1:4]
+    expected = [np.log10(np.square(np.asarray(X, np.float64) @ np.asarray(w, np.float64)).mean()) for w in W[:3]]
+    np.testing.assert_allclose(values, expected, atol=1e-5)
+
+
+def test_a_square_in_half_precision_is_no_activation() -> None:
+    def loss(w: Any, x: Any) -> Any:
+        return jnp.mean((x.astype(jnp.bfloat16) @ w.astype(jnp.bfloat16)) ** 2)
+
+    assert np.isnan(vp.probe(loss, W[0], X).activation_log10_ms.values[0, 0, 1])
+
+
+@pytest.mark.parametrize("power", [-0.5, 0.5])
+def test_a_norm_by_a_power_is_one(power: float) -> None:
+    def loss(p: Any, x: Any) -> Any:
+        z = x @ p["w"]
+        size = (jnp.square(z).mean(-1, keepdims=True) + 1e-5) ** power
+        return ((z * size if power < 0 else z / size) * p["g"]).sum()
+
+    assert [(row.site, row.kind) for row in layout(loss, {"w": W[0], "g": jnp.ones(WIDTH)}, X).rows][1] == ("g", "norm")

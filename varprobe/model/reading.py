@@ -9,7 +9,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from varprobe.model import compat, fans
+from varprobe.model import blanks, compat, fans
 from varprobe.model.compat import Program
 from varprobe.model.operations import ELEMENTWISE, MOVING, PRODUCTS, RESHAPING, TAKING
 from varprobe.model.sites import Reading, Scan, Site
@@ -50,10 +50,14 @@ class Reader:
         """The tags of a program's outputs, from those of its inputs."""
         jaxpr = program.jaxpr
         known: dict[Any, Tag] = dict(zip(jaxpr.invars, tags, strict=True))
-        known |= dict.fromkeys(jaxpr.constvars, Tag())
+        consts = zip(jaxpr.constvars, program.consts, strict=True)
+        known |= {variable: Tag(blank=blanks.is_blank(value)) for variable, value in consts}
         around, self.users = self.users, users_in(jaxpr)
         for number, equation in enumerate(jaxpr.eqns):
-            entering = [Tag() if compat.is_literal(atom) else known[atom] for atom in equation.invars]
+            entering = [
+                Tag(blank=blanks.is_blank(atom.val)) if compat.is_literal(atom) else known[atom]
+                for atom in equation.invars
+            ]
             self.now = (*place, number)
             leaving = [
                 self.cut(equation, variable, masked(variable, tag))
@@ -75,6 +79,11 @@ class Reader:
         if branches := compat.branches_of(equation):
             return self.read_branches(branches, inside, tags[1:])
         name = equation.primitive.name
+        if blanks.is_zero(equation, tags):
+            return [Tag(blank=True)] * len(equation.outvars)
+        if (kept := blanks.addend(equation, tags)) is not None:
+            self.same[Point(place, equation.outvars[0])] = Point(place, equation.invars[kept])
+            return [tags[kept]]
         if name in PRODUCTS:
             return [self.product(equation, place, tags)]
         if name == "gather" and tags[0].parameters and not tags[0].signal and tags[1].signal:
@@ -139,11 +148,11 @@ class Reader:
         first = loop.constants + loop.carried
         entering = [tag.outside() for tag in tags[:first]] + [tag.sliced(inside) for tag in tags[first:]]
         carry, outside = slice(loop.constants, first), self.scans
-        entering[carry] = [replace(tag, leaf=-1) for tag in entering[carry]]
+        entering[carry] = [replace(tag, leaf=-1, blank=False) for tag in entering[carry]]
         while True:
             leaving = self.trial().read(loop.body, inside, entering)
-            merged = [a.merged(b) for a, b in zip(entering[carry], leaving[: loop.carried], strict=True)]
-            merged = [replace(m, latest=a.latest, behind=a.behind) for m, a in zip(merged, entering[carry], strict=True)]
+            pairs = zip(entering[carry], leaving[: loop.carried], strict=True)
+            merged = [replace(a.merged(b), latest=a.latest, behind=a.behind) for a, b in pairs]
             if [m.signal for m in merged] == [a.signal for a in entering[carry]]:
                 break
             entering[carry] = merged
@@ -281,8 +290,8 @@ class Reader:
         """A value that follows from a site is used elsewhere; of powers that are summed, what they are powers of is."""
         if tag.of and tag.of.whole and not tag.of.mask and not compat.is_literal(atom):
             point, linear = Point(place, atom), tag.of.linear
-            while reduced and point in self.powers:
-                point, linear = self.powers[point]
+            while reduced and (power := self.origin(point)) in self.powers:
+                point, linear = self.powers[power]
             self.found.sites[tag.of.site].exits[self.origin(point)] = linear
 
     def finish(self, behind: frozenset[int]) -> None:

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from varprobe.model.reading import Reader, Rule
 from varprobe.model.sites import Reading
 from varprobe.model.tags import Place, Point, Tag, plain
@@ -42,8 +44,10 @@ def added(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
         return found  # a step of an associative scan or a gate between two states; x and its neighbors
     if any(replaces(reader.found, *pair) for pair in (tags, tags[::-1])):
         return found  # q for z, as z + stop_gradient(q - z)
-    skip = min(tags, key=lambda tag: tag.latest)  # D u of a state space, times parameters, is no residual stream
-    return reader.new("sum" if skip.of and not skip.of.own else "residual", equation, place, plain(tags))
+    skip, branch = sorted(tags, key=lambda tag: tag.latest)
+    scaled = skip.of and not skip.of.own  # D u of a state space, times parameters
+    beside = any(t.gated for t in tags) and skip.latest >= 0 and not follows(reader.found, branch.latest, skip.latest)
+    return reader.new("sum" if scaled or beside else "residual", equation, place, plain(tags))
 
 
 def subtracted(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
@@ -110,8 +114,17 @@ def rooted(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
     found = reader.elementwise(tags)
     if not (found.reduced if found.signal else equation.outvars[0].aval.shape):
         return found
-    root = INVERSE if equation.primitive.name == "rsqrt" else ROOT
+    power = getattr(equation.invars[-1], "val", None)
+    inverse = equation.primitive.name == "rsqrt" or (power is not None and float(power) < 0)
+    root = INVERSE if inverse else ROOT
     return replace(found, root=root, scale=frozenset() if found.signal else found.parameters)
+
+
+def raised(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
+    """A root, if the power is one half or minus that."""
+    power = getattr(equation.invars[-1], "val", None)
+    half = power is not None and np.ndim(power) == 0 and abs(float(power)) == 0.5
+    return rooted(reader, equation, place, tags) if half else reader.elementwise(tags)
 
 
 def exponentiated(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
@@ -160,6 +173,7 @@ RULES: dict[str, Rule] = {
     "div": divided,
     "rsqrt": rooted,
     "sqrt": rooted,
+    "pow": raised,
     "exp": exponentiated,
     "log": logged,
     "abs": sized,

@@ -46,7 +46,7 @@ class Tag:
     iterations took one entry each of its leading axes, None where that is not known. moved: whether its axes are not
     those it had. behind: sites, and joints, that it follows from without another between (`Reading`). entries: how many
     it had before it was broadcast. part: whether it holds a part of some value, or zeros around one. gated: whether it
-    is a product of two signals.
+    is a product of two signals. blank: whether it is zero everywhere, as the program says.
     """
 
     signal: bool = False
@@ -66,6 +66,7 @@ class Tag:
     entries: int = 1
     part: bool = False
     gated: bool = False
+    blank: bool = False
 
     def merged(self, other: "Tag") -> "Tag":
         """Of a value that is one or the other."""
