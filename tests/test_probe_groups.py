@@ -371,3 +371,19 @@ def test_a_norm_by_a_power_is_one(power: float) -> None:
         return ((z * size if power < 0 else z / size) * p["g"]).sum()
 
     assert [(row.site, row.kind) for row in layout(loss, {"w": W[0], "g": jnp.ones(WIDTH)}, X).rows][1] == ("g", "norm")
+
+
+def test_weights_that_are_selected_or_looked_up_stay_weights() -> None:
+    def branches(p: Any, x: Any) -> Any:
+        def one(x: Any) -> Any:
+            return jax.lax.cond(x.sum() > 0, lambda x: jnp.tanh(x @ p["a"]), lambda x: jnp.tanh(x @ p["b"]), x)
+
+        return jax.vmap(one)(x).sum()
+
+    def experts(p: Any, x: Any) -> Any:
+        return jnp.einsum("bi,bio->bo", x, p["w"][jnp.argmax(x @ p["router"], -1)]).sum()
+
+    found = layout(branches, {"a": W[0], "b": W[1]}, X)
+    assert [(row.site, row.kind, row.fan_in) for row in found.rows] == [(n, "linear", WIDTH) for n in "ba"]
+    found = layout(experts, {"w": jnp.stack(W), "router": W[0][:, :5]}, X)
+    assert [(row.site, row.kind) for row in found.rows] == [("router", "linear"), ("w", "linear")]

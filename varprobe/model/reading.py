@@ -87,6 +87,8 @@ class Reader:
         if name in PRODUCTS:
             return [self.product(equation, place, tags)]
         if name == "gather" and tags[0].parameters and not tags[0].signal and tags[1].signal:
+            if equation.invars[0].aval.ndim > 2:  # a matrix for each index, as of experts
+                return [replace(tags[0], moved=True, slices=None)]
             return [self.new("embedding", equation, place, plain(tags), tags[0])]
         if any(True for _ in compat.others_in(equation)):
             return self.closed(equation, place, tags)

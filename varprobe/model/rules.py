@@ -159,6 +159,9 @@ def statistic(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> T
 def selected(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
     """A mask that does not depend on the signal, as dropout's, leaves a linear value linear."""
     mask, *cases = tags
+    leaves = {tag.leaf for tag in cases}
+    if len(leaves) == 1 and leaves != {-1} and not any(tag.signal for tag in cases):
+        return replace(cases[0], moved=True)  # a parameter, as jax.vmap of a branch selects it
     signals = [tag for tag in cases if tag.signal]
     if not mask.of and len(signals) == 1 and signals[0].of and signals[0].of.linear:
         return replace(plain(tags), of=signals[0].of)
