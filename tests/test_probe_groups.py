@@ -387,3 +387,19 @@ def test_weights_that_are_selected_or_looked_up_stay_weights() -> None:
     assert [(row.site, row.kind, row.fan_in) for row in found.rows] == [(n, "linear", WIDTH) for n in "ba"]
     found = layout(experts, {"w": jnp.stack(W), "router": W[0][:, :5]}, X)
     assert [(row.site, row.kind) for row in found.rows] == [("router", "linear"), ("w", "linear")]
+
+
+def test_a_branch_whose_gate_starts_at_zero_does_not_vanish() -> None:
+    """Scale, shift and gate of each block are a product of the condition with zeros, as in a diffusion transformer."""
+
+    def loss(p: Any, x: Any, c: Any) -> Any:
+        for w, mod in zip(p["w"], p["mod"], strict=True):
+            scale, shift, gate = jnp.split(jax.nn.silu(c) @ mod, 3, -1)
+            normed = x * jax.lax.rsqrt(jnp.square(x).mean(-1, keepdims=True) + 1e-5)
+            x = x + gate * jnp.tanh((normed * (1 + scale) + shift) @ w)
+        return jnp.square(x @ p["out"]).sum()
+
+    p = {"w": W[:4], "mod": [jnp.zeros((WIDTH, 3 * WIDTH))] * 4, "out": W[4]}
+    (row,) = vp.diagnose(vp.probe(loss, p, X, X[::-1], data="c")).rows
+    assert row["healthy"], row["reason"]
+    assert "4 parameters, such as mod/0, start at zero" in row["reason"]

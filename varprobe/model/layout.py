@@ -37,8 +37,9 @@ class Layout(NamedTuple):
 
     leaves: paths of the parameters. tied: sites fed by one parameter, in groups. follows: each site with those that it
     follows from without another between. factors: each parameter that a signal is multiplied with, the sites behind
-    that signal, and the product's own, empty where they are multiplied entry by entry. logits: sites of
-    logits of the loss, and their numbers of classes. about: coordinates of a dataset.
+    that signal, and the product's own, empty where they are multiplied entry by entry. gates: the sites behind each of
+    two signals that are multiplied by entries. logits: sites of logits of the loss, and their numbers of classes.
+    about: coordinates of a dataset.
     """
 
     rows: tuple[Row, ...]
@@ -48,6 +49,7 @@ class Layout(NamedTuple):
     tied: tuple[tuple[str, ...], ...]
     follows: tuple[tuple[str, tuple[str, ...]], ...]
     factors: tuple[tuple[str, tuple[str, ...], str], ...]
+    gates: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
     logits: tuple[tuple[str, int], ...]
     about: tuple[tuple[str, Any], ...]
 
@@ -118,7 +120,9 @@ def layout_of(
         i for site in reading.sites for i in reading.behind(site.behind, through_cuts=True)
     }
     logits = tuple((names[site], classes) for site, classes in reading.logits if site in last & reading.reached)
-    return Layout(rows, leaves, reading.products, tuple(reading.opaque), tied, follows, factors, logits, about)
+    gates = tuple(dict.fromkeys((sites_behind(one), sites_behind(other)) for one, other in reading.gates))
+    opaque = tuple(reading.opaque)
+    return Layout(rows, leaves, reading.products, opaque, tied, follows, factors, gates, logits, about)
 
 
 def moment(site: Site, index: Sequence[int]) -> tuple[int, ...]:

@@ -97,6 +97,8 @@ def multiplied(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> 
     if len(signals) < 2:
         return reader.shifted(tags)
     found = reader.elementwise(tags)
+    if found.of is None and not roots:
+        reader.found.gates.append((tags[0].behind, tags[1].behind))
     return replace(found, root="", gated=found.of is None)
 
 

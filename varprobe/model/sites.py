@@ -71,7 +71,8 @@ class Reading:
     entered: the inputs of the program that parameters are multiplied with, as they are; -1 for a computed signal, in
     the order of the products. multiplied: inputs, other than parameters, that computed signals are multiplied with.
     joints: those numbered -1, -2, ... factors: inputs that a signal is multiplied with, the sites and joints behind
-    that signal, and the number of the product, -1 where it goes by entries. logits: number of the site, and how many
+    that signal, and the number of the product, -1 where it goes by entries. gates: what two signals that are multiplied
+    by entries follow from. logits: number of the site, and how many
     classes, of each log of a sum of exponentials, as in a cross entropy. reached: the sites that the first output,
     the loss, has a gradient with respect to.
     """
@@ -83,6 +84,7 @@ class Reading:
     multiplied: set[int] = field(default_factory=set)
     joints: list[Joint] = field(default_factory=list)
     factors: list[tuple[int, frozenset[int], int]] = field(default_factory=list)
+    gates: list[tuple[frozenset[int], frozenset[int]]] = field(default_factory=list)
     logits: list[tuple[int, int]] = field(default_factory=list)
     reached: frozenset[int] = frozenset()
 

@@ -118,6 +118,7 @@ def attributes(layout: Layout, seeds: int) -> dict[str, Any]:
         "tied": json.dumps(layout.tied),
         "follows": json.dumps(dict(layout.follows)),
         "factors": json.dumps(layout.factors),
+        "gates": json.dumps(layout.gates),
         "logits": json.dumps(layout.logits),
     }
 

@@ -26,7 +26,8 @@ def zero_factors(ds: xr.Dataset) -> list[tuple[str, list[str], str]]:
 def without_zeros(ds: xr.Dataset) -> xr.Dataset:
     """The dataset without values that are zero since such a parameter multiplies a signal: NaN stands in their place.
 
-    These are values of sites behind which it lies, and gradients of sites that lie before it.
+    These are values of sites behind which it lies, and gradients of sites that lie before it, or before what is
+    multiplied with a signal that it makes zero, as the gate of a branch.
     """
     factors = zero_factors(ds)
     if not factors:
@@ -38,6 +39,13 @@ def without_zeros(ds: xr.Dataset) -> xr.Dataset:
         for _, behind, product in factors:
             before[row] |= any(lineage.is_behind(site, other) for other in behind)
             after[row] |= any(lineage.is_behind(other, site) for other in ([product] if product else behind))
+    nothing = {site for row, site in enumerate(rows) if after[row] and is_nothing(ds, row)}
+    for gate in json.loads(ds.attrs.get("gates", "[]")):
+        for shut, behind in (gate, gate[::-1]):
+            if shut and nothing.issuperset(shut):
+                before |= [
+                    row > 0 and any(lineage.is_behind(s, other) for other in behind) for row, s in enumerate(rows)
+                ]
     changed = {}
     either = before | after  # the gradient of a weight is made of what enters and of the gradient of what comes out
     concerned_by = {"preactivation": after, "activation": after, "gradient": before, "weight_gradient": either}
@@ -50,6 +58,12 @@ def without_zeros(ds: xr.Dataset) -> xr.Dataset:
         values = ds["dead_unit_fraction"].values
         changed["dead_unit_fraction"] = (ds["dead_unit_fraction"].dims, np.where(after & (values == 1), np.nan, values))
     return ds.assign(changed)
+
+
+def is_nothing(ds: xr.Dataset, row: int) -> bool:
+    """Whether the value of a site is exactly zero."""
+    values = [ds[name].values[:, row] for name in ("preactivation_log10_ms", "activation_log10_ms") if name in ds]
+    return any(bool(np.isneginf(value).all()) for value in values)
 
 
 def sentence(ds: xr.Dataset) -> str:
