@@ -106,9 +106,4 @@ def require_kept(program: Program) -> None:
     assert stats.layout.rows[-1].site == "last"
     own = [row for row in stats.layout.rows if row.kind == "linear"]
     assert len({row.of for row in own}) == stats.layout.products
-    assert all(
-        np.isfinite(value)
-        for side in (stats.forward, stats.backward)
-        for s in side.values()
-        for value in (np.sum(s.ms),)
-    )
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((stats.forward, stats.backward)))

@@ -14,7 +14,7 @@ import xarray as xr
 import varprobe as vp
 from varprobe.model import probing
 from varprobe.model.agreement import ChangedError, require_agreement
-from varprobe.model.stats import PIECE, seen
+from varprobe.model.stats import numbers, seen
 from varprobe.model.whole import WHOLE
 
 WIDTH, BATCH, DEPTH = 6, 5, 3
@@ -237,17 +237,16 @@ def test_magnitudes_beyond_the_squares_of_floats() -> None:
 def test_pieces_of_a_large_array_are_one_array() -> None:
     """Pieces with means and magnitudes of their own, one of nothing but zeros, in float64 by NumPy."""
     x = np.random.default_rng(0).normal(size=(2, 64, 1024)).astype(np.float32)
-    assert x[0].size > PIECE
     x[0, :32] = 0
     x[0, :, :100] = 0
     x[1, :32] = 1e-3 * x[1, :32] + 5
     x[1, 40, :512] = np.inf
     for entry, there in ((0, x[0]), (1, x[1])):
-        found = jax.tree.map(lambda v, entry=entry: float(v[entry]), seen(jnp.asarray(x), 1))
+        found = jax.tree.map(lambda v, entry=entry: float(v[entry]), seen(np.asarray(numbers(jnp.asarray(x), 1))))
         assert found.overflow == np.mean(np.isinf(there)) and found.zero == np.mean(there == 0)
         assert found.dead == np.mean((there == 0).all(0))
     finite = np.where(np.isinf(x), 3, x).astype(float)
-    found = jax.tree.map(np.asarray, seen(jnp.asarray(finite, jnp.float32), 1))
+    found = seen(np.asarray(numbers(jnp.asarray(finite, jnp.float32), 1)))
     for power, moment, wanted in (
         (1, found.mean, finite.mean((1, 2))),
         (2, found.ms, np.square(finite).mean((1, 2))),
@@ -299,7 +298,7 @@ def test_marks_and_products_without_parameters() -> None:
 
 
 def test_a_probe_that_changes_something_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probing, "WHOLE", WHOLE._replace(tap=lambda x, drain: x * 1.001))
+    monkeypatch.setattr(probing, "WHOLE", WHOLE._replace(tap=lambda x, drain, told: x * 1.001))
     with pytest.raises(AssertionError, match="the probe changes the loss"):
         vp.probe(lambda p, x: jnp.sum(x @ p["w"]), {"w": jnp.ones((3, 3))}, jnp.ones((2, 3)))
 

@@ -28,7 +28,7 @@ def sizes(plan: Plan, before: Any, after: Any, *batch: Any) -> Sizes:
     """
     values = {i for i, slot in enumerate(plan.taps.slots) if slot.role == "value"}
     at = {point: kept for point, slots in plan.taps.at.items() if (kept := [i for i in slots if i in values])}
-    taps = plan.taps._replace(at=at, way=Way(compared, lambda x, _: x, lambda *_: None))
+    taps = plan.taps._replace(at=at, way=Way(compared, lambda x, *_: x, lambda *_: None))
     nothing: Any = {i: jnp.zeros((*slot.lengths, 3), jnp.float32) for i, slot in enumerate(taps.slots)}
     data = jax.tree.leaves(batch)
 

@@ -19,10 +19,10 @@ from varprobe.model.layout import Layout, layout_of, leaf_slices
 from varprobe.model.paths import slashed
 from varprobe.model.roles import input_of, paths_of, read_as_used
 from varprobe.model.running import BACKWARD, Statistics, Taps, run, taps_of
-from varprobe.model.stats import ALL, MOMENTS, RANGE, Seen, seen
+from varprobe.model.stats import MOMENTS, Numbers, Seen, numbers, seen
 from varprobe.model.whole import statistics
 
-__all__ = ["Plan", "Stats", "differentiated", "measured", "plan_of", "require_step_size", "told", "updated"]
+__all__ = ["Plan", "Stats", "differentiated", "fetched", "measured", "plan_of", "require_step_size", "told", "updated"]
 
 
 class Plan(NamedTuple):
@@ -44,6 +44,8 @@ class Plan(NamedTuple):
 class Stats:
     """What one step says of every site and parameter, as arrays of a few numbers each; a pytree.
 
+    Each is `stats.Numbers` on the device, and `stats.Seen` on the host (`fetched`).
+
     Attributes:
         loss: the scalar.
         forward: of each tapped value.
@@ -60,11 +62,11 @@ class Stats:
     loss: Float[Array, ""]
     forward: Statistics
     backward: Statistics
-    parameters: tuple[Seen, ...]
-    gradients: tuple[Seen, ...]
+    parameters: tuple[Any, ...]
+    gradients: tuple[Any, ...]
     lost: tuple[Float[Array, "*axes"], ...] | None
-    data: Seen | None
-    updates: tuple[Seen, ...] | None
+    data: Any
+    updates: tuple[Any, ...] | None
     layout: Layout = field(metadata={"static": True})
 
 
@@ -100,7 +102,7 @@ def plan_of(subject: Subject) -> Plan:
 def measured(plan: Plan, step_size: float | None, parameters: Any, *batch: Any) -> tuple[tuple[Any, Any], Any, Stats]:
     """((scalar, anything), gradients of the parameters, statistics) of a function that was read."""
     found = differentiated(plan, step_size, parameters, *batch)
-    moments = partial(seen, told=MOMENTS)
+    moments = partial(numbers, told=MOMENTS)
     leaves, slopes = jax.tree.leaves(parameters), jax.tree.leaves(found.gradients)
     entering = entering_of(plan, batch)
     stats = Stats(
@@ -162,15 +164,15 @@ def told(plan: Plan, found: Differentiated, parameters: Any, batch: Any) -> Stat
         def all_of(trees: Any, axes: Sequence[int]) -> Iterator[Seen]:
             return pool.map(statistics, jax.tree.leaves(trees), axes)
 
-        def at_sites(values: Any, most: int) -> Statistics:
-            kinds = [min(most, ALL if slots[i].role in BACKWARD else MOMENTS) for i in values]
+        def at_sites(values: Any, name: str) -> Statistics:
             axes = [len(slots[i].lengths) for i in values]
-            return dict(zip(values, pool.map(statistics, values.values(), axes, kinds), strict=True))
+            told = [getattr(slots[i], name) for i in values]
+            return dict(zip(values, pool.map(statistics, values.values(), axes, told), strict=True))
 
         return Stats(
             loss=found.loss,
-            forward=at_sites(found.forward, ALL),
-            backward=at_sites(found.backward, RANGE),
+            forward=at_sites(found.forward, "told"),
+            backward=at_sites(found.backward, "slopes"),
             parameters=tuple(all_of(parameters, plan.slices)),
             gradients=tuple(all_of(found.gradients, plan.slices)),
             lost=found.lost,
@@ -180,12 +182,25 @@ def told(plan: Plan, found: Differentiated, parameters: Any, batch: Any) -> Stat
         )
 
 
+def fetched(stats: Stats) -> Stats:
+    """The statistics on the host."""
+
+    def one(found: Any) -> Any:
+        return jax.tree.map(
+            lambda x: x if isinstance(x, Seen) else seen(x), found, is_leaf=lambda x: isinstance(x, Seen)
+        )
+
+    stats = jax.device_get(stats)
+    names = ("forward", "backward", "parameters", "gradients", "data", "updates")
+    return replace(stats, **{name: one(getattr(stats, name)) for name in names})
+
+
 def updated(plan: Plan, stats: Stats, before: Any, after: Any) -> Stats:
     """The statistics with those of what a step adds to the parameters, which are such trees."""
 
-    def one(old: Array, new: Array, axes: int) -> Seen:
+    def one(old: Array, new: Array, axes: int) -> Numbers:
         kind = jnp.promote_types(old.dtype, jnp.float32) if old.dtype.itemsize > 1 else jnp.float32
-        return seen(new.astype(kind) - old.astype(kind), axes, MOMENTS)
+        return numbers(new.astype(kind) - old.astype(kind), axes, MOMENTS)
 
     return replace(stats, updates=tuple(map(one, jax.tree.leaves(before), jax.tree.leaves(after), plan.slices)))
 

@@ -17,7 +17,7 @@ from varprobe.model.faults import in_its_words
 from varprobe.model.opaque import ways_out
 from varprobe.model.outputs import attributes_of
 from varprobe.model.paths import slashed
-from varprobe.model.probed import Plan, Stats, differentiated, measured, plan_of, require_step_size, told
+from varprobe.model.probed import Plan, Stats, differentiated, fetched, measured, plan_of, require_step_size, told
 from varprobe.model.running import BACKWARD, Taps
 from varprobe.model.tables import dataset_of
 from varprobe.model.whole import WHOLE
@@ -134,7 +134,7 @@ def one_seed(
     if seed == 0:
         plain = as_it_is(parameters, *batch)
         require_agreement(plain, (value, gradients), lambda: as_it_is(rounded_otherwise(parameters), *batch))
-    return jax.device_get(stats)
+    return fetched(stats)
 
 
 def same_form(expected: Any, found: Any) -> None:

@@ -4,13 +4,12 @@ from collections import deque
 from operator import index
 from typing import NamedTuple
 
-import jax
 import numpy as np
 import xarray as xr
 
 from varprobe.errors import RequestError
 from varprobe.model.layout import Layout
-from varprobe.model.probed import Stats
+from varprobe.model.probed import Stats, fetched
 from varprobe.model.stats import Seen
 from varprobe.model.tables import dataset_of
 from varprobe.numerals import rounded
@@ -93,7 +92,7 @@ class Recorder:
         if self.layout is not None and stats.layout != self.layout:
             raise RequestError("these are the statistics of another model, or of other shapes", "stats")
         self.layout = stats.layout
-        stats = jax.device_get(stats)
+        stats = fetched(stats)
         self.steps.append(step)
         self.sizes.append(sizes_of(stats))
         if self.found is None:

@@ -1,6 +1,7 @@
 """Run a program that was read, with its sites tapped."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -9,9 +10,11 @@ from jax import lax
 
 from varprobe.model import compat
 from varprobe.model.compat import Program
-from varprobe.model.sites import Reading
-from varprobe.model.stats import ALL, MOMENTS, Seen, seen, sink, tapped
+from varprobe.model.parts import Shared, parts_of, run_part
+from varprobe.model.sites import Reading, Site
+from varprobe.model.stats import ALL, DEAD, MOMENTS, RANGE, ZERO, numbers, sink
 from varprobe.model.tags import Place, Point
+from varprobe.model.tapping import tap
 
 __all__ = ["BACKWARD", "ROLES", "Slot", "Statistics", "Taps", "Way", "run", "taps_of"]
 
@@ -19,39 +22,52 @@ ROLES = ("product", "value", "activation")
 BACKWARD = ("value", "activation")
 """Roles whose gradients are wanted too; a product's is that of the value."""
 
-Statistics = dict[int, Seen]
-"""By the number of the slot."""
+Statistics = dict[int, Any]
+"""By the number of the slot: `stats.Numbers` on the device, `stats.Seen` on the host."""
 
 
 class Slot(NamedTuple):
-    """A value that is tapped: of which site, in which role, and the lengths of the scans that it is in."""
+    """A value that is tapped: of which site, in which role, the lengths of the scans that it is in, and what is
+    computed of it and of its gradient (`stats.MOMENTS` and more).
+    """
 
     site: int
     role: str
     point: Point
     lengths: tuple[int, ...]
+    told: int
+    slopes: int
 
 
 class Way(NamedTuple):
-    """What is made of values: tell(x, told) leaves the program; tap(x, drain) is x, its gradient arrives in the drain,
-    which is sink(lengths of the scans around, aval of x).
+    """What is made of values: tell(x, told) leaves the program; tap(x, drain, told) is x, and what is made of its
+    gradient arrives in the drain, which is sink(lengths of the scans around, aval of x).
     """
 
     tell: Callable[..., Any]
-    tap: Callable[[Any, Any], Any]
+    tap: Callable[[Any, Any, int], Any]
     sink: Callable[[tuple[int, ...], Any], Any]
 
 
-REDUCED = Way(seen, tapped, lambda lengths, like: sink(lengths, like.dtype))
+REPORTS = {told: partial(numbers, told=told) for told in range(ALL + 1)}
+
+REDUCED = Way(
+    numbers,
+    lambda x, drain, told: tap(x, drain, REPORTS[told]),
+    lambda lengths, like: sink(lengths, like.dtype),
+)
 """Statistics of a few numbers, made inside the program."""
 
 
 class Taps(NamedTuple):
-    """All slots, their numbers by the value that they are at and by the parts of the program that they are in."""
+    """All slots, their numbers by the value that they are at and by the parts of the program that they are in; what
+    parts without taps have in common.
+    """
 
     slots: tuple[Slot, ...]
     at: Mapping[Point, list[int]]
     inside: Mapping[Place, list[int]]
+    shared: Shared
     way: Way = REDUCED
 
     def sinks(self) -> Any:
@@ -66,14 +82,24 @@ def taps_of(reading: Reading) -> Taps:
         for role in ROLES:
             if point := getattr(site, role):
                 lengths = tuple(s.length for s in site.scans if point.place[: len(s.place)] == s.place)
-                slots.append(Slot(number, role, point, lengths))
+                slots.append(Slot(number, role, point, lengths, *shares_of(site, role)))
     at: dict[Point, list[int]] = {}
     inside: dict[Place, list[int]] = {}
     for i, slot in enumerate(slots):
         at.setdefault(slot.point, []).append(i)
         for depth in range(len(slot.point.place) + 1):
             inside.setdefault(slot.point.place[:depth], []).append(i)
-    return Taps(tuple(slots), at, inside)
+    return Taps(tuple(slots), at, inside, {})
+
+
+def shares_of(site: Site, role: str) -> tuple[int, int]:
+    """(what is computed of a value beside its moments, the same of its gradient), as a dataset has it."""
+    if role == "product":
+        return MOMENTS, MOMENTS
+    if role == "activation":
+        return ZERO | (DEAD if site.kind == "linear" else MOMENTS), MOMENTS
+    alone = site.activation is None and site.kind not in ("linear", "conv")
+    return RANGE | (ZERO if alone else MOMENTS), RANGE
 
 
 def run(
@@ -88,27 +114,35 @@ def run(
     def value(atom: Any) -> Any:
         return atom.val if compat.is_literal(atom) else env[atom]
 
-    for number, equation in enumerate(jaxpr.eqns):
-        values = [value(atom) for atom in equation.invars]
-        outputs, inner = step(taps, jaxpr, equation, (*place, number), values, sinks)
-        found |= inner
-        for variable, output in zip(equation.outvars, outputs, strict=True):
+    def entered(number: int) -> bool:
+        return (*place, number) in taps.inside
+
+    def tapped(variable: Any) -> bool:
+        return Point(place, variable) in taps.at
+
+    for part in parts_of(jaxpr, entered, tapped):
+        if part.entered:
+            (equation,) = part.equations
+            values = [value(atom) for atom in equation.invars]
+            outputs, inner = step(taps, equation, (*place, part.number), values, sinks)
+            found |= inner
+            env.update(zip(equation.outvars, outputs, strict=True))
+        else:
+            run_part(taps.shared, jaxpr, part, env)
+        for variable in part.outputs:
             for slot in taps.at.get(Point(place, variable), ()):
-                found[slot] = taps.way.tell(output, told=ALL if taps.slots[slot].role in BACKWARD else MOMENTS)
+                output = env[variable]
+                found[slot] = taps.way.tell(output, told=taps.slots[slot].told)
                 if taps.slots[slot].role in BACKWARD:
-                    output = taps.way.tap(output, sinks[slot])
-            env[variable] = output
+                    env[variable] = taps.way.tap(output, sinks[slot], taps.slots[slot].slopes)
     return [value(atom) for atom in jaxpr.outvars], found
 
 
 def step(
-    taps: Taps, jaxpr: Any, equation: Any, inside: Place, values: list[Any], sinks: Statistics
+    taps: Taps, equation: Any, inside: Place, values: list[Any], sinks: Statistics
 ) -> tuple[list[Any], Statistics]:
-    """(outputs, statistics) of an equation."""
-    wanted = taps.inside.get(inside)
-    if not wanted:
-        return compat.run_equation(jaxpr, equation, values), {}
-    mine = {i: sinks[i] for i in wanted}
+    """(outputs, statistics) of an equation with taps inside."""
+    mine = {i: sinks[i] for i in taps.inside[inside]}
     if call := compat.inner_of(equation):
         if call.checkpoint is None:
             return run(taps, call.program, inside, values, mine)

@@ -1,29 +1,30 @@
-"""What is kept of a probed value: moments with an exponent of their own, and the shares that its dtype cannot hold."""
+"""Statistics of a probed value: on the device a few numbers, computed in few passes; on the host `Seen`."""
 
+from collections.abc import Sequence
 from functools import partial
-from math import prod
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.custom_derivatives import SymbolicZero, linear_call
-from jaxtyping import Array, Bool, Float
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float
 
-from varprobe.extended import Signal
-from varprobe.moments import measure
-from varprobe.platforms import by_platform
+__all__ = ["ALL", "DEAD", "MOMENTS", "RANGE", "ZERO", "Numbers", "Seen", "numbers", "seen", "sink"]
 
-__all__ = ["ALL", "MOMENTS", "RANGE", "Seen", "seen", "sink", "tapped"]
+MOMENTS, RANGE, ZERO, DEAD, ALL = 0, 1, 2, 4, 7
+"""What is computed: moments always; the shares overflow and underflow, zero, and dead; flags that can be combined."""
 
-PIECE = 1 << 15
-"""Entries of a piece at most, if it has more than one row."""
+Numbers = Float[Array, "*axes 8"]
+"""Of each entry: the largest magnitude; mean and variance of x * `scale_of` that; the shares overflow, underflow, zero
+and dead; and 1, so that a branch that is not taken leaves 0.
+"""
 
-MOMENTS, RANGE, ALL = range(3)
-"""What is told: moments, also shares that are not finite or below the normal numbers, also shares that are zero."""
+COLUMNS = 8
 
 
 class Seen(NamedTuple):
-    """Of all entries of an array: moments of m, where it is m * 2^e, and shares; arrays, of the device or the host.
+    """Of all entries of an array: moments of m, where it is m * 2^e, and shares; arrays of the host.
 
     zero: exactly zero. dead: units, along the last axis, that are zero everywhere. overflow: not finite. underflow:
     not zero, but below the smallest normal number of the dtype. Of these what is not wanted is 0. computed: 1; a branch
@@ -42,78 +43,69 @@ class Seen(NamedTuple):
     computed: Any
 
 
-@partial(jax.jit, static_argnames=("axes", "told"))
-def seen(x: Float[Array, "..."], axes: int = 0, told: int = ALL) -> Seen:
+def numbers(x: Float[Array, "..."], axes: int = 0, told: int = ALL) -> Numbers:
     """The statistics of an array, or of each entry of its leading axes; of complex numbers those of their magnitudes.
 
-    On a CPU an array is taken piece by piece, so that what is made of a piece stays in the cache.
+    Values are scaled by a power of two, so that squares neither overflow nor underflow; the variance is taken about the
+    mean in a second pass, never as E[x^2] - E[x]^2.
     """
-    x, lead = jnp.abs(x) if jnp.iscomplexobj(x) else x, x.shape[:axes]
-    last = x.shape[-1] if x.ndim > axes else 1
+    return reduced(lax.stop_gradient(x), axes, told)
+
+
+@partial(jax.jit, static_argnames=("axes", "told"))
+def reduced(x: Float[Array, "..."], axes: int, told: int) -> Numbers:
+    """`numbers` of what is not differentiated. Few operations, since each of them is compiled again for every site."""
+    x = jnp.abs(x) if jnp.iscomplexobj(x) else x
+    dtype, kind = x.dtype, real_kind(x.dtype)
     if not x.size:
-        return sink(lead, x.dtype)
-    rows = jax.lax.stop_gradient(x).reshape(prod(lead), -1, last)
-    found = by_platform(rows, cpu=partial(in_pieces, told), default=partial(of_rows, told))
-    return Seen(*(value.reshape(lead) for value in found))
+        return sink(x.shape[:axes], dtype)
+    x = (x[..., None] if x.ndim == axes else x).astype(kind)  # 8 bits have no arithmetic
+    over, size, bits = tuple(range(axes, x.ndim)), jnp.abs(x), bits_of(x)
+    absmax = size.max(over)
+    m = x * jnp.expand_dims(scale_of(absmax), over)
+    mean = m.mean(over)
+    var = jnp.square(m - jnp.expand_dims(mean, over)).mean(over)
+    share = dict.fromkeys(("overflow", "underflow", "zero", "dead"), jnp.zeros_like(mean))
+    if told & RANGE:
+        tiny, infinite = bits_of(jnp.asarray([jnp.finfo(dtype).tiny, jnp.inf], kind))
+        share["overflow"], share["underflow"] = shares(kind, over, bits >= infinite, (bits > 0) & (bits < tiny))
+    if told & ZERO:
+        (share["zero"],) = shares(kind, over, bits == 0)
+    if told & DEAD:
+        (share["dead"],) = shares(kind, (axes,), size.max(over[:-1]) == 0)
+    return jnp.stack([absmax, mean, var, *share.values(), jnp.ones_like(mean)], -1)
 
 
-def in_pieces(told: int, rows: Float[Array, "entries rows units"]) -> Seen:
-    """`of_rows`, each piece of some whole rows for itself."""
-    entries, count, units = rows.shape
-    height = max(n for n in range(1, count + 1) if count % n == 0 and (n == 1 or n * units <= PIECE)) if count else 0
-    if height == count:
-        return of_rows(told, rows)
-    pieces = jax.lax.map(partial(one, told), rows.reshape(-1, height, units))
-    found, alive = jax.tree.map(lambda v: v.reshape(entries, count // height, *v.shape[1:]), pieces)
-    return merged(found)._replace(dead=1 - alive.any(1).mean(1, dtype=found.ms.dtype))
+def bits_of(x: Float[Array, "..."]) -> Array:
+    """The bits of magnitudes, in their order; a CPU may compute as if those below the normal numbers were 0."""
+    kind = jnp.uint64 if x.dtype.itemsize > 4 else jnp.uint32
+    return lax.bitcast_convert_type(x, kind) & (jnp.iinfo(kind).max >> 1)
 
 
-def of_rows(told: int, rows: Float[Array, "entries rows units"]) -> Seen:
-    """The statistics of each entry."""
-    found, alive = jax.vmap(partial(one, told))(rows)
-    return found._replace(dead=1 - alive.mean(1, dtype=found.ms.dtype))
+def scale_of(absmax: Float[Array, "..."]) -> Float[Array, "..."]:
+    """The power of two, itself a normal number, that brings a magnitude near 1; 1 for what is not finite."""
+    kind = jnp.finfo(absmax.dtype)
+    top = 2 * kind.maxexp - 2  # of exponents as they are stored, of normal numbers
+    stored = bits_of(absmax) >> kind.nmant
+    inverse = jnp.where(stored > top, top // 2, jnp.maximum(top, stored + 1) - stored)
+    return lax.bitcast_convert_type(inverse << kind.nmant, absmax.dtype)
 
 
-def one(told: int, rows: Float[Array, "rows units"]) -> tuple[Seen, Bool[Array, " units"]]:
-    """(statistics of a matrix, which of its units are not zero everywhere)."""
-    tiny = float(jnp.finfo(rows.dtype).tiny)
-    rows = rows.astype(real_kind(rows.dtype)) if rows.dtype.itemsize < 2 else rows  # of 8 bits there is no arithmetic
-    moments = measure(Signal(rows[None], jnp.zeros((1,), jnp.int32)))[1]
-    kind, size = moments.ms.dtype, jnp.abs(rows)
-    nothing, computed = jnp.zeros((), kind), jnp.ones((), kind)
-    zero = (size == 0).mean(dtype=kind) if told >= ALL else nothing
-    alive = (size != 0).any(0) if told >= ALL else jnp.ones(rows.shape[1:], bool)
-    overflow = (~jnp.isfinite(size)).mean(dtype=kind) if told >= RANGE else nothing
-    underflow = ((size > 0) & (size < tiny)).mean(dtype=kind) if told >= RANGE else nothing
-    mean, ms, var, absmax, e = (value[0].astype(kind) for value in moments)
-    return Seen(mean, ms, var, absmax, e, zero, nothing, overflow, underflow, computed), alive
+def shares(kind: Any, over: tuple[int, ...], *masks: Any) -> list[Array]:
+    """The share of each mask that is true over some axes, in one pass."""
+    zeros = (np.uint32(0),) * len(masks)
+    counts = lax.reduce(tuple(mask.astype(jnp.uint32) for mask in masks), zeros, added, over)
+    return [count.astype(kind) / (masks[0].size // count.size) for count in counts]
 
 
-def merged(found: Seen) -> Seen:
-    """Of pieces along the second axis, which are equally large; what is exactly zero does not set the exponent."""
-    known = found.absmax != 0
-    e = jnp.where(known.any(1), jnp.where(known, found.e, -jnp.inf).max(1), 0)
-    shift = jnp.where(known, jnp.exp2(found.e - e[:, None]), 1)
-    means = found.mean * shift
-    mean = means.mean(1)
-    return Seen(
-        mean,
-        (found.ms * shift * shift).mean(1),
-        (found.var * shift * shift).mean(1) + jnp.square(means - mean[:, None]).mean(1),
-        (found.absmax * shift).max(1),
-        e,
-        found.zero.mean(1),
-        found.dead.mean(1),
-        found.overflow.mean(1),
-        found.underflow.mean(1),
-        found.computed[:, 0],
-    )
+def added(some: Sequence[Array], others: Sequence[Array]) -> tuple[Array, ...]:
+    """The sum of each and the other."""
+    return tuple(a + b for a, b in zip(some, others, strict=True))
 
 
-def sink(lengths: tuple[int, ...], dtype: Any) -> Seen:
+def sink(lengths: tuple[int, ...], dtype: Any) -> Numbers:
     """Where the statistics of a gradient arrive, one for each iteration of the scans around."""
-    kind = real_kind(dtype)
-    return Seen(*(jnp.zeros(lengths, kind) for _ in Seen._fields))
+    return jnp.zeros((*lengths, COLUMNS), real_kind(dtype))
 
 
 def real_kind(dtype: Any) -> Any:
@@ -122,21 +114,12 @@ def real_kind(dtype: Any) -> Any:
     return real if real.itemsize > 4 else jnp.dtype(jnp.float32)
 
 
-@jax.custom_jvp
-def tapped(x: Float[Array, "..."], drain: Seen) -> Float[Array, "..."]:
-    """x; the gradient with respect to `drain` is the statistics of the cotangent.
-
-    The rule gives x itself back, and not a copy, so that nothing is kept twice for the way back.
-    """
-    return x
-
-
-def tapped_tangent(primals: tuple[Array, Seen], tangents: tuple[Any, Seen]) -> tuple[Array, Array]:
-    """A linear function of (tangent of x, tangent of drain) whose transpose gives the cotangent and its statistics."""
-    x, (tangent, drained) = primals[0], tangents
-    if isinstance(tangent, SymbolicZero):  # nothing before x is differentiated, but what x does is still wanted
-        return x, linear_call(lambda _, drain: jnp.zeros_like(x), lambda _, c: seen(c, told=RANGE), None, drained)
-    return x, linear_call(lambda _, both: both[0], lambda _, c: (c, seen(c, told=RANGE)), None, (tangent, drained))
-
-
-tapped.defjvp(tapped_tangent, symbolic_zeros=True)
+def seen(found: np.ndarray) -> Seen:
+    """What `numbers` say, on the host, in float64."""
+    absmax, mean, var, overflow, underflow, zero, dead, computed = np.moveaxis(found.astype(np.float64), -1, 0)
+    least, most = np.finfo(found.dtype).minexp - 1, np.finfo(found.dtype).maxexp - 2
+    e = np.where(np.isfinite(absmax), np.clip(np.frexp(absmax)[1] - 1, least, most), 0)
+    e = np.where(absmax == 0, 0, e)
+    with np.errstate(invalid="ignore"):
+        ms = np.where(np.isposinf(absmax), np.inf, mean**2 + var)
+    return Seen(mean, ms, var, np.ldexp(absmax, -e), e.astype(np.float64), zero, dead, overflow, underflow, computed)

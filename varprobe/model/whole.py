@@ -11,16 +11,19 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.custom_derivatives import SymbolicZero, linear_call
 from jaxtyping import Array, Float
 
 from varprobe.model.running import Way
-from varprobe.model.stats import ALL, MOMENTS, RANGE, Seen
+from varprobe.model.stats import DEAD, MOMENTS, RANGE, ZERO, Seen
+from varprobe.model.tapping import tap
 
 __all__ = ["WHOLE", "Whole", "statistics"]
 
 BLOCK = 1 << 16
 """Entries that are converted at a time, so that they stay in the cache."""
+
+
+ONE = np.ones((), np.float32)
 
 
 class Whole(NamedTuple):
@@ -32,7 +35,7 @@ class Whole(NamedTuple):
 
 def tell(x: Float[Array, "..."], told: int) -> Whole:
     """The array itself."""
-    return Whole(jax.lax.stop_gradient(x), jnp.ones((), jnp.float32))
+    return Whole(jax.lax.stop_gradient(x), ONE)
 
 
 def sink(lengths: tuple[int, ...], like: Any) -> Whole:
@@ -40,32 +43,16 @@ def sink(lengths: tuple[int, ...], like: Any) -> Whole:
     return Whole(jnp.zeros((*lengths, *like.shape), like.dtype), jnp.zeros(lengths, jnp.float32))
 
 
-@jax.custom_jvp
-def tap(x: Float[Array, "..."], drain: Whole) -> Float[Array, "..."]:
-    """x; the gradient with respect to `drain` is the cotangent, and 1."""
-    return x
-
-
-def tap_tangent(primals: tuple[Array, Whole], tangents: tuple[Any, Whole]) -> tuple[Array, Array]:
-    """As `stats.tapped_tangent`."""
-    x, (tangent, drained) = primals[0], tangents
-    if isinstance(tangent, SymbolicZero):
-        return x, linear_call(lambda _, drain: jnp.zeros_like(x), lambda _, c: arrived(c), None, drained)
-    return x, linear_call(lambda _, both: both[0], lambda _, c: (c, arrived(c)), None, (tangent, drained))
-
-
 def arrived(cotangent: Array) -> Whole:
     """A gradient that was computed."""
-    return Whole(cotangent, jnp.ones((), jnp.float32))
+    return Whole(cotangent, ONE)
 
 
-tap.defjvp(tap_tangent, symbolic_zeros=True)
-
-WHOLE = Way(tell, tap, sink)
+WHOLE = Way(tell, lambda x, drain, told: tap(x, drain, arrived), sink)
 
 
 def statistics(whole: Any, axes: int = 0, told: int = MOMENTS) -> Seen:
-    """What `stats.seen` says of an array, or of each entry of its leading axes; of `Whole` zeros where not computed."""
+    """The statistics of an array, or of each entry of its leading axes; of `Whole` zeros where not computed."""
     value, computed = (np.asarray(part) for part in (whole if isinstance(whole, Whole) else (whole, 1)))
     lead, last = value.shape[:axes], value.shape[-1] if value.ndim > axes else 1
     found = np.zeros((prod(lead), len(Seen._fields)))
@@ -93,14 +80,15 @@ def one(rows: np.ndarray, told: int, tiny: float) -> Seen:
             m -= here
             spread += dot(m) + (here - mean) ** 2 * start * block.size / (start + block.size)
             mean += (here - mean) * block.size / (start + block.size)
-            if told >= RANGE:
+            if told:
                 some = block.size - int(np.count_nonzero(block))
                 zero += some
                 underflow += int(np.count_nonzero(np.abs(block) < tiny)) - some
                 overflow += 0 if np.isfinite(here) else block.size - int(np.count_nonzero(np.isfinite(block)))
     n = flat.size
-    dead = float(1 - rows.any(0).mean()) if told >= ALL and zero else 0.0
-    zero = zero if told >= ALL else 0
+    dead = float(1 - rows.any(0).mean()) if told & DEAD and zero else 0.0
+    overflow, underflow = (overflow, underflow) if told & RANGE else (0, 0)
+    zero = zero if told & ZERO else 0
     return Seen(
         mean, square / n, spread / n, math.ldexp(absmax, -e), e, zero / n, dead, overflow / n, underflow / n, 1.0
     )

@@ -19,7 +19,7 @@ from varprobe.exports.extras import needed
 from varprobe.model.adapters import held, is_alone
 from varprobe.model.agreement import require_agreement, rounded_otherwise
 from varprobe.model.faults import in_its_words
-from varprobe.model.probed import Stats, measured, plan_of, updated
+from varprobe.model.probed import Stats, fetched, measured, plan_of, updated
 from varprobe.model.tables import dataset_of
 from varprobe.progress import Progress, Unwatched
 from varprobe.training.feeding import Batch, Feed, feed_of, paced
@@ -190,7 +190,7 @@ class Training:
                 stats, slopes = self.tell(self.parameters, after, self.state, batch)
                 if not found:
                     require_agreement((value, gradients), (stats.loss, slopes), partial(self.other, batch))
-                found[step] = jax.device_get(stats)
+                found[step] = fetched(stats)
             if not end:
                 self.losses.append(value)
                 self.parameters, self.state, self.memory = after, state, memory
