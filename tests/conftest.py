@@ -23,7 +23,7 @@ from jax._src import compiler
 import varprobe as vp
 from varprobe import workers
 from varprobe.cli.device import keep_compiled_code
-from varprobe.model import probing
+from varprobe.model import programs as compiled
 from varprobe.training import jobs
 
 jax.config.update("jax_legacy_prng_key", "error")
@@ -111,7 +111,7 @@ state: dict[str, Any] = {"for_users": None, "forgotten": 0}
 def forget() -> None:
     """Drop the compiled programs, and the values that the package keeps of programs compiled otherwise."""
     state["forgotten"] = costs.programs
-    for held in (workers.programs, jobs.programs, probing.kept):
+    for held in (workers.programs, jobs.programs, compiled.kept):
         held.clear()
     jax.clear_caches()
     for name, module in list(sys.modules.items()):

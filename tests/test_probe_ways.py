@@ -11,12 +11,19 @@ import pytest
 
 import varprobe as vp
 from varprobe.model import probing
+from varprobe.model import programs as compiled
+from varprobe.model.adapters import subject_of
+from varprobe.model.compat import trace
+from varprobe.model.forms import form_of
+from varprobe.model.probed import differentiated, plan_of
 from varprobe.model.stats import ALL, numbers, seen
+from varprobe.model.tapping import tap
 from varprobe.model.whole import Whole, statistics
 
 X = np.random.default_rng(0).normal(size=(6, 8)).astype(np.float32)
 W = np.random.default_rng(1).normal(size=(3, 8, 8)).astype(np.float32) / 3
 SLOPE = 1.0
+TABLE = np.ones(8, np.float32)
 
 
 def scanned(p: Any, x: Any) -> Any:
@@ -36,9 +43,9 @@ def sloped(p: Any, x: Any) -> Any:
 
 @pytest.fixture
 def programs() -> Iterator[list[str]]:
-    """What jax compiled since."""
+    """What jax lowered and compiled since."""
     found: list[str] = []
-    note = lambda event, _, **about: found.append(event) if "backend_compile" in event else None  # noqa: E731
+    note = lambda event, _, **about: found.append(event) if "compile" in event and "trace" not in event else None  # noqa: E731
     jax.monitoring.register_event_duration_secs_listener(note)
     yield found
     jax.monitoring.unregister_event_duration_listener(note)
@@ -51,10 +58,10 @@ def columns(ds: Any) -> dict[str, np.ndarray]:
 def test_values_that_leave_whole_say_what_statistics_say(monkeypatch: pytest.MonkeyPatch) -> None:
     p = {"w": jnp.asarray(W), "v": jnp.asarray(W[0])}
     whole = columns(vp.probe(scanned, p, X, step_size=1e-3))
-    probing.kept.clear()
+    compiled.kept.clear()
     monkeypatch.setattr(probing, "MOST_BYTES", 0)
     inside = columns(vp.probe(scanned, p, X, step_size=1e-3))
-    probing.kept.clear()
+    compiled.kept.clear()
     assert whole.keys() == inside.keys()
     for name, values in whole.items():
         np.testing.assert_allclose(values, inside[name], rtol=2e-6, atol=2e-6, err_msg=name)
@@ -130,6 +137,19 @@ def test_a_second_probe_of_the_same_program_compiles_nothing(programs: list[str]
         np.testing.assert_array_equal(values, columns(first)[name])
 
 
+def test_a_second_probe_traces_the_function_and_not_its_gradient() -> None:
+    calls = []
+
+    def loss(p: Any, x: Any) -> Any:
+        calls.append(0)
+        return jax.nn.relu(jax.nn.gelu(x @ p) @ p).sum()
+
+    vp.probe(loss, jnp.asarray(W[0]), X)
+    assert len(calls) == 2  # with taps, and as it is
+    vp.probe(loss, jnp.asarray(W[1]), X)
+    assert len(calls) == 3
+
+
 class Settings:
     scale = 1.0
 
@@ -160,6 +180,24 @@ def test_what_a_function_reads_besides_its_arguments_is_read_anew(
     assert (after.activation_log10_ms - before.activation_log10_ms).isel(layer=1).item() > 0.1
 
 
+@pytest.mark.parametrize("inside", [lambda f: f, jax.jit])
+def test_an_array_that_is_overwritten_is_read_as_jax_reads_it(inside: Any) -> None:
+    table = np.ones(8, np.float32)
+    scaled = inside(lambda z: table * z)
+
+    def loss(p: Any, x: Any) -> Any:
+        return jnp.tanh(scaled(x @ p)).sum()
+
+    before = vp.probe(loss, jnp.asarray(W[0]), X)
+    table[:] = 3
+    after = vp.probe(loss, jnp.asarray(W[0]), X)
+    value = np.log10(np.square(jnp.tanh(scaled(X @ W[0]))).mean())
+    assert after.activation_log10_ms.values[0, 0, 1] == pytest.approx(value, abs=1e-5)
+    assert before.activation_log10_ms.values[0, 0, 1] == pytest.approx(
+        np.log10(np.square(np.tanh(X @ W[0])).mean()), abs=1e-5
+    )
+
+
 def test_numbers_functions_and_rules_of_gradients_are_read_anew() -> None:
     def level(name: str, *arguments: Any) -> float:
         return float(vp.probe(*arguments)[f"{name}_log10_ms"].values[0, 0, 1])
@@ -172,6 +210,120 @@ def test_numbers_functions_and_rules_of_gradients_are_read_anew() -> None:
     assert second > first + 1e-3
     slopes = [level("gradient", straight_through(scale), w, X) for scale in (1.0, 10.0)]
     assert slopes[1] == pytest.approx(slopes[0] + 2, abs=1e-5)
+
+
+@jax.custom_vjp
+def sloping(z: Any) -> Any:
+    """tanh whose gradient is SLOPE."""
+    return jnp.tanh(z)
+
+
+sloping.defvjp(lambda z: (jnp.tanh(z), None), lambda _, g: (SLOPE * g,))
+
+
+def test_rules_of_gradients_in_the_body_of_a_scan_are_those_of_jax(
+    monkeypatch: pytest.MonkeyPatch, programs: list[str]
+) -> None:
+    """Some versions of jax keep what the rule did in the traced body of the same function, and others do not."""
+
+    def loss(p: Any, x: Any) -> Any:
+        return jax.lax.scan(body, x @ p, None, length=2)[0].sum()
+
+    def body(h: Any, _: Any) -> Any:
+        return sloping(h), None
+
+    def slope() -> float:
+        return float(np.log10(np.square(jax.grad(loss)(w, X)).mean()))
+
+    w = jnp.asarray(W[0])
+    before = vp.probe(loss, w, X).weight_gradient_log10_ms.values[0, 0, 1]
+    programs.clear()
+    assert vp.probe(loss, w, X).weight_gradient_log10_ms.values[0, 0, 1] == before and programs == []
+    assert before == pytest.approx(slope(), abs=1e-5)
+    monkeypatch.setitem(globals(), "SLOPE", 10.0)
+    after = vp.probe(loss, w, X).weight_gradient_log10_ms.values[0, 0, 1]
+    assert after == pytest.approx(slope(), abs=1e-5)
+
+
+SAME = {
+    "relu": jax.nn.relu,
+    "softmax": jax.nn.softmax,
+    "a constant array": lambda z: z * jnp.asarray(TABLE),
+    "a random key": lambda z: z * jax.random.bernoulli(jax.random.key(0), 0.5, z.shape),
+    "a branch": lambda z: jax.lax.cond(z.sum() > 0, jnp.tanh, jnp.sin, z),
+    "recomputation": jax.checkpoint(jnp.sin, policy=jax.checkpoint_policies.dots_saveable),
+    "a loop": lambda z: jax.lax.stop_gradient(jax.lax.fori_loop(0, 3, lambda i, c: c * 2, z)) * z,
+}
+OTHER = {
+    "-0.0": (lambda z: z * 0.0, lambda z: z * -0.0),
+    "a number": (lambda z: z * 2.0, lambda z: z * 3.0),
+    "an integer": (lambda z: z**2, lambda z: z**3),
+    "an array": (lambda z: z * jnp.arange(8.0), lambda z: z * jnp.arange(8.0)[::-1]),
+    "an axis": (lambda z: z - z.mean(0), lambda z: z - z.mean(1)[:, None][:8]),
+    "which input": (lambda z: z / z[0], lambda z: z[0] / z),
+    "a dtype": (lambda z: z.astype(jnp.bfloat16), lambda z: z.astype(jnp.float16)),
+    "jitted": (lambda z: jax.jit(lambda z: z + 1)(z), lambda z: jax.jit(lambda z: z + 2)(z)),
+    "a loop": (
+        lambda z: jax.lax.fori_loop(0, 3, lambda i, c: c, z),
+        lambda z: jax.lax.fori_loop(0, 4, lambda i, c: c, z),
+    ),
+    "a rule": (straight_through(1.0).__closure__[0].cell_contents, straight_through(2.0).__closure__[0].cell_contents),
+}
+
+
+def traced_form(f: Any) -> Any:
+    return form_of(trace(lambda z: f(z), jnp.ones((8, 8)))[0])
+
+
+@pytest.mark.parametrize("f", SAME.values(), ids=SAME)
+def test_a_function_traced_twice_has_one_form(f: Any) -> None:
+    found = traced_form(f)
+    assert found is not None and found == traced_form(f)
+
+
+@pytest.mark.parametrize(("one", "other"), OTHER.values(), ids=OTHER)
+def test_what_computes_something_else_has_another_form(one: Any, other: Any) -> None:
+    assert traced_form(one) is not None and traced_form(one) == traced_form(one) != traced_form(other)
+
+
+def test_what_cannot_be_compared_has_no_form() -> None:
+    def called_back(z: Any) -> Any:
+        return jax.pure_callback(lambda z: z, jax.ShapeDtypeStruct(z.shape, z.dtype), z)
+
+    assert traced_form(called_back) is None
+    policy = jax.checkpoint(jnp.sin, policy=lambda *_, **__: True)
+    assert traced_form(policy) is None
+
+
+def test_a_tap_is_the_value_and_reports_its_gradient() -> None:
+    """Of y = sin(x) in sum y^2 the report is of 2 y, also where x is not differentiated."""
+
+    def summed(x: Any, drain: Any) -> Any:
+        y = tap(jnp.sin(x), drain, lambda g: (g.sum(), jnp.ones(())))
+        return jnp.square(y).sum()
+
+    x, drain = jnp.asarray(X[0]), (jnp.zeros(()), jnp.zeros(()))
+    slope = 2 * np.sin(X[0])
+    for f in (summed, jax.jit(summed), jax.checkpoint(summed)):
+        own, report = jax.grad(f, (0, 1))(x, drain)
+        np.testing.assert_allclose(own, slope * np.cos(X[0]), rtol=1e-5)
+        np.testing.assert_allclose(report, (slope.sum(), 1), rtol=1e-5)
+        np.testing.assert_allclose(jax.grad(f, 1)(x, drain), (slope.sum(), 1), rtol=1e-5)
+    with pytest.raises(NotImplementedError):
+        jax.vmap(summed, (0, None))(X, drain)
+
+
+def test_like_parts_of_a_program_are_traced_once() -> None:
+    """Four layers whose activations take three operations after the last tap; the last one has another number."""
+
+    def loss(p: Any, x: Any) -> Any:
+        for w, scale in zip(p, (2.0, 2.0, 2.0, 3.0), strict=True):
+            x = jnp.roll(jnp.sin(jnp.sort(x, 0) * scale), 1) @ w
+        return x.sum()
+
+    plan = plan_of(subject_of(loss, ([jnp.asarray(w) for w in (*W, W[0])], jnp.asarray(X)), None))
+    differentiated(plan, None, [jnp.asarray(w) for w in (*W, W[0])], jnp.asarray(X))
+    assert len(plan.taps.shared) == 2
 
 
 def test_a_scan_without_steps_and_numbers_below_the_normal_ones_are_no_errors() -> None:

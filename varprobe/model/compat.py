@@ -22,8 +22,10 @@ __all__ = [
     "count_products",
     "inner_of",
     "is_literal",
+    "is_program",
     "loop_of",
     "name_stack",
+    "opened",
     "others_in",
     "run_equation",
     "scan_counts",
@@ -64,6 +66,11 @@ class Branches(NamedTuple):
     """A cond or switch: the equations of each branch."""
 
     programs: tuple[Program, ...]
+
+
+def is_program(found: Any) -> bool:
+    """Whether an object is a program, of either type."""
+    return hasattr(getattr(found, "jaxpr", found), "eqns")
 
 
 def opened(found: Any) -> Program:
@@ -131,8 +138,7 @@ def others_in(equation: Any) -> Iterator[Program]:
     nested = [value.params for value in equation.params.values() if isinstance(getattr(value, "params", None), dict)]
     for value in (value for params in (equation.params, *nested) for value in params.values()):
         for one in value if isinstance(value, tuple | list) else (value,):
-            inner = getattr(one, "jaxpr", one)
-            if hasattr(inner, "eqns"):
+            if is_program(one):
                 yield opened(one)
 
 

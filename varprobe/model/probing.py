@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from hashlib import sha256
 from math import prod
 from typing import Any
 
@@ -14,10 +13,12 @@ from varprobe.errors import RequestError
 from varprobe.model.adapters import Subject, subject_of
 from varprobe.model.agreement import reference, require_agreement, rounded_otherwise
 from varprobe.model.faults import in_its_words
+from varprobe.model.forms import form_of
 from varprobe.model.opaque import ways_out
 from varprobe.model.outputs import attributes_of
 from varprobe.model.paths import slashed
 from varprobe.model.probed import Plan, Stats, differentiated, fetched, measured, plan_of, require_step_size, told
+from varprobe.model.programs import run_again
 from varprobe.model.running import BACKWARD, Taps
 from varprobe.model.tables import dataset_of
 from varprobe.model.whole import WHOLE
@@ -28,11 +29,6 @@ MOST_SEEDS = 1000
 
 MOST_BYTES = 2**30
 """What may leave a program whole. Fixed, not taken from the machine, since the two ways round differently."""
-
-HASTY = {"xla_backend_optimization_level": 0}
-
-MOST_KEPT = 4
-"""Programs: of two models, with taps and as they are."""
 
 
 def probe(
@@ -102,8 +98,9 @@ def probe(
     if not plan.layout.products:
         where = (plan.layout.coverage, ways_out(plan.layout.opaque)) if plan.layout.opaque else ()
         raise RequestError("; ".join(filter(None, (f"{subject.name} has no matrix product of a signal", *where))))
-    run = running(plan, step_size, subject.parameters, *subject.batch)
-    as_it_is = run_again(partial(reference, subject.function), subject.parameters, *subject.batch)
+    program, arguments = form_of(plan.program), (subject.parameters, *subject.batch)
+    run = running(plan, step_size, program and (program, subject.given), *arguments)
+    as_it_is = run_again(partial(reference, subject.function), program, *arguments)
     ds = dataset_of([[one_seed(subject, run, as_it_is, init, seed) for seed in range(count)]])
     return ds.assign_attrs(attributes_of(plan.shape[1][0]))
 
@@ -152,13 +149,16 @@ def same_form(expected: Any, found: Any) -> None:
             raise RequestError(f"init gives {shapes[1]} for {name}, which is {shapes[0]}", "init")
 
 
-def running(plan: Plan, step_size: float | None, *arguments: Any) -> Callable[[Any, Any], tuple[Any, Any, Stats]]:
+def running(
+    plan: Plan, step_size: float | None, read: Any, *arguments: Any
+) -> Callable[[Any, Any], tuple[Any, Any, Stats]]:
     """run(parameters, batch) -> (scalar, gradients, statistics), for what looks like these parameters and batch.
 
-    Values leave the program whole where they are small enough, and else as statistics.
+    Values leave the program whole where they are small enough, and else as statistics. `read` is equal for two
+    functions whose programs and taps are the same, or None.
     """
     if bytes_of(plan.taps) > MOST_BYTES:
-        inside = run_again(partial(measured, plan, step_size), *arguments)
+        inside = run_again(partial(measured, plan, step_size), read and (read, step_size, "inside"), *arguments)
 
         def reduced(parameters: Any, batch: Any) -> tuple[Any, Any, Stats]:
             (value, _), gradients, stats = inside(parameters, *batch)
@@ -166,7 +166,7 @@ def running(plan: Plan, step_size: float | None, *arguments: Any) -> Callable[[A
 
         return reduced
     whole = plan._replace(taps=plan.taps._replace(way=WHOLE))
-    outside = run_again(partial(differentiated, whole, step_size), *arguments)
+    outside = run_again(partial(differentiated, whole, step_size), read and (read, step_size, "whole"), *arguments)
 
     def kept_whole(parameters: Any, batch: Any) -> tuple[Any, Any, Stats]:
         found = outside(parameters, *batch)
@@ -181,23 +181,3 @@ def bytes_of(taps: Taps) -> int:
     return sum(
         prod(slot.lengths) * aval.size * aval.dtype.itemsize * (1 + (slot.role in BACKWARD)) for slot, aval in shapes
     )
-
-
-def run_again(function: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
-    """The function, to be compiled for what looks like these arguments; or an earlier one that is the same program.
-
-    On CPU it is compiled without optimizing, since it runs a few times only: that halves the time to compile.
-    """
-    fresh = jax.jit(function, compiler_options=HASTY if jax.default_backend() == "cpu" else None)
-    lowered = fresh.lower(*arguments)
-    program = "\n".join([lowered.as_text(), str(lowered.in_tree), str(lowered.out_tree)])
-    name = sha256(program.encode()).digest()
-    compiled = kept.pop(name, fresh)
-    kept[name] = compiled
-    while len(kept) > MOST_KEPT:
-        kept.pop(next(iter(kept)))
-    return compiled
-
-
-kept: dict[bytes, Callable[..., Any]] = {}
-"""What ran last, by the checksum of its program, the latest last."""
