@@ -1,12 +1,14 @@
-"""What the first probe of a model takes, against its own loss and gradient, each compiled and run once.
+"""What probes of a model take, against its own loss and gradient, each compiled and run once.
 
     python scripts/bench_first_probe.py [MODEL ...]
 
-Each is timed in a process of its own, from the call to the numbers (of a probe: to its printed table): seconds in all,
-seconds in the compiler, and the rest, which is tracing above all. `again` is a second probe with other numbers of the
-same shapes.
+Each is timed in a process of its own, from the call to the numbers (of a probe: to its printed table): seconds in all.
+The ratios to the plain function are those of all seconds, of those in the compiler, and of the rest, which is tracing
+above all. `again` is the seconds of a second probe with other numbers of the same shapes. For `varprobe.instrument` the
+ratios are those of seconds in the compiler, and of the time of a step, compiled.
 """
 
+import statistics
 import subprocess
 import sys
 import time
@@ -169,56 +171,93 @@ def unet() -> Model:
 
 
 MODELS: dict[str, Callable[[], Model]] = {
-    "9-layer MLP": mlp,
-    "transformer, width 256": lambda: transformer(256),
-    "transformer, width 512": lambda: transformer(512),
-    "31-convolution ResNet": resnet,
-    "6-layer LRU": lru,
-    "U-Net": unet,
+    "mlp": mlp,
+    "transformer-256": lambda: transformer(256),
+    "transformer-512": lambda: transformer(512),
+    "resnet": resnet,
+    "lru": lru,
+    "unet": unet,
 }
 
+STEPS = 11
 
-def measure(name: str, probed: bool) -> None:
-    """Print the seconds in all and in the compiler; of a probe also those of a second one, and its sites."""
+
+class Clock:
+    """Seconds since it was started, and those of them that were spent in the compiler."""
+
+    def __init__(self) -> None:
+        self.compiling = 0.0
+        jax.monitoring.register_event_duration_secs_listener(self.count)
+        self.begun = time.perf_counter()
+
+    def count(self, event: str, seconds: float, **_: Any) -> None:
+        """Add what the compiler took."""
+        self.compiling += seconds if event.endswith("backend_compile_duration") else 0
+
+    def read(self) -> tuple[float, float]:
+        """(seconds, of these compiling)."""
+        return time.perf_counter() - self.begun, self.compiling
+
+
+def measure(name: str, way: str) -> tuple[float, ...]:
+    """Seconds in all and in the compiler.
+
+    For a probe also those of a second one, and its sites; for `instrument` the time of a step over that of a plain one.
+    """
     loss, p, batch = MODELS[name]()
     jax.block_until_ready(jax.jit(lambda x: x + 1)(1.0))
-    compiling = [0.0]
-
-    def count(event: str, seconds: float, **_: Any) -> None:
-        compiling[0] += seconds if event.endswith("backend_compile_duration") else 0
-
-    jax.monitoring.register_event_duration_secs_listener(count)
-    start = time.perf_counter()
-    if not probed:
-        jax.block_until_ready(jax.jit(jax.value_and_grad(loss))(p, *batch))
-        print(time.perf_counter() - start, compiling[0])
-        return
+    clock, plain = Clock(), jax.jit(jax.value_and_grad(loss))
+    if way == "plain":
+        jax.block_until_ready(plain(p, *batch))
+        return clock.read()
+    if way == "instrument":
+        probed = jax.jit(vp.instrument(loss))
+        jax.block_until_ready(probed(p, *batch))
+        first = clock.read()
+        one, other = in_turns([lambda: plain(p, *batch), lambda: probed(p, *batch)])
+        return (*first, other / one)
     ds = vp.probe(loss, p, *batch)
     str(vp.diagnose(ds))
-    first, compiled = time.perf_counter() - start, compiling[0]
-    other = jax.tree.map(lambda x: x * 2 if x.dtype == jnp.float32 else x, p)
-    jax.block_until_ready(other)
+    first = clock.read()
+    other = jax.block_until_ready(jax.tree.map(lambda x: x * 2 if x.dtype == jnp.float32 else x, p))
     start = time.perf_counter()
     vp.probe(loss, other, *batch)
-    print(first, compiled, time.perf_counter() - start, ds.sizes["layer"] - 1)
+    return (*first, time.perf_counter() - start, ds.sizes["layer"] - 1)
+
+
+def in_turns(functions: list[Callable[[], Any]]) -> list[float]:
+    """Median seconds of each, run in turns, once more at first."""
+    times: list[list[float]] = [[] for _ in functions]
+    for step in range(STEPS + 1):
+        for function, found in zip(functions, times, strict=True):
+            start = time.perf_counter()
+            jax.block_until_ready(function())
+            found += [time.perf_counter() - start] * (step > 0)
+    return [statistics.median(found) for found in times]
+
+
+def measured(name: str, way: str) -> list[float]:
+    """`measure` in a process of its own."""
+    return [float(x) for x in subprocess.check_output([sys.executable, __file__, "--one", name, way]).split()]
 
 
 def main() -> None:
     """Print a table."""
     if sys.argv[1:2] == ["--one"]:
-        measure(sys.argv[2], sys.argv[3] == "probe")
+        print(*measure(*sys.argv[2:]))
         return
-    print(f"{'':24s}{'sites':>6s}{'plain':>8s}{'probe':>8s}{'ratio':>7s}{'compile':>9s}{'rest':>7s}{'again':>8s}")
+    print(f"{'':21s}{'plain':>8s}   {'probe':-^34s}   {'instrument':-^13s}")
+    print(
+        f"{'':16s}{'sites':>5s}{'s':>8s}{'s':>8s}{'ratio':>7s}{'compile':>9s}{'rest':>6s}{'again':>7s}{'compile':>9s}{'step':>7s}"
+    )
     for name in sys.argv[1:] or MODELS:
-        one = [
-            [float(x) for x in subprocess.check_output([sys.executable, __file__, "--one", name, way]).split()]
-            for way in ("plain", "probe")
-        ]
-        (plain, plainly), (probe, compiled, again, sites) = one
+        plain, plainly = measured(name, "plain")
+        probe, compiled, again, sites = measured(name, "probe")
+        _, instrumented, step = measured(name, "instrument")
         rest = (probe - compiled) / (plain - plainly)
         print(
-            f"{name:24s}{sites:6.0f}{plain:7.1f}s{probe:7.1f}s{probe / plain:7.2f}{compiled / plainly:9.2f}{rest:7.2f}"
-            f"{again:7.2f}s"
+            f"{name:16s}{sites:5.0f}{plain:8.1f}{probe:8.1f}{probe / plain:7.2f}{compiled / plainly:9.2f}{rest:6.2f}"
+            f"{again:7.2f}{instrumented / plainly:9.2f}{step:7.2f}"
         )
 
 
