@@ -140,3 +140,35 @@ def test_parameters_of_one_site_are_named_together() -> None:
 
     cell = {"scale": P["d"], "bias": P["d"], "re": W[0], "im": W[1], "out": W[2]}
     assert [name for name, _ in sites(oscillators, {"cell": cell}, X)] == ["cell/bias+scale", "cell/im+re", "cell/out"]
+
+
+def autoencoder(p: Any, x: Any) -> Any:
+    mean, deviation = x @ p["a"], jnp.exp(x @ p["b"])
+    return ((mean + deviation * jax.random.normal(jax.random.key(0), mean.shape)) @ p["c"]).sum()
+
+
+def weighted_history(p: Any, x: Any) -> Any:
+    """Sums of exp(k) v and exp(k) over time, as in RWKV."""
+
+    def step(state: Any, kv: Any) -> Any:
+        k, v = kv
+        above, below = state
+        state = above * p["d"] + jnp.exp(k) * v, below * p["d"] + jnp.exp(k)
+        return state, state[0] / (1 + state[1])
+
+    start = jnp.zeros((2, WIDTH)), jnp.zeros((2, WIDTH))
+    kv = (x @ p["a"]).reshape(2, 2, WIDTH), (x @ p["b"]).reshape(2, 2, WIDTH)
+    return (jax.lax.scan(step, start, kv)[1] @ p["c"]).sum()
+
+
+def curvature(p: Any, x: Any) -> Any:
+    def u(x: Any) -> Any:
+        return jnp.tanh(jnp.tanh(x @ p["a"]) @ p["b"]).sum()
+
+    return jnp.square(jax.grad(lambda x: jnp.square(jax.grad(u)(x)).sum())(x)).sum()
+
+
+@pytest.mark.parametrize("loss", [autoencoder, weighted_history, curvature])
+def test_sums_of_no_stream_are_no_sites(loss: Callable[..., Any]) -> None:
+    """Noise, states of a recurrence, and gradients that meet."""
+    assert {kind for _, kind in sites(loss, P, X)} == {"linear"}

@@ -34,7 +34,7 @@ def added(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
     shapes = {atom.aval.shape for atom in equation.invars}
     if len(signals) < 2 or found.of or len(shapes) > 1 or len(*shapes) < 2 or all(t.latest < 0 for t in signals):
         return found
-    if found.reduced:  # a running mean, or log sum exp(x - c) + c
+    if found.reduced or equation.primitive.name == "add_any":  # a running mean, log sum exp(x - c) + c; gradients
         return found
     sites = reader.found.sites
     products = [t.of.site for t in tags if t.of and t.of.linear and sites[t.of.site].kind in ("linear", "conv", "sum")]
@@ -44,10 +44,14 @@ def added(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
         return found  # a step of an associative scan or a gate between two states; x and its neighbors
     if any(replaces(reader.found, *pair) for pair in (tags, tags[::-1])):
         return found  # q for z, as z + stop_gradient(q - z)
-    skip, branch = sorted(tags, key=lambda tag: tag.latest)
-    scaled = skip.of and not skip.of.own  # D u of a state space, times parameters
-    beside = any(t.gated for t in tags) and skip.latest >= 0 and not follows(reader.found, branch.latest, skip.latest)
-    return reader.new("sum" if scaled or beside else "residual", equation, place, plain(tags))
+    apart = not related(reader.found, *tags)
+    if apart and is_beside(tags):
+        return found
+    skip = min(tags, key=lambda tag: tag.latest)
+    scaled = skip.of and not skip.of.own  # D u of a state space, times parameters, is no residual stream
+    return reader.new(
+        "sum" if scaled or (apart and any(t.gated for t in tags)) else "residual", equation, place, plain(tags)
+    )
 
 
 def subtracted(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
@@ -60,6 +64,21 @@ def subtracted(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> 
 def follows(found: Reading, later: int, earlier: int) -> bool:
     """Whether a site follows from an earlier one, as a branch does from the residual stream."""
     return earlier in found.all_behind({later}, through_cuts=True)
+
+
+def related(found: Reading, one: Tag, other: Tag) -> bool:
+    """Whether one of two values may follow from the other, as what is added to data may."""
+    return any(
+        not a.behind or a.behind & found.all_behind(b.behind, through_cuts=True)
+        for a, b in ((one, other), (other, one))
+    )
+
+
+def is_beside(tags: list[Tag]) -> bool:
+    """Whether addends are a mean and noise times a deviation, or the state of a recurrence and what is new to it."""
+    linear = [tag.of.linear for tag in tags if tag.of]
+    carried = any(node < 0 for tag in tags for node in tag.behind)
+    return not all(linear) or (carried and not any(linear))
 
 
 def replaces(found: Reading, cut: Tag, other: Tag) -> bool:

@@ -105,9 +105,15 @@ class Reading:
         return frozenset(node for node in found if node >= 0)
 
     def all_behind(self, nodes: Iterable[int], through_cuts: bool) -> frozenset[int]:
-        """These and all sites behind them, step by step."""
-        found = fresh = self.behind(nodes, through_cuts)
-        while fresh:
-            fresh = self.behind((node for site in fresh for node in self.sites[site].behind), through_cuts) - found
-            found |= fresh
-        return found
+        """These and all sites and joints behind them, step by step."""
+        found, left = set(), list(nodes)
+        while left:
+            node = left.pop()
+            if node in found:
+                continue
+            found.add(node)
+            if node >= 0:
+                left += self.sites[node].behind
+            elif through_cuts or not self.joints[-node - 1].cut:
+                left += self.joints[-node - 1].behind
+        return frozenset(found)
