@@ -172,3 +172,11 @@ def curvature(p: Any, x: Any) -> Any:
 def test_sums_of_no_stream_are_no_sites(loss: Callable[..., Any]) -> None:
     """Noise, states of a recurrence, and gradients that meet."""
     assert {kind for _, kind in sites(loss, P, X)} == {"linear"}
+
+
+def test_parameters_called_value_keep_their_name() -> None:
+    def mixed(p: Any, x: Any) -> Any:
+        return (jax.nn.sigmoid(x @ p["att"]["key"]) * (x @ p["att"]["value"]) @ p["out"]["kernel"]["value"]).sum()
+
+    p = {"att": {"key": W[0], "value": W[1]}, "out": {"kernel": {"value": W[2]}}}
+    assert [name for name, _ in sites(mixed, p, X)] == ["att/key", "att/value", "out"]

@@ -40,14 +40,15 @@ def names_of(sites: Sequence[Site], leaves: Sequence[str], ranks: Sequence[int])
 
 def modules_of(sites: Sequence[Site], leaves: Sequence[str], ranks: Sequence[int]) -> list[str]:
     """The module of each parameter; the whole path where several sites, or modules, are in one: experts/w1."""
+    paths = paths_of(leaves)
     feeding = {frozenset(largest(site.parameters, ranks)) for site in sites if site.parameters}
-    modules = [{module_of(leaves[leaf]) for leaf in group} for group in feeding]
+    modules = [{module_of(paths[leaf]) for leaf in group} for group in feeding]
     count = Counter(module for group in modules for module in group)
-    holders = {"/".join(module.split("/")[:i]) for module in count for i in range(1, module.count("/") + 1)}
+    holders = {beginning for module in count for beginning in beginnings(module)[:-1]}
     fed = frozenset().union(*feeding)
     return [
-        path_of(leaf) if i in fed and (count[module_of(leaf)] > 1 or module_of(leaf) in holders) else module_of(leaf)
-        for i, leaf in enumerate(leaves)
+        path if i in fed and (count[module_of(path)] > 1 or module_of(path) in holders) else module_of(path)
+        for i, path in enumerate(paths)
     ]
 
 
@@ -79,17 +80,26 @@ def joined(modules: Sequence[str]) -> str:
     return "/".join(filter(None, [*parents, "+".join(names)])) if len(parents) == 1 else modules[0]
 
 
-def module_of(leaf: str) -> str:
-    """blocks/0/up of params/blocks/0/up/kernel; a parameter that stands alone is its own module."""
-    path = path_of(leaf)
+def module_of(path: str) -> str:
+    """blocks/0/up of blocks/0/up/kernel; a parameter that stands alone is its own module."""
     return path.rpartition("/")[0] or path
 
 
-def path_of(leaf: str) -> str:
-    """The path without what libraries put around it."""
-    parts = leaf.split("/")
-    while len(parts) > 1 and parts[-1] in ENDINGS:
-        parts = parts[:-1]
-    while len(parts) > 1 and parts[0] in BEGINNINGS:
-        parts = parts[1:]
-    return "/".join(parts)
+def paths_of(leaves: Sequence[str]) -> list[str]:
+    """The paths without what libraries put around them, such as kernel/value; {"key": ..., "value": ...} stays."""
+    held = Counter(beginning for leaf in leaves for beginning in beginnings(leaf)[:-1])
+    found = []
+    for leaf in leaves:
+        parts = leaf.split("/")
+        while len(parts) > 1 and parts[-1] in ENDINGS and held["/".join(parts[:-1])] == 1:
+            parts = parts[:-1]
+        while len(parts) > 1 and parts[0] in BEGINNINGS:
+            parts = parts[1:]
+        found.append("/".join(parts))
+    return found
+
+
+def beginnings(path: str) -> list[str]:
+    """a, a/b and a/b/c of a/b/c."""
+    parts = path.split("/")
+    return ["/".join(parts[:i]) for i in range(1, len(parts) + 1)]
