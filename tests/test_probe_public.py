@@ -11,6 +11,7 @@ import xarray as xr
 
 import varprobe as vp
 from varprobe.model.adapters import subject_of
+from varprobe.model.families import families_of
 from varprobe.model.probed import plan_of
 
 WIDTH = 8
@@ -180,3 +181,28 @@ def test_parameters_called_value_keep_their_name() -> None:
 
     p = {"att": {"key": W[0], "value": W[1]}, "out": {"kernel": {"value": W[2]}}}
     assert [name for name, _ in sites(mixed, p, X)] == ["att/key", "att/value", "out"]
+
+
+def test_scores_and_values_of_retention_are_groups_apart() -> None:
+    def retention(p: Any, x: Any) -> Any:
+        for q in p["blocks"]:
+            x = x + (jnp.tril((x @ q["q"]) @ (x @ q["k"]).T) @ (x @ q["v"])) @ q["o"]
+        return x.sum()
+
+    ds = vp.probe(retention, {"blocks": [dict(zip("qkvo", W, strict=False))] * 3}, X)
+    found = {f.name: ds.site.values[list(f.layers)].tolist() for f in families_of(ds) if f.kind == "mixing"}
+    assert found == {
+        "blocks/*/mixed": [f"blocks/{i}/mixed" for i in range(3)],
+        "blocks/*/mixed#2": [f"blocks/{i}/mixed#2" for i in range(3)],
+    }
+
+
+def test_a_second_use_is_in_no_group_with_iterations() -> None:
+    """A state goes through a scan, and through its matrix once more."""
+
+    def rolled(p: Any, x: Any) -> Any:
+        h = jax.lax.scan(lambda h, _: (jnp.tanh(h @ p["a"]["w"]), None), x, length=3)[0]
+        return (h @ p["a"]["w"]).sum()
+
+    ds = vp.probe(rolled, {"a": {"w": W[0]}}, X)
+    assert [(f.name, len(f.layers)) for f in families_of(ds)] == [("a", 3)]

@@ -37,7 +37,7 @@ def families_of(ds: xr.Dataset) -> list[Family]:
 
     Where none is of products, all linear layers but queries, keys and values, and all convolutions, are compared. The
     gradient at one position cannot be compared with the gradient of the mean over positions, so that linear layers
-    whose products have other numbers of rows are apart.
+    whose products have other numbers of rows are apart. So are a product of two signals and one of that with a third.
     A name with several numbers belongs to the first of them by which enough of its kind differ: blocks/3/mlp/0 to
     blocks/*/mlp/0. Iterations of a scan that follow one another are a family; of those that do not, as samples of a
     map, the first stands for all. Haiku's `linear` is its `linear_0`. Sites that the loss does not reach, or that were
@@ -50,11 +50,13 @@ def families_of(ds: xr.Dataset) -> list[Family]:
     used = [layer for layer in range(1, len(sites)) if not notes[layer]]
     several = {sites[i] for i in used if ds["iteration"].values[i] > 0}
     repeated = {site for site in several if lineage.follows(sites.index(site), sites.index(site))}
-    names = numbered([site if site in repeated else site.partition("#")[0] for site in sites])
+    apart = {site.partition("#")[0] for site in repeated}
+    names = numbered([site if site.partition("#")[0] in apart else site.partition("#")[0] for site in sites])
     patterns = [[name] if site in repeated else patterns_of(name) for name, site in zip(names, sites, strict=True)]
 
     def likeness(layer: int, name: str) -> tuple[str, str, int]:
-        return name, kinds[layer], rows[layer] if kinds[layer] == "linear" else 0
+        own = {"linear": rows[layer], "mixing": lineage.takes(sites[layer], "mixing", kinds)}
+        return name, kinds[layer], own.get(kinds[layer], 0)
 
     def grouped(named: Iterable[tuple[int, str]], least: int) -> list[tuple[str, str, tuple[int, ...]]]:
         alike: dict[tuple[str, str, int], list[int]] = defaultdict(list)

@@ -38,6 +38,11 @@ class Lineage:
         before, after = self.number[earlier], self.number[later]
         return before == after or bool(self.all_behind[after] >> before & 1)
 
+    def takes(self, site: str, kind: str, kinds: Sequence[str]) -> bool:
+        """Whether a site follows directly from one of a kind, kinds being of the rows."""
+        behind = (self.direct or {}).get(site, ())
+        return any(kinds[self.sites.index(other)] == kind for other in behind)
+
     def asides(self, kinds: Sequence[str]) -> set[str]:
         """Products that go into attention, queries, keys and values, and what is between, such as a norm."""
         if self.direct is None:
