@@ -116,6 +116,15 @@ def test_a_skip_times_a_parameter_is_a_sum_with_an_activation() -> None:
     assert level(ds, "activation", "sum") == pytest.approx(log10_ms(jax.nn.gelu(y)), abs=1e-5)
 
 
+def test_an_embedding_with_positions_begins_a_stream() -> None:
+    def tokens(p: Any, x: Any) -> Any:
+        h = p["a"][x] + p["b"][:4]
+        return ((h + jnp.tanh(h @ p["c"]) @ p["e"]) ** 3).sum()
+
+    found = [kind for _, kind in sites(tokens, P, jnp.arange(4) % 3)]
+    assert found == ["embedding", "linear", "linear", "residual"]
+
+
 def test_arrays_beside_modules_have_names_of_their_own() -> None:
     def experts(p: Any, x: Any) -> Any:
         for q in p["blocks"]:

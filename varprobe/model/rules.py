@@ -48,7 +48,7 @@ def added(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
     if apart and is_beside(tags):
         return found
     skip = min(tags, key=lambda tag: tag.latest)
-    scaled = skip.of and not skip.of.own  # D u of a state space, times parameters, is no residual stream
+    scaled = skip.of and skip.of.scaled  # D u of a state space, times parameters, is no residual stream
     return reader.new(
         "sum" if scaled or (apart and any(t.gated for t in tags)) else "residual", equation, place, plain(tags)
     )
@@ -114,7 +114,8 @@ def multiplied(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> 
         if not other.parameters:
             return replace(signal, exponential=None)
     if len(signals) < 2:
-        return reader.shifted(tags)
+        found = reader.shifted(tags)
+        return replace(found, of=replace(found.of, scaled=True)) if found.of else found
     found = reader.elementwise(tags)
     if found.of is None and not roots:
         reader.found.gates.append((tags[0].behind, tags[1].behind))

@@ -23,7 +23,7 @@ class Known:
     """How a value follows from one site: linearly, or elementwise at least; all of it or a part.
 
     mask: it is of a comparison, and says where something holds; no activation, but a part of one. own: it is the site's
-    value, and not one of several linear functions of that.
+    value, and not one of several linear functions of that. scaled: it was last multiplied by parameters.
     """
 
     site: int
@@ -31,6 +31,7 @@ class Known:
     whole: bool = True
     mask: bool = False
     own: bool = True
+    scaled: bool = False
 
 
 @dataclass(frozen=True)
