@@ -192,6 +192,16 @@ def test_parameters_called_value_keep_their_name() -> None:
     assert [name for name, _ in sites(mixed, p, X)] == ["att/key", "att/value", "out"]
 
 
+def test_wrappers_of_arrays_do_not_lengthen_names() -> None:
+    def wrapped(p: Any, x: Any) -> Any:
+        for layer in p["mlp"]:
+            x = jnp.tanh(x @ layer["kernel"]["value"]["data_array"])
+        return x.sum()
+
+    p = {"mlp": [{"kernel": {"value": {"data_array": w}}} for w in W[:2]]}
+    assert [name for name, _ in sites(wrapped, p, X)] == ["mlp/0", "mlp/1"]
+
+
 def test_scores_and_values_of_retention_are_groups_apart() -> None:
     def retention(p: Any, x: Any) -> Any:
         for q in p["blocks"]:

@@ -8,7 +8,7 @@ from varprobe.model.sites import Site
 
 __all__ = ["names_of"]
 
-ENDINGS = ("value", "raw_value", "get_value", "array")
+ENDINGS = ("value", "raw_value", "get_value", "array", "data_array")
 """What libraries put behind the name of a parameter."""
 BEGINNINGS = ("params",)
 WITHIN = {
