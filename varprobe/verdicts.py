@@ -31,6 +31,9 @@ VERDICTS: dict[str, Verdict] = {
     "large_logits": Verdict(
         "flag", 3, "models: logits of a cross entropy with a standard deviation above 3, far above chance: unhealthy"
     ),
+    "one_hot_attention": Verdict(
+        "flag", 0.05, "models: entropy of attention below 0.05 of what equal probabilities have: unhealthy"
+    ),
     "departed": Verdict(
         "flag", 0.5, "training: a site is off the trend of the records before by so many decades: unhealthy"
     ),

@@ -10,7 +10,7 @@ import xarray as xr
 from varprobe.numerals import rounded
 from varprobe.verdicts import threshold
 
-__all__ = ["flags_of"]
+__all__ = ["alike", "flags_of"]
 
 QUANTITIES = ("preactivation", "activation", "gradient")
 
@@ -27,6 +27,7 @@ def flags_of(ds: xr.Dataset, labels: list[str]) -> dict[str, str]:
         "dead": dead,
         "no_gradient": no_gradient,
         "large_logits": large_logits,
+        "one_hot_attention": one_hot_attention,
     }
     return {flag: sentence for flag, check in checks.items() if (sentence := check(ds, labels))}
 
@@ -90,3 +91,27 @@ def large_logits(ds: xr.Dataset, labels: list[str]) -> str:
             chance = f"chance, ln {classes} = {math.log(classes):.1f}"
             return f"{site}: logits of {rounded(spread)} standard deviation; {start}, and with 1 it is near {chance}."
     return ""
+
+
+def one_hot_attention(ds: xr.Dataset, labels: list[str]) -> str:
+    """Attention whose probabilities are all at one key, so that hardly any gradient gets to queries and keys."""
+    if "attention_entropy" not in ds:
+        return ""
+    entropy = ds["attention_entropy"].values.mean(axis=0)
+    at = np.flatnonzero(np.nan_to_num(entropy, nan=1.0) < threshold("one_hot_attention"))
+    if not at.size:
+        return ""
+    share = rounded(float(entropy[at[0]]))
+    return f"{labels[at[0]]}: the entropy of the attention is {share} of what equal probabilities have."
+
+
+def alike(ds: xr.Dataset, labels: list[str]) -> str:
+    """From where on all rows have one direction though the input's do not: worth knowing, and no failure of its own."""
+    if "activation_correlation" not in ds:
+        return ""
+    cosine = ds["activation_correlation"].values.mean(axis=0)
+    limit = threshold("correlation_collapse")
+    at = np.flatnonzero(np.nan_to_num(cosine) > limit)
+    if not at.size or at[0] == 0:
+        return ""
+    return f"{labels[at[0]]}: the mean cosine between samples or positions is above {limit}."

@@ -19,7 +19,7 @@ from varprobe.model.layout import Layout, layout_of, leaf_slices
 from varprobe.model.paths import slashed
 from varprobe.model.roles import input_of, paths_of, read_as_used
 from varprobe.model.running import BACKWARD, Statistics, Taps, run, taps_of
-from varprobe.model.stats import MOMENTS, Numbers, Seen, numbers, seen
+from varprobe.model.stats import ALIKE, MOMENTS, Numbers, Seen, numbers, seen
 from varprobe.model.whole import statistics
 
 __all__ = ["Plan", "Stats", "differentiated", "fetched", "measured", "plan_of", "require_step_size", "told", "updated"]
@@ -176,7 +176,7 @@ def told(plan: Plan, found: Differentiated, parameters: Any, batch: Any) -> Stat
             parameters=tuple(all_of(parameters, plan.slices)),
             gradients=tuple(all_of(found.gradients, plan.slices)),
             lost=found.lost,
-            data=None if entering is None else statistics(entering),
+            data=None if entering is None else statistics(entering, told=ALIKE),
             updates=None,
             layout=plan.layout,
         )

@@ -12,7 +12,7 @@ from varprobe.model import compat
 from varprobe.model.compat import Program
 from varprobe.model.parts import Shared, parts_of, run_part
 from varprobe.model.sites import Reading, Site
-from varprobe.model.stats import ALL, DEAD, MOMENTS, RANGE, ZERO, numbers, sink
+from varprobe.model.stats import ALIKE, ALL, DEAD, ENTROPY, MOMENTS, RANGE, ZERO, numbers, sink
 from varprobe.model.tags import Place, Point
 from varprobe.model.tapping import tap
 
@@ -52,7 +52,7 @@ class Way(NamedTuple):
 REPORTS = {told: partial(numbers, told=told) for told in range(ALL + 1)}
 
 REDUCED = Way(
-    numbers,
+    lambda x, told: numbers(x, told=told & ALL),
     lambda x, drain, told: tap(x, drain, REPORTS[told]),
     lambda lengths, like: sink(lengths, like.dtype),
 )
@@ -97,9 +97,10 @@ def shares_of(site: Site, role: str) -> tuple[int, int]:
     if role == "product":
         return MOMENTS, MOMENTS
     if role == "activation":
-        return ZERO | (DEAD if site.kind == "linear" else MOMENTS), MOMENTS
+        return ZERO | (DEAD | ALIKE if site.kind == "linear" else MOMENTS), MOMENTS
     alone = site.activation is None and site.kind not in ("linear", "conv")
-    return RANGE | (ZERO if alone else MOMENTS), RANGE
+    of_rows = {"probabilities": ENTROPY, "residual": ALIKE, "norm": ALIKE, "embedding": ALIKE}.get(site.kind, MOMENTS)
+    return RANGE | (ZERO if alone else MOMENTS) | of_rows, RANGE
 
 
 def run(

@@ -10,10 +10,13 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-__all__ = ["ALL", "DEAD", "MOMENTS", "RANGE", "ZERO", "Numbers", "Seen", "numbers", "seen", "sink"]
+__all__ = ["ALIKE", "ALL", "DEAD", "ENTROPY", "MOMENTS", "RANGE", "ZERO", "Numbers", "Seen", "numbers", "seen", "sink"]
 
 MOMENTS, RANGE, ZERO, DEAD, ALL = 0, 1, 2, 4, 7
 """What is computed: moments always; the shares overflow and underflow, zero, and dead; flags that can be combined."""
+
+ENTROPY, ALIKE = 8, 16
+"""Flags of what is computed of rows, on the host only: of probabilities their entropy, of others their cosine."""
 
 Numbers = Float[Array, "*axes 8"]
 """Of each entry: the largest magnitude; mean and variance of x * `scale_of` that; the shares overflow, underflow, zero
@@ -28,7 +31,8 @@ class Seen(NamedTuple):
 
     zero: exactly zero. dead: units, along the last axis, that are zero everywhere. overflow: not finite. underflow:
     not zero, but below the smallest normal number of the dtype. Of these what is not wanted is 0. computed: 1; a branch
-    that is not taken leaves 0.
+    that is not taken leaves 0. rows: of rows along the last axis the mean cosine between two, -1 to 1, or the mean
+    entropy of probabilities over the log of their number, 0 to 1; NaN if neither was computed.
     """
 
     mean: Any
@@ -41,6 +45,7 @@ class Seen(NamedTuple):
     overflow: Any
     underflow: Any
     computed: Any
+    rows: Any
 
 
 def numbers(x: Float[Array, "..."], axes: int = 0, told: int = ALL) -> Numbers:
@@ -122,4 +127,5 @@ def seen(found: np.ndarray) -> Seen:
     e = np.where(absmax == 0, 0, e)
     with np.errstate(invalid="ignore"):
         ms = np.where(np.isposinf(absmax), np.inf, mean**2 + var)
-    return Seen(mean, ms, var, np.ldexp(absmax, -e), e.astype(np.float64), zero, dead, overflow, underflow, computed)
+    sizes = np.ldexp(absmax, -e), e.astype(np.float64)
+    return Seen(mean, ms, var, *sizes, zero, dead, overflow, underflow, computed, np.full(mean.shape, np.nan))

@@ -33,12 +33,15 @@ QUANTITIES = {
 }
 SHARES = {
     "activation_zero_fraction": "share of activations that are exactly zero",
+    "activation_correlation": "mean cosine between the activations of two rows, which are samples and positions",
+    "attention_entropy": "mean entropy of probabilities over the log of their number, 0 to 1",
     "dead_unit_fraction": "share of a linear site's units whose activation is zero everywhere",
     "overflow_fraction": "share of values that are not finite",
     "underflow_fraction": "share of values below the smallest normal number of their dtype, but not zero",
     "gradient_overflow_fraction": "the same of gradients: not finite",
     "gradient_underflow_fraction": "the same of gradients: below the smallest normal number, but not zero",
 }
+OF_ROWS = ("activation_correlation", "attention_entropy")
 UPDATES = {
     "update_log10_ms": "log10 of the mean square of what a step of training adds to a parameter",
     "update_log10_ratio": "log10 of the RMS of what a step adds over that of the parameter",
@@ -168,6 +171,8 @@ def columns_of(stats: Stats) -> dict[str, np.ndarray]:
                     columns.setdefault(name, np.full(len(rows) + 1, np.nan))[number] = value
     if stats.data is not None:
         put("activation", 0, stats.data)
+        if "activation_correlation" in columns:
+            columns["activation_correlation"][0] = stats.data.rows
     return columns | of_parameters(stats) | {"loss_value": np.array(stats.loss, np.float64)}
 
 
@@ -180,10 +185,15 @@ def shares(
         told = {"gradient_overflow_fraction": found.overflow, "gradient_underflow_fraction": found.underflow}
     elif role == "value":
         told = {"overflow_fraction": found.overflow, "underflow_fraction": found.underflow}
+    if kind == "probabilities" and role == "value":
+        told["attention_entropy"] = found.rows
+    elif role == "activation" or (role == "value" and kind in ("residual", "norm", "embedding")):
+        told["activation_correlation"] = found.rows
     if quantity == "activation":
         told["activation_zero_fraction"] = found.zero
         if kind == "linear":
             told["dead_unit_fraction"] = found.dead
+    told = {name: value for name, value in told.items() if name not in OF_ROWS or not np.isnan(value)}
     for name, value in told.items():
         column = columns.setdefault(name, np.full(rows + 1, np.nan))
         column[number] = value if found.computed else np.nan
@@ -231,7 +241,7 @@ def whole(found: Seen) -> Seen:
         inner, outer = np.mean(flat.var * shift**2), np.mean((mean - mean.mean()) ** 2)
     return Seen(
         mean.mean(), np.mean(flat.ms * shift**2), inner + outer, (flat.absmax * shift).max(), e,
-        flat.zero.mean(), flat.dead.mean(), flat.overflow.mean(), flat.underflow.mean(), flat.computed.max(),
+        flat.zero.mean(), flat.dead.mean(), flat.overflow.mean(), flat.underflow.mean(), flat.computed.max(), np.nan,
     )  # fmt: skip
 
 

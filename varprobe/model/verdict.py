@@ -10,7 +10,7 @@ import xarray as xr
 
 from varprobe.model.causes import cause_of
 from varprobe.model.families import Family, families_of, labels_of
-from varprobe.model.flags import flags_of
+from varprobe.model.flags import alike, flags_of
 from varprobe.model.recording import Recorder, sentence
 from varprobe.model.tables import NOTES
 from varprobe.model.zeros import sentence as sentence_of_zeros
@@ -97,7 +97,7 @@ def row_of(ds: xr.Dataset, families: list[Family], labels: list[str]) -> dict[st
     row["flags"], row["notes"], row["formats"] = list(flags), [], {}
     row["healthy"] = healthy
     said = next(iter(flags.values()), None) or reason_of(worst, ds, labels)
-    row["reason"] = " ".join(filter(None, [said, zeros, unreached(ds)]))
+    row["reason"] = " ".join(filter(None, [said, alike(ds, labels), zeros, unreached(ds)]))
     if "diverged_step" in ds:
         row["reason"] = " ".join(row["reason"].replace(AT_FIRST, "").split())
     row["advice"] = (

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from varprobe.model.running import Way
-from varprobe.model.stats import DEAD, MOMENTS, RANGE, ZERO, Seen
+from varprobe.model.stats import ALIKE, DEAD, ENTROPY, MOMENTS, RANGE, ZERO, Seen
 from varprobe.model.tapping import tap
 
 __all__ = ["WHOLE", "Whole", "statistics"]
@@ -56,6 +56,7 @@ def statistics(whole: Any, axes: int = 0, told: int = MOMENTS) -> Seen:
     value, computed = (np.asarray(part) for part in (whole if isinstance(whole, Whole) else (whole, 1)))
     lead, last = value.shape[:axes], value.shape[-1] if value.ndim > axes else 1
     found = np.zeros((prod(lead), len(Seen._fields)))
+    found[:, Seen._fields.index("rows")] = np.nan
     if value.size:
         tiny = float(jnp.finfo(value.dtype).tiny)
         rows, known = value.reshape(prod(lead), -1, last), np.broadcast_to(computed, lead).reshape(-1)
@@ -89,9 +90,27 @@ def one(rows: np.ndarray, told: int, tiny: float) -> Seen:
     dead = float(1 - rows.any(0).mean()) if told & DEAD and zero else 0.0
     overflow, underflow = (overflow, underflow) if told & RANGE else (0, 0)
     zero = zero if told & ZERO else 0
-    return Seen(
-        mean, square / n, spread / n, math.ldexp(absmax, -e), e, zero / n, dead, overflow / n, underflow / n, 1.0
-    )
+    sizes = mean, square / n, spread / n, math.ldexp(absmax, -e), e
+    return Seen(*sizes, zero / n, dead, overflow / n, underflow / n, 1.0, of_rows(rows, told, e))
+
+
+def of_rows(rows: np.ndarray, told: int, e: int) -> float:
+    """The entropy of rows of probabilities over the log of their number, or the mean cosine between two rows."""
+    count, length = rows.shape
+    if not told & (ENTROPY | ALIKE) or length < 2 or np.iscomplexobj(rows):
+        return math.nan
+    height = max(1, BLOCK // length)
+    blocks = (scaled(rows[start : start + height], e) for start in range(0, count, height))
+    with np.errstate(all="ignore"):
+        if told & ENTROPY:
+            entropies = (-np.where(p > 0, p * np.log(p), 0).sum() for p in (block * 2.0**e for block in blocks))
+            return float(sum(entropies)) / count / math.log(length)
+        known, total = 0, np.zeros(length)
+        for block in blocks:
+            size = np.sqrt(np.einsum("ij,ij->i", block, block))
+            known += int(np.count_nonzero(size))
+            total += (block[size > 0] / size[size > 0, None]).sum(0)
+        return (float(total @ total) - known) / (known * (known - 1)) if known > 1 else math.nan
 
 
 def scaled(block: np.ndarray, e: int) -> np.ndarray:
