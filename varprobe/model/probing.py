@@ -73,8 +73,8 @@ def probe(
         site, kind, iteration (of the scans that a site is in), fan_in, rows (samples times positions of a product),
         source and note ("", "not reached by the loss" or "not computed") on layer. Values are log10, as those of
         `varprobe.sweep`; parameter_* are on (config, seed, parameter). attrs["coverage"] says how many matrix products
-        are probed, attrs["tied"] which sites share a parameter, attrs["follows"] which sites each follows from. activation_correlation and attention_entropy are there
-        for models whose values take less than 1 GiB.
+        are probed, attrs["tied"] which sites share a parameter, attrs["follows"] which sites each follows from.
+        Models whose values take less than 1 GiB have activation_correlation and attention_entropy.
         If a model returns several arrays of floats, attrs["output"] names that of the loss, and attrs["other_outputs"]
         lists the others.
 
