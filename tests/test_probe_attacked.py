@@ -4,7 +4,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import pytest
+import xarray as xr
 
+import varprobe as vp
 from varprobe.model.adapters import subject_of
 from varprobe.model.layout import Layout
 from varprobe.model.probed import plan_of
@@ -21,6 +25,20 @@ def weights(*names: str) -> dict[str, Any]:
 
 def layout(function: Any, *arguments: Any) -> Layout:
     return plan_of(subject_of(function, arguments, None)).layout
+
+
+def kinds(function: Any, *arguments: Any) -> list[tuple[str, str]]:
+    return [(row.site, row.kind) for row in layout(function, *arguments).rows]
+
+
+def row_of(ds: xr.Dataset, site: str) -> dict[str, float]:
+    """The numbers of one site, by variable."""
+    at = ds["site"].values.tolist().index(site)
+    return {str(name): float(ds[name].values[0, 0, at]) for name in ds if ds[name].dims[-1] == "layer"}
+
+
+def log10_ms(values: Any) -> float:
+    return float(np.log10(np.square(np.asarray(values, np.float64)).mean()))
 
 
 def lstm(p: Any, h: Any, c: Any, x: Any) -> tuple[Any, Any]:
@@ -42,3 +60,116 @@ def test_a_cell_with_a_matrix_for_each_gate() -> None:
     found = layout(loss, p, jnp.stack([X, X]))
     assert [row.kind for row in found.rows] == ["linear", "linear", "sum"] * 8
     assert {row.site for row in found.rows if row.kind == "linear"} == set(p)
+
+
+def gru(p: Any, h: Any, x: Any, at: Any) -> Any:
+    """A cell; `at` adds zeros to the sum in the tanh of the candidate."""
+    r, z = (jax.nn.sigmoid(x @ p[f"i{name}"] + h @ p[f"h{name}"]) for name in "rz")
+    n = jnp.tanh(at(x @ p["in"] + r * (h @ p["hn"]) + p["b"]))
+    return (1 - z) * n + z * h
+
+
+def test_a_gated_state_in_a_sum_is_no_residual_stream() -> None:
+    """The candidate of a GRU is a sum of products, with a bias and an activation, of a state that starts at zero."""
+    p = weights(*(f"{a}{b}" for a in "ih" for b in "rzn")) | {"b": jnp.full(WIDTH, 0.3)}
+
+    def loss(p: Any, x: Any, zeros: Any = None) -> tuple[Any, Any]:
+        h, sums = jnp.zeros_like(x), []
+        for i in range(2):
+            h = gru(p, h, x, lambda v, i=i: sums.append(v) or (v if zeros is None else v + zeros[i]))
+        return jnp.mean(h**2), jnp.stack(sums)
+
+    slopes, sums = jax.jit(jax.grad(loss, argnums=2, has_aux=True))(p, X, jnp.zeros((2, *X.shape)))
+    ds = vp.probe(lambda p, x: loss(p, x)[0], p, X)
+    first, second = row_of(ds, "in"), row_of(ds, "b")
+    for row, value, slope in ((first, sums[0], slopes[0]), (second, sums[1], slopes[1])):
+        assert row["preactivation_log10_ms"] == pytest.approx(log10_ms(value), abs=1e-5)
+        assert row["activation_log10_ms"] == pytest.approx(log10_ms(jnp.tanh(value)), abs=1e-5)
+        assert row["gradient_log10_ms"] == pytest.approx(log10_ms(slope), abs=1e-5)
+    assert "residual" not in ds["kind"].values
+    (at,) = np.flatnonzero(ds["note"].values == "not reached by the loss")
+    assert ds["site"].values[at] == "ir"  # at the first step the gate multiplies zeros
+    assert vp.diagnose(ds).rows[0]["healthy"]
+
+
+def test_sums_of_branches_and_residual_streams() -> None:
+    def latent(p: Any, x: Any) -> Any:
+        return jnp.mean((x @ p["a"] + jnp.exp(x @ p["b"]) * jnp.ones((5, WIDTH))) ** 3)
+
+    def parallel(p: Any, x: Any) -> Any:
+        h = jnp.tanh(x @ p["a"])
+        return jnp.mean((h + jnp.tanh(h @ p["b"]) + jnp.sin(h @ p["c"])) ** 3)
+
+    assert kinds(latent, weights("a", "b"), X) == [("a", "linear"), ("b", "linear")]
+    assert [kind for _, kind in kinds(parallel, weights("a", "b", "c"), X)] == [
+        *("linear", "linear", "residual", "linear", "residual")
+    ]
+
+
+def test_squares_that_are_cast_before_they_are_summed_are_no_activation() -> None:
+    """In bfloat16 a mean square is summed in float32."""
+
+    def loss(p: Any, x: Any) -> Any:
+        z = x @ p["a"]
+        y = z / jnp.sqrt(jnp.mean(z**2, -1, keepdims=True) + 1e-5)
+        return jnp.mean((y @ p["b"]) ** 2).astype(jnp.float32)
+
+    half = jax.tree.map(lambda v: v.astype(jnp.bfloat16), (weights("a", "b"), X))
+    ds = vp.probe(loss, *half)
+    assert ds["kind"].values.tolist() == ["input", "linear", "norm", "linear"]
+    assert all(np.isnan(row_of(ds, site)["activation_log10_ms"]) for site in "ab")
+    assert row_of(ds, "a")["preactivation_log10_ms"] == pytest.approx(log10_ms(half[1] @ half[0]["a"]), abs=1e-2)
+
+
+@pytest.mark.parametrize(
+    "inverse",
+    [lambda v: v**-0.5, lambda v: 1 / v**0.5, lambda v: jnp.reciprocal(jnp.sqrt(v))],
+    ids=["power", "divided", "reciprocal"],
+)
+def test_roots_of_a_norm_by_powers(inverse: Any) -> None:
+    def loss(p: Any, x: Any) -> Any:
+        z = x @ p["a"]
+        return jnp.mean(jnp.tanh(z * inverse(jnp.mean(z * z, -1, keepdims=True) + 1e-5) * p["scale"]))
+
+    assert kinds(loss, weights("a") | {"scale": jnp.ones(WIDTH)}, X) == [("a", "linear"), ("scale", "norm")]
+
+
+def test_branches_for_each_sample_keep_their_weights() -> None:
+    """vmap of cond takes select_n(taken, stop_gradient(w), w) for a weight w."""
+    p = weights("a", "b")
+
+    def loss(p: Any, x: Any, zeros: Any) -> Any:
+        def one(x: Any, zero: Any) -> Any:
+            return jax.lax.cond(x[0] > 0, lambda: jnp.tanh(x @ p["a"] + zero), lambda: x @ p["b"])
+
+        return jnp.mean(jax.vmap(one)(x, zeros) ** 2)
+
+    ds = vp.probe(lambda p, x: loss(p, x, jnp.zeros_like(x)), p, X)
+    assert dict(zip(ds["site"].values.tolist(), ds["fan_in"].values.tolist(), strict=True)) == {
+        "input": 0, "a": WIDTH, "b": WIDTH,
+    }  # fmt: skip
+    slope = jax.jit(jax.grad(loss, argnums=2))(p, X, jnp.zeros_like(X))
+    row, weight = row_of(ds, "a"), jax.jit(jax.grad(loss))(p, X, jnp.zeros_like(X))["a"]
+    assert row["preactivation_log10_ms"] == pytest.approx(log10_ms(X @ p["a"]), abs=1e-5)
+    assert row["activation_log10_ms"] == pytest.approx(log10_ms(jnp.tanh(X @ p["a"])), abs=1e-5)
+    assert row["gradient_log10_ms"] == pytest.approx(log10_ms(slope), abs=1e-5)
+    assert row["weight_gradient_log10_ms"] == pytest.approx(log10_ms(weight), abs=1e-5)
+
+
+def test_gates_that_start_at_zero_are_no_vanishing_gradient() -> None:
+    """adaLN-Zero: scale, shift and gate of each block are a product with zeros, and the last norm has a gradient."""
+
+    def norm(x: Any) -> Any:
+        return x / jnp.sqrt(jnp.mean(x**2, -1, keepdims=True) + 1e-5)
+
+    def loss(p: Any, x: Any, c: Any) -> Any:
+        for block in p["blocks"]:
+            shift, scale, gate = jnp.split(c @ block["mod"], 3, -1)
+            x = x + gate * (jax.nn.gelu((norm(x) * (1 + scale) + shift) @ block["up"]) @ block["down"])
+        return jnp.mean(norm(x) @ p["out"] - 1) ** 2
+
+    def blocks(modulation: Any) -> dict[str, Any]:
+        return {"blocks": [weights("up", "down") | {"mod": modulation}] * 3, "out": weights("out")["out"]}
+
+    (row,) = vp.diagnose(vp.probe(loss, blocks(jnp.zeros((WIDTH, 3 * WIDTH))), X, X[::-1])).rows
+    assert row["healthy"] and row["backward"] == "stable" and "start at zero" in row["reason"]

@@ -34,6 +34,8 @@ def is_zero(equation: Any, tags: Sequence[Tag]) -> bool:
     name = equation.primitive.name
     if name in PRODUCTS:
         return any(tag.blank for tag in tags)
+    if name == "select_n":
+        return all(tag.blank for tag in tags[1:])
     return name in KEEPING and all(tag.blank for tag in (tags if name == "concatenate" else tags[:1]))
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from jax.extend.core import Literal
 
 from varprobe.model.reading import Reader, Rule
 from varprobe.model.sites import Reading
@@ -13,6 +14,8 @@ __all__ = ["RULES"]
 
 ROOT, INVERSE, SHIFT = "root", "inverse root", "shift"
 """What a norm divides by, what it multiplies with, and a mean times that, which x / root - mean / root subtracts."""
+
+INVERTED = {ROOT: INVERSE, INVERSE: ROOT}
 
 
 def added(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
@@ -44,7 +47,8 @@ def added(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
         return found  # a step of an associative scan or a gate between two states; x and its neighbors
     if any(replaces(reader.found, *pair) for pair in (tags, tags[::-1])):
         return found  # q for z, as z + stop_gradient(q - z)
-    apart = not related(reader.found, *tags)
+    stream = any(t.of and t.of.linear and sites[t.of.site].kind == "residual" for t in tags)
+    apart = not stream and not related(reader.found, *tags)
     if apart and is_beside(tags):
         return found
     skip = min(tags, key=lambda tag: tag.latest)
@@ -127,8 +131,7 @@ def divided(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag
     above, below = tags
     if above.exponential and above.exponential == below.summed:
         return reader.softmax(equation, place, tags)
-    inverted = {ROOT: INVERSE, INVERSE: ROOT, "": ""}[below.root]
-    return multiplied(reader, equation, place, [above, replace(below, root=inverted)])
+    return multiplied(reader, equation, place, [above, replace(below, root=INVERTED.get(below.root, ""))])
 
 
 def rooted(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
@@ -136,17 +139,24 @@ def rooted(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
     found = reader.elementwise(tags)
     if not (found.reduced if found.signal else equation.outvars[0].aval.shape):
         return found
-    power = getattr(equation.invars[-1], "val", None)
-    inverse = equation.primitive.name == "rsqrt" or (power is not None and float(power) < 0)
-    root = INVERSE if inverse else ROOT
+    root = INVERSE if (exponent_of(equation) or 0) < 0 else ROOT
     return replace(found, root=root, scale=frozenset() if found.signal else found.parameters)
 
 
 def raised(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
     """A root, if the power is one half or minus that."""
-    power = getattr(equation.invars[-1], "val", None)
-    half = power is not None and np.ndim(power) == 0 and abs(float(power)) == 0.5
-    return rooted(reader, equation, place, tags) if half else reader.elementwise(tags)
+    power = exponent_of(equation)
+    found = reader.elementwise(tags)
+    if power == -1 and tags[0].root in INVERTED:
+        return replace(found, root=INVERTED[tags[0].root], scale=tags[0].scale)
+    return rooted(reader, equation, place, tags) if power in (0.5, -0.5) else found
+
+
+def exponent_of(equation: Any) -> float | None:
+    """The power that an equation takes; None if it is not a number of the program."""
+    powers = {"sqrt": 0.5, "rsqrt": -0.5, "integer_pow": equation.params.get("y")}
+    power = powers.get(equation.primitive.name, getattr(equation.invars[-1], "val", None))
+    return float(power) if power is not None and np.ndim(power) == 0 else None
 
 
 def exponentiated(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
@@ -181,9 +191,11 @@ def statistic(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> T
 def selected(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
     """A mask that does not depend on the signal, as dropout's, leaves a linear value linear."""
     mask, *cases = tags
-    leaves = {tag.leaf for tag in cases}
-    if len(leaves) == 1 and leaves != {-1} and not any(tag.signal for tag in cases):
-        return replace(cases[0], moved=True)  # a parameter, as jax.vmap of a branch selects it
+    given = {reader.origin(Point(place, a)) for a in equation.invars[1:] if not isinstance(a, Literal)}
+    if len(given) == 1 and len(equation.invars) > 2 and not any(isinstance(a, Literal) for a in equation.invars):
+        return next(
+            (t for t in cases if reader.found.behind(t.behind, through_cuts=False)), replace(cases[0], moved=True)
+        )
     signals = [tag for tag in cases if tag.signal]
     if not mask.of and len(signals) == 1 and signals[0].of and signals[0].of.linear:
         return replace(plain(tags), of=signals[0].of)
@@ -199,6 +211,7 @@ RULES: dict[str, Rule] = {
     "rsqrt": rooted,
     "sqrt": rooted,
     "pow": raised,
+    "integer_pow": raised,
     "exp": exponentiated,
     "log": logged,
     "abs": sized,
