@@ -483,3 +483,24 @@ def test_a_norm_ends_before_what_else_is_made_of_it() -> None:
     ds = vp.probe(loss, p | {"skip": 5 * jnp.ones(WIDTH)}, X).isel(config=0, seed=0)
     assert ds.kind.values.tolist() == ["input", "norm", "linear", "sum"]
     assert ds.activation_log10_ms.values[1] == pytest.approx(math.log10(4), abs=1e-5)
+
+
+LAST: dict[str, tuple[Callable[..., Any], Callable[..., Any] | None]] = {
+    "a cotangent": (lambda z, y: (jnp.tanh(z) * (y + 0.5)).sum(), jnp.tanh),
+    "a target": (lambda z, y: jnp.square(jax.nn.sigmoid(z) - y).mean(), jax.nn.sigmoid),
+    "a scale": (lambda z, y: (3 * jnp.tanh(z) - 1).mean(), jnp.tanh),
+    "softplus": (lambda z, y: jax.nn.softplus(-z).mean(), None),
+    "binary cross entropy": (lambda z, y: -(y * jax.nn.log_sigmoid(z) + (1 - y) * jax.nn.log_sigmoid(-z)).mean(), None),
+    "exponential": (lambda z, y: (jnp.exp(z) - y * z).mean(), None),
+    "Huber": (lambda z, y: jnp.where(jnp.abs(z - y) < 1, 0.5 * (z - y) ** 2, jnp.abs(z - y) - 0.5).mean(), None),
+    "hinge": (lambda z, y: jnp.maximum(1 - y * z, 0).mean(), None),
+}
+
+
+@pytest.mark.parametrize(("loss", "phi"), LAST.values(), ids=LAST)
+def test_the_last_activation_is_no_part_of_the_loss(loss: Callable[..., Any], phi: Callable[..., Any] | None) -> None:
+    w = jax.random.normal(KEY, (WIDTH, WIDTH))
+    ds = vp.probe(lambda p, x, y: loss(x @ p, y), w, X, jnp.ones((len(X), WIDTH)))
+    assert ds.kind.values.tolist() == ["input", "linear"]
+    expected = np.nan if phi is None else float(jnp.log10(jnp.square(phi(X @ w)).mean()))
+    assert ds.activation_log10_ms.values[0, 0, 1] == pytest.approx(expected, abs=1e-5, nan_ok=True)

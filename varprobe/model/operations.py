@@ -1,6 +1,6 @@
 """What the names of primitives mean to the probe."""
 
-__all__ = ["ELEMENTWISE", "MOVING", "PRODUCTS", "RESHAPING", "TAKING"]
+__all__ = ["ELEMENTWISE", "LOGS", "MOVING", "PRODUCTS", "RESHAPING", "SCALING", "TAKING"]
 
 PRODUCTS = frozenset({"dot_general", "conv_general_dilated", "ragged_dot", "ragged_dot_general"})
 RESHAPING = frozenset(
@@ -19,3 +19,7 @@ ELEMENTWISE = frozenset(
      "neg", "nextafter", "not", "or", "pow", "rem", "round", "rsqrt", "select_n", "sign", "sin", "sinh", "sqrt",
      "square", "sub", "tan", "tanh", "xor"}
 )  # fmt: skip
+SCALING = frozenset({"add", "div", "mul", "neg", "sub"})
+"""Of one signal and numbers these are linear."""
+LOGS = frozenset({"exp", "expm1", "log", "log1p", "log_sigmoid", "log_softmax", "logaddexp", "logsumexp", "softplus"})
+"""Primitives, and functions of jax with a gradient of their own, that behind the last layer are a part of the loss."""

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from varprobe.model import blanks, compat, fans
 from varprobe.model.compat import Program
-from varprobe.model.operations import ELEMENTWISE, MOVING, PRODUCTS, RESHAPING, TAKING
+from varprobe.model.operations import ELEMENTWISE, LOGS, MOVING, PRODUCTS, RESHAPING, SCALING, TAKING
 from varprobe.model.sites import Reading, Scan, Site
 from varprobe.model.tags import Known, Place, Point, Tag, plain
 
@@ -31,6 +31,8 @@ class Reader:
         self.rules = rules
         self.found = Reading()
         self.same: dict[Point, Point] = {}
+        self.scaled: dict[Point, Point] = {}
+        self.losses: set[Point] = set()
         self.powers: dict[Point, tuple[Point, bool]] = {}
         self.users: Counter[Any] = Counter()
         self.uses: dict[int, tuple[Any, ...]] = {}
@@ -64,6 +66,7 @@ class Reader:
                 for variable, tag in zip(equation.outvars, self.step(equation, place, entering), strict=True)
             ]
             known |= dict(zip(equation.outvars, leaving, strict=True))
+            self.note_endings(equation, place, entering)
             self.note_exits(equation, place, entering, leaving)
         self.users = around
         return [Tag() if compat.is_literal(atom) else known[atom] for atom in jaxpr.outvars]
@@ -279,6 +282,15 @@ class Reader:
         found = replace(plain(tags), of=of, root=next((tag.root for tag in tags if tag.root), ""))
         return replace(found, gated=any(tag.gated for tag in signals))
 
+    def note_endings(self, equation: Any, place: Place, tags: list[Tag]) -> None:
+        """What a loss does to the last value of a network: it scales it, or takes a log or an exponential."""
+        name, found = equation.primitive.name, Point(place, equation.outvars[0]) if equation.outvars else None
+        signals = [atom for atom, tag in zip(equation.invars, tags, strict=True) if tag.signal]
+        if found and name in SCALING and len(signals) == 1:
+            self.scaled[found] = Point(place, signals[0])
+        if found and (name in LOGS or equation.params.get("name") in LOGS):
+            self.losses.add(self.origin(found))
+
     def note_exits(self, equation: Any, place: Place, tags: list[Tag], leaving: list[Tag]) -> None:
         """What follows from a site elementwise, and is used by something that does not."""
         if compat.inner_of(equation):
@@ -302,12 +314,21 @@ class Reader:
         behind: what the first output of the program follows from.
         """
         self.found.reached = self.found.all_behind(behind, through_cuts=False)
-        for site in self.found.sites:
+        followed = self.found.behind((node for site in self.found.sites for node in site.behind), through_cuts=True)
+        for number, site in enumerate(self.found.sites):
             site.value = self.origin(site.value)
             site.product = self.origin(site.product) if site.product else None
             nonlinear = [point for point, linear in site.exits.items() if not linear]
+            if number not in followed:
+                nonlinear = [point for exit in nonlinear if (point := self.unscaled(exit)) not in self.losses]
             if nonlinear and site.kind in ("linear", "conv", "sum", "norm"):
                 site.activation = nonlinear[0]
+
+    def unscaled(self, point: Point) -> Point:
+        """A value before it was multiplied by numbers, or numbers were added."""
+        while (point := self.origin(point)) in self.scaled:
+            point = self.scaled[point]
+        return point
 
 
 def masked(variable: Any, tag: Tag) -> Tag:

@@ -45,6 +45,8 @@ def added(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
         return reader.new("sum", equation, place, plain(tags))
     if all(t.part or t.gated for t in tags) or (any(t.part for t in tags) and tags[0].latest == tags[1].latest):
         return found  # a step of an associative scan or a gate between two states; x and its neighbors
+    if tags[0].behind == tags[1].behind and not any(t.of for t in tags):
+        return found  # two functions of one value, as parts of a loss
     if any(replaces(reader.found, *pair) for pair in (tags, tags[::-1])):
         return found  # q for z, as z + stop_gradient(q - z)
     stream = any(t.of and t.of.linear and sites[t.of.site].kind == "residual" for t in tags)
