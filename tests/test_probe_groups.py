@@ -403,3 +403,12 @@ def test_a_branch_whose_gate_starts_at_zero_does_not_vanish() -> None:
     (row,) = vp.diagnose(vp.probe(loss, p, X, X[::-1], data="c")).rows
     assert row["healthy"], row["reason"]
     assert "4 parameters, such as mod/0, start at zero" in row["reason"]
+
+
+def test_the_log_of_probabilities_is_a_cross_entropy_too() -> None:
+    def loss(p: Any, x: Any) -> Any:
+        return -jnp.log(jax.nn.softmax(jnp.tanh(x @ p["h"]) @ p["head"]) + 1e-8)[:, 0].mean()
+
+    ds = vp.probe(loss, {"h": W[0], "head": 20 * W[1]}, X)
+    assert json.loads(ds.attrs["logits"]) == [["head", WIDTH]]
+    assert vp.diagnose(ds).rows[0]["flags"] == ["large_logits"]

@@ -116,10 +116,9 @@ def layout_of(
         if 0 <= leaf < parameters
     )
     leaves = tuple(inputs[:parameters])
-    last = set(range(len(names))) - {
-        i for site in reading.sites for i in reading.behind(site.behind, through_cuts=True)
-    }
-    logits = tuple((names[site], classes) for site, classes in reading.logits if site in last & reading.reached)
+    followed = (node for site in reading.sites if site.kind != "probabilities" for node in site.behind)
+    last = reading.reached - reading.behind(followed, through_cuts=True)
+    logits = tuple((names[site], classes) for site, classes in dict(reading.logits).items() if site in last)
     gates = tuple(dict.fromkeys((sites_behind(one), sites_behind(other)) for one, other in reading.gates))
     opaque = tuple(reading.opaque)
     return Layout(rows, leaves, reading.products, opaque, tied, follows, factors, gates, logits, about)
