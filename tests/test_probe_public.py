@@ -225,3 +225,24 @@ def test_a_second_use_is_in_no_group_with_iterations() -> None:
 
     ds = vp.probe(rolled, {"a": {"w": W[0]}}, X)
     assert [(f.name, len(f.layers)) for f in families_of(ds)] == [("a", 3)]
+
+
+def test_a_candidate_of_a_cell_with_one_matrix_for_all_gates_is_a_sum() -> None:
+    """As in Haiku's GRU: the other gates, parts of the same product, are behind what is added."""
+
+    def cell(p: Any, h: Any, x: Any) -> Any:
+        q, half = p["gru"], WIDTH // 2
+        gate, new = jnp.split(x @ q["a"], 2, axis=-1)
+        reset = jax.nn.sigmoid(gate + h[:, :half] @ q["b"][:half, :half])
+        return (jnp.tanh(new + (reset * h[:, half:]) @ q["c"][:half, :half] + q["bias"]) ** 3).sum()
+
+    p = {"gru": P | {"bias": jnp.linspace(-1, 1, WIDTH // 2)}}
+    ds = vp.probe(cell, p, 2 * X, X)
+    names = ["gru/a", "gru/b", "gru/sum", "gru/c", "gru/sum#2"]
+    assert ds.site.values.tolist()[1:] == names
+    half = WIDTH // 2
+    gate, new = jnp.split(X @ P["a"], 2, axis=-1)
+    reset = jax.nn.sigmoid(gate + 2 * X[:, :half] @ P["b"][:half, :half])
+    new = new + (reset * 2 * X[:, half:]) @ P["c"][:half, :half] + p["gru"]["bias"]
+    assert level(ds, "preactivation", "gru/sum#2") == pytest.approx(log10_ms(new), abs=1e-5)
+    assert level(ds, "activation", "gru/sum#2") == pytest.approx(log10_ms(jnp.tanh(new)), abs=1e-5)

@@ -41,7 +41,7 @@ def names_of(sites: Sequence[Site], leaves: Sequence[str], ranks: Sequence[int])
 def modules_of(sites: Sequence[Site], leaves: Sequence[str], ranks: Sequence[int]) -> list[str]:
     """The module of each parameter; the whole path where several sites, or modules, are in one: experts/w1."""
     paths = paths_of(leaves)
-    feeding = {frozenset(largest(site.parameters, ranks)) for site in sites if site.parameters}
+    feeding = {frozenset(largest(site.parameters, ranks)) for site in sites if is_named_by_its_own(site)}
     modules = [{module_of(paths[leaf]) for leaf in group} for group in feeding]
     count = Counter(module for group in modules for module in group)
     holders = {beginning for module in count for beginning in beginnings(module)[:-1]}
@@ -50,6 +50,11 @@ def modules_of(sites: Sequence[Site], leaves: Sequence[str], ranks: Sequence[int
         path if i in fed and (count[module_of(path)] > 1 or module_of(path) in holders) else module_of(path)
         for i, path in enumerate(paths)
     ]
+
+
+def is_named_by_its_own(site: Site) -> bool:
+    """Whether a site has the name of its own parameters; of a sum these are a bias only."""
+    return bool(site.parameters) and site.kind != "sum"
 
 
 def largest(parameters: frozenset[int], ranks: Sequence[int]) -> list[int]:
@@ -65,7 +70,7 @@ def foremost(parameters: frozenset[int], ranks: Sequence[int]) -> int:
 
 def name_of(site: Site, modules: Sequence[str], ranks: Sequence[int]) -> str:
     """The module of the site's own parameters; else its place in the module, and scope, of the latest product."""
-    if site.parameters:
+    if is_named_by_its_own(site):
         return joined([modules[i] for i in largest(site.parameters, ranks)])
     parts = modules[foremost(site.near, ranks)].split("/")[:-1] if site.near else []
     scope = [part for part in site.scope.split("/") if SCOPE.fullmatch(part)]

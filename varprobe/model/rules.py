@@ -8,7 +8,7 @@ from jax.extend.core import Literal
 
 from varprobe.model.reading import Reader, Rule
 from varprobe.model.sites import Reading
-from varprobe.model.tags import Place, Point, Tag, plain
+from varprobe.model.tags import Known, Place, Point, Tag, plain
 
 __all__ = ["RULES"]
 
@@ -40,8 +40,8 @@ def added(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
     if found.reduced or equation.primitive.name == "add_any":  # a running mean, log sum exp(x - c) + c; gradients
         return found
     sites = reader.found.sites
-    products = [t.of.site for t in tags if t.of and t.of.linear and sites[t.of.site].kind in ("linear", "conv", "sum")]
-    if len(products) == len(tags) and not follows(reader.found, max(products), min(products)):
+    products = [t.of for t in tags if t.of and t.of.linear and sites[t.of.site].kind in ("linear", "conv", "sum")]
+    if len(products) == len(tags) and beside(reader.found, *products):
         return reader.new("sum", equation, place, plain(tags))
     if all(t.part or t.gated for t in tags) or (any(t.part for t in tags) and tags[0].latest == tags[1].latest):
         return found  # a step of an associative scan or a gate between two states; x and its neighbors
@@ -67,9 +67,10 @@ def subtracted(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> 
     return reader.elementwise(tags)
 
 
-def follows(found: Reading, later: int, earlier: int) -> bool:
-    """Whether a site follows from an earlier one, as a branch does from the residual stream."""
-    return earlier in found.all_behind({later}, through_cuts=True)
+def beside(found: Reading, one: Known, other: Known) -> bool:
+    """Whether two products are no branch and its residual stream, which it follows from; a part of one is a gate."""
+    earlier, later = sorted((one, other), key=lambda known: known.site)
+    return not earlier.whole or earlier.site not in found.all_behind({later.site}, through_cuts=True)
 
 
 def related(found: Reading, one: Tag, other: Tag) -> bool:
