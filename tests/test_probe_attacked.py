@@ -81,7 +81,7 @@ def test_a_gated_state_in_a_sum_is_no_residual_stream() -> None:
 
     slopes, sums = jax.jit(jax.grad(loss, argnums=2, has_aux=True))(p, X, jnp.zeros((2, *X.shape)))
     ds = vp.probe(lambda p, x: loss(p, x)[0], p, X)
-    first, second = row_of(ds, "in"), row_of(ds, "b")
+    first, second = row_of(ds, "in"), row_of(ds, "sum#3")
     for row, value, slope in ((first, sums[0], slopes[0]), (second, sums[1], slopes[1])):
         assert row["preactivation_log10_ms"] == pytest.approx(log10_ms(value), abs=1e-5)
         assert row["activation_log10_ms"] == pytest.approx(log10_ms(jnp.tanh(value)), abs=1e-5)
