@@ -202,6 +202,21 @@ def test_wrappers_of_arrays_do_not_lengthen_names() -> None:
     assert [name for name, _ in sites(wrapped, p, X)] == ["mlp/0", "mlp/1"]
 
 
+def test_keys_with_dots_are_paths_of_modules() -> None:
+    """As in state dicts of torch."""
+
+    def blocks(p: Any, x: Any) -> Any:
+        for i in range(3):
+            y = x / jnp.sqrt(jnp.square(x).mean(-1, keepdims=True) + 1e-3)
+            x = jnp.tanh((y * p[f"blocks.{i}.norm.weight"] + p[f"blocks.{i}.norm.bias"]) @ p[f"blocks.{i}.fc.weight"].T)
+        return x.sum()
+
+    p = {f"blocks.{i}.norm.{name}": P["d"] for i in range(3) for name in ("weight", "bias")}
+    ds = vp.probe(blocks, p | {f"blocks.{i}.fc.weight": W[i] for i in range(3)}, X)
+    assert ds.site.values.tolist()[1:] == [f"blocks/{i}/{name}" for i in range(3) for name in ("norm", "fc")]
+    assert [(f.name, len(f.layers)) for f in families_of(ds)] == [("blocks/*/norm", 3), ("blocks/*/fc", 3)]
+
+
 def test_scores_and_values_of_retention_are_groups_apart() -> None:
     def retention(p: Any, x: Any) -> Any:
         for q in p["blocks"]:

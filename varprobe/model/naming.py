@@ -17,6 +17,9 @@ WITHIN = {
 }  # fmt: skip
 """How a site without parameters of its own is called within its module; a product with what the program holds else."""
 
+DOTTED = re.compile(r"[A-Za-z_]\w*(\.\w+)+")
+"""A key that is a path, as in state dicts of torch."""
+
 SCOPE = re.compile(r"(?!checkpoint|rematted_computation|while|body|cond|branch|closed_call|remat)[a-z]\w*")
 """Of jax.named_scope; classes and transformations are written otherwise."""
 
@@ -92,10 +95,11 @@ def module_of(path: str) -> str:
 
 def paths_of(leaves: Sequence[str]) -> list[str]:
     """The paths without what libraries put around them, such as kernel/value; {"key": ..., "value": ...} stays."""
-    held = Counter(beginning for leaf in leaves for beginning in beginnings(leaf)[:-1])
+    paths = ["/".join(k.replace(".", "/") if DOTTED.fullmatch(k) else k for k in leaf.split("/")) for leaf in leaves]
+    held = Counter(beginning for path in paths for beginning in beginnings(path)[:-1])
     found = []
-    for leaf in leaves:
-        parts = leaf.split("/")
+    for path in paths:
+        parts = path.split("/")
         while len(parts) > 1 and parts[-1] in ENDINGS and held["/".join(parts[:-1])] == 1:
             parts = parts[:-1]
         while len(parts) > 1 and parts[0] in BEGINNINGS:
