@@ -11,7 +11,7 @@ import pytest
 
 import varprobe as vp
 from varprobe.model.adapters import subject_of
-from varprobe.model.families import families_of
+from varprobe.model.families import families_of, numbered
 from varprobe.model.layout import Layout
 from varprobe.model.probed import plan_of
 
@@ -412,3 +412,10 @@ def test_the_log_of_probabilities_is_a_cross_entropy_too() -> None:
     ds = vp.probe(loss, {"h": W[0], "head": 20 * W[1]}, X)
     assert json.loads(ds.attrs["logits"]) == [["head", WIDTH]]
     assert vp.diagnose(ds).rows[0]["flags"] == ["large_logits"]
+
+
+def test_the_first_of_numbered_modules_has_the_number_0_where_the_others_have_theirs() -> None:
+    names = ["net/dense", "net/dense_1", "net/norm", "mlp/~/linear", "mlp/~/linear_1", "mlp_1/~/linear"]
+    assert numbered(names) == [
+        "net/dense_0", "net/dense_1", "net/norm", "mlp/~/linear_0", "mlp/~/linear_1", "mlp_1/~/linear",
+    ]  # fmt: skip

@@ -64,7 +64,7 @@ MLP = eqx.nn.MLP(6, 3, 8, 1, key=jax.random.key(0))
 
 FOREIGN = {
     "torch": ((looks_like("torch.nn.modules.linear", "Linear", __call__=called), X), "Linear is a model of torch, which jax does not trace: torchax.extract_jax"),
-    "keras": ((looks_like("keras.src.models.sequential", "Sequential", __call__=called), X), "Sequential is a model of keras, which jax does not trace: on the jax backend (KERAS_BACKEND=jax) probe(lambda p, x: model.stateless_call(p, state, x)[0], p, x, loss='cotangent')"),
+    "keras": ((looks_like("keras.src.models.sequential", "Sequential", __call__=called), X), "Sequential is a model of keras, which jax does not trace: on the jax backend (KERAS_BACKEND=jax) probe(lambda p, x: model.stateless_call([p[v.path] for v in model.trainable_variables], state, x)[0], p, x, loss='cotangent')"),
     "a model among the arguments": ((loss, looks_like("torch.nn", "Net", __call__=called), X, X), "Net is a model of torch"),
     "a tensor": ((loss, W, TENSOR, X), "x is a torch.Tensor, which jax does not trace: jnp.asarray(x.numpy()) makes it an array"),
     "a table": ((loss, W, X, TABLE), "y is a pandas.DataFrame, which jax does not trace: jnp.asarray(y.to_numpy()) makes it an array"),

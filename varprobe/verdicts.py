@@ -27,7 +27,9 @@ VERDICTS: dict[str, Verdict] = {
     "saturated": Verdict(
         "flag", 0.5, "phi bounded; in the median layer above 50% have |phi'| < 0.01 and phi != 0: unhealthy"
     ),
-    "no_gradient": Verdict("flag", None, "models: the gradient of every parameter is exactly zero: unhealthy"),
+    "no_gradient": Verdict(
+        "flag", None, "models: the gradient of all parameters, or of weights that a signal enters, is 0: unhealthy"
+    ),
     "large_logits": Verdict(
         "flag", 3, "models: logits of a cross entropy with a standard deviation above 3, far above chance: unhealthy"
     ),

@@ -113,15 +113,11 @@ def kept(found: Iterable[tuple[int, ...]], least: int, sites: Sequence[str]) -> 
 
 def numbered(names: list[str]) -> list[str]:
     """The names, those that have no number where others have one numbered 0."""
-    bases = {
-        name[: match.start()] + name[match.end() :] for name in names for match in re.finditer(r"_\d+(?=/|$)", name)
-    }
-    found = []
+    places: dict[str, int] = {}
     for name in names:
-        ends = [m.end() for m in re.finditer(r"[^/]+(?=/|$)", name)]
-        end = next((end for end in ends if name in bases and not name[:end][-1].isdigit()), None)
-        found.append(f"{name[:end]}_0{name[end:]}" if end else name)
-    return found
+        for match in re.finditer(r"_\d+(?=/|$)", name):
+            places.setdefault(name[: match.start()] + name[match.end() :], match.start())
+    return [f"{name[:at]}_0{name[at:]}" if (at := places.get(name)) is not None else name for name in names]
 
 
 def patterns_of(name: str) -> list[str]:

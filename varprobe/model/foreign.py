@@ -13,9 +13,9 @@ __all__ = ["is_array", "refuse_foreign_arrays", "refuse_foreign_model", "refuse_
 
 LIBRARIES = {
     "keras": (
-        "on the jax backend (KERAS_BACKEND=jax) probe(lambda p, x: model.stateless_call(p, state, x)[0], p, x, "
-        "loss='cotangent') works, p and state being [v.value for v in model.trainable_variables] and the same of "
-        "model.non_trainable_variables"
+        "on the jax backend (KERAS_BACKEND=jax) probe(lambda p, x: model.stateless_call([p[v.path] for v in "
+        "model.trainable_variables], state, x)[0], p, x, loss='cotangent') works, p being {v.path: v.value for v in "
+        "model.trainable_variables} and state [v.value for v in model.non_trainable_variables]"
     ),
     "torch": "torchax.extract_jax(module) gives (parameters, function) for probe(function, parameters, (x,), "
     "loss='cotangent')",
