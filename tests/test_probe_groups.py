@@ -419,3 +419,53 @@ def test_the_first_of_numbered_modules_has_the_number_0_where_the_others_have_th
     assert numbered(names) == [
         "net/dense_0", "net/dense_1", "net/norm", "mlp/~/linear_0", "mlp/~/linear_1", "mlp_1/~/linear",
     ]  # fmt: skip
+
+
+def test_a_mark_has_the_gradient_of_what_it_marks() -> None:
+    def loss(p: Any, x: Any) -> Any:
+        return jnp.square(vp.mark("here", jnp.tanh(x @ p["w"])) @ p["v"]).mean()
+
+    p = {"w": W[0], "v": W[1]}
+    slope = jax.grad(lambda zero: jnp.square((jnp.tanh(X @ W[0]) + zero) @ W[1]).mean())(jnp.zeros_like(X))
+    ds = vp.probe(loss, p, X)
+    (at,) = np.flatnonzero(ds.site.values == "here")
+    assert ds.note.values[at] == ""
+    expected = np.log10(np.square(np.asarray(slope, np.float64)).mean())
+    assert ds.gradient_log10_ms.values[0, 0, at] == pytest.approx(expected, abs=1e-5)
+
+
+def convolved(p: Any, x: Any) -> Any:
+    for w in p["convs"]:
+        x = jax.lax.conv_general_dilated(x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        x = jax.nn.relu(x + p["b"])
+    return x.mean((1, 2)) @ p["head"]
+
+
+@pytest.mark.parametrize(("scale", "bias", "flag"), [(1.0, -1e3, "dead"), (0.0, 0.0, "no_gradient")])
+def test_a_convolutional_network_through_which_nothing_gets_is_unhealthy(scale: float, bias: float, flag: str) -> None:
+    """All units are dead; or all kernels are zero, so that only biases have a gradient."""
+    kernel = jnp.asarray(scale * RANDOM.normal(size=(3, 3, 2, 2)), jnp.float32)
+    p = {"convs": [kernel] * 2, "b": jnp.full(2, bias), "head": scale * W[0][:2]}
+    x = jnp.asarray(RANDOM.normal(size=(2, 4, 4, 2)), jnp.float32)
+    ds = vp.probe(lambda p, x: jnp.square(convolved(p, x) + p["c"]).sum(), p | {"c": jnp.ones(WIDTH)}, x)
+    (row,) = vp.diagnose(ds).rows
+    assert not row["healthy"] and row["flags"][0] == flag
+
+
+def test_a_head_of_another_width_is_in_no_family() -> None:
+    """Its gradient is larger by the share of units that it has less."""
+
+    def loss(p: Any, x: Any) -> Any:
+        return (through(p[:4], x) @ p[4]).sum()
+
+    (family,) = families_of(vp.probe(loss, [*W[:4], W[4][:, :1]], X))
+    assert family.layers == (1, 2, 3, 4)
+
+
+def test_a_number_that_is_none_sets_no_other_flag() -> None:
+    p = dict(zip(("q", "k", "v", "out"), [W[0].at[0, 0].set(jnp.nan), *W[1:4]], strict=True))
+
+    def loss(p: Any, x: Any) -> Any:
+        return (jax.nn.softmax((x @ p["q"]) @ (x @ p["k"]).T) @ (x @ p["v"]) @ p["out"]).sum()
+
+    assert vp.diagnose(vp.probe(loss, p, X)).rows[0]["flags"] == ["non_finite"]

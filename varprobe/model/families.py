@@ -37,7 +37,8 @@ def families_of(ds: xr.Dataset) -> list[Family]:
 
     Where none is of products, all linear layers but queries, keys and values, and all convolutions, are compared. The
     gradient at one position cannot be compared with the gradient of the mean over positions, so that linear layers
-    whose products have other numbers of rows are apart. So are a product of two signals and one of that with a third.
+    whose products have other numbers of rows are apart. So are a product of two signals and one of that with a third,
+    and a last layer of another width than the others.
     A name with several numbers belongs to the first of them by which enough of its kind differ: blocks/3/mlp/0 to
     blocks/*/mlp/0. Iterations of a scan that follow one another are a family; of those that do not, as samples of a
     map, the first stands for all. Haiku's `linear` is its `linear_0`. Sites that the loss does not reach, or that were
@@ -46,6 +47,7 @@ def families_of(ds: xr.Dataset) -> list[Family]:
     sites, kinds = (ds[name].values.tolist() for name in ("site", "kind"))
     notes = ds["note"].values.tolist() if "note" in ds.coords else [""] * len(sites)
     rows = ds["rows"].values.tolist() if "rows" in ds.coords else [0] * len(sites)
+    widths = ds["fan_out"].values.tolist() if "fan_out" in ds.coords else [0] * len(sites)
     lineage = Lineage.of(ds)
     used = [layer for layer in range(1, len(sites)) if not notes[layer]]
     several = {sites[i] for i in used if ds["iteration"].values[i] > 0}
@@ -58,6 +60,14 @@ def families_of(ds: xr.Dataset) -> list[Family]:
         own = {"linear": rows[layer], "mixing": lineage.takes(sites[layer], "mixing", kinds)}
         return name, kinds[layer], own.get(kinds[layer], 0)
 
+    follow = set().union(*lineage.direct.values()) if lineage.direct else set(sites)
+
+    def without_head(chain: tuple[int, ...]) -> tuple[int, ...]:
+        """The chain without a last layer that nothing follows, if it has another width than the one before."""
+        *others, last = chain
+        apart = len(chain) > SMALLEST and sites[last] not in follow and widths[last] != widths[others[-1]]
+        return tuple(others) if apart else chain
+
     def grouped(named: Iterable[tuple[int, str]], least: int) -> list[tuple[str, str, tuple[int, ...]]]:
         alike: dict[tuple[str, str, int], list[int]] = defaultdict(list)
         for layer, name in named:
@@ -65,7 +75,7 @@ def families_of(ds: xr.Dataset) -> list[Family]:
         return [
             (name, kind, chain)
             for (name, kind, _), layers in alike.items()
-            for chain in kept(chains(layers, lineage.follows), least, sites)
+            for chain in kept(map(without_head, chains(layers, lineage.follows)), least, sites)
         ]
 
     length = {

@@ -51,11 +51,13 @@ def non_finite(ds: xr.Dataset, labels: list[str]) -> str:
 
 def dead(ds: xr.Dataset, labels: list[str]) -> str:
     """Units that are zero on the whole batch."""
-    if "dead_unit_fraction" not in ds:
-        return ""
-    with np.errstate(invalid="ignore"):
-        share = ds["dead_unit_fraction"].values.mean(axis=0)
-    at = np.flatnonzero(np.nan_to_num(share) > threshold("dead"))
+    share = np.zeros(ds.sizes["layer"])
+    for name, least in (("dead_unit_fraction", 0.0), ("activation_zero_fraction", 1.0)):
+        if name in ds:
+            found = np.nan_to_num(ds[name].values.mean(axis=0))
+            convolved = ds["kind"].values == "conv" if least else True
+            share = np.where(convolved & (found >= least), np.maximum(share, found), share)
+    at = np.flatnonzero(share > threshold("dead"))
     return f"{labels[at[0]]}: {share[at[0]]:.0%} of the units are zero on the whole batch." if at.size else ""
 
 
@@ -64,6 +66,9 @@ def no_gradient(ds: xr.Dataset, labels: list[str]) -> str:
     name = "parameter_gradient_log10_ms"
     if name in ds and np.isneginf(ds[name].values).all():
         return "The gradient of every parameter is exactly zero: a step of training changes nothing."
+    factors = [parameter for parameter, *_ in json.loads(ds.attrs.get("factors", "[]"))]
+    if name in ds and factors and np.isneginf(ds[name].sel(parameter=list(dict.fromkeys(factors))).values).all():
+        return "The gradient of all weights is exactly zero: a step of training changes biases at most."
     if "weight_gradient_log10_ms" not in ds or "note" not in ds.coords:
         return ""
     zero = np.isneginf(ds["weight_gradient_log10_ms"].values).all(axis=0) & (ds["note"].values == "")
@@ -83,7 +88,7 @@ def large_logits(ds: xr.Dataset, labels: list[str]) -> str:
         return ""
     for site, classes in json.loads(ds.attrs.get("logits", "[]")):
         (rows,) = np.nonzero(ds["site"].values == site)
-        spread = 10 ** (np.nanmean(ds["preactivation_log10_var"].values[:, rows]) / 2)
+        spread = 10 ** (ds["preactivation_log10_var"].values[:, rows].mean() / 2)
         if classes > 1 and spread > threshold("large_logits"):
             start = (
                 f"the loss is {rounded(ds['loss_value'].values.mean())}" if "loss_value" in ds else "the loss is more"

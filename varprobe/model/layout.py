@@ -30,6 +30,7 @@ class Row(NamedTuple):
     reached: bool = True
     rows: int = 0
     terms: float = 0.0
+    fan_out: int = 0
 
 
 class Layout(NamedTuple):
@@ -96,7 +97,7 @@ def layout_of(
             at = tuple((role, slot, index[: len(taps.slots[slot].lengths)]) for role, slot in slots[number])
             kernel = (site.kernel, kernel_index(site, slices, index)) if site.kernel < parameters else (-1, ())
             reached = number in reading.reached
-            about_it = site.fan_in, site.source, reached, site.rows, site.terms
+            about_it = site.fan_in, site.source, reached, site.rows, site.terms, site.fan_out
             row = Row(names[number], site.kind, flat, number, at, kernel, *about_it)
             keyed.append((moment(site, index), number, row))
     rows = tuple(row for _, _, row in sorted(keyed, key=lambda found: found[:2]))

@@ -99,7 +99,7 @@ class Reader:
             tag = self.new("mark", equation, place, tags[0])
             if tag.latest >= 0 and self.found.sites[tag.latest].kind == "mark":
                 self.found.sites[tag.latest].scope = given
-            return [tags[0]]
+            return [replace(tags[0], behind=tags[0].behind | tag.behind)]
         if name in RESHAPING:
             self.bind_reshaped(equation, place)
             return [replace(tag, moved=tag.moved or name in MOVING) for tag in tags[: len(equation.outvars)]]
@@ -265,6 +265,7 @@ class Reader:
         found = self.new(kind, equation, place, plain(tags), tags[side])
         site = self.found.sites[-1]
         site.fan_in, site.rows = fans.fan_in_of(equation, side), fans.rows_of(equation, side)
+        site.fan_out = equation.outvars[0].aval.size // max(site.rows, 1)
         site.terms = fans.terms_of(equation, side)
         if site.kernel >= 0:
             use = (tags[side].moved, *fans.summed_axes(equation, side))

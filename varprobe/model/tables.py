@@ -80,6 +80,7 @@ def dataset_of(
         "kind": ("layer", np.array([row.kind for row in rows])),
         "iteration": ("layer", np.array([row.iteration for row in rows])),
         "fan_in": ("layer", np.array([row.fan_in for row in rows])),
+        "fan_out": ("layer", np.array([row.fan_out for row in rows])),
         "terms": ("layer", np.array([row.terms for row in rows]), {"long_name": "products that an output sums"}),
         "rows": ("layer", np.array([row.rows for row in rows]), {"long_name": "samples times positions of a product"}),
         "source": ("layer", np.array([row.source for row in rows])),

@@ -25,6 +25,8 @@ from varprobe.words import certain, factor_fields, word
 __all__ = ["Judged", "diagnosed", "diagnosed_run", "fields", "judge"]
 
 AT_FIRST = "This is one step: record training (varprobe.instrument, varprobe.Recorder) to see a later divergence."
+GRAVE = {"non_finite", "dead", "no_gradient"}
+"""Flags that say more than any rate."""
 SMALLER_HEAD = "Divide the weights of this site by that number, or set them to zero."
 ADVICE = "Lower the learning rate, warm it up, or clip the gradient; look at this site in the steps before."
 
@@ -96,18 +98,31 @@ def row_of(ds: xr.Dataset, families: list[Family], labels: list[str]) -> dict[st
     row |= fields(worst)
     row["flags"], row["notes"], row["formats"] = list(flags), [], {}
     row["healthy"] = healthy
-    said = next(iter(flags.values()), None) or reason_of(worst, ds, labels)
-    row["reason"] = " ".join(filter(None, [said, alike(ds, labels), zeros, unreached(ds)]))
+    told = told_of(flags, worst, ds, labels)
+    row["reason"] = " ".join(filter(None, [*told, alike(ds, labels), zeros, unreached(ds)]))
     if "diverged_step" in ds:
         row["reason"] = " ".join(row["reason"].replace(AT_FIRST, "").split())
-    row["advice"] = (
-        None if healthy else SMALLER_HEAD if "large_logits" in flags else None if flags else advice_of(worst)
-    )
+    severe = worst is not None and bad(worst)
+    row["advice"] = None if GRAVE & flags.keys() else advice_of(worst) if severe else advice_on(flags)
     row["site"] = worst.family.name if worst else ""
     row["families"] = [
         {"family": j.family.name, "sites": len(j.family.layers), "fitted": j.family.fitted} | fields(j) for j in judged
     ]
     return row
+
+
+def told_of(flags: dict[str, str], worst: Judged | None, ds: xr.Dataset, labels: list[str]) -> list[str]:
+    """What is graver than any rate; else what an unhealthy family does, and what may come of that."""
+    grave = [sentence for flag, sentence in flags.items() if flag in GRAVE]
+    others = [sentence for flag, sentence in flags.items() if flag not in GRAVE]
+    if grave:
+        return grave[:1]
+    return others if others and not (worst and bad(worst)) else [reason_of(worst, ds, labels), *others]
+
+
+def advice_on(flags: dict[str, str]) -> str | None:
+    """What to do about a flag."""
+    return SMALLER_HEAD if "large_logits" in flags else None
 
 
 def unreached(ds: xr.Dataset) -> str:

@@ -91,13 +91,13 @@ def one(rows: np.ndarray, told: int, tiny: float) -> Seen:
     overflow, underflow = (overflow, underflow) if told & RANGE else (0, 0)
     zero = zero if told & ZERO else 0
     sizes = mean, square / n, spread / n, math.ldexp(absmax, -e), e
-    return Seen(*sizes, zero / n, dead, overflow / n, underflow / n, 1.0, of_rows(rows, told, e))
+    return Seen(*sizes, zero / n, dead, overflow / n, underflow / n, 1.0, of_rows(rows, told, e, np.isfinite(spread)))
 
 
-def of_rows(rows: np.ndarray, told: int, e: int) -> float:
+def of_rows(rows: np.ndarray, told: int, e: int, finite: bool) -> float:
     """The entropy of rows of probabilities over the log of their number, or the mean cosine between two rows."""
     count, length = rows.shape
-    if not told & (ENTROPY | ALIKE) or length < 2 or np.iscomplexobj(rows):
+    if not told & (ENTROPY | ALIKE) or length < 2 or np.iscomplexobj(rows) or not finite:
         return math.nan
     height = max(1, BLOCK // length)
     blocks = (scaled(rows[start : start + height], e) for start in range(0, count, height))

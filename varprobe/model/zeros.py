@@ -54,9 +54,10 @@ def without_zeros(ds: xr.Dataset) -> xr.Dataset:
             if name in ds:
                 values = ds[name].values
                 changed[name] = (ds[name].dims, np.where(concerned & np.isneginf(values), np.nan, values))
-    if "dead_unit_fraction" in ds:
-        values = ds["dead_unit_fraction"].values
-        changed["dead_unit_fraction"] = (ds["dead_unit_fraction"].dims, np.where(after & (values == 1), np.nan, values))
+    for name in ("dead_unit_fraction", "activation_zero_fraction"):
+        if name in ds:
+            values = ds[name].values
+            changed[name] = (ds[name].dims, np.where(after & (values == 1), np.nan, values))
     return ds.assign(changed)
 
 
