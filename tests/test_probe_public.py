@@ -261,3 +261,20 @@ def test_a_candidate_of_a_cell_with_one_matrix_for_all_gates_is_a_sum() -> None:
     new = new + (reset * 2 * X[:, half:]) @ P["c"][:half, :half] + p["gru"]["bias"]
     assert level(ds, "preactivation", "gru/sum#2") == pytest.approx(log10_ms(new), abs=1e-5)
     assert level(ds, "activation", "gru/sum#2") == pytest.approx(log10_ms(jnp.tanh(new)), abs=1e-5)
+
+
+def test_rounding_to_half_precision_inside_a_model_is_no_change_of_it() -> None:
+    """Compilers keep float32 between operations in bfloat16 where there are no taps."""
+
+    def mixed(p: Any, x: Any) -> Any:
+        h = x.astype(jnp.bfloat16)
+        z = x / jnp.sqrt(jnp.square(x).mean(-1, keepdims=True) + 1e-3)
+        y = jax.nn.gelu(z.astype(jnp.bfloat16) @ p["up"].astype(jnp.bfloat16)) @ p["down"].astype(jnp.bfloat16)
+        kept = jax.random.bernoulli(jax.random.key(1), 0.9, y.shape)
+        h = h + jnp.where(kept, y / 0.9, 0).astype(jnp.bfloat16)
+        return (h.astype(jnp.float32) ** 3).mean()
+
+    p = {"up": RANDOM.normal(size=(16, 32)) / 4, "down": RANDOM.normal(size=(32, 16)) / 6}
+    p = jax.tree.map(lambda w: jnp.asarray(w, jnp.float32), p)
+    ds = vp.probe(mixed, p, jnp.asarray(RANDOM.normal(size=(8, 16)), jnp.float32))
+    assert ds.kind.values.tolist() == ["input", "norm", "linear", "linear", "residual"]

@@ -55,12 +55,12 @@ def require_agreement(plain: Any, probed: Any, other: Callable[[], Any]) -> None
         raise ChangedError(f"the probe changes {what}; please report the model as a defect of varprobe")
 
 
-def rounded_otherwise(parameters: Any) -> Any:
-    """Every other entry larger by one rounding."""
+def rounded_otherwise(parameters: Any, rounding: float) -> Any:
+    """Every other entry larger by one rounding, of its own dtype or of what the model computes in."""
 
     def one(x: jax.Array) -> jax.Array:
         even = jnp.arange(x.size).reshape(x.shape) % 2 == 0
-        return jnp.where(even, x, x * (1 + jnp.finfo(x.dtype).eps)).astype(x.dtype)
+        return jnp.where(even, x, x * (1 + max(float(jnp.finfo(x.dtype).eps), rounding))).astype(x.dtype)
 
     return jax.tree.map(one, parameters)
 

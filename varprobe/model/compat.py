@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax.extend.core import Literal
 
 from varprobe.model.operations import PRODUCTS
@@ -27,6 +28,7 @@ __all__ = [
     "name_stack",
     "opened",
     "others_in",
+    "rounding_of",
     "run_equation",
     "scan_counts",
     "source_of",
@@ -150,6 +152,14 @@ def count_products(program: Program) -> int:
         inside = list(others_in(equation))
         found += sum(map(count_products, inside[:1] if equation.primitive.name in OPAQUE else inside))
     return found
+
+
+def rounding_of(program: Program) -> float:
+    """Relative rounding of the coarsest format that a program computes in, of those of 16 bits and more; 0 for none."""
+    found = [rounding_of(inner) for equation in program.jaxpr.eqns for inner in others_in(equation)]
+    dtypes = {v.aval.dtype for equation in program.jaxpr.eqns for v in equation.outvars if hasattr(v.aval, "dtype")}
+    found += [float(jnp.finfo(d).eps) for d in dtypes if jnp.issubdtype(d, jnp.inexact) and d.itemsize > 1]
+    return max(found, default=0.0)
 
 
 def run_equation(jaxpr: Any, equation: Any, values: Sequence[Any]) -> list[Any]:

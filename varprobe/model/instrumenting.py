@@ -10,7 +10,7 @@ import numpy as np
 from jax.experimental import io_callback
 
 from varprobe.errors import RequestError
-from varprobe.model.adapters import subject_of
+from varprobe.model.adapters import Subject, subject_of
 from varprobe.model.agreement import reference, require_agreement, rounded_otherwise
 from varprobe.model.probed import Stats, measured, plan_of, require_step_size
 
@@ -51,22 +51,21 @@ def instrument(
         plan = plan_of(subject)
         (value, (more, state)), gradients, stats = measured(plan, step_size, subject.parameters, *subject.batch)
         if check:
-            check_once(subject.function, subject.parameters, subject.batch, value, gradients)
+            check_once(subject, plan.layout.rounding, value, gradients)
         subject.keep(state)
         return (value if more is None else (value, more)), gradients, stats
 
     return probed
 
 
-def check_once(
-    function: Callable[..., Any], parameters: Any, batch: tuple[Any, ...], value: Any, gradients: Any
-) -> None:
+def check_once(subject: Subject, rounding: float, value: Any, gradients: Any) -> None:
     """`require_agreement` at the first step that a compiled function runs, which is the only one to pay for it."""
     left = [True]
 
     def both() -> tuple[Any, Any]:
-        plain = reference(function, parameters, *batch)
-        return plain, reference(function, rounded_otherwise(parameters), *batch)
+        parameters = (subject.parameters, rounded_otherwise(subject.parameters, rounding))
+        plain, other = (reference(subject.function, p, *subject.batch) for p in parameters)
+        return plain, other
 
     def compare(first: Any, probed: Any, references: tuple[Any, Any]) -> None:
         if first:

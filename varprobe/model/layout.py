@@ -40,7 +40,7 @@ class Layout(NamedTuple):
     follows from without another between. factors: each parameter that a signal is multiplied with, the sites behind
     that signal, and the product's own, empty where they are multiplied entry by entry. gates: the sites behind each of
     two signals that are multiplied by entries. logits: sites of logits of the loss, and their numbers of classes.
-    about: coordinates of a dataset.
+    about: coordinates of a dataset. rounding: relative, of the coarsest format that the model computes in.
     """
 
     rows: tuple[Row, ...]
@@ -53,6 +53,7 @@ class Layout(NamedTuple):
     gates: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
     logits: tuple[tuple[str, int], ...]
     about: tuple[tuple[str, Any], ...]
+    rounding: float = 0.0
 
     @property
     def coverage(self) -> str:

@@ -96,6 +96,7 @@ def plan_of(subject: Subject) -> Plan:
         raise RequestError(f"{inputs[len(names) + data]} is empty, {list(size)}; there is no sample to probe with")
     samples = size[0] if len(size) > 1 else 1  # a vector is one sample
     layout = layout_of(reading, taps, len(names), inputs, ranks, subject.about(samples, shape[1][0]))
+    layout = layout._replace(rounding=compat.rounding_of(program))
     return Plan(program, taps, shape, layout, slices, data)
 
 

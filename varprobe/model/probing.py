@@ -131,7 +131,8 @@ def one_seed(
     value, gradients, stats = run(parameters, batch)
     if seed == 0:
         plain = as_it_is(parameters, *batch)
-        require_agreement(plain, (value, gradients), lambda: as_it_is(rounded_otherwise(parameters), *batch))
+        unit = stats.layout.rounding
+        require_agreement(plain, (value, gradients), lambda: as_it_is(rounded_otherwise(parameters, unit), *batch))
     return fetched(stats)
 
 

@@ -189,7 +189,9 @@ class Training:
             if recorded:
                 stats, slopes = self.tell(self.parameters, after, self.state, batch)
                 if not found:
-                    require_agreement((value, gradients), (stats.loss, slopes), partial(self.other, batch))
+                    require_agreement(
+                        (value, gradients), (stats.loss, slopes), partial(self.other, batch, stats.layout.rounding)
+                    )
                 found[step] = fetched(stats)
             if not end:
                 self.losses.append(value)
@@ -206,9 +208,9 @@ class Training:
         except Exception as error:  # the model may raise anything
             raise in_its_words(error, self.learner.name) from None
 
-    def other(self, batch: Batch) -> tuple[jax.Array, Any]:
+    def other(self, batch: Batch, rounding: float) -> tuple[jax.Array, Any]:
         """(loss, gradients) of parameters that are rounded otherwise."""
-        (value, _), gradients = self.gradients(rounded_otherwise(self.parameters), batch)
+        (value, _), gradients = self.gradients(rounded_otherwise(self.parameters, rounding), batch)
         return value, gradients
 
     def slope_of(self, parameters: Any, state: Any, batch: Batch) -> tuple[tuple[jax.Array, Any], Any]:
