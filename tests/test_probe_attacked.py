@@ -173,3 +173,14 @@ def test_gates_that_start_at_zero_are_no_vanishing_gradient() -> None:
 
     (row,) = vp.diagnose(vp.probe(loss, blocks(jnp.zeros((WIDTH, 3 * WIDTH))), X, X[::-1])).rows
     assert row["healthy"] and row["backward"] == "stable" and "start at zero" in row["reason"]
+
+
+def test_an_equation_that_gives_nothing() -> None:
+    """jax.debug.print has no output."""
+
+    def loss(p: Any, x: Any) -> Any:
+        z = x @ p["a"]
+        jax.debug.callback(lambda v: None, z)
+        return jnp.mean(jnp.tanh(z))
+
+    assert kinds(loss, weights("a"), X) == [("a", "linear")]

@@ -41,9 +41,10 @@ def is_zero(equation: Any, tags: Sequence[Tag]) -> bool:
 
 def addend(equation: Any, tags: Sequence[Tag]) -> int | None:
     """Which of two inputs a sum is, the other being zeros; None if it is neither."""
-    name, shape = equation.primitive.name, equation.outvars[0].aval.shape
+    name = equation.primitive.name
     if name not in ("add", "add_any", "sub"):
         return None
+    shape = equation.outvars[0].aval.shape
     for kept, other in ((0, 1), (1, 0)) if name != "sub" else ((0, 1),):
         if tags[other].blank and equation.invars[kept].aval.shape == shape:
             return kept
