@@ -184,3 +184,13 @@ def test_an_equation_that_gives_nothing() -> None:
         return jnp.mean(jnp.tanh(z))
 
     assert kinds(loss, weights("a"), X) == [("a", "linear")]
+
+
+def test_a_scan_of_no_steps_has_no_rows() -> None:
+    def loss(p: Any, x: Any) -> Any:
+        for name, length in (("a", 0), ("b", 1)):
+            x, _ = jax.lax.scan(lambda h, _, name=name: (jnp.tanh(h @ p[name]), None), x, None, length=length)
+        return jnp.mean(x @ p["c"])
+
+    ds = vp.probe(loss, weights("a", "b", "c"), X)
+    assert ds["site"].values.tolist() == ["input", "b", "c"] and vp.diagnose(ds).rows[0]["healthy"]

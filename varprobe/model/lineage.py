@@ -18,6 +18,7 @@ class Lineage:
         self.sites = sites
         self.direct = direct
         self.number = {name: i for i, name in enumerate(direct or ())}
+        self.row = {site: row for row, site in reversed(list(enumerate(sites)))}
         self.all_behind = closed([[self.number[s] for s in behind] for behind in (direct or {}).values()])
 
     @classmethod
@@ -41,13 +42,14 @@ class Lineage:
     def takes(self, site: str, kind: str, kinds: Sequence[str]) -> bool:
         """Whether a site follows directly from one of a kind, kinds being of the rows."""
         behind = (self.direct or {}).get(site, ())
-        return any(kinds[self.sites.index(other)] == kind for other in behind)
+        return any(other in self.row and kinds[self.row[other]] == kind for other in behind)
 
     def asides(self, kinds: Sequence[str]) -> set[str]:
         """Products that go into attention, queries, keys and values, and what is between, such as a norm."""
         if self.direct is None:
             return set()
-        kind = dict(zip(self.sites, kinds, strict=True))
+        kind = dict.fromkeys(self.direct, "")  # a site in a scan of no steps has no row
+        kind |= dict(zip(self.sites, kinds, strict=True))
         heads = {s for s in self.direct if kind[s] == "logits" or kind[s] == "mixing"}
         found, left = set(), [b for s in heads if self.is_attention(s, kind) for b in self.direct[s]]
         while left:
