@@ -194,3 +194,18 @@ def test_a_scan_of_no_steps_has_no_rows() -> None:
 
     ds = vp.probe(loss, weights("a", "b", "c"), X)
     assert ds["site"].values.tolist() == ["input", "b", "c"] and vp.diagnose(ds).rows[0]["healthy"]
+
+
+def test_distances_from_codes_are_no_bias() -> None:
+    """Vector quantization: each code is subtracted from each value, which is used as it is, too."""
+    p = weights("a") | {"codes": jax.random.normal(jax.random.key(2), (3, WIDTH))}
+
+    def loss(p: Any, x: Any, zero: Any) -> Any:
+        z = x @ p["a"] + zero
+        code = p["codes"][jnp.argmin(jnp.square(z[:, None] - p["codes"]).sum(-1), -1)]
+        return jnp.mean(jnp.square(code - jax.lax.stop_gradient(z)) + jnp.square(z - jax.lax.stop_gradient(code)))
+
+    row = row_of(vp.probe(lambda p, x: loss(p, x, 0.0), p, X), "a")
+    slope = jax.jit(jax.grad(loss, argnums=2))(p, X, jnp.zeros_like(X))
+    assert row["preactivation_log10_ms"] == pytest.approx(log10_ms(X @ p["a"]), abs=1e-5)
+    assert row["gradient_log10_ms"] == pytest.approx(log10_ms(slope), abs=1e-5)

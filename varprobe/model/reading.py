@@ -14,6 +14,7 @@ from varprobe.model.compat import Program
 from varprobe.model.operations import ELEMENTWISE, LOGS, MOVING, PRODUCTS, RESHAPING, SCALING, TAKING
 from varprobe.model.sites import Reading, Scan, Site
 from varprobe.model.tags import Known, Place, Point, Tag, plain
+from varprobe.model.uses import is_power, users_in
 
 __all__ = ["MARK", "Reader", "Rule"]
 
@@ -229,7 +230,15 @@ class Reader:
     def movable(self, equation: Any, tags: Sequence[Tag]) -> bool:
         """Whether its signal is the value of a site, and nothing else uses it."""
         signals = [(a, t) for a, t in zip(equation.invars, tags, strict=True) if t.signal]
-        return all(t.of and t.of.linear and t.of.whole and t.of.own and self.users[a] <= 1 for a, t in signals)
+        size = equation.outvars[0].aval.size
+        return all(
+            t.of and t.of.linear and t.of.whole and t.of.own and self.users[a] <= 1 and self.size_of(t.of.site) == size
+            for a, t in signals
+        )
+
+    def size_of(self, site: int) -> int:
+        """How many entries the value of a site has."""
+        return int(self.found.sites[site].value.variable.aval.size)
 
     def shifted(self, tags: list[Tag]) -> Tag:
         """A linear function of a site's value, with parameters, beside others that use it."""
@@ -348,15 +357,3 @@ def known_outside(tag: Tag, sites: int, behind: frozenset[int]) -> Tag:
 def marked_name(text: str) -> str | None:
     """The name that `mark` was given."""
     return text.removeprefix(MARK) if text.startswith(MARK) else None
-
-
-def is_power(equation: Any) -> bool:
-    """Whether it gives a power or the size of one value: summed, that is a loss or a mean square and no activation."""
-    name, inputs = equation.primitive.name, equation.invars
-    return name in ("square", "integer_pow", "abs") or (name == "mul" and inputs[0] is inputs[1])
-
-
-def users_in(jaxpr: Any) -> Counter[Any]:
-    """How often each variable of a program is computed with, beside being given away, reshaped or put together."""
-    computing = [e for e in jaxpr.eqns if e.primitive.name not in RESHAPING | {"stack", "concatenate"}]
-    return Counter(atom for equation in computing for atom in equation.invars if not compat.is_literal(atom))
