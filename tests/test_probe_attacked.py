@@ -12,6 +12,7 @@ import varprobe as vp
 from varprobe.model.adapters import subject_of
 from varprobe.model.layout import Layout
 from varprobe.model.probed import plan_of
+from varprobe.model.uses import holds
 
 WIDTH = 6
 X = jax.random.normal(jax.random.key(1), (5, WIDTH))
@@ -209,3 +210,12 @@ def test_distances_from_codes_are_no_bias() -> None:
     slope = jax.jit(jax.grad(loss, argnums=2))(p, X, jnp.zeros_like(X))
     assert row["preactivation_log10_ms"] == pytest.approx(log10_ms(X @ p["a"]), abs=1e-5)
     assert row["gradient_log10_ms"] == pytest.approx(log10_ms(slope), abs=1e-5)
+
+
+def test_casts_that_round_nothing() -> None:
+    wide, half, short, byte = jnp.float32, jnp.float16, jnp.bfloat16, jnp.float8_e4m3fn
+    assert all(holds(wide, dtype) for dtype in (wide, half, short, byte)) and holds(half, byte)
+    assert not any(holds(dtype, wide) for dtype in (half, short, byte))
+    assert not holds(half, short) and not holds(short, half) and not holds(wide, jnp.int32)
+    small = jnp.eye(WIDTH).astype(byte)
+    assert kinds(lambda p, x: jnp.sum(x @ p["w"].astype(wide)), {"w": small}, X) == [("w", "linear")]

@@ -14,7 +14,7 @@ from varprobe.model.compat import Program
 from varprobe.model.operations import ELEMENTWISE, LOGS, MOVING, PRODUCTS, RESHAPING, SCALING, TAKING
 from varprobe.model.sites import Reading, Scan, Site
 from varprobe.model.tags import Known, Place, Point, Tag, plain
-from varprobe.model.uses import is_power, users_in
+from varprobe.model.uses import holds, is_power, users_in
 
 __all__ = ["MARK", "Reader", "Rule"]
 
@@ -138,9 +138,7 @@ class Reader:
         if equation.primitive.name == "reduce_precision":
             return
         for given, found in zip(equation.invars, equation.outvars, strict=False):
-            before, after = given.aval.dtype, found.aval.dtype
-            exact = before == after or jnp.promote_types(before, after) == after
-            if exact and not compat.is_literal(given):
+            if not compat.is_literal(given) and holds(found.aval.dtype, given.aval.dtype):
                 self.same[Point(place, found)] = Point(place, given)
 
     def origin(self, point: Point) -> Point:

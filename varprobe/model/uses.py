@@ -3,10 +3,20 @@
 from collections import Counter
 from typing import Any
 
+import jax.numpy as jnp
+
 from varprobe.model import compat
 from varprobe.model.operations import RESHAPING
 
-__all__ = ["is_power", "users_in"]
+__all__ = ["holds", "is_power", "users_in"]
+
+
+def holds(wide: Any, narrow: Any) -> bool:
+    """Whether a dtype has all numbers of another, so that a cast rounds nothing."""
+    if wide == narrow or not (jnp.issubdtype(wide, jnp.inexact) and jnp.issubdtype(narrow, jnp.inexact)):
+        return bool(wide == narrow)
+    more, less = jnp.finfo(wide), jnp.finfo(narrow)
+    return bool(more.nmant >= less.nmant and more.maxexp >= less.maxexp and more.minexp <= less.minexp)
 
 
 def is_power(equation: Any) -> bool:
