@@ -219,3 +219,16 @@ def test_casts_that_round_nothing() -> None:
     assert not holds(half, short) and not holds(short, half) and not holds(wide, jnp.int32)
     small = jnp.eye(WIDTH).astype(byte)
     assert kinds(lambda p, x: jnp.sum(x @ p["w"].astype(wide)), {"w": small}, X) == [("w", "linear")]
+
+
+def test_parameters_behind_stop_gradient_are_frozen() -> None:
+    """Their gradient is zero on purpose, which is no fault of the model."""
+
+    def loss(p: Any, x: Any) -> Any:
+        backbone = jax.lax.stop_gradient(p["a"])
+        return jnp.mean((jnp.tanh(x @ backbone) @ p["b"] - 1) ** 2)
+
+    ds = vp.probe(loss, weights("a", "b"), X)
+    (row,) = vp.diagnose(ds).rows
+    assert row["healthy"] and not row["flags"]
+    assert row_of(ds, "a")["weight_gradient_log10_ms"] == -np.inf

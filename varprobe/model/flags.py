@@ -62,7 +62,10 @@ def dead(ds: xr.Dataset, labels: list[str]) -> str:
 
 
 def no_gradient(ds: xr.Dataset, labels: list[str]) -> str:
-    """No parameter has a gradient, or the weights of a site have none though a signal enters there."""
+    """No parameter has a gradient, or the weights of a site have none though a signal enters there.
+
+    Weights behind stop_gradient have none on purpose.
+    """
     name = "parameter_gradient_log10_ms"
     if name in ds and np.isneginf(ds[name].values).all():
         return "The gradient of every parameter is exactly zero: a step of training changes nothing."
@@ -72,6 +75,7 @@ def no_gradient(ds: xr.Dataset, labels: list[str]) -> str:
     if "weight_gradient_log10_ms" not in ds or "note" not in ds.coords:
         return ""
     zero = np.isneginf(ds["weight_gradient_log10_ms"].values).all(axis=0) & (ds["note"].values == "")
+    zero &= ~np.isin(ds["site"].values, json.loads(ds.attrs.get("frozen", "[]")))
     for name in ("preactivation_log10_ms", "product_log10_ms"):
         zero &= ~np.isneginf(ds[name].values).any(axis=0) if name in ds else True
     at = np.flatnonzero(zero)

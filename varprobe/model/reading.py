@@ -103,7 +103,11 @@ class Reader:
             return [replace(tags[0], behind=tags[0].behind | tag.behind)]
         if name in RESHAPING:
             self.bind_reshaped(equation, place)
-            return [replace(tag, moved=tag.moved or name in MOVING) for tag in tags[: len(equation.outvars)]]
+            moved, frozen = name in MOVING, name == "stop_gradient"
+            return [
+                replace(tag, moved=tag.moved or moved, frozen=tag.frozen or frozen)
+                for tag in tags[: len(equation.outvars)]
+            ]
         if name in TAKING and not any(tag.signal for tag in tags[1:]):
             of = replace(tags[0].of, whole=False) if tags[0].of and tags[0].of.linear else None
             return [replace(plain(tags), of=of, part=True)] * len(equation.outvars)
@@ -219,7 +223,7 @@ class Reader:
         site = Site(kind, Point(place, variable), self.now, self.scans, own, near, scope, source)
         site.behind = like.behind
         if fed and own:
-            site.kernel, site.slices = fed.leaf, fed.slices
+            site.kernel, site.slices, site.frozen = fed.leaf, fed.slices, fed.frozen
         self.found.sites.append(site)
         number = len(self.found.sites) - 1
         known = Known(number, True)

@@ -27,10 +27,10 @@ class Site:
     leaves that belong to it; near: those of the latest product before. kernel: the leaf that a product is fed by, -1
     where it is made of several; slices: the scans whose iterations took one entry each of its leading axes, None where
     that is not known; turned: whether an earlier site sums over other axes of it, as a derivative or a tied decoder
-    does. fan_in and fan_out: inputs of a unit, and units, as the kernel's shape says; terms: how many an output sums,
-    less where there is padding; rows: a unit's entries, one for each sample and position, 0 where there is no kernel.
-    scope and source: the named scopes, and the line of code. behind: the sites and joints that it follows from without
-    another between.
+    does; frozen: whether it is behind stop_gradient. fan_in and fan_out: inputs of a unit, and units, as the kernel's
+    shape says; terms: how many an output sums, less where there is padding; rows: a unit's entries, one for each sample
+    and position, 0 where there is no kernel. scope and source: the named scopes, and the line of code. behind: the
+    sites and joints that it follows from without another between.
     """
 
     kind: str
@@ -44,6 +44,7 @@ class Site:
     kernel: int = -1
     slices: tuple[Place, ...] | None = None
     turned: bool = False
+    frozen: bool = False
     fan_in: int = 0
     rows: int = 0
     fan_out: int = 0

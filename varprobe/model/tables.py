@@ -123,6 +123,7 @@ def attributes(layout: Layout, seeds: int) -> dict[str, Any]:
         "follows": json.dumps(dict(layout.follows)),
         "factors": json.dumps(layout.factors),
         "gates": json.dumps(layout.gates),
+        "frozen": json.dumps(layout.frozen),
         "logits": json.dumps(layout.logits),
     }
 

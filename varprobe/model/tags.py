@@ -48,6 +48,7 @@ class Tag:
     those it had. behind: sites, and joints, that it follows from without another between (`Reading`). entries: how many
     it had before it was broadcast. part: whether it holds a part of some value, or zeros around one. gated: whether it
     is a product of two signals. blank: whether it is zero everywhere, as the program says.
+    frozen: whether it is a parameter, cast or reshaped at most, behind stop_gradient.
     """
 
     signal: bool = False
@@ -68,6 +69,7 @@ class Tag:
     part: bool = False
     gated: bool = False
     blank: bool = False
+    frozen: bool = False
 
     def merged(self, other: "Tag") -> "Tag":
         """Of a value that is one or the other."""
