@@ -101,10 +101,10 @@ def dimension_of(name: str) -> tuple[str, ...]:
 def notes_of(layout: Layout, cells: Sequence[Sequence[Mapping[str, np.ndarray]]]) -> list[str]:
     """Of each row one of `NOTES`, or nothing."""
     shares = [one["overflow_fraction"][1:] for seeds in cells for one in seeds if "overflow_fraction" in one]
-    never = np.isnan(shares).all(axis=0) if shares else np.zeros(len(layout.rows), bool)
+    never = np.all(np.isnan(shares), axis=0).tolist() if shares else [False] * len(layout.rows)
     return [
         NOTES["unused"] if nothing else "" if row.reached else NOTES["unreached"]
-        for row, nothing in zip(layout.rows, never.tolist(), strict=True)
+        for row, nothing in zip(layout.rows, never, strict=True)
     ]
 
 
