@@ -45,7 +45,7 @@ def command(arguments: list[str], factory: str | None, compare: tuple[str, str] 
 
     FACTORY is PKG.MOD:NAME or FILE.py:NAME, a function that returns what varprobe.probe takes: (loss_fn, params, x, y),
     or (model, x), and a dict of options behind it, such as {"loss": "mse", "output": "logits", "frozen": "target"}. If
-    it takes a jax.random key, each seed draws the parameters anew.
+    it takes a jax.random key, each seed draws new parameters.
     """
     if compare and factory:
         raise RequestError(f"{factory!r} is one model too many; --compare names both", "compare")

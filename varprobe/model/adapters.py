@@ -11,9 +11,7 @@ from varprobe.model.calls import Form, checked_call, signature_of
 from varprobe.model.foreign import is_array, refuse_foreign_arrays, refuse_foreign_model, refuse_numbers
 from varprobe.model.given import OTHER, Given, given_of
 from varprobe.model.libraries import (
-    Held,
     Split,
-    held,
     is_linen,
     is_module,
     is_transformed,
@@ -26,7 +24,7 @@ from varprobe.model.objectives import objective_of
 from varprobe.model.outputs import Chosen
 from varprobe.model.stating import with_roles
 
-__all__ = ["Held", "Subject", "held", "is_alone", "name_of", "parameters_argument", "subject_of"]
+__all__ = ["Subject", "is_alone", "parameters_argument", "subject_of"]
 
 
 class Subject(NamedTuple):
@@ -68,7 +66,7 @@ def subject_of(
     """What `vp.probe` is given, read.
 
     Raises:
-        RequestError: it is no function or model, has no parameters, or there is no such loss, output or argument.
+        RequestError: the model cannot be called or has no parameters, or the loss, output or argument is unknown.
     """
     for thing in (*(model if isinstance(model, tuple) else (model,)), *arguments):
         refuse_foreign_model(thing)

@@ -1,4 +1,4 @@
-"""Zeros that stand in a program, as the first state of a recurrent net: what they multiply is zero, too."""
+"""Constant zeros in a program, such as the first state of a recurrent network. Products with them are zero."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -24,6 +24,7 @@ __all__ = [
     "inner_of",
     "is_literal",
     "is_program",
+    "located",
     "loop_of",
     "name_stack",
     "opened",
@@ -181,3 +182,8 @@ def source_of(equation: Any) -> str:
 
     frame = source_info_util.user_frame(equation.source_info.traceback)
     return f"{frame.file_name.rsplit('/', 1)[-1]}:{frame.start_line}" if frame else ""
+
+
+def located(name: str, equation: Any) -> str:
+    """`name at FILE:LINE`, or only the name if the line is not known."""
+    return " at ".join(filter(None, (name, source_of(equation))))

@@ -57,7 +57,7 @@ def families_of(ds: xr.Dataset) -> list[Family]:
     patterns = [[name] if site in repeated else patterns_of(name) for name, site in zip(names, sites, strict=True)]
 
     def likeness(layer: int, name: str) -> tuple[str, str, int]:
-        own = {"linear": rows[layer], "mixing": lineage.takes(sites[layer], "mixing", kinds)}
+        own = {"linear": rows[layer], "mixing": lineage.takes(sites[layer], "mixing")}
         return name, kinds[layer], own.get(kinds[layer], 0)
 
     follow = set().union(*lineage.direct.values()) if lineage.direct else set(sites)
@@ -87,7 +87,7 @@ def families_of(ds: xr.Dataset) -> list[Family]:
     families = grouped(chosen, SMALLEST)
     if any(kind in CHAIN for _, kind, _ in families):
         return told_apart(families, 0)
-    asides = lineage.asides(kinds)
+    asides = lineage.asides()
     compared = grouped([(i, kinds[i]) for i in used if kinds[i] in CHAIN and sites[i] not in asides], 2)
     return told_apart([*compared, *families], len(compared))
 

@@ -103,7 +103,7 @@ def large_logits(ds: xr.Dataset, labels: list[str]) -> str:
 
 
 def one_hot_attention(ds: xr.Dataset, labels: list[str]) -> str:
-    """Attention whose probabilities are all at one key, so that hardly any gradient gets to queries and keys."""
+    """Attention with nearly all probability on one key. Queries and keys get almost no gradient then."""
     if "attention_entropy" not in ds:
         return ""
     entropy = ds["attention_entropy"].values.mean(axis=0)

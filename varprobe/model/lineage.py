@@ -14,54 +14,51 @@ class Lineage:
     Without that, as in datasets of varprobe 0.1, every row is taken to follow from those before it.
     """
 
-    def __init__(self, sites: Sequence[str], direct: Mapping[str, Sequence[str]] | None) -> None:
+    def __init__(self, sites: Sequence[str], kinds: Sequence[str], direct: Mapping[str, Sequence[str]] | None) -> None:
         self.sites = sites
         self.direct = direct
+        self.kind = dict.fromkeys(direct or (), "")  # a site in a scan of no steps has no row
+        self.kind |= dict(zip(sites, kinds, strict=True))
         self.number = {name: i for i, name in enumerate(direct or ())}
-        self.row = {site: row for row, site in reversed(list(enumerate(sites)))}
         self.all_behind = closed([[self.number[s] for s in behind] for behind in (direct or {}).values()])
 
     @classmethod
     def of(cls, ds: xr.Dataset) -> "Lineage":
         """That of a dataset."""
         text = ds.attrs.get("follows")
-        return cls(ds["site"].values.tolist(), None if text is None else json.loads(text))
+        return cls(ds["site"].values.tolist(), ds["kind"].values.tolist(), None if text is None else json.loads(text))
+
+    def leads_to(self, earlier: str, later: str) -> bool:
+        """Whether a site follows from another, step by step; from itself only through a loop."""
+        return bool(self.all_behind[self.number[later]] >> self.number[earlier] & 1)
 
     def follows(self, later: int, earlier: int) -> bool:
         """Whether a row, of two in the order of execution, follows from the other."""
-        if self.direct is None:
-            return True
-        after, before = (self.number[self.sites[row]] for row in (later, earlier))
-        return bool(self.all_behind[after] >> before & 1)
+        return self.direct is None or self.leads_to(self.sites[earlier], self.sites[later])
 
     def is_behind(self, earlier: str, later: str) -> bool:
         """Whether a site is another, or behind it."""
-        before, after = self.number[earlier], self.number[later]
-        return before == after or bool(self.all_behind[after] >> before & 1)
+        return earlier == later or self.leads_to(earlier, later)
 
-    def takes(self, site: str, kind: str, kinds: Sequence[str]) -> bool:
-        """Whether a site follows directly from one of a kind, kinds being of the rows."""
-        behind = (self.direct or {}).get(site, ())
-        return any(other in self.row and kinds[self.row[other]] == kind for other in behind)
+    def takes(self, site: str, kind: str) -> bool:
+        """Whether a site follows directly from one of a kind."""
+        return any(self.kind[other] == kind for other in (self.direct or {}).get(site, ()))
 
-    def asides(self, kinds: Sequence[str]) -> set[str]:
+    def asides(self) -> set[str]:
         """Products that go into attention, queries, keys and values, and what is between, such as a norm."""
-        if self.direct is None:
-            return set()
-        kind = dict.fromkeys(self.direct, "")  # a site in a scan of no steps has no row
-        kind |= dict(zip(self.sites, kinds, strict=True))
-        heads = {s for s in self.direct if kind[s] == "logits" or kind[s] == "mixing"}
-        found, left = set(), [b for s in heads if self.is_attention(s, kind) for b in self.direct[s]]
+        direct = self.direct or {}
+        heads = [s for s in direct if self.kind[s] == "logits" or self.mixes(s)]
+        found, left = set(), [b for s in heads for b in direct[s]]
         while left:
             site = left.pop()
-            if site not in found and kind[site] not in ("residual", "sum"):
+            if site not in found and self.kind[site] not in ("residual", "sum"):
                 found.add(site)
-                left += [] if kind[site] in ("linear", "conv", "embedding") else self.direct[site]
+                left += [] if self.kind[site] in ("linear", "conv", "embedding") else direct[site]
         return found
 
-    def is_attention(self, site: str, kind: Mapping[str, str]) -> bool:
-        """Whether a site is of logits, or mixes values by probabilities."""
-        return kind[site] == "logits" or any(kind[b] == "probabilities" for b in (self.direct or {})[site])
+    def mixes(self, site: str) -> bool:
+        """Whether a site mixes values by probabilities."""
+        return self.kind[site] == "mixing" and self.takes(site, "probabilities")
 
 
 def closed(direct: Sequence[Sequence[int]]) -> list[int]:

@@ -28,7 +28,7 @@ def objective_of(loss: Any, size: int, output: Any = None) -> Objective:
         output: which of the outputs the loss is made of; None for the default.
 
     Raises:
-        RequestError: no such loss, it needs a target, or there is no output to pick.
+        RequestError: the loss is unknown or needs a target, or `output` was given without a loss.
     """
     if loss is None:
         if output is not None:

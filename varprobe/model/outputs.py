@@ -57,7 +57,7 @@ def chosen_part(found: Any, output: int | str | Callable[[Any], Any] | None) -> 
     """(part, its description) of what a model returns; the whole if `output` is None.
 
     Raises:
-        RequestError: there is no such output.
+        RequestError: the output does not exist.
     """
     floats = [path for path, part in parts_of(found) if is_float(part)]
     if output is None:
@@ -74,7 +74,7 @@ def chosen_array(found: Any, output: int | str | Callable[[Any], Any] | None) ->
     """(array, its description): the first array of floats in what `output` picks.
 
     Raises:
-        RequestError: there is no such output, or it holds no floats.
+        RequestError: the output does not exist, or it contains no floats.
     """
     part, chosen = chosen_part(found, output)
     arrays = [(path, leaf) for path, leaf in parts_of(part) if is_float(leaf)]

@@ -110,5 +110,5 @@ def key_of(part: Part) -> Any:
 
 
 def variables(atoms: Sequence[Any]) -> Iterator[Any]:
-    """Those of the atoms that are no literals."""
+    """The atoms that are variables, not literals."""
     return (atom for atom in atoms if not compat.is_literal(atom))

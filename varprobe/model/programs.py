@@ -21,7 +21,7 @@ def run_again(function: Callable[..., Any], form: Any, *arguments: Any) -> Calla
     Args:
         function: what is to be run.
         form: equal for functions that do the same with arguments of the same shapes; None if that cannot be told.
-        arguments: what it is called with.
+        arguments: arguments of the call.
     """
     fresh = jax.jit(function, compiler_options=HASTY if jax.default_backend() == "cpu" else None)
     if form is None:

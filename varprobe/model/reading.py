@@ -124,7 +124,7 @@ class Reader:
         """The tag of a value, behind a joint where no gradient goes through."""
         if equation.primitive.name != "stop_gradient" and jnp.issubdtype(variable.aval.dtype, jnp.inexact):
             return tag
-        if not tag.behind or all(node < 0 and self.found.joints[-node - 1].cut for node in tag.behind):
+        if not tag.behind or all(node < 0 and self.found.joint(node).cut for node in tag.behind):
             return tag
         return replace(tag, behind=frozenset({self.found.join(tag.behind, cut=True)}))
 
@@ -170,7 +170,7 @@ class Reader:
         leaving = self.read(loop.body, inside, entering)
         self.scans = outside
         for joint, tag in zip(joints, leaving, strict=False):
-            self.found.joints[-joint - 1].behind |= tag.behind
+            self.found.joint(joint).behind |= tag.behind
         for atom, tag in zip(loop.body.jaxpr.outvars, leaving, strict=True):
             self.leave(inside, atom, tag)
         return [replace(tag.outside(), leaf=-1) for tag in leaving]
@@ -191,7 +191,7 @@ class Reader:
         name, programs = equation.primitive.name, list(compat.others_in(equation))
         if any(tag.signal for tag in tags):
             inside = sum(map(compat.count_products, programs[:1] if name in compat.OPAQUE else programs))
-            self.found.opaque += [" at ".join(filter(None, [name, compat.source_of(equation)]))] * inside
+            self.found.opaque += [compat.located(name, equation)] * inside
         if name not in compat.OPAQUE or len(programs[0].jaxpr.invars) != len(tags):
             return [plain(tags)] * len(equation.outvars)
         trial, before = self.trial(), len(self.found.sites)
@@ -262,7 +262,7 @@ class Reader:
         if not signals:
             return plain(tags)
         if not jnp.issubdtype(equation.outvars[0].aval.dtype, jnp.inexact):
-            self.found.opaque.append(" at ".join(filter(None, ["whole numbers", compat.source_of(equation)])))
+            self.found.opaque.append(compat.located("whole numbers", equation))
             return plain(tags)
         self.found.products += 1
         if len(signals) == 2:

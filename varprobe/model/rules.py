@@ -4,8 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from jax.extend.core import Literal
 
+from varprobe.model import compat
 from varprobe.model.reading import Reader, Rule
 from varprobe.model.sites import Reading
 from varprobe.model.tags import Known, Place, Point, Tag, plain
@@ -54,7 +54,7 @@ def added(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
     if apart and is_beside(tags):
         return found
     skip = min(tags, key=lambda tag: tag.latest)
-    scaled = skip.of and skip.of.scaled  # D u of a state space, times parameters, is no residual stream
+    scaled = skip.of and skip.of.scaled  # the skip D u of a state space model, not a residual stream
     return reader.new(
         "sum" if scaled or (apart and any(t.gated for t in tags)) else "residual", equation, place, plain(tags)
     )
@@ -68,7 +68,7 @@ def subtracted(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> 
 
 
 def beside(found: Reading, one: Known, other: Known) -> bool:
-    """Whether two products are no branch and its residual stream, which it follows from; a part of one is a gate."""
+    """Whether neither of two products follows from the other, as a branch does from its stream; a part is a gate."""
     earlier, later = sorted((one, other), key=lambda known: known.site)
     return not earlier.whole or earlier.site not in found.all_behind({later.site}, through_cuts=True)
 
@@ -198,11 +198,10 @@ def statistic(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> T
 def selected(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
     """A mask that does not depend on the signal, as dropout's, leaves a linear value linear."""
     mask, *cases = tags
-    given = {reader.origin(Point(place, a)) for a in equation.invars[1:] if not isinstance(a, Literal)}
-    if len(given) == 1 and len(equation.invars) > 2 and not any(isinstance(a, Literal) for a in equation.invars):
-        return next(
-            (t for t in cases if reader.found.behind(t.behind, through_cuts=False)), replace(cases[0], moved=True)
-        )
+    variable = not any(map(compat.is_literal, equation.invars))
+    if variable and len(cases) > 1 and len({reader.origin(Point(place, a)) for a in equation.invars[1:]}) == 1:
+        attached = (tag for tag in cases if reader.found.behind(tag.behind, through_cuts=False))
+        return next(attached, replace(cases[0], moved=True))
     signals = [tag for tag in cases if tag.signal]
     if not mask.of and len(signals) == 1 and signals[0].of and signals[0].of.linear:
         return replace(plain(tags), of=signals[0].of)

@@ -57,7 +57,7 @@ class Site:
 
 @dataclass
 class Joint:
-    """Where values meet that are no site: the carry of a scan, which follows from what enters and from its last step.
+    """A node that is not a site, such as the carry of a scan: it follows from the initial value and the last step.
 
     cut: no gradient goes through it, as through a comparison or `stop_gradient`.
     """
@@ -95,19 +95,20 @@ class Reading:
         self.joints.append(Joint(behind, cut))
         return -len(self.joints)
 
+    def joint(self, node: int) -> Joint:
+        """The joint with this number, which is below 0."""
+        return self.joints[-node - 1]
+
     def behind(self, nodes: Iterable[int], through_cuts: bool) -> frozenset[int]:
-        """The sites among these sites and joints, and those that lie behind its joints."""
-        found, left = set(), list(nodes)
-        while left:
-            node = left.pop()
-            if node not in found:
-                found.add(node)
-                if node < 0 and (through_cuts or not self.joints[-node - 1].cut):
-                    left += self.joints[-node - 1].behind
-        return frozenset(node for node in found if node >= 0)
+        """The sites among these sites and joints, and the sites that its joints lead to."""
+        return frozenset(node for node in self.walked(nodes, through_cuts, through_sites=False) if node >= 0)
 
     def all_behind(self, nodes: Iterable[int], through_cuts: bool) -> frozenset[int]:
-        """These and all sites and joints behind them, step by step."""
+        """These, and all sites and joints that they follow from, step by step."""
+        return self.walked(nodes, through_cuts, through_sites=True)
+
+    def walked(self, nodes: Iterable[int], through_cuts: bool, through_sites: bool) -> frozenset[int]:
+        """These nodes and all that are reached from them through joints, and through sites on request."""
         found, left = set(), list(nodes)
         while left:
             node = left.pop()
@@ -115,7 +116,7 @@ class Reading:
                 continue
             found.add(node)
             if node >= 0:
-                left += self.sites[node].behind
-            elif through_cuts or not self.joints[-node - 1].cut:
-                left += self.joints[-node - 1].behind
+                left += self.sites[node].behind if through_sites else ()
+            elif through_cuts or not self.joint(node).cut:
+                left += self.joint(node).behind
         return frozenset(found)

@@ -22,7 +22,7 @@ def with_roles(given: Sequence[Given], form: Form, count: int, frozen: Any, data
         data: arguments that hold data, likewise.
 
     Raises:
-        RequestError: there is no such argument, or one is in both.
+        RequestError: an argument does not exist, or is in both.
     """
     roles: dict[int, str] = {}
     for option, wanted, role in (("frozen", frozen, FROZEN), ("data", data, DATA)):

@@ -1,6 +1,7 @@
 """Parameters that start at zero, as an adapter's second matrix: zeros that they make are no vanishing signal."""
 
 import json
+from collections.abc import Callable
 
 import numpy as np
 import xarray as xr
@@ -34,18 +35,17 @@ def without_zeros(ds: xr.Dataset) -> xr.Dataset:
         return ds
     lineage = Lineage.of(ds)
     rows = ds["site"].values.tolist()
-    before, after = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
-    for row, site in enumerate(rows[1:], 1):
-        for _, behind, product in factors:
-            before[row] |= any(lineage.is_behind(site, other) for other in behind)
-            after[row] |= any(lineage.is_behind(other, site) for other in ([product] if product else behind))
+
+    def rows_where(holds: Callable[[str], bool]) -> np.ndarray:
+        return np.array([row > 0 and holds(site) for row, site in enumerate(rows)])
+
+    starts = [site for _, behind, product in factors for site in ([product] if product else behind)]
+    after = rows_where(lambda site: any(lineage.is_behind(start, site) for start in starts))
     nothing = {site for row, site in enumerate(rows) if after[row] and is_nothing(ds, row)}
-    for gate in json.loads(ds.attrs.get("gates", "[]")):
-        for shut, behind in (gate, gate[::-1]):
-            if shut and nothing.issuperset(shut):
-                before |= [
-                    row > 0 and any(lineage.is_behind(s, other) for other in behind) for row, s in enumerate(rows)
-                ]
+    gates = [pair for gate in json.loads(ds.attrs.get("gates", "[]")) for pair in (gate, gate[::-1])]
+    ends = {site for _, behind, _ in factors for site in behind}
+    ends |= {site for shut, behind in gates if shut and nothing.issuperset(shut) for site in behind}
+    before = rows_where(lambda site: any(lineage.is_behind(site, end) for end in ends))
     changed = {}
     either = before | after  # the gradient of a weight is made of what enters and of the gradient of what comes out
     concerned_by = {"preactivation": after, "activation": after, "gradient": before, "weight_gradient": either}

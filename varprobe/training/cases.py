@@ -18,8 +18,9 @@ from varprobe.cells import inputs_of, target_of
 from varprobe.configs import Config, Request, read_request
 from varprobe.draws import keys_of
 from varprobe.errors import RequestError
-from varprobe.model.adapters import held, is_alone
+from varprobe.model.adapters import is_alone
 from varprobe.model.factories import returned
+from varprobe.model.libraries import held
 from varprobe.model.objectives import cross_entropy
 from varprobe.model.probing import same_form
 from varprobe.training.feeding import Batch, batch_of

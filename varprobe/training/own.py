@@ -16,9 +16,10 @@ import xarray as xr
 
 from varprobe.errors import RequestError
 from varprobe.exports.extras import needed
-from varprobe.model.adapters import held, is_alone
+from varprobe.model.adapters import is_alone
 from varprobe.model.agreement import require_agreement, rounded_otherwise
 from varprobe.model.faults import in_its_words
+from varprobe.model.libraries import held
 from varprobe.model.probed import Stats, fetched, measured, plan_of, updated
 from varprobe.model.tables import dataset_of
 from varprobe.progress import Progress, Unwatched
