@@ -609,7 +609,10 @@ def test_a_net_that_gets_through_may_have_aligned_inputs():
 
 
 def test_every_note_has_a_sentence():
-    for name in (name for name, verdict in VERDICTS.items() if verdict.kind == "note"):
+    of_stacks = {
+        name for name, verdict in VERDICTS.items() if verdict.kind == "note" and "models:" not in verdict.meaning
+    }
+    for name in of_stacks:
         sentence = note_sentence(f"{name}(layer=12)")
         assert sentence.endswith(".") and " layer 12" in sentence and sentence.count(".") <= 2
 

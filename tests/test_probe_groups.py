@@ -331,9 +331,13 @@ def test_a_loss_far_above_chance_is_no_all_clear(scale: float) -> None:
     if scale > 3:
         spread = float(10 ** (ds["preactivation_log10_var"].values[0, 0, -1] / 2))
         assert spread == pytest.approx(8, rel=0.1)
+        (found,) = row["findings"]
+        assert found["value"] == pytest.approx(spread) and found["near"] == 1 and found["site"] == "head"
         start = float(f"{ds['loss_value'].item():.3g}")
-        assert f"head: logits of {spread:.3g} standard deviation; the loss is {start:g}" in row["reason"]
-        assert "chance, ln 1000 = 6.9." in row["reason"] and row["advice"].startswith("Divide the weights")
+        assert f"head: logits of {spread:.3g} standard deviation (inputs of RMS 1" in row["reason"].replace("0.99", "1")
+        assert f"the loss is {start:g}, and with 1 it is near chance, ln 1000 = 6.9." in row["reason"] and row[
+            "advice"
+        ].startswith("Divide the weights")
 
 
 def test_a_first_state_of_zeros_adds_nothing_to_a_cell_that_is_written_out() -> None:

@@ -14,8 +14,9 @@ from flax import nnx
 
 import varprobe as vp
 from varprobe.model.adapters import subject_of
+from varprobe.model.evidence import Evidence
+from varprobe.model.flags import dead, non_finite
 from varprobe.model.probed import plan_of
-from varprobe.model.verdict import flags_of
 
 KEY = jax.random.key(3)
 DEPTH, WIDTH, BATCH, SEEDS = 3, 32, 16, 16
@@ -44,19 +45,23 @@ def test_what_is_not_finite_is_told_where_it_starts() -> None:
         arrays = {name: values.copy() for name, values in zeros.items()}
         for name, (seed, sites, value) in changed.items():
             arrays[name][seed, sites] = value
-        ds = xr.Dataset({name: (("seed", "layer"), values) for name, values in arrays.items()})
-        return flags_of(ds, ["x", "a", "b", "c"])
+        coords = {
+            name: ("layer", [value] * 4) for name, value in {"site": "", "kind": "linear", "iteration": 0}.items()
+        }
+        ds = xr.Dataset({name: (("seed", "layer"), values) for name, values in arrays.items()}, coords)
+        seen = Evidence(ds, ["x", "a", "b", "c"])
+        return {found.flag: found.sentence for check in (non_finite, dead) for found in check(seen)}
 
-    dead = {"dead": "b: 91% of the units are zero on the whole batch."}
-    assert told() == dead
+    of_units = {"dead": "b: 91% of the units are zero on the whole batch."}
+    assert told() == of_units
     inf, behind = float("inf"), slice(1, 3)
     for name in ("preactivation", "activation", "gradient"):
         at = "b" if name == "gradient" else "a"
         assert told(**{f"{name}_log10_absmax": (1, behind, inf)})["non_finite"] == f"{at}: the {name} is not finite."
     said = told(overflow_fraction=(0, behind, 0.1), gradient_log10_ms=(0, behind, np.nan))
-    assert said == {"non_finite": "a: the preactivation is not finite.", **dead}
+    assert said == {"non_finite": "a: the preactivation is not finite.", **of_units}
     assert told(gradient_overflow_fraction=(0, behind, 0.1))["non_finite"] == "b: the gradient is not finite."
-    assert told(activation_log10_ms=(0, behind, np.nan), activation_log10_absmax=(0, behind, np.nan)) == dead
+    assert told(activation_log10_ms=(0, behind, np.nan), activation_log10_absmax=(0, behind, np.nan)) == of_units
 
 
 def initialized(module: nn.Module, *arguments: Any) -> tuple[nn.Module, Any]:

@@ -65,5 +65,6 @@ def test_samples_that_become_alike_are_told() -> None:
     assert ds["activation_correlation"].values[0, 0, 1] == pytest.approx(
         cosine_of(np.tanh(0.01 * X @ W[0] + 1)), abs=1e-6
     )
-    reason = vp.diagnose(ds).rows[0]["reason"]
-    assert "0: the mean cosine between samples or positions is above 0.999." in reason
+    diagnosis = vp.diagnose(ds)
+    assert diagnosis.rows[0]["notes"] == ["correlation_collapse"]
+    assert "0: the mean cosine between samples or positions is above 0.999." in " ".join(str(diagnosis).split())

@@ -62,7 +62,7 @@ def test_values_that_leave_whole_say_what_statistics_say(monkeypatch: pytest.Mon
     monkeypatch.setattr(probing, "MOST_BYTES", 0)
     inside = columns(vp.probe(scanned, p, X, step_size=1e-3))
     compiled.kept.clear()
-    assert whole.keys() - inside.keys() == {"activation_correlation"}
+    assert whole.keys() - inside.keys() == {"activation_correlation", "saturated_fraction"}
     for name in inside:
         values = whole[name]
         np.testing.assert_allclose(values, inside[name], rtol=2e-6, atol=2e-6, err_msg=name)

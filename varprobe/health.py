@@ -17,7 +17,7 @@ def unhealthy(diagnosis: Diagnosis, strict: bool = False) -> Diagnosis:
 
 def notes_of(diagnosis: Diagnosis) -> list[str]:
     """A line for every row that has notes, which the table does not show."""
-    rows = [row for row in diagnosis if row["notes"]]
+    rows = [row for row in diagnosis if row["notes"] and "findings" not in row]  # a model's table has them
     return [f"Notes {row['act']}, {row['init']}: {' '.join(map(note_sentence, row['notes']))}" for row in rows]
 
 

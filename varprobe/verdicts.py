@@ -25,7 +25,7 @@ VERDICTS: dict[str, Verdict] = {
     "symmetric": Verdict("flag", 1e-5, "all units of a layer equal (to 1e-5 of the largest): unhealthy"),
     "dead": Verdict("flag", 0.9, "above 90% of a layer's units are zero on the whole batch: unhealthy"),
     "saturated": Verdict(
-        "flag", 0.5, "phi bounded; in the median layer above 50% have |phi'| < 0.01 and phi != 0: unhealthy"
+        "flag", 0.5, "phi bounded; in the median layer, or at a model's site, above 50% have |phi'| < 0.01: unhealthy"
     ),
     "no_gradient": Verdict(
         "flag", None, "models: the gradient of all parameters, or of weights that a signal enters, is 0: unhealthy"
@@ -36,6 +36,13 @@ VERDICTS: dict[str, Verdict] = {
     "one_hot_attention": Verdict(
         "flag", 0.05, "models: entropy of attention below 0.05 of what equal probabilities have: unhealthy"
     ),
+    "jump": Verdict(
+        "flag", 30, "models: one site multiplies the RMS by 30 times more, or less, than those like it: unhealthy"
+    ),
+    "target_scale": Verdict(
+        "flag", 100, "models: RMS of the output 100 times off the target's, one above 100: unhealthy"
+    ),
+    "lost_updates": Verdict("flag", 0.5, "models: rounding loses above half of a parameter's updates: unhealthy"),
     "departed": Verdict(
         "flag", 0.5, "training: a site is off the trend of the records before by so many decades: unhealthy"
     ),
@@ -47,6 +54,13 @@ VERDICTS: dict[str, Verdict] = {
         "outcome", 0.5, "trainability: at least half the way from the best constant answer to all right (mse: R^2)"
     ),
     "correlation_collapse": Verdict("note", 0.999, "mean cosine between samples above 0.999"),
+    "uniform_attention": Verdict(
+        "note", 0.999, "models: entropy of every attention above 0.999 of the largest possible"
+    ),
+    "large_branch": Verdict(
+        "note", 30, "models: a residual sum has above 30 times the RMS of the stream that enters it"
+    ),
+    "unmoved": Verdict("note", None, "models: the optimizer does not change a parameter that has a gradient"),
     "mean_dominated": Verdict("note", 0.9, "|mean| of the preactivations above 0.9 of their RMS"),
     "leaves_float16": Verdict(
         "note", FORMATS["float16"].largest, "a magnitude above 65504, or an RMS below 6.1e-5; others: --json"

@@ -1,7 +1,7 @@
 """Tables for people: the columns of the printed table, one row a configuration, as Markdown and LaTeX."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import xarray as xr
@@ -10,6 +10,7 @@ from varprobe.blockwise import Advance, unwatched
 from varprobe.diagnosis import diagnose
 from varprobe.exports.extras import needed
 from varprobe.model.sheet import HEADINGS as OF_FAMILIES
+from varprobe.model.sheet import finding_line
 from varprobe.model.sheet import line_of as family_line
 from varprobe.names import printable
 from varprobe.training.coord_verdict import coord_sheet
@@ -59,21 +60,20 @@ def verdict_table(ds: xr.Dataset, advance: Advance = unwatched) -> tuple[list[st
         lines = [line_of(named(row, names, rows), row, headings) for row in rows]
         return list(headings), [plain(line.cells) for line in lines]
     told = [("step" if "step" in rows[0] else "arch")] if len(rows) > 1 else []
-    cells = [
-        [*(printable(str(row[name])) for name in told), *family_cells(family, row)]
-        for row in rows
-        for family in row["families"] or [None]
-    ]
+    cells = [[*(printable(str(row[name])) for name in told), *line] for row in rows for line in model_lines(row)]
     return [*told, *OF_FAMILIES], cells
 
 
-def family_cells(family: dict[str, Any] | None, row: dict[str, Any]) -> list[str]:
-    """The cells of a family; of a model that has none, or has lost its signal, its name and its verdict."""
-    if family is not None:
-        return plain(family_line(family, row).cells)
+def model_lines(row: dict[str, Any]) -> Iterator[list[str]]:
+    """What is off at single places, and all families; of a model that has neither, its name and its verdict."""
+    found = [finding_line(one, weak=False) for one in row["findings"] if one["flag"] in row["flags"]]
+    found += [family_line(family, row) for family in row["families"]]
+    if found:
+        yield from (plain(line.cells) for line in found)
+        return
     verdict = "healthy" if row["healthy"] else ", ".join(row["flags"]) or "unhealthy"
     cells = dict.fromkeys(OF_FAMILIES, "-") | {OF_FAMILIES[0]: printable(str(row["arch"])), OF_FAMILIES[-1]: verdict}
-    return list(cells.values())
+    yield list(cells.values())
 
 
 def plain(cells: Sequence[str]) -> list[str]:

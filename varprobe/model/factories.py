@@ -14,7 +14,7 @@ from varprobe.user_code import load
 
 __all__ = ["Made", "made", "returned", "with_rows"]
 
-KEYWORDS = ("loss", "output", "frozen", "data", "init", "step_size")
+KEYWORDS = ("loss", "output", "frozen", "data", "init", "step_size", "optimizer")
 """Of `varprobe.probe`, which a factory may return in a dict after the arguments; none of them takes an array."""
 
 

@@ -1,126 +1,119 @@
 """What is wrong with a model at one site or parameter, whatever the rates are."""
 
-import json
-import math
-from collections.abc import Callable
-
 import numpy as np
-import xarray as xr
 
+from varprobe.formats import FORMATS
+from varprobe.model.evidence import Evidence
+from varprobe.model.findings import Finding
 from varprobe.numerals import rounded
+from varprobe.rates import power
 from varprobe.verdicts import threshold
 
-__all__ = ["alike", "flags_of"]
+__all__ = ["alike", "dead", "leaves_float16", "no_gradient", "non_finite", "saturated"]
 
 QUANTITIES = ("preactivation", "activation", "gradient")
+FOR_GATES = "Draw its weights smaller, or its biases nearer to zero; a forget gate wants a bias near 1."
+FOR_BOUNDED = "Divide its weights so that what goes in has a standard deviation near 1."
 
 
-def flags_of(ds: xr.Dataset, labels: list[str]) -> dict[str, str]:
-    """Flag -> a sentence that names a site or parameter, the gravest first.
-
-    Args:
-        ds: of one configuration, without the zeros that `zeros.without_zeros` takes away.
-        labels: what messages call each row.
-    """
-    checks: dict[str, Callable[[xr.Dataset, list[str]], str]] = {
-        "non_finite": non_finite,
-        "dead": dead,
-        "no_gradient": no_gradient,
-        "large_logits": large_logits,
-        "one_hot_attention": one_hot_attention,
-    }
-    return {flag: sentence for flag, check in checks.items() if (sentence := check(ds, labels))}
-
-
-def non_finite(ds: xr.Dataset, labels: list[str]) -> str:
-    """The first site that is not finite; a gradient comes from the last."""
+def non_finite(seen: Evidence) -> list[Finding]:
+    """The first site that is not finite, a gradient comes from the last; else the loss."""
     for quantity in QUANTITIES:
-        name = f"{quantity}_log10_absmax"
-        if name not in ds:
-            continue
-        largest, ms = ds[name].values, ds[f"{quantity}_log10_ms"].values
+        largest, ms = seen.seeds(f"{quantity}_log10_absmax"), seen.seeds(f"{quantity}_log10_ms")
         wrong = (np.isposinf(largest) | (np.isnan(ms) & ~np.isnan(largest))).any(axis=0)
-        over = f"{'gradient_' if quantity == 'gradient' else ''}overflow_fraction"
-        if over in ds and quantity != "activation":
-            wrong |= (ds[over].values > 0).any(axis=0)
+        if quantity != "activation":
+            wrong |= (seen.seeds(f"{'gradient_' if quantity == 'gradient' else ''}overflow_fraction") > 0).any(axis=0)
         if wrong.any():
-            at = np.flatnonzero(wrong)[-1 if quantity == "gradient" else 0]
-            return f"{labels[at]}: the {quantity} is not finite."
-    return ""
+            label = seen.labels[np.flatnonzero(wrong)[-1 if quantity == "gradient" else 0]]
+            return [Finding("non_finite", label, f"{label}: the {quantity} is not finite.")]
+    if not np.isfinite(seen.mean("loss_value")).all():
+        return [Finding("non_finite", "loss", "The loss is not finite, and every site is.")]
+    return []
 
 
-def dead(ds: xr.Dataset, labels: list[str]) -> str:
+def dead(seen: Evidence) -> list[Finding]:
     """Units that are zero on the whole batch."""
-    share = np.zeros(ds.sizes["layer"])
-    for name, least in (("dead_unit_fraction", 0.0), ("activation_zero_fraction", 1.0)):
-        if name in ds:
-            found = np.nan_to_num(ds[name].values.mean(axis=0))
-            convolved = ds["kind"].values == "conv" if least else True
-            share = np.where(convolved & (found >= least), np.maximum(share, found), share)
-    at = np.flatnonzero(share > threshold("dead"))
-    return f"{labels[at[0]]}: {share[at[0]]:.0%} of the units are zero on the whole batch." if at.size else ""
+    units = np.nan_to_num(seen.mean("dead_unit_fraction"))
+    zeros = np.nan_to_num(seen.mean("activation_zero_fraction"))
+    share = np.where((np.array(seen.kinds) == "conv") & (zeros >= 1), 1.0, units)
+    advice = "Set its bias to zero, or use an activation whose units cannot die, such as leaky_relu."
+    return [
+        Finding(
+            "dead",
+            seen.labels[at],
+            f"{seen.labels[at]}: {share[at]:.0%} of the units are zero on the whole batch.",
+            float(share[at]),
+            0.5,
+            advice,
+        )
+        for at in np.flatnonzero(share > threshold("dead"))[:1]
+    ]
 
 
-def no_gradient(ds: xr.Dataset, labels: list[str]) -> str:
+def no_gradient(seen: Evidence) -> list[Finding]:
     """No parameter has a gradient, or the weights of a site have none though a signal enters there.
 
     Weights behind stop_gradient have none on purpose.
     """
-    name = "parameter_gradient_log10_ms"
-    if name in ds and np.isneginf(ds[name].values).all():
-        return "The gradient of every parameter is exactly zero: a step of training changes nothing."
-    factors = [parameter for parameter, *_ in json.loads(ds.attrs.get("factors", "[]"))]
-    if name in ds and factors and np.isneginf(ds[name].sel(parameter=list(dict.fromkeys(factors))).values).all():
-        return "The gradient of all weights is exactly zero: a step of training changes biases at most."
-    if "weight_gradient_log10_ms" not in ds or "note" not in ds.coords:
-        return ""
-    zero = np.isneginf(ds["weight_gradient_log10_ms"].values).all(axis=0) & (ds["note"].values == "")
-    zero &= ~np.isin(ds["site"].values, json.loads(ds.attrs.get("frozen", "[]")))
+    zero = np.isneginf(seen.seeds("parameter_gradient_log10_ms")).all(axis=0)
+    factors = {parameter for parameter, *_ in seen.listed("factors")}
+    weights = np.isin(seen.parameters, sorted(factors)) if factors else np.zeros(0, bool)
+    if zero.size and zero.all():
+        text = "The gradient of every parameter is exactly zero: a step of training changes nothing."
+        return [Finding("no_gradient", "", text, 0.0)]
+    if weights.any() and zero[weights].all():
+        text = "The gradient of all weights is exactly zero: a step of training changes biases at most."
+        return [Finding("no_gradient", "", text, 0.0)]
+    if "note" not in seen.ds.coords:
+        return []
+    site_zero = np.isneginf(seen.seeds("weight_gradient_log10_ms")).all(axis=0) & (np.array(seen.notes) == "")
+    site_zero &= ~np.isin(seen.sites, seen.listed("frozen"))
     for name in ("preactivation_log10_ms", "product_log10_ms"):
-        zero &= ~np.isneginf(ds[name].values).any(axis=0) if name in ds else True
-    at = np.flatnonzero(zero)
-    return f"{labels[at[0]]}: the gradient of its weights is exactly zero." if at.size else ""
+        site_zero &= ~np.isneginf(seen.seeds(name)).any(axis=0)
+    return [
+        Finding("no_gradient", seen.labels[at], f"{seen.labels[at]}: the gradient of its weights is exactly zero.", 0.0)
+        for at in np.flatnonzero(site_zero)[:1]
+    ]
 
 
-def large_logits(ds: xr.Dataset, labels: list[str]) -> str:
-    """Logits of a cross entropy that vary so much that it starts far above chance, which is ln of their number.
-
-    For Gaussian logits of a standard deviation s the cross entropy with labels that do not depend on them is on average
-    ln V + s^2 / 2, as long as s^2 < 2 ln V (Derrida 1981).
-    """
-    if "preactivation_log10_var" not in ds:
-        return ""
-    for site, classes in json.loads(ds.attrs.get("logits", "[]")):
-        (rows,) = np.nonzero(ds["site"].values == site)
-        spread = 10 ** (ds["preactivation_log10_var"].values[:, rows].mean() / 2)
-        if classes > 1 and spread > threshold("large_logits"):
-            start = (
-                f"the loss is {rounded(ds['loss_value'].values.mean())}" if "loss_value" in ds else "the loss is more"
-            )
-            chance = f"chance, ln {classes} = {math.log(classes):.1f}"
-            return f"{site}: logits of {rounded(spread)} standard deviation; {start}, and with 1 it is near {chance}."
-    return ""
+def saturated(seen: Evidence) -> list[Finding]:
+    """Gates, and other bounded functions, that are flat at most of their inputs."""
+    share = np.nan_to_num(seen.mean("saturated_fraction"))
+    found = np.flatnonzero(share > threshold("saturated"))
+    if not found.size:
+        return []
+    at, others = found[np.argmax(share[found])], len({seen.sites[row] for row in found}) - 1
+    label, gated = seen.labels[at], bool(seen.listed("gates"))
+    more = f"; so are {others} other site{'s' * (others > 1)}" if others else ""
+    text = (
+        f"{label}: {share[at]:.0%} of what its logistic function or tanh gives is saturated (slope below 0.01){more}."
+    )
+    return [Finding("saturated", label, text, float(share[at]), 0.0, FOR_GATES if gated else FOR_BOUNDED)]
 
 
-def one_hot_attention(ds: xr.Dataset, labels: list[str]) -> str:
-    """Attention with nearly all probability on one key. Queries and keys get almost no gradient then."""
-    if "attention_entropy" not in ds:
-        return ""
-    entropy = ds["attention_entropy"].values.mean(axis=0)
-    at = np.flatnonzero(np.nan_to_num(entropy, nan=1.0) < threshold("one_hot_attention"))
-    if not at.size:
-        return ""
-    share = rounded(float(entropy[at[0]]))
-    return f"{labels[at[0]]}: the entropy of the attention is {share} of what equal probabilities have."
+def leaves_float16(seen: Evidence) -> list[Finding]:
+    """Values that float16 cannot hold, whatever they were computed in."""
+    largest = np.fmax(seen.mean("preactivation_log10_absmax"), seen.mean("activation_log10_absmax"))
+    most = FORMATS["float16"].largest
+    over = np.flatnonzero(np.nan_to_num(largest, nan=-np.inf, posinf=-np.inf)[1:] > np.log10(most)) + 1
+    return [
+        Finding(
+            "leaves_float16",
+            seen.labels[at],
+            f"{seen.labels[at]}: the largest value is {rounded(power(largest[at]))}, and float16 ends at {most:.0f}.",
+            power(largest[at]),
+            most,
+        )
+        for at in over[:1]
+    ]
 
 
-def alike(ds: xr.Dataset, labels: list[str]) -> str:
-    """From where on all rows have one direction though the input's do not: worth knowing, and no failure of its own."""
-    if "activation_correlation" not in ds:
-        return ""
-    cosine = ds["activation_correlation"].values.mean(axis=0)
-    limit = threshold("correlation_collapse")
+def alike(seen: Evidence) -> list[Finding]:
+    """From where on all rows have one direction though the input's do not."""
+    cosine, limit = seen.mean("activation_correlation"), threshold("correlation_collapse")
     at = np.flatnonzero(np.nan_to_num(cosine) > limit)
-    if not at.size or at[0] == 0:
-        return ""
-    return f"{labels[at[0]]}: the mean cosine between samples or positions is above {limit}."
+    if not at.size:
+        return []
+    label = seen.labels[at[0]]
+    text = f"{label}: the mean cosine between samples or positions is above {limit}."
+    return [Finding("correlation_collapse", label, text, float(cosine[at[0]]))]

@@ -12,7 +12,8 @@ from jax.experimental import io_callback
 from varprobe.errors import RequestError
 from varprobe.model.adapters import Subject, subject_of
 from varprobe.model.agreement import reference, require_agreement, rounded_otherwise
-from varprobe.model.probed import Stats, measured, plan_of, require_step_size
+from varprobe.model.probed import Stats, measured, plan_of
+from varprobe.model.updates import require_step_size
 
 __all__ = ["instrument"]
 

@@ -40,7 +40,8 @@ class Layout(NamedTuple):
     follows from without another between. factors: each parameter that a signal is multiplied with, the sites behind
     that signal, and the product's own, empty where they are multiplied entry by entry. gates: the sites behind each of
     two signals that are multiplied by entries. frozen: sites whose parameter is behind stop_gradient. logits: sites of
-    logits of the loss, and their numbers of classes. about: coordinates of a dataset. rounding: relative, of the
+    logits of the loss, and their numbers of classes. targets: sites whose value the loss compares with a part of the
+    batch, and its number there. about: coordinates of a dataset. rounding: relative, of the
     coarsest format that the model computes in.
     """
 
@@ -54,6 +55,7 @@ class Layout(NamedTuple):
     gates: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
     frozen: tuple[str, ...]
     logits: tuple[tuple[str, int], ...]
+    targets: tuple[tuple[str, int], ...]
     about: tuple[tuple[str, Any], ...]
     rounding: float = 0.0
 
@@ -124,9 +126,14 @@ def layout_of(
     last = reading.reached - reading.behind(followed, through_cuts=True)
     logits = tuple((names[site], classes) for site, classes in dict(reading.logits).items() if site in last)
     gates = tuple(dict.fromkeys((sites_behind(one), sites_behind(other)) for one, other in reading.gates))
+    targets = tuple(
+        (names[site], leaf - parameters)
+        for site, leaf in dict(reading.targets).items()
+        if leaf >= parameters and site in reading.reached
+    )
     frozen = tuple(name for name, site in zip(names, reading.sites, strict=True) if site.frozen)
     opaque = tuple(reading.opaque)
-    return Layout(rows, leaves, reading.products, opaque, tied, follows, factors, gates, frozen, logits, about)
+    return Layout(rows, leaves, reading.products, opaque, tied, follows, factors, gates, frozen, logits, targets, about)
 
 
 def moment(site: Site, index: Sequence[int]) -> tuple[int, ...]:

@@ -1,6 +1,6 @@
 """What the names of primitives mean to the probe."""
 
-__all__ = ["ELEMENTWISE", "LOGS", "MOVING", "PRODUCTS", "RESHAPING", "SCALING", "TAKING"]
+__all__ = ["BOUNDED", "ELEMENTWISE", "LOGS", "MOVING", "PRODUCTS", "RESHAPING", "SCALING", "TAKING"]
 
 PRODUCTS = frozenset({"dot_general", "conv_general_dilated", "ragged_dot", "ragged_dot_general"})
 RESHAPING = frozenset(
@@ -19,6 +19,8 @@ ELEMENTWISE = frozenset(
      "neg", "nextafter", "not", "or", "pow", "rem", "round", "rsqrt", "select_n", "sign", "sin", "sinh", "sqrt",
      "square", "sub", "tan", "tanh", "xor"}
 )  # fmt: skip
+BOUNDED = frozenset({"logistic", "tanh"})
+"""Functions that are flat on both sides."""
 SCALING = frozenset({"add", "div", "mul", "neg", "sub"})
 """Of one signal and numbers these are linear."""
 LOGS = frozenset({"exp", "expm1", "log", "log1p", "log_sigmoid", "log_softmax", "logaddexp", "logsumexp", "softplus"})

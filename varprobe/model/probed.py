@@ -1,6 +1,6 @@
 """A function that was read once for a shape of its arguments, and its statistics: what leaves the device."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -20,9 +20,10 @@ from varprobe.model.paths import slashed
 from varprobe.model.roles import input_of, paths_of, read_as_used
 from varprobe.model.running import BACKWARD, Statistics, Taps, run, taps_of
 from varprobe.model.stats import ALIKE, MOMENTS, Numbers, Seen, numbers, seen
+from varprobe.model.updates import Descent, stepped
 from varprobe.model.whole import statistics
 
-__all__ = ["Plan", "Stats", "differentiated", "fetched", "measured", "plan_of", "require_step_size", "told", "updated"]
+__all__ = ["Plan", "Stats", "differentiated", "fetched", "measured", "plan_of", "told", "updated"]
 
 
 class Plan(NamedTuple):
@@ -52,9 +53,10 @@ class Stats:
         backward: of its gradient.
         parameters: of each parameter, and of each entry of its leading axes where scans take them one by one.
         gradients: of their gradients.
-        lost: share of their entries that a step of plain gradient descent does not change though it should; None where
-            no step size was given.
+        lost: share of their entries that a step of training does not change though it should; None where no optimizer
+            and no step size was given.
         data: of the input, if it is of floats; None without.
+        targets: of each part of the batch that the loss compares a value with.
         updates: of what a step of training adds to each parameter; None where it is not known.
         layout: which is which.
     """
@@ -66,19 +68,9 @@ class Stats:
     gradients: tuple[Any, ...]
     lost: tuple[Float[Array, "*axes"], ...] | None
     data: Any
+    targets: tuple[Any, ...]
     updates: tuple[Any, ...] | None
     layout: Layout = field(metadata={"static": True})
-
-
-def require_step_size(step_size: Any) -> None:
-    """Refuse what is no step size.
-
-    Raises:
-        RequestError: it is no number above zero.
-    """
-    number = isinstance(step_size, int | float | np.number) and not isinstance(step_size, bool)
-    if step_size is not None and not (number and 0 < step_size < float("inf")):
-        raise RequestError(f"{step_size!r} is out of range (allowed: numbers above 0)", "step_size")
 
 
 def plan_of(subject: Subject) -> Plan:
@@ -102,7 +94,8 @@ def plan_of(subject: Subject) -> Plan:
 
 def measured(plan: Plan, step_size: float | None, parameters: Any, *batch: Any) -> tuple[tuple[Any, Any], Any, Stats]:
     """((scalar, anything), gradients of the parameters, statistics) of a function that was read."""
-    found = differentiated(plan, step_size, parameters, *batch)
+    found = differentiated(plan, parameters, *batch)
+    lost = stepped(Descent(step_size), plan.slices, parameters, found.gradients)[1] if step_size else None
     moments = partial(numbers, told=MOMENTS)
     leaves, slopes = jax.tree.leaves(parameters), jax.tree.leaves(found.gradients)
     entering = entering_of(plan, batch)
@@ -112,8 +105,9 @@ def measured(plan: Plan, step_size: float | None, parameters: Any, *batch: Any) 
         backward=found.backward,
         parameters=tuple(map(moments, leaves, plan.slices)),
         gradients=tuple(map(moments, slopes, plan.slices)),
-        lost=found.lost,
+        lost=lost,
         data=None if entering is None else moments(jnp.asarray(entering)),
+        targets=tuple(moments(jnp.asarray(target)) for target in targets_of(plan, batch)),
         updates=None,
         layout=plan.layout,
     )
@@ -121,8 +115,8 @@ def measured(plan: Plan, step_size: float | None, parameters: Any, *batch: Any) 
 
 
 class Differentiated(NamedTuple):
-    """Of a function that was read: the scalar, all that it returns, the gradients of the parameters, what its taps told
-    of values and of their gradients, and the shares of updates that are lost.
+    """Of a function that was read: the scalar, all that it returns, the gradients of the parameters, and what its taps
+    told of values and of their gradients.
     """
 
     loss: Any
@@ -130,10 +124,9 @@ class Differentiated(NamedTuple):
     gradients: Any
     forward: Any
     backward: Any
-    lost: tuple[Any, ...] | None
 
 
-def differentiated(plan: Plan, step_size: float | None, parameters: Any, *batch: Any) -> Differentiated:
+def differentiated(plan: Plan, parameters: Any, *batch: Any) -> Differentiated:
     """Run a function that was read, and its gradient."""
     sinks, data = plan.taps.sinks(), jax.tree.leaves(batch)
     tapped = {i for i, slot in enumerate(plan.taps.slots) if slot.role in BACKWARD}
@@ -145,16 +138,21 @@ def differentiated(plan: Plan, step_size: float | None, parameters: Any, *batch:
     (value, (outputs, forward)), (gradients, backward) = jax.value_and_grad(loss, argnums=(0, 1), has_aux=True)(
         parameters, {i: sinks[i] for i in tapped}
     )
-    leaves, slopes = jax.tree.leaves(parameters), jax.tree.leaves(gradients)
-    lost = None if step_size is None else tuple(map(lost_in(step_size), leaves, slopes, plan.slices))
     shape = jax.tree.structure(plan.shape)
-    return Differentiated(value, jax.tree.unflatten(shape, outputs), gradients, forward, backward, lost)
+    return Differentiated(value, jax.tree.unflatten(shape, outputs), gradients, forward, backward)
 
 
 def entering_of(plan: Plan, batch: Any) -> Any:
     """The input, if it is of floats."""
     entering = jax.tree.leaves(batch)[plan.data] if plan.data >= 0 else None
     return entering if entering is not None and jnp.issubdtype(entering.dtype, jnp.floating) else None
+
+
+def targets_of(plan: Plan, batch: Any) -> list[Any]:
+    """What the loss compares values with, as floats."""
+    leaves = jax.tree.leaves(batch)
+    found = [leaves[leaf] for _, leaf in plan.layout.targets]
+    return [x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(np.float32) for x in found]
 
 
 def told(plan: Plan, found: Differentiated, parameters: Any, batch: Any) -> Stats:
@@ -176,8 +174,9 @@ def told(plan: Plan, found: Differentiated, parameters: Any, batch: Any) -> Stat
             backward=at_sites(found.backward, "slopes"),
             parameters=tuple(all_of(parameters, plan.slices)),
             gradients=tuple(all_of(found.gradients, plan.slices)),
-            lost=found.lost,
+            lost=None,
             data=None if entering is None else statistics(entering, told=ALIKE),
+            targets=tuple(map(statistics, targets_of(plan, batch))),
             updates=None,
             layout=plan.layout,
         )
@@ -192,7 +191,7 @@ def fetched(stats: Stats) -> Stats:
         )
 
     stats = jax.device_get(stats)
-    names = ("forward", "backward", "parameters", "gradients", "data", "updates")
+    names = ("forward", "backward", "parameters", "gradients", "data", "targets", "updates")
     return replace(stats, **{name: one(getattr(stats, name)) for name in names})
 
 
@@ -204,16 +203,3 @@ def updated(plan: Plan, stats: Stats, before: Any, after: Any) -> Stats:
         return numbers(new.astype(kind) - old.astype(kind), axes, MOMENTS)
 
     return replace(stats, updates=tuple(map(one, jax.tree.leaves(before), jax.tree.leaves(after), plan.slices)))
-
-
-def lost_in(step_size: float) -> Callable[[Array, Array, int], Array]:
-    """Share of a parameter's entries whose update is rounded away, of those that have one."""
-
-    def lost(parameter: Array, gradient: Array, axes: int) -> Array:
-        wide = jnp.result_type(parameter.dtype, jnp.float32) if parameter.dtype.itemsize > 1 else jnp.float32
-        update = jnp.asarray(step_size, jnp.float32) * gradient.astype(wide)
-        after = (parameter.astype(wide) - update).astype(parameter.dtype)
-        moved, over = gradient != 0, tuple(range(axes, parameter.ndim))
-        return ((after == parameter) & moved).sum(over) / jnp.maximum(moved.sum(over), 1)
-
-    return lost

@@ -1,6 +1,7 @@
 """`varprobe.probe`: what a batch does at every site of the user's own model, and what the gradient does there."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from math import prod
 from typing import Any
@@ -17,10 +18,11 @@ from varprobe.model.forms import form_of
 from varprobe.model.opaque import ways_out
 from varprobe.model.outputs import attributes_of
 from varprobe.model.paths import slashed
-from varprobe.model.probed import Plan, Stats, differentiated, fetched, measured, plan_of, require_step_size, told
+from varprobe.model.probed import Plan, Stats, differentiated, fetched, measured, plan_of, told, updated
 from varprobe.model.programs import run_again
 from varprobe.model.running import BACKWARD, Taps
 from varprobe.model.tables import dataset_of
+from varprobe.model.updates import Optimizer, require_optimizer, stepped
 from varprobe.model.whole import WHOLE
 
 __all__ = ["probe"]
@@ -41,6 +43,7 @@ def probe(
     init: Callable[[Any], Any] | None = None,
     seeds: int | None = None,
     step_size: float | None = None,
+    optimizer: Optimizer | None = None,
 ) -> xr.Dataset:
     """Activations, gradients and weight gradients of a model at every site, and of every parameter, for one batch.
 
@@ -67,6 +70,7 @@ def probe(
         init: init(key) -> fresh parameters, or a fresh model; one for each seed.
         seeds: how many, 1 to 1000; by default 8 with init and 1 without. Cotangents differ by seed, too.
         step_size: of a step of plain gradient descent, to tell the share of updates that rounding loses.
+        optimizer: of optax, such as optax.adam(1e-3), for the same of its first step, and its size.
 
     Returns:
         A dataset with dims (config, seed, layer), layer being the order of execution from 0, the input; coordinates
@@ -74,7 +78,7 @@ def probe(
         source and note ("", "not reached by the loss" or "not computed") on layer. Values are log10, as those of
         `varprobe.sweep`; parameter_* are on (config, seed, parameter). attrs["coverage"] says how many matrix products
         are probed, attrs["tied"] which sites share a parameter, attrs["follows"] which sites each follows from.
-        Models whose values take less than 1 GiB have activation_correlation and attention_entropy.
+        Models whose values take less than 1 GiB have activation_correlation, attention_entropy and saturated_fraction.
         If a model returns several arrays of floats, attrs["output"] names that of the loss, and attrs["other_outputs"]
         lists the others.
 
@@ -88,7 +92,8 @@ def probe(
         print(varprobe.diagnose(ds))
     """
     __tracebackhide__ = True
-    count = checked(init, seeds, step_size)
+    count = checked(init, seeds)
+    steps = require_optimizer(optimizer, step_size)
     subject = subject_of(model, arguments, loss, output, frozen, data)
     if count > 1 and init is None and not subject.noise:
         raise RequestError("every seed is the same without init=, a function of a key (a factory takes it)", "seeds")
@@ -100,13 +105,22 @@ def probe(
         where = (plan.layout.coverage, ways_out(plan.layout.opaque)) if plan.layout.opaque else ()
         raise RequestError("; ".join(filter(None, (f"{subject.name} has no matrix product of a signal", *where))))
     program, arguments = form_of(plan.program), (subject.parameters, *subject.batch)
-    run = running(plan, step_size, program and (program, subject.given), *arguments)
+    run = running(plan, program and (program, subject.given), *arguments)
     as_it_is = run_again(partial(reference, subject.function), program, *arguments)
-    ds = dataset_of([[one_seed(subject, run, as_it_is, init, seed) for seed in range(count)]])
+    step = steps and jax.jit(partial(stepped, steps, plan.slices))
+
+    def stats_of(seed: int) -> Stats:
+        parameters, gradients, stats = one_seed(subject, run, as_it_is, init, seed)
+        if step:
+            after, lost = step(parameters, gradients)
+            stats = updated(plan, replace(stats, lost=lost), parameters, after)
+        return fetched(stats)
+
+    ds = dataset_of([[stats_of(seed) for seed in range(count)]])
     return ds.assign_attrs(attributes_of(plan.shape[1][0]))
 
 
-def checked(init: Any, seeds: Any, step_size: Any) -> int:
+def checked(init: Any, seeds: Any) -> int:
     """How many seeds.
 
     Raises:
@@ -116,14 +130,13 @@ def checked(init: Any, seeds: Any, step_size: Any) -> int:
         raise RequestError(f"{init!r} is no function of a key", "init")
     if seeds is not None and (isinstance(seeds, bool) or not isinstance(seeds, int) or not 1 <= seeds <= MOST_SEEDS):
         raise RequestError(f"{seeds!r} is out of range (allowed: whole numbers from 1 to {MOST_SEEDS})", "seeds")
-    require_step_size(step_size)
     return seeds or (8 if init else 1)
 
 
 def one_seed(
     subject: Subject, run: Callable[[Any, Any], Any], as_it_is: Callable[..., Any], init: Any, seed: int
-) -> Stats:
-    """The statistics of one draw; the first is compared with the model as it is."""
+) -> tuple[Any, Any, Stats]:
+    """(parameters, gradients, statistics) of one draw; the first is compared with the model as it is."""
     parameters = subject.parameters if init is None else subject.extract(init(jax.random.key(seed)))
     if init is not None:
         same_form(subject.parameters, parameters)
@@ -133,7 +146,7 @@ def one_seed(
         plain = as_it_is(parameters, *batch)
         unit = stats.layout.rounding
         require_agreement(plain, (value, gradients), lambda: as_it_is(rounded_otherwise(parameters, unit), *batch))
-    return fetched(stats)
+    return parameters, gradients, stats
 
 
 def same_form(expected: Any, found: Any) -> None:
@@ -151,16 +164,14 @@ def same_form(expected: Any, found: Any) -> None:
             raise RequestError(f"init gives {shapes[1]} for {name}, which is {shapes[0]}", "init")
 
 
-def running(
-    plan: Plan, step_size: float | None, read: Any, *arguments: Any
-) -> Callable[[Any, Any], tuple[Any, Any, Stats]]:
+def running(plan: Plan, read: Any, *arguments: Any) -> Callable[[Any, Any], tuple[Any, Any, Stats]]:
     """run(parameters, batch) -> (scalar, gradients, statistics), for what looks like these parameters and batch.
 
     Values leave the program whole where they are small enough, and else as statistics. `read` is equal for two
     functions whose programs and taps are the same, or None.
     """
     if bytes_of(plan.taps) > MOST_BYTES:
-        inside = run_again(partial(measured, plan, step_size), read and (read, step_size, "inside"), *arguments)
+        inside = run_again(partial(measured, plan, None), read and (read, "inside"), *arguments)
 
         def reduced(parameters: Any, batch: Any) -> tuple[Any, Any, Stats]:
             (value, _), gradients, stats = inside(parameters, *batch)
@@ -168,7 +179,7 @@ def running(
 
         return reduced
     whole = plan._replace(taps=plan.taps._replace(way=WHOLE))
-    outside = run_again(partial(differentiated, whole, step_size), read and (read, step_size, "whole"), *arguments)
+    outside = run_again(partial(differentiated, whole), read and (read, "whole"), *arguments)
 
     def kept_whole(parameters: Any, batch: Any) -> tuple[Any, Any, Stats]:
         found = outside(parameters, *batch)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from varprobe.model import blanks, compat, fans
 from varprobe.model.compat import Program
-from varprobe.model.operations import ELEMENTWISE, LOGS, MOVING, PRODUCTS, RESHAPING, SCALING, TAKING
+from varprobe.model.operations import BOUNDED, ELEMENTWISE, LOGS, MOVING, PRODUCTS, RESHAPING, SCALING, TAKING
 from varprobe.model.sites import Reading, Scan, Site
 from varprobe.model.tags import Known, Place, Point, Tag, plain
 from varprobe.model.uses import holds, is_power, users_in
@@ -44,7 +44,7 @@ class Reader:
     def trial(self) -> Reader:
         """A reader that knows the same and changes nothing of it."""
         other = Reader(self.rules)
-        other.found.sites = [replace(site, exits={}) for site in self.found.sites]
+        other.found.sites = [replace(site, exits={}, bounded={}) for site in self.found.sites]
         other.scans, other.uses = self.scans, dict(self.uses)
         other.found.joints = [replace(joint) for joint in self.found.joints]
         return other
@@ -115,6 +115,8 @@ class Reader:
             self.powers[Point(place, equation.outvars[0])] = Point(place, equation.invars[0]), tags[0].of.linear
         if rule := self.rules.get(name):
             return [rule(self, equation, place, tags)]
+        if name in BOUNDED and tags[0].of and tags[0].of.linear:
+            self.found.sites[tags[0].of.site].bounded[Point(place, equation.outvars[0])] = name
         if name in ELEMENTWISE:
             return [self.elementwise(tags)]
         found = plain(tags)
@@ -330,6 +332,7 @@ class Reader:
         for number, site in enumerate(self.found.sites):
             site.value = self.origin(site.value)
             site.product = self.origin(site.product) if site.product else None
+            site.bounded = {self.origin(point): name for point, name in site.bounded.items()}
             nonlinear = [point for point, linear in site.exits.items() if not linear]
             if number not in followed:
                 nonlinear = [point for exit in nonlinear if (point := self.unscaled(exit)) not in self.losses]

@@ -64,6 +64,9 @@ def subtracted(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> 
     """As a sum, but of two signals it is a distance: from a mean, or from a target."""
     if sum(tag.signal for tag in tags) == 1 or any(tag.root == SHIFT for tag in tags):
         return added(reader, equation, place, tags)
+    for output, target in (tags, tags[::-1]):
+        if output.of and output.of.own and output.of.whole and not output.of.scaled and target.leaf >= 0:
+            reader.found.targets.append((output.of.site, target.leaf))
     return reader.elementwise(tags)
 
 

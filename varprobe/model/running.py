@@ -12,7 +12,7 @@ from varprobe.model import compat
 from varprobe.model.compat import Program
 from varprobe.model.parts import Shared, parts_of, run_part
 from varprobe.model.sites import Reading, Site
-from varprobe.model.stats import ALIKE, ALL, DEAD, ENTROPY, MOMENTS, RANGE, ZERO, numbers, sink
+from varprobe.model.stats import ALIKE, ALL, DEAD, ENTROPY, FLAT, MOMENTS, RANGE, ZERO, numbers, sink
 from varprobe.model.tags import Place, Point
 from varprobe.model.tapping import tap
 
@@ -79,10 +79,9 @@ def taps_of(reading: Reading) -> Taps:
     """What is tapped of the sites."""
     slots = []
     for number, site in enumerate(reading.sites):
-        for role in ROLES:
-            if point := getattr(site, role):
-                lengths = tuple(s.length for s in site.scans if point.place[: len(s.place)] == s.place)
-                slots.append(Slot(number, role, point, lengths, *shares_of(site, role)))
+        for role, point in points_of(site):
+            lengths = tuple(s.length for s in site.scans if point.place[: len(s.place)] == s.place)
+            slots.append(Slot(number, role, point, lengths, *shares_of(site, role, point)))
     at: dict[Point, list[int]] = {}
     inside: dict[Place, list[int]] = {}
     for i, slot in enumerate(slots):
@@ -92,12 +91,20 @@ def taps_of(reading: Reading) -> Taps:
     return Taps(tuple(slots), at, inside, {})
 
 
-def shares_of(site: Site, role: str) -> tuple[int, int]:
+def points_of(site: Site) -> list[tuple[str, Point]]:
+    """What is tapped of a site, by its role; one value has one role."""
+    found = [(role, point) for role in ROLES if (point := getattr(site, role))]
+    taken = [point for _, point in found]
+    return found + [("bounded", point) for point in site.bounded if point not in taken]
+
+
+def shares_of(site: Site, role: str, point: Point) -> tuple[int, int]:
     """(what is computed of a value beside its moments, the same of its gradient), as a dataset has it."""
-    if role == "product":
-        return MOMENTS, MOMENTS
+    flat = FLAT[site.bounded[point]] if point in site.bounded else MOMENTS
+    if role in ("product", "bounded"):
+        return flat, MOMENTS
     if role == "activation":
-        return ZERO | (DEAD | ALIKE if site.kind == "linear" else MOMENTS), MOMENTS
+        return flat | ZERO | (DEAD | ALIKE if site.kind == "linear" else MOMENTS), MOMENTS
     alone = site.activation is None and site.kind not in ("linear", "conv")
     of_rows = {"probabilities": ENTROPY, "residual": ALIKE, "norm": ALIKE, "embedding": ALIKE}.get(site.kind, MOMENTS)
     return RANGE | (ZERO if alone else MOMENTS) | of_rows, RANGE

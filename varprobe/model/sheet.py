@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from varprobe.names import printable
+from varprobe.numerals import number, rounded
 from varprobe.verdict_table import Line, Sheet, factor_cell, grade, verdict
 
-__all__ = ["model_sheet", "whole"]
+__all__ = ["finding_line", "model_sheet", "weak_sentences", "whole"]
 
-HEADINGS = ("mean square per site", "sites", "forward", "backward", "verdict")
+HEADINGS = ("mean square per site", "sites", "weights / needed", "forward", "backward", "verdict")
 SHOWN = 12
 """Families in the narrow table; all that are unhealthy are shown."""
 
@@ -21,6 +22,7 @@ def model_sheet(rows: Sequence[dict[str, Any]], wide: bool = False) -> Sheet:
         if len(rows) > 1:
             what = f"step {row['step']}" if "step" in row else row["arch"]
             lines.append(Line((what, *("" for _ in HEADINGS[1:])), "heading"))
+        lines += [finding_line(found, weak=found["flag"] in row["notes"]) for found in row["findings"]]
         found = [line_of(family, row) for family in row["families"]]
         kept = [line for i, line in enumerate(found) if wide or i < SHOWN or line.grade == "severe"]
         lines += kept
@@ -28,7 +30,22 @@ def model_sheet(rows: Sequence[dict[str, Any]], wide: bool = False) -> Sheet:
             notes.append(f"{len(found) - len(kept)} more families are healthy; --wide shows all.")
         why = " ".join(filter(None, [row["reason"], row["advice"]]))
         notes.append(printable(f"Why: {why}" if not row["healthy"] else why))
+        notes += [printable(f"Note: {sentence}") for sentence in weak_sentences(row)]
     return Sheet(HEADINGS, lines, list(dict.fromkeys(notes)))
+
+
+def weak_sentences(row: dict[str, Any]) -> list[str]:
+    """What only strict checks count."""
+    return [found["sentence"] for found in row["findings"] if found["flag"] in row["notes"]]
+
+
+def finding_line(found: dict[str, Any], weak: bool) -> Line:
+    """One place that is off: `large_logits: 7.95, not 1`."""
+    value, near = found["value"], found["near"]
+    said = found["flag"] if not value else f"{found['flag']}: {rounded(value)}"
+    said += "" if near is None or not value else f", not {rounded(near)}" if near else ", not 0"
+    blanks = ["-"] * (len(HEADINGS) - 2)
+    return Line((printable(found["site"] or "all"), *blanks, said), "mild" if weak else "severe")
 
 
 def line_of(family: dict[str, Any], row: dict[str, Any]) -> Line:
@@ -37,11 +54,25 @@ def line_of(family: dict[str, Any], row: dict[str, Any]) -> Line:
     cells = (
         printable(family["family"]),
         str(family["sites"]),
-        factor_cell(found, "activation_factor", "forward"),
-        factor_cell(found, "gradient_factor", "backward"),
+        weights_cell(family),
+        cell_of(found, "activation", "forward"),
+        cell_of(found, "gradient", "backward"),
         verdict(found),
     )
     return Line(cells, grade(found))
+
+
+def weights_cell(family: dict[str, Any]) -> str:
+    """`1.02 / 2.00`: terms E W^2, and what it must be for the activation to give back the mean square."""
+    if family.get("weights") is None:
+        return "-"
+    return f"{number(family['weights'])} / {'-' if family['needed'] is None else number(family['needed'])}"
+
+
+def cell_of(found: dict[str, Any], quantity: str, side: str) -> str:
+    """The factor, or the power of depth where that fits better."""
+    power = found.get(f"{quantity}_power")
+    return factor_cell(found, f"{quantity}_factor", side) if power is None else f"depth^{power:.2f}"
 
 
 def whole(family: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:

@@ -23,14 +23,15 @@ class Site:
 
     kind: linear, conv, embedding, mixing (a product of two signals), logits, probabilities, norm, sum (of products),
     residual or mark. value: what is recorded, a preactivation after its bias. product: the same before it. activation:
-    what a nonlinear function makes of the value. at: the equation, as a place. scans: those that it is in. parameters:
-    leaves that belong to it; near: those of the latest product before. kernel: the leaf that a product is fed by, -1
-    where it is made of several; slices: the scans whose iterations took one entry each of its leading axes, None where
-    that is not known; turned: whether an earlier site sums over other axes of it, as a derivative or a tied decoder
-    does; frozen: whether it is behind stop_gradient. fan_in and fan_out: inputs of a unit, and units, as the kernel's
-    shape says; terms: how many an output sums, less where there is padding; rows: a unit's entries, one for each sample
-    and position, 0 where there is no kernel. scope and source: the named scopes, and the line of code. behind: the
-    sites and joints that it follows from without another between.
+    what a nonlinear function makes of the value. bounded: each logistic function and tanh of the value, or of a part.
+    at: the equation, as a place. scans: those that it is in. parameters: leaves that belong to it; near: those of the
+    latest product before. kernel: the leaf that a product is fed by, -1 where it is made of several; slices: the scans
+    whose iterations took one entry each of its leading axes, None where that is not known; turned: whether an earlier
+    site sums over other axes of it, as a derivative or a tied decoder does; frozen: whether it is behind stop_gradient.
+    fan_in and fan_out: inputs of a unit, and units, as the kernel's shape says; terms: how many an output sums, less
+    where there is padding; rows: a unit's entries, one for each sample and position, 0 where there is no kernel.
+    scope and source: the named scopes, and the line of code. behind: the sites and joints that it follows from
+    without another between.
     """
 
     kind: str
@@ -52,6 +53,7 @@ class Site:
     behind: frozenset[int] = frozenset()
     product: Point | None = None
     activation: Point | None = None
+    bounded: dict[Point, str] = field(default_factory=dict)
     exits: dict[Point, bool] = field(default_factory=dict)
 
 
@@ -75,7 +77,8 @@ class Reading:
     joints: those numbered -1, -2, ... factors: inputs that a signal is multiplied with, the sites and joints behind
     that signal, and the number of the product, -1 where it goes by entries. gates: what two signals that are multiplied
     by entries follow from. logits: number of the site, and how many
-    classes, of each log of a sum of exponentials, as in a cross entropy. reached: the sites that the first output,
+    classes, of each log of a sum of exponentials, as in a cross entropy. targets: number of the site, and the input of
+    the program, of each difference of the two. reached: the sites that the first output,
     the loss, has a gradient with respect to.
     """
 
@@ -88,6 +91,7 @@ class Reading:
     factors: list[tuple[int, frozenset[int], int]] = field(default_factory=list)
     gates: list[tuple[frozenset[int], frozenset[int]]] = field(default_factory=list)
     logits: list[tuple[int, int]] = field(default_factory=list)
+    targets: list[tuple[int, int]] = field(default_factory=list)
     reached: frozenset[int] = frozenset()
 
     def join(self, behind: frozenset[int], cut: bool = False) -> int:

@@ -10,13 +10,34 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-__all__ = ["ALIKE", "ALL", "DEAD", "ENTROPY", "MOMENTS", "RANGE", "ZERO", "Numbers", "Seen", "numbers", "seen", "sink"]
+__all__ = [
+    "ALIKE",
+    "ALL",
+    "DEAD",
+    "ENTROPY",
+    "FLAT",
+    "LOGISTIC",
+    "MOMENTS",
+    "RANGE",
+    "TANH",
+    "ZERO",
+    "Numbers",
+    "Seen",
+    "numbers",
+    "seen",
+    "sink",
+]
 
 MOMENTS, RANGE, ZERO, DEAD, ALL = 0, 1, 2, 4, 7
 """What is computed: moments always; the shares overflow and underflow, zero, and dead; flags that can be combined."""
 
 ENTROPY, ALIKE = 8, 16
 """Flags of what is computed of rows, on the host only: of probabilities their entropy, of others their cosine."""
+
+LOGISTIC, TANH = 32, 64
+"""Flags, on the host only, of what such a function gives: the fraction where its slope is below 0.01."""
+
+FLAT = {"logistic": LOGISTIC, "tanh": TANH}
 
 Numbers = Float[Array, "*axes 8"]
 """Of each entry: the largest magnitude; mean and variance of x * `scale_of` that; the shares overflow, underflow, zero
@@ -32,7 +53,8 @@ class Seen(NamedTuple):
     zero: exactly zero. dead: units, along the last axis, that are zero everywhere. overflow: not finite. underflow:
     not zero, but below the smallest normal number of the dtype. Of these what is not wanted is 0. computed: 1; a branch
     that is not taken leaves 0. rows: of rows along the last axis the mean cosine between two, -1 to 1, or the mean
-    entropy of probabilities over the log of their number, 0 to 1; NaN if neither was computed.
+    entropy of probabilities over the log of their number, 0 to 1; NaN if neither was computed. flat: where the slope of
+    a bounded function is below 0.01; NaN if that was not computed.
     """
 
     mean: Any
@@ -46,6 +68,7 @@ class Seen(NamedTuple):
     underflow: Any
     computed: Any
     rows: Any
+    flat: Any
 
 
 def numbers(x: Float[Array, "..."], axes: int = 0, told: int = ALL) -> Numbers:
@@ -128,4 +151,4 @@ def seen(found: np.ndarray) -> Seen:
     with np.errstate(invalid="ignore"):
         ms = np.where(np.isposinf(absmax), np.inf, mean**2 + var)
     sizes = np.ldexp(absmax, -e), e.astype(np.float64)
-    return Seen(mean, ms, var, *sizes, zero, dead, overflow, underflow, computed, np.full(mean.shape, np.nan))
+    return Seen(mean, ms, var, *sizes, zero, dead, overflow, underflow, computed, *np.full((2, *mean.shape), np.nan))

@@ -34,6 +34,8 @@ QUANTITIES = {
 SHARES = {
     "activation_zero_fraction": "share of activations that are exactly zero",
     "activation_correlation": "mean cosine between the activations of two rows, which are samples and positions",
+    "target_log10_ms": "log10 of the mean square of what the loss compares the value with",
+    "saturated_fraction": "share of what logistic functions and tanh give where their slope is below 0.01, the largest",
     "attention_entropy": "mean entropy of probabilities over the log of their number, 0 to 1",
     "dead_unit_fraction": "share of a linear site's units whose activation is zero everywhere",
     "overflow_fraction": "share of values that are not finite",
@@ -148,10 +150,13 @@ def columns_of(stats: Stats) -> dict[str, np.ndarray]:
 
     def put(quantity: str, row: int, found: Seen) -> None:
         for name, value in moments(found).items():
-            columns.setdefault(f"{quantity}_{name}", np.full(len(rows) + 1, np.nan))[row] = value
+            column(columns, f"{quantity}_{name}", len(rows))[row] = value
 
     for number, row in enumerate(rows, 1):
-        roles = {role: (slot, index) for role, slot, index in row.slots}
+        roles = {role: (slot, index) for role, slot, index in row.slots if role != "bounded"}
+        flat = [at(stats.forward[slot], index) for _, slot, index in row.slots]
+        if known := [float(one.flat) for one in flat if one.computed and not np.isnan(one.flat)]:
+            column(columns, "saturated_fraction", len(rows))[number] = max(known)
         split = "activation" in roles or row.kind in ("linear", "conv")
         for role, (slot, index) in roles.items():
             quantity = {"product": "product", "value": "preactivation" if split else "activation"}.get(role, role)
@@ -170,12 +175,20 @@ def columns_of(stats: Stats) -> dict[str, np.ndarray]:
             if stats.updates is not None:
                 told = update_of(at(stats.updates[leaf], index), at(stats.parameters[leaf], index))
                 for name, value in told.items():
-                    columns.setdefault(name, np.full(len(rows) + 1, np.nan))[number] = value
+                    column(columns, name, len(rows))[number] = value
+    places = {row.site: number for number, row in enumerate(rows, 1)}
+    for (site, _), target in zip(stats.layout.targets, stats.targets, strict=True):
+        column(columns, "target_log10_ms", len(rows))[places[site]] = moments(target)["log10_ms"]
     if stats.data is not None:
         put("activation", 0, stats.data)
         if "activation_correlation" in columns:
             columns["activation_correlation"][0] = stats.data.rows
     return columns | of_parameters(stats) | {"loss_value": np.array(stats.loss, np.float64)}
+
+
+def column(columns: dict[str, np.ndarray], name: str, rows: int) -> np.ndarray:
+    """A variable, on the input and so many rows; NaN where nothing was written yet."""
+    return columns.setdefault(name, np.full(rows + 1, np.nan))
 
 
 def shares(
@@ -197,8 +210,7 @@ def shares(
             told["dead_unit_fraction"] = found.dead
     told = {name: value for name, value in told.items() if name not in OF_ROWS or not np.isnan(value)}
     for name, value in told.items():
-        column = columns.setdefault(name, np.full(rows + 1, np.nan))
-        column[number] = value if found.computed else np.nan
+        column(columns, name, rows)[number] = value if found.computed else np.nan
 
 
 def of_parameters(stats: Stats) -> dict[str, np.ndarray]:
@@ -243,7 +255,8 @@ def whole(found: Seen) -> Seen:
         inner, outer = np.mean(flat.var * shift**2), np.mean((mean - mean.mean()) ** 2)
     return Seen(
         mean.mean(), np.mean(flat.ms * shift**2), inner + outer, (flat.absmax * shift).max(), e,
-        flat.zero.mean(), flat.dead.mean(), flat.overflow.mean(), flat.underflow.mean(), flat.computed.max(), np.nan,
+        flat.zero.mean(), flat.dead.mean(), flat.overflow.mean(), flat.underflow.mean(), flat.computed.max(),
+        np.nan, np.nan,
     )  # fmt: skip
 
 

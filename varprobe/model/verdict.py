@@ -1,55 +1,49 @@
-"""Verdicts on models: what signal and gradient do within each family of like sites, and the worst of it."""
+"""Verdicts on models: what signal and gradient do in families of similar sites, and single places that are off."""
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from varprobe.model.causes import cause_of
+from varprobe.model.attention import one_hot_attention, uniform_attention
+from varprobe.model.causes import needed, weights_of
+from varprobe.model.evidence import Evidence
 from varprobe.model.families import Family, families_of, labels_of
-from varprobe.model.flags import alike, flags_of
+from varprobe.model.findings import Finding
+from varprobe.model.flags import alike, dead, leaves_float16, no_gradient, non_finite, saturated
+from varprobe.model.judging import Judged, judge
+from varprobe.model.learning import lost_updates, unmoved
+from varprobe.model.levels import branches, large_logits, target_scale
 from varprobe.model.recording import Recorder, sentence
+from varprobe.model.sentences import advice_of, reason_of
 from varprobe.model.tables import NOTES
 from varprobe.model.zeros import sentence as sentence_of_zeros
 from varprobe.model.zeros import without_zeros
-from varprobe.numerals import rounded
-from varprobe.rates import Rate, power, rate
-from varprobe.reasons import effect, finite, together
-from varprobe.remedies import by_rate
 from varprobe.results import COORDINATES, with_configs
-from varprobe.words import certain, factor_fields, word
+from varprobe.words import factor_fields
 
-__all__ = ["Judged", "diagnosed", "diagnosed_run", "fields", "judge"]
+__all__ = ["diagnosed", "diagnosed_run"]
 
-AT_FIRST = "This is one step: record training (varprobe.instrument, varprobe.Recorder) to see a later divergence."
-GRAVE = {"non_finite", "dead", "no_gradient"}
-"""Flags that say more than any rate."""
-SMALLER_HEAD = "Divide the weights of this site by that number, or set them to zero."
+FOLLOWING = ("large_logits", "target_scale")
+"""Flags that a signal which grows brings about."""
 ADVICE = "Lower the learning rate, warm it up, or clip the gradient; look at this site in the steps before."
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A family, and what was found of it; a side is None where it is exactly zero everywhere, or was not measured.
-
-    ends: of each side the layers that are compared, the one nearer to where it comes from first.
-    """
-
-    family: Family
-    forward: Rate | None
-    backward: Rate | None
-    words: tuple[str, str | None]
-    certain: bool
-    ends: tuple[tuple[int, int], tuple[int, int]]
-
-    @property
-    def severity(self) -> float:
-        """How far from level, in decades of RMS."""
-        found = [math.inf if math.isnan(r.ratio) else abs(r.ratio) for r in (self.forward, self.backward) if r]
-        return max(found, default=0.0)
+CHECKS: tuple[Callable[[Evidence], list[Finding]], ...] = (
+    non_finite,
+    dead,
+    no_gradient,
+    saturated,
+    large_logits,
+    one_hot_attention,
+    target_scale,
+    lost_updates,
+    alike,
+    uniform_attention,
+    branches,
+    leaves_float16,
+    unmoved,
+)
+"""In the order in which they are told, the gravest first."""
 
 
 def diagnosed(ds: xr.Dataset) -> tuple[list[dict[str, Any]], str]:
@@ -67,7 +61,7 @@ def diagnosed_run(recorder: Recorder) -> tuple[list[dict[str, Any]], str]:
     (row,), title = diagnosed(kept.isel(config=[before[-1] if before.size else 0]))
     labels = labels_of(kept)
     if found is None:
-        row["reason"] = row["reason"].replace(AT_FIRST, f"No site left its trend in {len(recorder.steps)} records.")
+        row["reason"] += f" No site left its trend in {len(recorder.steps)} records."
     else:
         label = labels[found.row + 1]
         row |= {"step": found.step, "site": label, "flags": ["departed", *row["flags"]], "healthy": False}
@@ -87,48 +81,70 @@ def title_of(row: dict[str, Any], ds: xr.Dataset) -> str:
 def row_of(ds: xr.Dataset, families: list[Family], labels: list[str]) -> dict[str, Any]:
     """The verdict on one configuration."""
     zeros = sentence_of_zeros(ds)
-    ds = without_zeros(ds)
-    judged = [found for family in families if (found := judge(ds, family))]
-    worst = max(judged, key=lambda j: (bad(j), j.severity), default=None)
-    flags = flags_of(ds, labels)
-    healthy = not flags and not any(map(bad, judged))
+    seen = Evidence(without_zeros(ds), labels)
+    judged = [found for family in families if (found := judge(seen, family))]
+    worst = worst_of(judged)
+    findings = findings_of(seen, judged)
+    wrong = [found for found in findings if not found.weak]
     row: dict[str, Any] = {name: ds[name].values.item() for name in COORDINATES[:8]}
     row |= {"seeds": ds.sizes["seed"]} | {name: ds[name].values.item() for name in COORDINATES[8:]}
     row |= {"step": ds["step"].values.item()} if "step" in ds.coords else {}
     row |= fields(worst)
-    row["flags"], row["notes"], row["formats"] = list(flags), [], {}
-    row["healthy"] = healthy
-    told = told_of(flags, worst, ds, labels)
-    row["reason"] = " ".join(filter(None, [*told, alike(ds, labels), zeros, unreached(ds)]))
-    if "diverged_step" in ds:
-        row["reason"] = " ".join(row["reason"].replace(AT_FIRST, "").split())
-    severe = worst is not None and bad(worst)
-    row["advice"] = None if GRAVE & flags.keys() else advice_of(worst) if severe else advice_on(flags)
-    row["site"] = worst.family.name if worst else ""
+    row["flags"] = list(dict.fromkeys(found.flag for found in wrong))
+    row["notes"] = list(dict.fromkeys(found.flag for found in findings if found.weak))
+    row["formats"] = {}
+    row["healthy"] = not wrong and not any(j.bad for j in judged)
+    told, advice = told_of(wrong, worst, seen)
+    row["reason"] = " ".join(filter(None, [*told, zeros, unreached(seen)]))
+    row["advice"] = None if row["healthy"] else advice
+    row["site"] = wrong[0].site if wrong else worst.family.name if worst else ""
+    row["findings"] = [found.fields() for found in findings]
     row["families"] = [
-        {"family": j.family.name, "sites": len(j.family.layers), "fitted": j.family.fitted} | fields(j) for j in judged
+        {"family": j.family.name, "kind": j.family.kind, "sites": len(j.family.layers), "fitted": j.family.fitted}
+        | fields(j)
+        | {"weights": weights_of(seen, j.family), "needed": needed(seen, j.family)}
+        for j in judged
     ]
     return row
 
 
-def told_of(flags: dict[str, str], worst: Judged | None, ds: xr.Dataset, labels: list[str]) -> list[str]:
-    """What is graver than any rate; else what an unhealthy family does, and what may come of that."""
-    grave = [sentence for flag, sentence in flags.items() if flag in GRAVE]
-    others = [sentence for flag, sentence in flags.items() if flag not in GRAVE]
-    if grave:
-        return grave[:1]
-    return others if others and not (worst and bad(worst)) else [reason_of(worst, ds, labels), *others]
+def worst_of(judged: list[Judged]) -> Judged | None:
+    """The family that is farthest from level; a residual stream in place of the branches that hang on it."""
+    worst = max(judged, key=lambda j: (j.bad, j.severity), default=None)
+    streams = (j for j in judged if worst and j.family.kind == "residual" and j.bad and same_words(j, worst))
+    return max(streams, key=lambda j: j.severity, default=worst)
 
 
-def advice_on(flags: dict[str, str]) -> str | None:
-    """What to do about a flag."""
-    return SMALLER_HEAD if "large_logits" in flags else None
+def same_words(one: Judged, other: Judged) -> bool:
+    """Whether two families do the same."""
+    return (one.forward.word, one.backward.word) == (other.forward.word, other.backward.word)
 
 
-def unreached(ds: xr.Dataset) -> str:
+def findings_of(seen: Evidence, judged: list[Judged]) -> list[Finding]:
+    """All of them: a site that is off within its family behind what is graver, each once."""
+    jumps = list({j.jump.site: j.jump for j in judged if j.jump}.values())
+    found = [finding for check in CHECKS for finding in check(seen)]
+    return [f for f in found if f.grave] + jumps + [f for f in found if not f.grave]
+
+
+def told_of(wrong: list[Finding], worst: Judged | None, seen: Evidence) -> tuple[list[str], str | None]:
+    """(sentences, advice): the gravest finding alone, else the worst family and all findings."""
+    if wrong and wrong[0].grave:
+        return [wrong[0].sentence], wrong[0].advice
+    grown = worst is not None and (worst.forward.word == "exploding" or worst.forward.jump is not None)
+    advice = [found.advice for found in wrong if not (grown and found.flag in FOLLOWING)]
+    sentences = [found.sentence for found in wrong]
+    if worst is None or (wrong and not worst.bad) or worst.jump:
+        told = sentences or [reason_of(worst, seen)]
+    else:
+        told, advice = [reason_of(worst, seen), *sentences], [advice_of(worst, seen) if worst.bad else None, *advice]
+    return told, " ".join(dict.fromkeys(filter(None, advice))) or None
+
+
+def unreached(seen: Evidence) -> str:
     """How many sites have no gradient; nothing where all have one."""
-    notes = ds["note"].values if "note" in ds.coords else np.array([])
-    names = list(dict.fromkeys(ds["site"].values[notes == NOTES["unreached"]].tolist() if notes.size else []))
+    found = (s for s, note in zip(seen.sites, seen.notes, strict=True) if note == NOTES["unreached"])
+    names = list(dict.fromkeys(found))
     if not names:
         return ""
     who = f"{names[0]} is" if len(names) == 1 else f"{len(names)} sites, such as {names[0]}, are"
@@ -136,105 +152,11 @@ def unreached(ds: xr.Dataset) -> str:
 
 
 def fields(found: Judged | None) -> dict[str, Any]:
-    """The factors and words of a family."""
+    """The factors and words of a family; `*_power` is the exponent where a power of depth fits better than a factor."""
     fitted = found if found and found.family.fitted else None
     row: dict[str, Any] = {}
-    row["activation_factor"], row["activation_factor_ci95"] = factor_fields(fitted.forward if fitted else None)
-    row["gradient_factor"], row["gradient_factor_ci95"] = factor_fields(fitted.backward if fitted else None)
-    row["forward"], row["backward"] = found.words if found else ("stable", "stable")
-    return row | {"certain": found.certain if found else True}
-
-
-def bad(found: Judged) -> bool:
-    """Whether a family makes a model unhealthy."""
-    return bool({"vanishing", "exploding"} & set(found.words))
-
-
-def signal_of(ds: xr.Dataset, layers: Sequence[int]) -> np.ndarray:
-    """log10 of the mean square, (seeds, sites): of what activations give where all have one."""
-    activation, before = (
-        ds[f"{q}_log10_ms"].values[:, list(layers)]
-        if f"{q}_log10_ms" in ds
-        else np.full((ds.sizes["seed"], len(layers)), np.nan)
-        for q in ("activation", "preactivation")
-    )
-    if not np.isnan(activation).any():
-        return activation
-    return np.where(np.isnan(before), activation, before) if np.isnan(before).any() else before
-
-
-def judge(ds: xr.Dataset, family: Family) -> Judged | None:
-    """What signal and gradient do along a family; None where neither was computed.
-
-    Sites without values are left out, such as a branch that was not taken, and so are gradients of values that the loss
-    does not use. `flags_of` reports values that are NaN.
-    """
-    family = replace(family, layers=computed(family.layers, signal_of(ds, family.layers)))
-    ahead = np.array(family.layers, int)
-    behind = np.array(computed(family.layers, ds["gradient_log10_ms"].values[:, ahead]), int)[::-1]
-    repeated = bool(ds["iteration"].values[ahead].any())
-    forth, back = signal_of(ds, family.layers), ds["gradient_log10_ms"].values[:, behind]
-    found = [side_of(forth, ahead, False), side_of(back, behind, repeated)]
-    if not any(r for r, _, _, _ in found):
-        return None
-    (forward, first, sure, one), (backward, second, certainly, other) = found
-    return Judged(family, forward, backward, (first, second), sure and certainly, (one, other))
-
-
-def computed(layers: Sequence[int], values: np.ndarray) -> tuple[int, ...]:
-    """The layers of which there are values, (seeds, layers), in some seed."""
-    return tuple(layer for layer, column in zip(layers, values.T, strict=True) if not np.isnan(column).all())
-
-
-def side_of(values: np.ndarray, layers: np.ndarray, repeated: bool) -> tuple[Rate | None, str, bool, tuple[int, int]]:
-    """(rate, word, whether it is sure, ends) of (seeds, sites), the near end first; rate None for nothing but zeros.
-
-    Zeros at the near end are what a signal has not reached, as the first state of a recurrent net, or steps behind the
-    end of a sequence. A single zero at the first of several iterations is a gate that multiplies that state.
-    """
-    if values.shape[1] < 2:
-        return None, "stable", True, (0, 0)
-    zero = np.asarray(np.isneginf(values).all(axis=0))
-    start = int(np.argmin(zero))
-    stop = len(zero) - (repeated and bool(zero[-1]) and not zero[-2])
-    kept, ends = values[:, start:stop], (int(layers[start]), int(layers[stop - 1]))
-    if zero.all() or np.isnan(kept).all() or kept.shape[1] < 2:
-        return None, "stable", True, ends
-    found = rate(kept)
-    return found, word(found, kept), certain(found, kept), ends
-
-
-def reason_of(found: Judged | None, ds: xr.Dataset, labels: list[str]) -> str:
-    """What signal and gradient do in the worst family, naming sites."""
-    if found is None:
-        return f"There are no like sites to compare. {AT_FIRST}"
-    rates = {"signal": found.forward, "gradient": found.backward}
-    changed = {n: r for (n, r), w in zip(rates.items(), found.words, strict=True) if r and w != "stable"}
-    if not changed:
-        kept = [name for name, r in rates.items() if r]
-        what = f"The {kept[0]} keeps its" if len(kept) == 1 else "Signal and gradient keep their"
-        return f"{what} scale. {AT_FIRST}"
-    if not found.family.fitted or not all(map(finite, changed.values())):
-        ends = {n: [labels[layer] for layer in end] for n, end in zip(rates, found.ends, strict=True)}
-        told = "; ".join(compared(n, r, *ends[n]) for n, r in changed.items())
-        return f"{told}." if bad(found) else f"{told}. {AT_FIRST}"
-    both = all(r is not None and finite(r) for r in rates.values()) and together([r for r in rates.values() if r])
-    fitted = {n: r for n, r in rates.items() if r} if both else changed
-    said = effect(fitted, both, len(found.family.layers))
-    end = "" if bad(found) else f" {AT_FIRST}"
-    return f"{found.family.name}: {said[0].lower()}{said[1:]}{cause_of(found.family, found.forward, ds)}.{end}"
-
-
-def compared(name: str, found: Rate, near: str, far: str) -> str:
-    """`blocks/7/out: gradient 1e-6 of blocks/11/out`."""
-    if math.isnan(found.ratio):
-        return f"{far}: {name} exactly zero or not finite"
-    return f"{far}: {name} {rounded(power(found.ratio))} of {near}"
-
-
-def advice_of(found: Judged | None) -> str | None:
-    """What to multiply the weights by, where a rate says it."""
-    if found is None or not found.family.fitted or found.family.kind not in ("linear", "conv"):
-        return None
-    rates = [r for r in (found.forward, found.backward) if r]
-    return by_rate([], rates) if rates and all(map(finite, rates)) else None
+    for name, side in (("activation", found and found.forward), ("gradient", found and found.backward)):
+        row[f"{name}_factor"], row[f"{name}_factor_ci95"] = factor_fields(side.rate if fitted and side else None)
+        row[f"{name}_power"] = side.growth.exponent if side and side.growth else None
+        row["forward" if name == "activation" else "backward"] = side.word if side else "stable"
+    return row | {"certain": not found or (found.forward.certain and found.backward.certain)}

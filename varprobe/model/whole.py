@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from varprobe.model.running import Way
-from varprobe.model.stats import ALIKE, DEAD, ENTROPY, MOMENTS, RANGE, ZERO, Seen
+from varprobe.model.stats import ALIKE, DEAD, ENTROPY, LOGISTIC, MOMENTS, RANGE, TANH, ZERO, Seen
 from varprobe.model.tapping import tap
 
 __all__ = ["WHOLE", "Whole", "statistics"]
@@ -56,7 +56,7 @@ def statistics(whole: Any, axes: int = 0, told: int = MOMENTS) -> Seen:
     value, computed = (np.asarray(part) for part in (whole if isinstance(whole, Whole) else (whole, 1)))
     lead, last = value.shape[:axes], value.shape[-1] if value.ndim > axes else 1
     found = np.zeros((prod(lead), len(Seen._fields)))
-    found[:, Seen._fields.index("rows")] = np.nan
+    found[:, -2:] = np.nan
     if value.size:
         tiny = float(jnp.finfo(value.dtype).tiny)
         rows, known = value.reshape(prod(lead), -1, last), np.broadcast_to(computed, lead).reshape(-1)
@@ -91,7 +91,24 @@ def one(rows: np.ndarray, told: int, tiny: float) -> Seen:
     overflow, underflow = (overflow, underflow) if told & RANGE else (0, 0)
     zero = zero if told & ZERO else 0
     sizes = mean, square / n, spread / n, math.ldexp(absmax, -e), e
-    return Seen(*sizes, zero / n, dead, overflow / n, underflow / n, 1.0, of_rows(rows, told, e, np.isfinite(spread)))
+    return Seen(
+        *sizes,
+        zero / n,
+        dead,
+        overflow / n,
+        underflow / n,
+        1.0,
+        of_rows(rows, told, e, np.isfinite(spread)),
+        flat_in(flat, told),
+    )
+
+
+def flat_in(values: np.ndarray, told: int) -> float:
+    """The fraction of what a logistic function or tanh gives where its slope is below 0.01; NaN of others."""
+    if not told & (LOGISTIC | TANH):
+        return math.nan
+    slope = values * (1 - values) if told & LOGISTIC else 1 - values * values
+    return float(np.mean(slope < 0.01))
 
 
 def of_rows(rows: np.ndarray, told: int, e: int, finite: bool) -> float:

@@ -9,7 +9,6 @@ import xarray as xr
 from varprobe.diagnosis import Diagnosis
 from varprobe.model.families import families_of
 from varprobe.model.sheet import whole
-from varprobe.model.verdict import fields, judge
 from varprobe.numerals import number
 from varprobe.plots.facets import values, varying
 from varprobe.plots.groups import FEW_RUNGS
@@ -123,18 +122,9 @@ def of_families(run: Run, config: int, row: dict[str, Any], names: Sequence[str]
     before = " ".join([f"{name} {ds[name].item()}," for name in names])
     families = families_of(ds)
     rest = sorted(set(range(1, row["depth"] + 1)) - {layer for family in families for layer in family.layers})
+    judged = {(one["family"], one["kind"]): verdict_of(whole(one, row)) for one in row["families"]}
     for family in families:
-        found = judge(ds, family)
-        judged = (
-            verdict_of(
-                whole(
-                    {"family": family.name, "sites": len(family.layers), "fitted": family.fitted} | fields(found), row
-                )
-            )
-            if found
-            else None
-        )
-        yield site_curve(before, family.name, family.layers, judged)
+        yield site_curve(before, family.name, family.layers, judged.get((family.name, family.kind)))
     if rest:
         yield site_curve(before, OTHERS, rest, None)
 

@@ -1,0 +1,47 @@
+"""Attention that looks at one key, or at all alike."""
+
+import numpy as np
+
+from varprobe.model.evidence import Evidence
+from varprobe.model.findings import Finding
+from varprobe.numerals import rounded
+from varprobe.rates import power
+from varprobe.verdicts import threshold
+
+__all__ = ["one_hot_attention", "uniform_attention"]
+
+
+def one_hot_attention(seen: Evidence) -> list[Finding]:
+    """Nearly all probability on one key: queries and keys get almost no gradient then."""
+    entropy = seen.mean("attention_entropy")
+    at = np.flatnonzero(np.nan_to_num(entropy, nan=1.0) < threshold("one_hot_attention"))
+    if not at.size:
+        return []
+    label, share = seen.labels[at[0]], float(entropy[at[0]])
+    text = f"{label}: the entropy of the attention is {rounded(share)} of what equal probabilities have"
+    spread = logits_of(seen, at[0])
+    if spread is None:
+        return [
+            Finding("one_hot_attention", label, f"{text}.", share, 1.0, "Divide the logits, or draw queries smaller.")
+        ]
+    advice = f"Divide the attention's logits by {rounded(spread)}, as 1 / sqrt(size of a head) is to do."
+    return [Finding("one_hot_attention", label, f"{text}; its logits have RMS {rounded(spread)}.", share, 1.0, advice)]
+
+
+def logits_of(seen: Evidence, row: int) -> float | None:
+    """RMS of the logits that probabilities are made of."""
+    direct = set((seen.lineage.direct or {}).get(seen.sites[row], ()))
+    before = [i for i in range(row) if seen.sites[i] in direct and seen.iterations[i] == seen.iterations[row]]
+    rms = power(seen.value()[before[-1]] / 2) if before else np.nan
+    return rms if np.isfinite(rms) and rms > 1 else None
+
+
+def uniform_attention(seen: Evidence) -> list[Finding]:
+    """Equal probabilities in every layer: attention takes means, whatever the queries are."""
+    entropy = seen.mean("attention_entropy")
+    rows = np.flatnonzero(~np.isnan(entropy))
+    if not rows.size or entropy[rows].min() <= threshold("uniform_attention"):
+        return []
+    label, least = seen.labels[rows[0]], float(entropy[rows].min())
+    text = f"{label}: in every attention the entropy is above {threshold('uniform_attention')} of the largest possible."
+    return [Finding("uniform_attention", label, text, least)]

@@ -1,0 +1,95 @@
+"""Levels that are off: logits of the loss, the output against its target, what a branch adds to its stream."""
+
+import math
+
+import numpy as np
+
+from varprobe.model.evidence import Evidence
+from varprobe.model.findings import Finding
+from varprobe.numerals import rounded
+from varprobe.rates import power
+from varprobe.verdicts import threshold
+
+__all__ = ["branches", "large_logits", "target_scale"]
+
+
+def large_logits(seen: Evidence) -> list[Finding]:
+    """Logits of a cross entropy that vary so much that it starts far above chance, which is ln of their number.
+
+    For Gaussian logits of a standard deviation s the cross entropy with labels that do not depend on them is on average
+    ln V + s^2 / 2, as long as s^2 < 2 ln V (Derrida 1981).
+    """
+    spread = seen.seeds("preactivation_log10_var")
+    for site, classes in seen.listed("logits"):
+        rows = [row for row, name in enumerate(seen.sites) if name == site]
+        found = power(float(spread[:, rows].mean()) / 2)
+        loss = float(seen.ds["loss_value"].values.mean()) if "loss_value" in seen.ds else math.nan
+        trained = loss < math.log(max(classes, 1)) + 1  # as of a model that knows its answers
+        if classes > 1 and found > threshold("large_logits") and not trained:
+            start = f"the loss is {rounded(loss)}" if loss > 0 else "the loss is more"
+            chance = f"chance, ln {classes} = {math.log(classes):.1f}"
+            spread_is = f"{site}: logits of {rounded(found)} standard deviation{source_of(seen, rows[0])}"
+            text = f"{spread_is}; {start}, and with 1 it is near {chance}."
+            advice = f"Divide the weights of {site} by {rounded(found)}, or set them to zero."
+            return [Finding("large_logits", site, text, found, 1.0, advice)]
+    return []
+
+
+def source_of(seen: Evidence, row: int) -> str:
+    """The factors that the RMS of a product is made of."""
+    weights, value = float(seen.weights().mean(axis=0)[row]), float(seen.mean("preactivation_log10_ms")[row])
+    if not math.isfinite(weights) or not math.isfinite(value):
+        return ""
+    entering = rounded(power((value - weights) / 2))
+    return f" (inputs of RMS {entering}, fan_in E W^2 = {rounded(power(weights))})"
+
+
+def target_scale(seen: Evidence) -> list[Finding]:
+    """An output whose RMS is far off that of the target, one of them being large."""
+    target, value = seen.mean("target_log10_ms"), seen.value()
+    for row in np.flatnonzero(np.isfinite(target)):
+        apart, limit = (value[row] - target[row]) / 2, threshold("target_scale")
+        large = max(value[row], target[row]) / 2
+        if abs(apart) > math.log10(limit) and large > math.log10(limit):
+            sizes = [rounded(power(float(x) / 2)) if np.isfinite(x) else "0" for x in (value[row], target[row])]
+            label = seen.labels[row]
+            text = f"{label}: the output has RMS {sizes[0]} and its target {sizes[1]}."
+            advice = (
+                "Divide the target by its RMS." if apart < 0 else f"Divide the weights of {label} so that both agree."
+            )
+            return [
+                Finding(
+                    "target_scale", label, text, power(float(value[row]) / 2), power(float(target[row]) / 2), advice
+                )
+            ]
+    return []
+
+
+def branches(seen: Evidence) -> list[Finding]:
+    """A sum that is far larger than the stream that enters it: what came before hardly counts from there on."""
+    value = seen.value()
+    for row, (stream, branch) in sums(seen).items():
+        if value[row] - value[stream] > 2 * math.log10(threshold("large_branch")):
+            one, other = (rounded(power(float(value[i]) / 2)) for i in (stream, row))
+            label, before = seen.labels[row], seen.labels[stream]
+            text = f"{label}: the stream enters with RMS {one} ({before}) and leaves with {other}."
+            advice = f"Make {before} larger, or {seen.labels[branch]} smaller."
+            near = power(float(value[stream]) / 2)
+            return [Finding("large_branch", label, text, power(float(value[row]) / 2), near, advice)]
+    return []
+
+
+def sums(seen: Evidence) -> dict[int, tuple[int, int]]:
+    """Rows of residual sums -> (row of the stream that enters, row of the branch that is added), finite ones."""
+    direct, value = seen.lineage.direct or {}, seen.value()
+    latest: dict[str, int] = {}
+    found = {}
+    for row, site in enumerate(seen.sites):
+        if seen.kinds[row] == "residual":
+            behind = sorted((latest[s] for s in direct.get(site, ()) if s in latest), reverse=True)
+            branch = next((i for i in behind if seen.kinds[i] not in ("residual", "embedding")), None)
+            stream = next((i for i in behind if i != branch), None)
+            if branch is not None and stream is not None and np.isfinite(value[[row, stream, branch]]).all():
+                found[row] = stream, branch
+        latest[site] = row
+    return found

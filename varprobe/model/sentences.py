@@ -1,0 +1,92 @@
+"""What is said of a family of a model's sites, and what to change."""
+
+import math
+
+from varprobe.model.causes import cause_of
+from varprobe.model.evidence import Evidence
+from varprobe.model.judging import Judged, Side
+from varprobe.numerals import rounded
+from varprobe.rates import Rate, power
+from varprobe.reasons import effect, finite, times, together
+from varprobe.remedies import by_rate
+
+__all__ = ["advice_of", "reason_of"]
+
+GATES = "Raise the bias of the gate that keeps the state, such as a forget gate's, to 1 or more."
+BRANCHES = "Divide what each branch adds by the root of the number of branches, or put a norm at the start of each."
+RECURRENT = "{} the recurrent weights by about {}, or draw them orthogonal."
+
+
+def reason_of(found: Judged | None, seen: Evidence) -> str:
+    """What signal and gradient do in the worst family, naming sites."""
+    if found is None:
+        return "There are no similar sites to compare."
+    changed = {name: side for name, side in found.sides.items() if side.rate and side.word != "stable"}
+    if not changed:
+        kept = [name for name, side in found.sides.items() if side.rate]
+        what = f"The {kept[0]} keeps its" if len(kept) == 1 else "Signal and gradient keep their"
+        return f"{what} scale."
+    rates = {name: side.rate for name, side in changed.items() if side.rate}
+    if not found.family.fitted or not all(map(finite, rates.values())):
+        return f"{'; '.join(compared(name, side, seen) for name, side in changed.items())}."
+    if powers := {name: side for name, side in changed.items() if side.growth}:
+        said = "; ".join(powered(name, side, len(found.family.layers)) for name, side in powers.items())
+        rates = {name: rate for name, rate in rates.items() if name not in powers}
+        if rates:
+            said = f"{said}; {lowered(effect(rates, False, len(found.family.layers)))}"
+        return f"{found.family.name}: {said}{cause_of(found.family, found.forward.rate, seen)}."
+    every = {name: side.rate for name, side in found.sides.items() if side.rate}
+    both = len(every) == 2 and all(map(finite, every.values())) and together(list(every.values()))
+    said = effect(every if both else rates, both, len(found.family.layers))
+    if found.recurrent:
+        said = said.replace("Each layer", "Each step").replace(" layers", " steps").replace(" layer", " step")
+    return f"{found.family.name}: {lowered(said)}{cause_of(found.family, found.forward.rate, seen)}."
+
+
+def lowered(text: str) -> str:
+    """A sentence as it goes on behind a colon."""
+    return text[:1].lower() + text[1:]
+
+
+def powered(name: str, side: Side, sites: int) -> str:
+    """`the signal's mean square is like depth^1.02, not exponential, and its RMS grows 4.1x over 12 sites`."""
+    assert side.growth and side.rate
+    start = "depth" if side.growth.start < 0.5 else f"(depth + {rounded(side.growth.start)})"
+    verb = "grows" if side.rate.ratio > 0 else "falls"
+    change = f"its RMS {verb} {times(side.rate.ratio)} over {sites} sites"
+    return f"the {name}'s mean square is like {start}^{side.growth.exponent:.2f}, not exponential, and {change}"
+
+
+def compared(name: str, side: Side, seen: Evidence) -> str:
+    """`blocks/7/out: gradient 1e-6 of blocks/11/out`."""
+    far, near = seen.labels[side.far], seen.labels[side.near]
+    assert side.rate
+    if math.isnan(side.rate.ratio):
+        return f"{far}: {name} exactly zero or not finite"
+    return f"{far}: the RMS of the {name} is {rounded(power(side.rate.ratio))} of that at {near}"
+
+
+def advice_of(found: Judged, seen: Evidence) -> str | None:
+    """What to multiply the weights by, where a rate says it; for recurrent nets what their kind needs."""
+    rates = [side.rate for side in found.sides.values() if side.rate]
+    if not found.family.fitted or not rates or not all(map(finite, rates)) or has_power(found):
+        return None
+    if found.recurrent:
+        return recurrent(found, rates, seen)
+    if found.family.kind == "residual":
+        return BRANCHES if found.forward.word == "exploding" else None
+    return by_rate([], rates) if found.family.kind in ("linear", "conv") else None
+
+
+def has_power(found: Judged) -> bool:
+    """Whether a side goes like a power of depth."""
+    return any(side.growth for side in found.sides.values())
+
+
+def recurrent(found: Judged, rates: list[Rate], seen: Evidence) -> str | None:
+    """What changes the rate per step of a recurrent net."""
+    if seen.listed("gates"):
+        return GATES if found.backward.word == "vanishing" else None
+    worst = max((r.factor for r in rates), key=lambda f: abs(math.log(f)))
+    verb = "Multiply" if worst < 1 else "Divide"
+    return RECURRENT.format(verb, rounded(max(worst, 1 / worst) ** 0.5))
