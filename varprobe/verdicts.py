@@ -36,8 +36,8 @@ VERDICTS: dict[str, Verdict] = {
     "one_hot_attention": Verdict(
         "flag", 0.05, "models: entropy of attention below 0.05 of what equal probabilities have: unhealthy"
     ),
-    "jump": Verdict(
-        "flag", 30, "models: one site multiplies the RMS by 30 times more, or less, than those like it: unhealthy"
+    "outlier": Verdict(
+        "flag", 30, "models: weights at one site, or what it does to the RMS, 30 times off those like it: unhealthy"
     ),
     "target_scale": Verdict(
         "flag", 100, "models: RMS of the output 100 times off the target's, one above 100: unhealthy"
@@ -60,6 +60,10 @@ VERDICTS: dict[str, Verdict] = {
     "large_branch": Verdict(
         "note", 30, "models: a residual sum has above 30 times the RMS of the stream that enters it"
     ),
+    "forgets": Verdict(
+        "note", 10, "models: a gated state loses the gradient 1000-fold within the sequence; unhealthy within 10 steps"
+    ),
+    "terms": Verdict("note", 2, "models: weights right for the kernel's shape, and 2 times off for what outputs sum"),
     "unmoved": Verdict("note", None, "models: the optimizer does not change a parameter that has a gradient"),
     "mean_dominated": Verdict("note", 0.9, "|mean| of the preactivations above 0.9 of their RMS"),
     "leaves_float16": Verdict(

@@ -10,11 +10,12 @@ from varprobe.model.evidence import Evidence
 from varprobe.model.families import Family
 from varprobe.model.findings import Finding
 from varprobe.model.growth import Growth, growth_of
-from varprobe.model.jumps import jump_of
+from varprobe.model.outliers import jump_of
 from varprobe.rates import Rate, rate
+from varprobe.verdicts import threshold
 from varprobe.words import certain, word
 
-__all__ = ["Judged", "Side", "judge"]
+__all__ = ["Judged", "Side", "judge", "steps_until_lost"]
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,16 @@ class Side:
 
 @dataclass(frozen=True)
 class Judged:
-    """A family, and what signal and gradient do in it; recurrent: whether its sites are steps with the same weights."""
+    """A family, and what signal and gradient do in it.
+
+    recurrent: whether its sites are steps with the same weights; gated: whether the state is kept by a gate.
+    """
 
     family: Family
     forward: Side
     backward: Side
     recurrent: bool
+    gated: bool
 
     @property
     def sides(self) -> dict[str, Side]:
@@ -58,12 +63,26 @@ class Judged:
     @property
     def bad(self) -> bool:
         """Whether it makes a model unhealthy."""
-        return bool({"vanishing", "exploding"} & {self.forward.word, self.backward.word})
+        words = {self.forward.word, self.backward.word}
+        return "exploding" in words or ("vanishing" in words and not self.forgets)
+
+    @property
+    def forgets(self) -> bool:
+        """Whether nothing is wrong but that a gated state keeps the gradient for a part of the sequence, as many do."""
+        rate = self.backward.rate
+        if not (self.recurrent and self.gated and rate) or "vanishing" in self.forward.word or not 0 < rate.factor < 1:
+            return False
+        return steps_until_lost(rate) >= threshold("forgets") and self.backward.word == "vanishing"
 
     @property
     def jump(self) -> Finding | None:
         """One site that is off; of both sides, where the signal is."""
         return self.forward.jump or self.backward.jump
+
+
+def steps_until_lost(found: Rate) -> float:
+    """After how many steps the RMS has fallen by what counts as vanishing."""
+    return 2 * math.log10(threshold("vanishing")) / -math.log10(found.factor)
 
 
 def judge(seen: Evidence, family: Family) -> Judged | None:
@@ -80,7 +99,11 @@ def judge(seen: Evidence, family: Family) -> Judged | None:
     recurrent = repeated and seen.is_recurrent(seen.sites[family.layers[0]])
     forward = side_of(seen, family, "signal", signal_of(seen, family.layers), ahead, False, recurrent)
     backward = side_of(seen, family, "gradient", gradient[:, behind], behind, repeated, recurrent)
-    return Judged(family, forward, backward, recurrent) if forward.rate or backward.rate else None
+    return (
+        Judged(family, forward, backward, recurrent, bool(seen.listed("gates")))
+        if forward.rate or backward.rate
+        else None
+    )
 
 
 def signal_of(seen: Evidence, layers: Sequence[int]) -> np.ndarray:

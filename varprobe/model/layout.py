@@ -39,10 +39,10 @@ class Layout(NamedTuple):
     leaves: paths of the parameters. tied: sites fed by one parameter, in groups. follows: each site with those that it
     follows from without another between. factors: each parameter that a signal is multiplied with, the sites behind
     that signal, and the product's own, empty where they are multiplied entry by entry. gates: the sites behind each of
-    two signals that are multiplied by entries. frozen: sites whose parameter is behind stop_gradient. logits: sites of
-    logits of the loss, and their numbers of classes. targets: sites whose value the loss compares with a part of the
-    batch, and its number there. about: coordinates of a dataset. rounding: relative, of the
-    coarsest format that the model computes in.
+    two signals that are multiplied by entries; mixed: the same of matrix products. frozen: sites whose parameter is
+    behind stop_gradient. logits: sites of logits of the loss, and their numbers of classes. targets: sites whose value
+    the loss compares with a part of the batch, and its number there. about: coordinates of a dataset. rounding:
+    relative, of the coarsest format that the model computes in.
     """
 
     rows: tuple[Row, ...]
@@ -53,6 +53,7 @@ class Layout(NamedTuple):
     follows: tuple[tuple[str, tuple[str, ...]], ...]
     factors: tuple[tuple[str, tuple[str, ...], str], ...]
     gates: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
+    mixed: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
     frozen: tuple[str, ...]
     logits: tuple[tuple[str, int], ...]
     targets: tuple[tuple[str, int], ...]
@@ -125,7 +126,10 @@ def layout_of(
     followed = (node for site in reading.sites if site.kind != "probabilities" for node in site.behind)
     last = reading.reached - reading.behind(followed, through_cuts=True)
     logits = tuple((names[site], classes) for site, classes in dict(reading.logits).items() if site in last)
-    gates = tuple(dict.fromkeys((sites_behind(one), sites_behind(other)) for one, other in reading.gates))
+    gates, mixed = (
+        tuple(dict.fromkeys((sites_behind(one), sites_behind(other)) for one, other in pairs))
+        for pairs in (reading.gates, reading.mixed)
+    )
     targets = tuple(
         (names[site], leaf - parameters)
         for site, leaf in dict(reading.targets).items()
@@ -133,7 +137,9 @@ def layout_of(
     )
     frozen = tuple(name for name, site in zip(names, reading.sites, strict=True) if site.frozen)
     opaque = tuple(reading.opaque)
-    return Layout(rows, leaves, reading.products, opaque, tied, follows, factors, gates, frozen, logits, targets, about)
+    return Layout(
+        rows, leaves, reading.products, opaque, tied, follows, factors, gates, mixed, frozen, logits, targets, about
+    )
 
 
 def moment(site: Site, index: Sequence[int]) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from varprobe.numerals import rounded
 from varprobe.rates import power
 from varprobe.verdicts import threshold
 
-__all__ = ["branches", "large_logits", "target_scale"]
+__all__ = ["branches", "large_logits", "other_terms", "sums", "target_scale"]
 
 
 def large_logits(seen: Evidence) -> list[Finding]:
@@ -31,6 +31,8 @@ def large_logits(seen: Evidence) -> list[Finding]:
             spread_is = f"{site}: logits of {rounded(found)} standard deviation{source_of(seen, rows[0])}"
             text = f"{spread_is}; {start}, and with 1 it is near {chance}."
             advice = f"Divide the weights of {site} by {rounded(found)}, or set them to zero."
+            if (name := large_input(seen, rows[0])) is not None:
+                advice = f"Make the values that enter {site} smaller, which come from {name}."
             return [Finding("large_logits", site, text, found, 1.0, advice)]
     return []
 
@@ -42,6 +44,15 @@ def source_of(seen: Evidence, row: int) -> str:
         return ""
     entering = rounded(power((value - weights) / 2))
     return f" (inputs of RMS {entering}, fan_in E W^2 = {rounded(power(weights))})"
+
+
+def large_input(seen: Evidence, row: int) -> str | None:
+    """The site from which a product's inputs come, if these are large, and its weights are not."""
+    weights, value = float(seen.weights().mean(axis=0)[row]), float(seen.mean("preactivation_log10_ms")[row])
+    direct = (seen.lineage.direct or {}).get(seen.sites[row], ())
+    before = [i for i in range(row) if seen.sites[i] in direct]
+    large = value - weights > 2 * weights and value - weights > 2 * math.log10(threshold("large_logits"))
+    return seen.labels[before[-1]] if large and before else None
 
 
 def target_scale(seen: Evidence) -> list[Finding]:
@@ -62,6 +73,24 @@ def target_scale(seen: Evidence) -> list[Finding]:
                     "target_scale", label, text, power(float(value[row]) / 2), power(float(target[row]) / 2), advice
                 )
             ]
+    return []
+
+
+def other_terms(seen: Evidence) -> list[Finding]:
+    """Weights that are right for the fan-in of the kernel's shape, where outputs sum another number of terms."""
+    weights, terms, fan_in = seen.weights().mean(axis=0), seen.terms(), seen.ds["fan_in"].values
+    with np.errstate(invalid="ignore", divide="ignore"):
+        kept = seen.mean("activation_log10_ms") - seen.mean("preactivation_log10_ms")
+        apart = np.log10(terms / fan_in)
+        by_shape = weights - apart + np.nan_to_num(kept)
+    limit = math.log10(threshold("terms"))
+    wrong = np.isfinite(by_shape) & (np.abs(apart) > limit) & (np.abs(by_shape) < limit / 2)
+    for row in np.flatnonzero(wrong)[:1]:
+        label, ratio = seen.labels[row], rounded(power(float(-apart[row]) / 2))
+        text = f"{label}: the kernel's shape says {fan_in[row]} terms, and an output sums {terms[row]:.4g}."
+        return [
+            Finding("terms", label, text, float(terms[row]), float(fan_in[row]), f"Multiply its weights by {ratio}.")
+        ]
     return []
 
 

@@ -93,6 +93,7 @@ class Reader:
         if name == "gather" and tags[0].parameters and not tags[0].signal and tags[1].signal:
             if equation.invars[0].aval.ndim > 2:  # a matrix for each index, as of experts
                 return [replace(tags[0], moved=True, slices=None)]
+            self.found.factors.append((tags[0].leaf, frozenset(), len(self.found.sites)))
             return [self.new("embedding", equation, place, plain(tags), tags[0])]
         if any(True for _ in compat.others_in(equation)):
             return self.closed(equation, place, tags)
@@ -270,6 +271,7 @@ class Reader:
         if len(signals) == 2:
             given = [tag.leaf for tag in signals if tag.leaf >= 0]
             self.found.multiplied |= set(given) if len(given) == 1 else set()
+            self.found.mixed.append((tags[0].behind, tags[1].behind))
             return replace(self.new("mixing", equation, place, plain(tags)), reduced=True)
         self.found.entered.append(signals[0].leaf)
         (side,) = (i for i, tag in enumerate(tags[:2]) if not tag.signal)

@@ -4,7 +4,8 @@ import math
 
 from varprobe.model.causes import cause_of
 from varprobe.model.evidence import Evidence
-from varprobe.model.judging import Judged, Side
+from varprobe.model.findings import Finding
+from varprobe.model.judging import Judged, Side, steps_until_lost
 from varprobe.numerals import rounded
 from varprobe.rates import Rate, power
 from varprobe.reasons import effect, finite, times, together
@@ -81,6 +82,16 @@ def advice_of(found: Judged, seen: Evidence) -> str | None:
 def has_power(found: Judged) -> bool:
     """Whether a side goes like a power of depth."""
     return any(side.growth for side in found.sides.values())
+
+
+def forgotten(found: Judged) -> Finding:
+    """A gated state that keeps the gradient for a part of the sequence."""
+    assert found.backward.rate
+    steps, name = steps_until_lost(found.backward.rate), found.family.name
+    text = (
+        f"{name}: the RMS of the gradient falls 1000x in {steps:.0f} steps, so that more is hardly remembered. {GATES}"
+    )
+    return Finding("forgets", name, text, steps, None, GATES)
 
 
 def recurrent(found: Judged, rates: list[Rate], seen: Evidence) -> str | None:

@@ -76,7 +76,7 @@ class Reading:
     the order of the products. multiplied: inputs, other than parameters, that computed signals are multiplied with.
     joints: those numbered -1, -2, ... factors: inputs that a signal is multiplied with, the sites and joints behind
     that signal, and the number of the product, -1 where it goes by entries. gates: what two signals that are multiplied
-    by entries follow from. logits: number of the site, and how many
+    by entries follow from; mixed: the same of matrix products. logits: number of the site, and how many
     classes, of each log of a sum of exponentials, as in a cross entropy. targets: number of the site, and the input of
     the program, of each difference of the two. reached: the sites that the first output,
     the loss, has a gradient with respect to.
@@ -90,6 +90,7 @@ class Reading:
     joints: list[Joint] = field(default_factory=list)
     factors: list[tuple[int, frozenset[int], int]] = field(default_factory=list)
     gates: list[tuple[frozenset[int], frozenset[int]]] = field(default_factory=list)
+    mixed: list[tuple[frozenset[int], frozenset[int]]] = field(default_factory=list)
     logits: list[tuple[int, int]] = field(default_factory=list)
     targets: list[tuple[int, int]] = field(default_factory=list)
     reached: frozenset[int] = frozenset()

@@ -125,6 +125,7 @@ def attributes(layout: Layout, seeds: int) -> dict[str, Any]:
         "follows": json.dumps(dict(layout.follows)),
         "factors": json.dumps(layout.factors),
         "gates": json.dumps(layout.gates),
+        "mixed": json.dumps(layout.mixed),
         "frozen": json.dumps(layout.frozen),
         "logits": json.dumps(layout.logits),
     }

@@ -14,9 +14,10 @@ from varprobe.model.findings import Finding
 from varprobe.model.flags import alike, dead, leaves_float16, no_gradient, non_finite, saturated
 from varprobe.model.judging import Judged, judge
 from varprobe.model.learning import lost_updates, unmoved
-from varprobe.model.levels import branches, large_logits, target_scale
+from varprobe.model.levels import branches, large_logits, other_terms, target_scale
+from varprobe.model.outliers import odd_weights
 from varprobe.model.recording import Recorder, sentence
-from varprobe.model.sentences import advice_of, reason_of
+from varprobe.model.sentences import advice_of, forgotten, reason_of
 from varprobe.model.tables import NOTES
 from varprobe.model.zeros import sentence as sentence_of_zeros
 from varprobe.model.zeros import without_zeros
@@ -27,6 +28,8 @@ __all__ = ["diagnosed", "diagnosed_run"]
 
 FOLLOWING = ("large_logits", "target_scale")
 """Flags that a signal which grows brings about."""
+MOST = 3
+"""Sites that are unlike others and are named."""
 ADVICE = "Lower the learning rate, warm it up, or clip the gradient; look at this site in the steps before."
 CHECKS: tuple[Callable[[Evidence], list[Finding]], ...] = (
     non_finite,
@@ -41,6 +44,7 @@ CHECKS: tuple[Callable[[Evidence], list[Finding]], ...] = (
     uniform_attention,
     branches,
     leaves_float16,
+    other_terms,
     unmoved,
 )
 """In the order in which they are told, the gravest first."""
@@ -121,20 +125,24 @@ def same_words(one: Judged, other: Judged) -> bool:
 
 
 def findings_of(seen: Evidence, judged: list[Judged]) -> list[Finding]:
-    """All of them: a site that is off within its family behind what is graver, each once."""
-    jumps = list({j.jump.site: j.jump for j in judged if j.jump}.values())
+    """All of them: sites that are unlike others of their family behind what is graver."""
+    odd = odd_weights(seen, [j.family for j in judged])
+    if not odd:  # a signal that jumps may follow from weights that are off
+        jumps = sorted((j.jump for j in judged if j.jump), key=lambda found: seen.labels.index(found.site))
+        odd = jumps[:1]
     found = [finding for check in CHECKS for finding in check(seen)]
-    return [f for f in found if f.grave] + jumps + [f for f in found if not f.grave]
+    found += [forgotten(j) for j in judged if j.forgets][:1]
+    return [f for f in found if f.grave] + odd[:MOST] + [f for f in found if not f.grave]
 
 
 def told_of(wrong: list[Finding], worst: Judged | None, seen: Evidence) -> tuple[list[str], str | None]:
     """(sentences, advice): the gravest finding alone, else the worst family and all findings."""
     if wrong and wrong[0].grave:
         return [wrong[0].sentence], wrong[0].advice
-    grown = worst is not None and (worst.forward.word == "exploding" or worst.forward.jump is not None)
+    grown = worst is not None and (worst.forward.word == "exploding" or (wrong and wrong[0].flag == "outlier"))
     advice = [found.advice for found in wrong if not (grown and found.flag in FOLLOWING)]
     sentences = [found.sentence for found in wrong]
-    if worst is None or (wrong and not worst.bad) or worst.jump:
+    if worst is None or (wrong and (not worst.bad or wrong[0].flag == "outlier")):
         told = sentences or [reason_of(worst, seen)]
     else:
         told, advice = [reason_of(worst, seen), *sentences], [advice_of(worst, seen) if worst.bad else None, *advice]

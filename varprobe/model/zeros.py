@@ -42,7 +42,8 @@ def without_zeros(ds: xr.Dataset) -> xr.Dataset:
     starts = [site for _, behind, product in factors for site in ([product] if product else behind)]
     after = rows_where(lambda site: any(lineage.is_behind(start, site) for start in starts))
     nothing = {site for row, site in enumerate(rows) if after[row] and is_nothing(ds, row)}
-    gates = [pair for gate in json.loads(ds.attrs.get("gates", "[]")) for pair in (gate, gate[::-1])]
+    multiplied = [gate for name in ("gates", "mixed") for gate in json.loads(ds.attrs.get(name, "[]"))]
+    gates = [pair for gate in multiplied for pair in (gate, gate[::-1])]
     ends = {site for _, behind, _ in factors for site in behind}
     ends |= {site for shut, behind in gates if shut and nothing.issuperset(shut) for site in behind}
     before = rows_where(lambda site: any(lineage.is_behind(site, end) for end in ends))

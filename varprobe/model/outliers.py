@@ -1,0 +1,69 @@
+"""One site of a family that is unlike the others: its weights are off, or signal or gradient jump there."""
+
+import math
+
+import numpy as np
+
+from varprobe.model.evidence import Evidence
+from varprobe.model.families import Family
+from varprobe.model.findings import Finding
+from varprobe.numerals import rounded
+from varprobe.rates import power
+from varprobe.verdicts import threshold
+
+__all__ = ["jump_of", "odd_weights"]
+
+LEAST = 4
+"""Sites of which one may be unlike the others."""
+
+ALONE = 0.5
+"""The others change by less than this part of a jump, in decades about the median."""
+
+
+def odd_weights(seen: Evidence, families: list[Family]) -> list[Finding]:
+    """Sites whose weights are far larger, or smaller, than those of the same family."""
+    found = []
+    weights = seen.weights().mean(axis=0)
+    for family in families:
+        rows = np.array([row for row in family.layers if np.isfinite(weights[row])], int)
+        if not family.fitted or family.kind not in ("linear", "conv") or rows.size < LEAST:
+            continue
+        usual = float(np.median(weights[rows]))
+        off = (weights[rows] - usual) / 2
+        if np.count_nonzero(np.abs(off) > math.log10(threshold("outlier"))) * 2 >= rows.size:
+            continue
+        for row, decades in zip(rows, off, strict=True):
+            if abs(decades) > math.log10(threshold("outlier")):
+                label, own, others = seen.labels[row], power(float(weights[row])), power(usual)
+                text = f"{label}: fan_in E W^2 is {rounded(own)}, and {rounded(others)} at the others of {family.name}."
+                what = "Divide" if decades > 0 else "Multiply"
+                advice = f"{what} the weights of {label} by {rounded(power(abs(decades)))}."
+                found.append(Finding("outlier", label, text, own, others, advice))
+    return sorted(found, key=lambda one: seen.labels.index(one.site))
+
+
+def jump_of(seen: Evidence, family: Family, values: np.ndarray, layers: np.ndarray, quantity: str) -> Finding | None:
+    """The site at which signal or gradient jumps, if one does and the others do not.
+
+    Args:
+        seen: of the model.
+        family: of the sites.
+        values: log10 of mean squares, (seeds, sites), the near end first.
+        layers: the rows of these sites.
+        quantity: "signal" or "gradient".
+    """
+    if values.shape[1] < LEAST or not np.isfinite(values).all():
+        return None
+    steps = np.diff(values.mean(axis=0)) / 2
+    usual = float(np.median(steps))
+    off = steps - usual
+    at = int(np.argmax(np.abs(off)))
+    if abs(off[at]) <= math.log10(threshold("outlier")) or np.abs(np.delete(off, at)).max() > ALONE * abs(off[at]):
+        return None
+    label = seen.labels[int(layers[at + 1])]
+    found, others = power(float(steps[at])), power(usual)
+    text = (
+        f"{label}: the RMS of the {quantity} is {rounded(found)} of that at {seen.labels[int(layers[at])]}, "
+        f"and {rounded(others)} from each other site of {family.name} to the next."
+    )
+    return Finding("outlier", label, text, found, others)
