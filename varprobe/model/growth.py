@@ -6,16 +6,19 @@ import numpy as np
 
 __all__ = ["Growth", "growth_of"]
 
-LEAST = 5
+LEAST = 6
 """Sites from which two laws can be told apart."""
 
 CHANGED = 0.3
 """Decades of mean square below which there is nothing to tell apart."""
 
+ROUGH = 0.03
+"""Decades, root mean square: an exponential that fits as well as this is one."""
+
 STEEPEST = 4.0
 """Exponents above this are those of an exponential, which a power far from its start resembles."""
 
-BETTER = 0.5
+BETTER = 0.3
 """The squared residuals of a power of depth are below this part of an exponential's."""
 
 
@@ -37,9 +40,10 @@ def growth_of(log10_ms: np.ndarray) -> Growth | None:
         return None
     sites = np.arange(1, values.size + 1, dtype=float)
     exponential = residual(sites, values)[0]
-    starts = np.concatenate([[0.0], np.geomspace(0.1, 2 * values.size, 24)])
+    starts = np.concatenate([[0.0], np.geomspace(0.1, values.size, 24)])
     least, exponent, start = min((*residual(np.log10(sites + start), values), float(start)) for start in starts)
-    if least >= BETTER * exponential or abs(exponent) > STEEPEST:
+    rough = exponential > values.size * ROUGH**2
+    if not rough or least >= BETTER * exponential or abs(exponent) > STEEPEST or start == starts[-1]:
         return None
     return Growth(exponent, start)
 

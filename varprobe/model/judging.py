@@ -22,7 +22,7 @@ __all__ = ["Judged", "Side", "judge", "steps_until_lost"]
 class Side:
     """What signal or gradient does along a family.
 
-    rate: None where the values are exactly zero everywhere, or there are none. word: of `varprobe.list verdicts`;
+    rate: None where all values are exactly zero, or there are none. word: of `varprobe.list verdicts`;
     certain: whether all seeds agree on it. near, far: the rows that are compared, the one nearer to where it comes from
     first. growth: the power of depth that fits better than a rate, if one does. jump: one site that is off.
     """
@@ -139,7 +139,9 @@ def side_of(
     start = int(np.argmin(zero))
     stop = len(zero) - (repeated and bool(zero[-1]) and not zero[-2])
     kept, rows = values[:, start:stop], layers[start:stop]
-    if zero.all() or np.isnan(kept).all() or kept.shape[1] < 2:
+    if zero.all():
+        return Side(word="vanishing", near=int(layers[0]), far=int(layers[-1]))
+    if np.isnan(kept).all() or kept.shape[1] < 2:
         return Side(near=int(layers[start]), far=int(layers[stop - 1]))
     found = rate(kept)
     in_order = kept if quantity == "signal" else kept[:, ::-1]

@@ -16,8 +16,8 @@ __all__ = ["branches", "large_logits", "other_terms", "sums", "target_scale"]
 def large_logits(seen: Evidence) -> list[Finding]:
     """Logits of a cross entropy that vary so much that it starts far above chance, which is ln of their number.
 
-    For Gaussian logits of a standard deviation s the cross entropy with labels that do not depend on them is on average
-    ln V + s^2 / 2, as long as s^2 < 2 ln V (Derrida 1981).
+    For two classes it may be one logit, of a logistic function. For Gaussian logits of a standard deviation s the cross
+    entropy with labels that do not depend on them is on average ln V + s^2 / 2, as long as s^2 < 2 ln V (Derrida 1981).
     """
     spread = seen.seeds("preactivation_log10_var")
     for site, classes in seen.listed("logits"):

@@ -304,6 +304,8 @@ class Reader:
         signals = [atom for atom, tag in zip(equation.invars, tags, strict=True) if tag.signal]
         if found and name in SCALING and len(signals) == 1:
             self.scaled[found] = Point(place, signals[0])
+        if equation.params.get("name") == "log_sigmoid" and tags[0].latest >= 0:
+            self.found.logits.append((tags[0].latest, 2))
         if found and (name in LOGS or equation.params.get("name") in LOGS):
             self.losses.add(self.origin(found))
 

@@ -138,7 +138,7 @@ def size(found: Seen, index: tuple[int, ...]) -> float:
 def departure_at(steps: list[int], sizes: list[np.ndarray], t: int) -> Departure | None:
     """The departure at a record, if there is one that lasts to the next; of several the one that is furthest off.
 
-    The trend is a line through the records before, by least squares.
+    The trend is a line through the records before, by least squares. A gradient that falls is one that converges.
     """
     if t < 0:
         return None
@@ -169,7 +169,9 @@ def deviations(steps: list[int], sizes: list[np.ndarray], before: int, at: int) 
             slope, level = line(x, known)
             spread = np.median(np.abs(known - (slope * x[:, None, None] + level)), axis=0) * 1.4826
             expected, allowed = slope * steps[at] + level, np.maximum(DECADES, DEVIATIONS * spread)
-        off = np.minimum(np.abs(sizes[at] - expected), MOST) - allowed
+        change = sizes[at] - expected
+        change[..., SERIES.index("gradient")] = np.maximum(change[..., SERIES.index("gradient")], 0)
+        off = np.minimum(np.abs(change), MOST) - allowed
     return np.where(np.isnan(off), -1.0, off), expected
 
 

@@ -171,13 +171,15 @@ def exponentiated(reader: Reader, equation: Any, place: Place, tags: list[Tag]) 
 
 
 def logged(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
-    """Half of a cross entropy, if it is of a sum of exponentials, or of probabilities."""
+    """Half of a cross entropy, if it is of a sum of exponentials, of probabilities, or of a logistic function."""
     known, sites = tags[0].of, reader.found.sites
     if (point := tags[0].summed) and point in reader.summands and tags[0].latest >= 0:
         reader.found.logits.append((tags[0].latest, reader.summands[point]))
     elif known and sites[known.site].kind == "probabilities" and (shape := equation.outvars[0].aval.shape):
         behind = reader.found.behind(sites[known.site].behind, through_cuts=True)
         reader.found.logits += [(site, shape[-1]) for site in behind]
+    elif known and "logistic" in sites[known.site].bounded.values():
+        reader.found.logits.append((known.site, 2))
     return reader.elementwise(tags)
 
 

@@ -22,13 +22,13 @@ def reason_of(found: Judged | None, seen: Evidence) -> str:
     """What signal and gradient do in the worst family, naming sites."""
     if found is None:
         return "There are no similar sites to compare."
-    changed = {name: side for name, side in found.sides.items() if side.rate and side.word != "stable"}
+    changed = {name: side for name, side in found.sides.items() if side.word != "stable"}
     if not changed:
         kept = [name for name, side in found.sides.items() if side.rate]
         what = f"The {kept[0]} keeps its" if len(kept) == 1 else "Signal and gradient keep their"
         return f"{what} scale."
     rates = {name: side.rate for name, side in changed.items() if side.rate}
-    if not found.family.fitted or not all(map(finite, rates.values())):
+    if not found.family.fitted or len(rates) < len(changed) or not all(map(finite, rates.values())):
         return f"{'; '.join(compared(name, side, seen) for name, side in changed.items())}."
     if powers := {name: side for name, side in changed.items() if side.growth}:
         said = "; ".join(powered(name, side, len(found.family.layers)) for name, side in powers.items())
@@ -61,9 +61,10 @@ def powered(name: str, side: Side, sites: int) -> str:
 def compared(name: str, side: Side, seen: Evidence) -> str:
     """`blocks/7/out: gradient 1e-6 of blocks/11/out`."""
     far, near = seen.labels[side.far], seen.labels[side.near]
-    assert side.rate
+    if side.rate is None:
+        return f"from {near} to {far} the {name} is exactly zero"
     if math.isnan(side.rate.ratio):
-        return f"{far}: {name} exactly zero or not finite"
+        return f"{far}: the {name} is exactly zero or not finite"
     return f"{far}: the RMS of the {name} is {rounded(power(side.rate.ratio))} of that at {near}"
 
 
