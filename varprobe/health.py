@@ -5,7 +5,7 @@ import xarray as xr
 from varprobe.diagnosis import Diagnosis, diagnose
 from varprobe.flags import note_sentence
 
-__all__ = ["assert_healthy", "notes_of", "require_healthy", "unhealthy"]
+__all__ = ["assert_healthy", "notes_of", "require_healthy", "stricter", "unhealthy"]
 
 
 def unhealthy(diagnosis: Diagnosis, strict: bool = False) -> Diagnosis:
@@ -13,6 +13,12 @@ def unhealthy(diagnosis: Diagnosis, strict: bool = False) -> Diagnosis:
     bad = [i for i, row in enumerate(diagnosis.rows) if not row["healthy"] or (strict and row["notes"])]
     ends = [diagnosis.ends[i] for i in bad] if diagnosis.ends else ()
     return Diagnosis([diagnosis.rows[i] for i in bad], diagnosis.title, ends)
+
+
+def stricter(diagnosis: Diagnosis) -> Diagnosis:
+    """The same, rows with a note being unhealthy."""
+    rows = [row | {"healthy": row["healthy"] and not row["notes"]} for row in diagnosis.rows]
+    return Diagnosis(rows, diagnosis.title, diagnosis.ends)
 
 
 def notes_of(diagnosis: Diagnosis) -> list[str]:

@@ -36,6 +36,7 @@ __all__ = ["command"]
 @click.option("--out", metavar="FOLDER", help="Run folder, for plot and check.  [none]")
 @click.option("--json", is_flag=True, help="Print one JSON object to stdout and nothing else.")
 @click.option("--step-size", metavar="R", help="Tell which updates of R times the gradient are lost.")
+@click.option("--strict", is_flag=True, help="Notes, such as correlation_collapse, make it unhealthy, too.")
 @click.option("--wide", is_flag=True, help="All families of sites.")
 @click.option("--no-compile-cache", is_flag=True, help="Do not keep compiled code in the user's cache folder.")
 @click.option("--quiet", is_flag=True, help="Nothing on stderr but errors.")
@@ -62,6 +63,7 @@ def command(arguments: list[str], factory: str | None, compare: tuple[str, str] 
 def probed(factory: str, options: dict[str, Any], progress: TerminalProgress, stdout: TextIO) -> None:
     """Probe, judge, keep and say so."""
     from varprobe.diagnosis import diagnose
+    from varprobe.health import stricter
     from varprobe.model.runs import require_folder, save_model_run
     from varprobe.runs import folder_of
 
@@ -72,7 +74,7 @@ def probed(factory: str, options: dict[str, Any], progress: TerminalProgress, st
     if folder:
         asked = {name: options[name] for name in ("data", "seeds", "step_size")}
         save_model_run(folder, ds, {"factory": factory, **asked})
-    diagnosis = diagnose(ds)
+    diagnosis = stricter(diagnose(ds)) if options["strict"] else diagnose(ds)
     if options["json"]:
         from varprobe.cli.report_json import print_json
 

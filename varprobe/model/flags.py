@@ -12,8 +12,7 @@ from varprobe.verdicts import threshold
 __all__ = ["alike", "dead", "leaves_float16", "no_gradient", "non_finite", "saturated"]
 
 QUANTITIES = ("preactivation", "activation", "gradient")
-FOR_GATES = "Draw its weights smaller, or its biases nearer to zero; a forget gate wants a bias near 1."
-FOR_BOUNDED = "Divide its weights so that what goes in has a standard deviation near 1."
+SMALLER = "Draw its weights smaller, or its biases nearer to zero (a forget gate's near 1)."
 
 
 def non_finite(seen: Evidence) -> list[Finding]:
@@ -83,12 +82,12 @@ def saturated(seen: Evidence) -> list[Finding]:
     if not found.size:
         return []
     at, others = found[np.argmax(share[found])], len({seen.sites[row] for row in found}) - 1
-    label, gated = seen.labels[at], bool(seen.listed("gates"))
+    label = seen.labels[at]
     more = f"; so are {others} other site{'s' * (others > 1)}" if others else ""
     text = (
         f"{label}: {share[at]:.0%} of what its logistic function or tanh gives is saturated (slope below 0.01){more}."
     )
-    return [Finding("saturated", label, text, float(share[at]), 0.0, FOR_GATES if gated else FOR_BOUNDED)]
+    return [Finding("saturated", label, text, float(share[at]), 0.0, SMALLER)]
 
 
 def leaves_float16(seen: Evidence) -> list[Finding]:

@@ -1,6 +1,7 @@
 """Levels that are off: logits of the loss, the output against its target, what a branch adds to its stream."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -27,32 +28,38 @@ def large_logits(seen: Evidence) -> list[Finding]:
         trained = loss < math.log(max(classes, 1)) + 1  # as of a model that knows its answers
         if classes > 1 and found > threshold("large_logits") and not trained:
             start = f"the loss is {rounded(loss)}" if loss > 0 else "the loss is more"
+            source = source_of(seen, rows[0])
             chance = f"chance, ln {classes} = {math.log(classes):.1f}"
-            spread_is = f"{site}: logits of {rounded(found)} standard deviation{source_of(seen, rows[0])}"
+            spread_is = f"{site}: logits of {rounded(found)} standard deviation{source or ''}"
             text = f"{spread_is}; {start}, and with 1 it is near {chance}."
             advice = f"Divide the weights of {site} by {rounded(found)}, or set them to zero."
-            if (name := large_input(seen, rows[0])) is not None:
-                advice = f"Make the values that enter {site} smaller, which come from {name}."
+            if source and source.site and source.entering > threshold("large_logits") > source.weights:
+                advice = f"Make the values that enter {site} smaller, or normalize them."
             return [Finding("large_logits", site, text, found, 1.0, advice)]
     return []
 
 
-def source_of(seen: Evidence, row: int) -> str:
-    """The factors that the RMS of a product is made of."""
+@dataclass(frozen=True)
+class Source:
+    """What the RMS of a product is made of: that of its inputs, their site, and fan_in E W^2."""
+
+    entering: float
+    site: str
+    weights: float
+
+    def __str__(self) -> str:
+        of = f" from {self.site}" if self.site else ""
+        return f" (inputs of RMS {rounded(self.entering)}{of}, fan_in E W^2 = {rounded(self.weights)})"
+
+
+def source_of(seen: Evidence, row: int) -> Source | None:
+    """The factors of a product's RMS; None where they are not known."""
     weights, value = float(seen.weights().mean(axis=0)[row]), float(seen.mean("preactivation_log10_ms")[row])
     if not math.isfinite(weights) or not math.isfinite(value):
-        return ""
-    entering = rounded(power((value - weights) / 2))
-    return f" (inputs of RMS {entering}, fan_in E W^2 = {rounded(power(weights))})"
-
-
-def large_input(seen: Evidence, row: int) -> str | None:
-    """The site from which a product's inputs come, if these are large, and its weights are not."""
-    weights, value = float(seen.weights().mean(axis=0)[row]), float(seen.mean("preactivation_log10_ms")[row])
+        return None
     direct = (seen.lineage.direct or {}).get(seen.sites[row], ())
     before = [i for i in range(row) if seen.sites[i] in direct]
-    large = value - weights > 2 * weights and value - weights > 2 * math.log10(threshold("large_logits"))
-    return seen.labels[before[-1]] if large and before else None
+    return Source(power((value - weights) / 2), seen.labels[before[-1]] if before else "", power(weights))
 
 
 def target_scale(seen: Evidence) -> list[Finding]:
@@ -62,17 +69,12 @@ def target_scale(seen: Evidence) -> list[Finding]:
         apart, limit = (value[row] - target[row]) / 2, threshold("target_scale")
         large = max(value[row], target[row]) / 2
         if abs(apart) > math.log10(limit) and large > math.log10(limit):
-            sizes = [rounded(power(float(x) / 2)) if np.isfinite(x) else "0" for x in (value[row], target[row])]
-            label = seen.labels[row]
-            text = f"{label}: the output has RMS {sizes[0]} and its target {sizes[1]}."
-            advice = (
-                "Divide the target by its RMS." if apart < 0 else f"Divide the weights of {label} so that both agree."
+            label, own, wanted = seen.labels[row], power(float(value[row]) / 2), power(float(target[row]) / 2)
+            text = f"{label}: the output has RMS {rounded(own) if own else 0} and its target {rounded(wanted)}."
+            scaled = (
+                "the target by its RMS." if apart < 0 else f"the weights of {label} by {rounded(power(float(apart)))}."
             )
-            return [
-                Finding(
-                    "target_scale", label, text, power(float(value[row]) / 2), power(float(target[row]) / 2), advice
-                )
-            ]
+            return [Finding("target_scale", label, text, own, wanted, f"Divide {scaled}")]
     return []
 
 
