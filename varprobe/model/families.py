@@ -65,7 +65,7 @@ def families_of(ds: xr.Dataset) -> list[Family]:
     def without_head(chain: tuple[int, ...]) -> tuple[int, ...]:
         """The chain without a last layer that nothing follows, if it has another width than the one before."""
         *others, last = chain
-        apart = len(chain) > SMALLEST and sites[last] not in follow and widths[last] != widths[others[-1]]
+        apart = len(chain) >= SMALLEST and sites[last] not in follow and widths[last] != widths[others[-1]]
         return tuple(others) if apart else chain
 
     def grouped(named: Iterable[tuple[int, str]], least: int) -> list[tuple[str, str, tuple[int, ...]]]:

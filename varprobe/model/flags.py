@@ -54,7 +54,7 @@ def no_gradient(seen: Evidence) -> list[Finding]:
 
     Weights behind stop_gradient have none on purpose.
     """
-    zero = np.isneginf(seen.seeds("parameter_gradient_log10_ms")).all(axis=0)
+    zero = np.asarray(np.isneginf(seen.seeds("parameter_gradient_log10_ms")).all(axis=0))
     factors = {parameter for parameter, *_ in seen.listed("factors")}
     weights = np.isin(seen.parameters, sorted(factors)) if factors else np.zeros(0, bool)
     if zero.size and zero.all():

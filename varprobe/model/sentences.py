@@ -63,8 +63,9 @@ def compared(name: str, side: Side, seen: Evidence) -> str:
     far, near = seen.labels[side.far], seen.labels[side.near]
     if side.rate is None:
         return f"from {near} to {far} the {name} is exactly zero"
-    if math.isnan(side.rate.ratio):
-        return f"{far}: the {name} is exactly zero or not finite"
+    if not math.isfinite(side.rate.ratio):
+        what = "exactly zero" if side.rate.ratio < 0 else "exactly zero or not finite"
+        return f"{far}: the {name} is {what}"
     return f"{far}: the RMS of the {name} is {rounded(power(side.rate.ratio))} of that at {near}"
 
 
