@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AxisType, PartitionSpec
 
 import varprobe as vp
 from varprobe.model.adapters import subject_of
@@ -132,27 +131,6 @@ def test_scopes_name_what_has_no_parameters() -> None:
             return jnp.sum((x @ p["blocks"]["w"]) @ jnp.ones((6, 6)))
 
     assert [name for name, _ in kinds(scoped, {"blocks": {"w": W}}, X)] == ["blocks", "mixer/constant"]
-
-
-def test_loops_and_shards_are_listed() -> None:
-    def loop(p: Any, x: Any) -> Any:
-        steps = jax.lax.stop_gradient(x)
-        steps = jax.lax.while_loop(lambda v: v.sum() > 1e9, lambda v: v @ jnp.eye(6), steps)
-        return jnp.sum((steps @ p["w"]) ** 2)
-
-    mesh = jax.make_mesh((1,), ("i",), axis_types=(AxisType.Auto,))
-    part = PartitionSpec("i")
-
-    def shards(p: Any, x: Any) -> Any:
-        mapped = jax.shard_map(lambda x, w: x @ w, mesh=mesh, in_specs=(part, PartitionSpec()), out_specs=part)
-        return jnp.sum(mapped(x @ p["w"], p["w"]) ** 2)
-
-    assert layout(loop, {"w": W}, X).coverage.startswith(
-        "1 of 2 matrix products probed; 1 opaque: while at test_probe_"
-    )
-    found = layout(shards, {"w": W}, X)
-    assert found.coverage.startswith("1 of 2 matrix products probed; 1 opaque: shard_map at test_probe_")
-    assert vp.probe(shards, {"w": W}, X).sizes["layer"] == 2
 
 
 @pytest.mark.parametrize("random", [True, False])

@@ -10,7 +10,8 @@ from jaxtyping import Array, Float
 
 from varprobe.model.layout import Layout
 from varprobe.model.probed import Plan
-from varprobe.model.running import Way, run
+from varprobe.model.running import run
+from varprobe.model.slots import Way
 
 __all__ = ["Sizes", "log10_ms", "sizes", "sizes_by_row"]
 
@@ -28,8 +29,8 @@ def sizes(plan: Plan, before: Any, after: Any, *batch: Any) -> Sizes:
     """
     values = {i for i, slot in enumerate(plan.taps.slots) if slot.role == "value"}
     at = {point: kept for point, slots in plan.taps.at.items() if (kept := [i for i in slots if i in values])}
-    taps = plan.taps._replace(at=at, way=Way(compared, lambda x, *_: x, lambda *_: None))
-    nothing: Any = {i: jnp.zeros((*slot.lengths, 3), jnp.float32) for i, slot in enumerate(taps.slots)}
+    taps = plan.taps._replace(at=at, way=Way(compared, None, lambda *_: None))
+    nothing: Any = {i: jnp.zeros((*slot.leading, 3), jnp.float32) for i, slot in enumerate(taps.slots)}
     data = jax.tree.leaves(batch)
 
     def one(parameters: Any) -> Any:
@@ -40,12 +41,12 @@ def sizes(plan: Plan, before: Any, after: Any, *batch: Any) -> Sizes:
     return {i: both[0] for i, both in found.items()}
 
 
-def compared(x: Float[Array, "..."], told: int) -> Float[Array, "3"]:
+def compared(x: Float[Array, "..."], told: int, axes: int) -> Float[Array, "*axes 3"]:
     """`Sizes` of a value of the pair."""
     second = lax.axis_index(PAIR) == 1
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32) if x.dtype.itemsize > 1 else jnp.float32)
     now, change = lax.psum((jnp.where(second, wide, 0), jnp.where(second, wide, -wide)), PAIR)
-    return jnp.stack([log10_ms(now), log10_ms(change), jnp.float32(1)])
+    return jnp.stack([log10_ms(now, axes), log10_ms(change, axes), jnp.ones((1,) * axes, jnp.float32)], -1)
 
 
 def log10_ms(x: Float[Array, "..."], axes: int = 0) -> Float[Array, "..."]:

@@ -5,6 +5,7 @@ supported jax; both are read here, and nowhere else.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -15,28 +16,26 @@ from varprobe.model.operations import PRODUCTS
 
 __all__ = [
     "OPAQUE",
-    "Branches",
-    "Inner",
-    "Loop",
     "Program",
-    "branches_of",
     "count_products",
-    "inner_of",
     "is_literal",
     "is_program",
     "located",
-    "loop_of",
     "name_stack",
     "opened",
     "others_in",
+    "resharded",
     "rounding_of",
     "run_equation",
+    "run_program",
     "scan_counts",
     "source_of",
+    "spread",
     "trace",
 ]
 
-TRANSPARENT = ("jit", "pjit", "closed_call", "core_call", "remat2", "checkpoint", "remat")
+LIBRARIES = ("site-packages", "dist-packages", str(Path(__file__).parent))
+"""What is in the paths of files that are not the user's."""
 OPAQUE = ("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr", "custom_lin")
 
 
@@ -45,30 +44,6 @@ class Program(NamedTuple):
 
     jaxpr: Any
     consts: Sequence[Any]
-
-
-class Inner(NamedTuple):
-    """A call whose equations can be run in its place; `checkpoint` has what jax.checkpoint is given, or is None."""
-
-    program: Program
-    checkpoint: dict[str, Any] | None
-
-
-class Loop(NamedTuple):
-    """A scan: the equations of a step, how many of its inputs are constants and carry, and how it runs."""
-
-    body: Program
-    constants: int
-    carried: int
-    length: int
-    reverse: bool
-    unroll: Any
-
-
-class Branches(NamedTuple):
-    """A cond or switch: the equations of each branch."""
-
-    programs: tuple[Program, ...]
 
 
 def is_program(found: Any) -> bool:
@@ -95,45 +70,12 @@ def is_literal(atom: Any) -> bool:
     return isinstance(atom, Literal)
 
 
-def inner_of(equation: Any) -> Inner | None:
-    """The call that an equation is, if its equations can be run in its place."""
-    name, params = equation.primitive.name, equation.params
-    if name not in TRANSPARENT:
-        return None
-    found = params.get("jaxpr", params.get("call_jaxpr"))
-    if found is None:
-        return None
-    kept = None
-    if name in ("remat2", "checkpoint", "remat"):
-        kept = {"policy": params.get("policy"), "prevent_cse": params.get("prevent_cse", True)}
-    return Inner(opened(found), kept)
-
-
 def scan_counts(params: Any) -> tuple[int, int]:
     """How many of a scan's operands are constants, and how many are carried."""
     if "ft_in" in params:
         constants, carried = (len(part) for part in list(params["ft_in"].unpack())[:2])
         return constants, carried
     return params["num_consts"], params["num_carry"]
-
-
-def loop_of(equation: Any) -> Loop | None:
-    """The scan that an equation is."""
-    if equation.primitive.name != "scan":
-        return None
-    params = equation.params
-    constants, carried = scan_counts(params)
-    body = opened(params["jaxpr"])
-    if len(body.jaxpr.outvars) != len(equation.outvars) or len(body.jaxpr.invars) != len(equation.invars):
-        return None
-    return Loop(body, constants, carried, params["length"], params["reverse"], params["unroll"])
-
-
-def branches_of(equation: Any) -> Branches | None:
-    """The cond or switch that an equation is."""
-    if equation.primitive.name != "cond":
-        return None
-    return Branches(tuple(opened(branch) for branch in equation.params["branches"]))
 
 
 def others_in(equation: Any) -> Iterator[Program]:
@@ -171,6 +113,23 @@ def run_equation(jaxpr: Any, equation: Any, values: Sequence[Any]) -> list[Any]:
     return list(jax.core.eval_jaxpr(alone, [], *inputs.values()))
 
 
+def run_program(program: Program, values: Sequence[Any]) -> list[Any]:
+    """What a program gives for these inputs."""
+    return list(jax.core.eval_jaxpr(program.jaxpr, program.consts, *values))
+
+
+def spread(x: Any, like: Any) -> Any:
+    """An array, varying along the axes of a mesh along which what has this aval does."""
+    missing = tuple(like.mat.varying - jax.typeof(x).mat.varying)
+    return jax.lax.pcast(x, missing, to="varying") if missing else x
+
+
+def resharded(tree: Any, mesh: Any, spec: Any) -> Any:
+    """Arrays, sharded as shard_map demands it of a mesh with explicit axes."""
+    explicit = any(kind == jax.sharding.AxisType.Explicit for kind in mesh.axis_types)
+    return jax.reshard(tree, jax.sharding.NamedSharding(mesh, spec)) if explicit else tree
+
+
 def name_stack(equation: Any) -> str:
     """The scopes around an equation, such as those of jax.named_scope."""
     return str(equation.source_info.name_stack)
@@ -185,5 +144,12 @@ def source_of(equation: Any) -> str:
 
 
 def located(name: str, equation: Any) -> str:
-    """`name at FILE:LINE`, or only the name if the line is not known."""
-    return " at ".join(filter(None, (name, source_of(equation))))
+    """`name at FILE:LINE in FUNCTION`, of the user's code if there is some; only the name if it is not known."""
+    from jax._src import source_info_util
+
+    frames = list(source_info_util.user_frames(equation.source_info.traceback))
+    frame = next((frame for frame in frames if not any(part in frame.file_name for part in LIBRARIES)), None)
+    if not (frame := frame or next(iter(frames), None)):
+        return name
+    function = "" if frame.function_name.startswith("<") else f" in {frame.function_name.rpartition('.')[2]}"
+    return f"{name} at {frame.file_name.rsplit('/', 1)[-1]}:{frame.start_line}{function}"

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from varprobe.model.lineage import Lineage
+from varprobe.model.tables import FORWARD
 
 __all__ = ["Family", "families_of", "labels_of"]
 
@@ -42,14 +43,14 @@ def families_of(ds: xr.Dataset) -> list[Family]:
     A name with several numbers belongs to the first of them by which enough of its kind differ: blocks/3/mlp/0 to
     blocks/*/mlp/0. Iterations of a scan that follow one another are a family; of those that do not, as samples of a
     map, the first stands for all. Haiku's `linear` is its `linear_0`. Sites that the loss does not reach, or that were
-    not computed, are in none.
+    not computed, are in none. Those of which only the gradient was not computed are in one.
     """
     sites, kinds = (ds[name].values.tolist() for name in ("site", "kind"))
     notes = ds["note"].values.tolist() if "note" in ds.coords else [""] * len(sites)
     rows = ds["rows"].values.tolist() if "rows" in ds.coords else [0] * len(sites)
     widths = ds["fan_out"].values.tolist() if "fan_out" in ds.coords else [0] * len(sites)
     lineage = Lineage.of(ds)
-    used = [layer for layer in range(1, len(sites)) if not notes[layer]]
+    used = [layer for layer in range(1, len(sites)) if notes[layer] in FORWARD]
     several = {sites[i] for i in used if ds["iteration"].values[i] > 0}
     repeated = {site for site in several if lineage.follows(sites.index(site), sites.index(site))}
     apart = {site.partition("#")[0] for site in repeated}

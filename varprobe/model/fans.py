@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from varprobe.model.operations import SPARSE
+
 __all__ = ["fan_in_of", "rows_of", "summed_axes", "terms_of"]
 
 
@@ -15,6 +17,11 @@ def fan_in_of(equation: Any, side: int) -> int:
         return prod(shape[axis] for axis in params["dimension_numbers"][0][side])
     if equation.primitive.name == "conv_general_dilated" and side == 1:
         return prod(shape) // shape[params["dimension_numbers"].rhs_spec[0]]
+    if equation.primitive.name == "ragged_dot_general":
+        return prod(shape[axis] for axis in params["ragged_dot_dimension_numbers"].dot_dimension_numbers[0][side])
+    if equation.primitive.name in SPARSE:
+        shape = params["lhs_spinfo"].shape if side == 0 else shape
+        return prod(shape[axis] for axis in params["dimension_numbers"][0][side > 0])
     return 0
 
 
@@ -26,6 +33,10 @@ def rows_of(equation: Any, side: int) -> int:
         units = prod(size for axis, size in enumerate(shape) if axis not in shared)
     elif equation.primitive.name == "conv_general_dilated":
         units = shape[params["dimension_numbers"][side][0]]
+    elif equation.primitive.name in SPARSE:
+        shape = params["lhs_spinfo"].shape if side == 0 else shape
+        shared = {axis for axes in params["dimension_numbers"] for axis in axes[side > 0]}
+        units = prod(size for axis, size in enumerate(shape) if axis not in shared)
     else:
         units = shape[-1]
     return equation.outvars[0].aval.size // max(units, 1)
@@ -43,10 +54,12 @@ def summed_axes(equation: Any, side: int) -> tuple[Any, ...]:
 def terms_of(equation: Any, side: int) -> float:
     """How many products of an input and a weight an output sums, the mean over outputs; 0 where that is not known.
 
-    It is the fan-in for a matrix. A convolution sums fewer where a kernel lies on padding, or on the zeros that a
-    transposed convolution puts between its inputs.
+    It is the fan-in for a matrix, less for a sparse one. A convolution sums fewer where a kernel lies on padding, or on
+    the zeros that a transposed convolution puts between its inputs.
     """
     fan_in = float(fan_in_of(equation, side))
+    if equation.primitive.name in SPARSE and side == 0:
+        return fan_in * equation.invars[0].aval.size / max(prod(equation.params["lhs_spinfo"].shape), 1)
     if equation.primitive.name != "conv_general_dilated" or side != 1:
         return fan_in
     params, (data, kernel) = equation.params, (atom.aval.shape for atom in equation.invars)

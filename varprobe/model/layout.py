@@ -5,8 +5,8 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from varprobe.model.naming import names_of
-from varprobe.model.running import Taps
 from varprobe.model.sites import Reading, Site
+from varprobe.model.slots import Taps
 
 __all__ = ["Layout", "Row", "layout_of", "leaf_slices"]
 
@@ -16,7 +16,8 @@ class Row(NamedTuple):
 
     slots: by role, the number of its slot and the index of the iteration there; kernel: the same of a leaf and its
     leading axes, its number -1 where none feeds it. reached: whether the loss has a gradient with respect to it.
-    rows: samples times positions of a product. terms: how many an output sums.
+    rows: samples times positions of a product. terms: how many an output sums. last: whether it is in a while loop, of
+    which only the last iteration is known.
     """
 
     site: str
@@ -31,6 +32,7 @@ class Row(NamedTuple):
     rows: int = 0
     terms: float = 0.0
     fan_out: int = 0
+    last: bool = False
 
 
 class Layout(NamedTuple):
@@ -103,7 +105,7 @@ def layout_of(
             at = tuple((role, slot, index[: len(taps.slots[slot].lengths)]) for role, slot in slots[number])
             kernel = (site.kernel, kernel_index(site, slices, index)) if site.kernel < parameters else (-1, ())
             reached = number in reading.reached
-            about_it = site.fan_in, site.source, reached, site.rows, site.terms, site.fan_out
+            about_it = site.fan_in, site.source, reached, site.rows, site.terms, site.fan_out, site.last
             row = Row(names[number], site.kind, flat, number, at, kernel, *about_it)
             keyed.append((moment(site, index), number, row))
     rows = tuple(row for _, _, row in sorted(keyed, key=lambda found: found[:2]))

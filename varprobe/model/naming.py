@@ -13,7 +13,7 @@ ENDINGS = ("value", "raw_value", "get_value", "array", "data_array")
 BEGINNINGS = ("params",)
 WITHIN = {
     "logits": "logits", "probabilities": "probabilities", "mixing": "mixed", "residual": "residual", "sum": "sum",
-    "norm": "norm",
+    "norm": "norm", "call": "call",
 }  # fmt: skip
 """How a site without parameters of its own is called within its module; a product with what the program holds else."""
 

@@ -4,19 +4,16 @@ from collections.abc import Sequence
 
 __all__ = ["ways_out"]
 
+SILENT = "leave out the callbacks and the debug prints in it"
 WAYS = {
-    "custom_vjp_call": "call the function without its own rule (f.fun of f = jax.custom_vjp(...)), use "
-    "adjoint=diffrax.DirectAdjoint() with diffrax, or integrate with jax.lax.scan",
-    "custom_jvp_call": "call the function without its own rule (f.fun of f = jax.custom_jvp(...)), or iterate a solver "
-    "with jax.lax.scan",
-    "call_hi_primitive": "write the steps of the solver in jax.lax.scan",
-    "custom_linear_solve": "write the steps of the solver in jax.lax.scan",
-    "while": "use jax.lax.scan, jax.lax.fori_loop with bounds that are Python numbers, or "
-    "adjoint=diffrax.DirectAdjoint() with diffrax",
-    "shard_map": "probe the function that is mapped, outside shard_map",
+    "custom_vjp_call": SILENT,
+    "custom_jvp_call": SILENT,
+    "while": SILENT,
+    "call_hi_primitive": "write its steps in jax.lax.scan",
+    "custom_partitioning": "call the function without jax.experimental.custom_partitioning",
     "pallas_call": "probe a reference of the kernel in jax.numpy",
 }
-"""Primitives whose programs are not entered, and how to write the model without them."""
+"""Primitives whose programs are not entered, or only without side effects, and how to write the model for a probe."""
 
 
 def ways_out(opaque: Sequence[str]) -> str:

@@ -1,15 +1,38 @@
 """What the names of primitives mean to the probe."""
 
-__all__ = ["BOUNDED", "ELEMENTWISE", "LOGS", "MOVING", "PRODUCTS", "RESHAPING", "SCALING", "TAKING"]
+__all__ = [
+    "BOUNDED",
+    "CALLS",
+    "ELEMENTWISE",
+    "LOGS",
+    "MOVING",
+    "PRODUCTS",
+    "RESHAPING",
+    "SCALING",
+    "SHARING",
+    "SPARSE",
+    "SUMMING",
+    "TAKING",
+]
 
-PRODUCTS = frozenset({"dot_general", "conv_general_dilated", "ragged_dot", "ragged_dot_general"})
+PRODUCTS = frozenset(
+    {"dot_general", "conv_general_dilated", "ragged_dot", "ragged_dot_general", "bcoo_dot_general",
+     "bcsr_dot_general"}
+)  # fmt: skip
+SPARSE = {"bcoo_dot_general": 2, "bcsr_dot_general": 3}
+"""Products whose first factor is sparse, and the number of the input that is the other."""
 RESHAPING = frozenset(
     {"reshape", "transpose", "squeeze", "expand_dims", "broadcast_in_dim", "convert_element_type", "copy", "copy_p",
-     "sharding_constraint", "rev", "reduce_precision", "optimization_barrier", "name", "stop_gradient", "device_put"}
+     "sharding_constraint", "rev", "reduce_precision", "optimization_barrier", "name", "stop_gradient", "device_put",
+     "pvary"}
 )  # fmt: skip
 """Values stay what they are."""
 MOVING = frozenset({"reshape", "transpose", "squeeze", "expand_dims", "broadcast_in_dim", "rev"})
 """Those of them that axes do not survive."""
+SHARING = frozenset({"all_gather", "all_gather_invariant", "all_gather_reduced", "all_to_all", "ppermute"})
+"""Devices give each other parts of a value."""
+SUMMING = frozenset({"psum", "psum_invariant", "pmax", "pmin"})
+"""Of the values that devices have."""
 TAKING = frozenset({"slice", "dynamic_slice", "split", "gather"})
 """A part of a value."""
 ELEMENTWISE = frozenset(
@@ -25,3 +48,5 @@ SCALING = frozenset({"add", "div", "mul", "neg", "sub"})
 """Of one signal and numbers these are linear."""
 LOGS = frozenset({"exp", "expm1", "log", "log1p", "log_sigmoid", "log_softmax", "logaddexp", "logsumexp", "softplus"})
 """Primitives, and functions of jax with a gradient of their own, that behind the last layer are a part of the loss."""
+CALLS = frozenset({"ffi_call", "io_callback", "pallas_call", "pure_callback"})
+"""Calls of what is no program of JAX's primitives."""

@@ -18,8 +18,9 @@ from varprobe.model.adapters import Subject
 from varprobe.model.layout import Layout, layout_of, leaf_slices
 from varprobe.model.paths import slashed
 from varprobe.model.roles import input_of, paths_of, read_as_used
-from varprobe.model.running import BACKWARD, Statistics, Taps, run, taps_of
-from varprobe.model.stats import ALIKE, MOMENTS, Numbers, Seen, numbers, seen
+from varprobe.model.running import run
+from varprobe.model.slots import BACKWARD, Statistics, Taps, taps_of
+from varprobe.model.stats import ALIKE, MOMENTS, Numbers, Seen, joined, numbers, seen
 from varprobe.model.updates import Descent, stepped
 from varprobe.model.whole import statistics
 
@@ -101,8 +102,8 @@ def measured(plan: Plan, step_size: float | None, parameters: Any, *batch: Any) 
     entering = entering_of(plan, batch)
     stats = Stats(
         loss=found.loss,
-        forward=found.forward,
-        backward=found.backward,
+        forward=over_devices(plan.taps, found.forward),
+        backward=over_devices(plan.taps, found.backward),
         parameters=tuple(map(moments, leaves, plan.slices)),
         gradients=tuple(map(moments, slopes, plan.slices)),
         lost=lost,
@@ -112,6 +113,11 @@ def measured(plan: Plan, step_size: float | None, parameters: Any, *batch: Any) 
         layout=plan.layout,
     )
     return found.outputs, found.gradients, stats
+
+
+def over_devices(taps: Taps, found: Statistics) -> Statistics:
+    """The statistics of values that are split over devices, of all shards together."""
+    return {i: joined(one, len(taps.slots[i].lengths)) for i, one in found.items()}
 
 
 class Differentiated(NamedTuple):
@@ -130,6 +136,7 @@ def differentiated(plan: Plan, parameters: Any, *batch: Any) -> Differentiated:
     """Run a function that was read, and its gradient."""
     sinks, data = plan.taps.sinks(), jax.tree.leaves(batch)
     tapped = {i for i, slot in enumerate(plan.taps.slots) if slot.role in BACKWARD}
+    tapped |= {copy.sink for copy in plan.taps.copies.values()}
 
     def loss(parameters: Any, drains: Any) -> tuple[Any, tuple[Any, Any]]:
         outputs, found = run(plan.taps, plan.program, (), [*jax.tree.leaves(parameters), *data], sinks | drains)
@@ -139,6 +146,7 @@ def differentiated(plan: Plan, parameters: Any, *batch: Any) -> Differentiated:
         parameters, {i: sinks[i] for i in tapped}
     )
     shape = jax.tree.structure(plan.shape)
+    backward = plan.taps.gradients(backward)
     return Differentiated(value, jax.tree.unflatten(shape, outputs), gradients, forward, backward)
 
 

@@ -20,7 +20,7 @@ from varprobe.model.outputs import attributes_of
 from varprobe.model.paths import slashed
 from varprobe.model.probed import Plan, Stats, differentiated, fetched, measured, plan_of, told, updated
 from varprobe.model.programs import run_again
-from varprobe.model.running import BACKWARD, Taps
+from varprobe.model.slots import BACKWARD, Taps
 from varprobe.model.tables import dataset_of
 from varprobe.model.updates import Optimizer, require_optimizer, stepped
 from varprobe.model.whole import WHOLE
@@ -192,5 +192,5 @@ def bytes_of(taps: Taps) -> int:
     """Of all values, and gradients, that leave a program whole."""
     shapes = [(slot, slot.point.variable.aval) for slot in taps.slots]
     return sum(
-        prod(slot.lengths) * aval.size * aval.dtype.itemsize * (1 + (slot.role in BACKWARD)) for slot, aval in shapes
+        prod(slot.leading) * aval.size * aval.dtype.itemsize * (1 + (slot.role in BACKWARD)) for slot, aval in shapes
     )

@@ -9,10 +9,23 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from varprobe.model import blanks, compat, fans
+from varprobe.model import blanks, compat, entering, fans, nested, sharing
 from varprobe.model.compat import Program
-from varprobe.model.operations import BOUNDED, ELEMENTWISE, LOGS, MOVING, PRODUCTS, RESHAPING, SCALING, TAKING
-from varprobe.model.sites import Reading, Scan, Site
+from varprobe.model.operations import (
+    BOUNDED,
+    CALLS,
+    ELEMENTWISE,
+    LOGS,
+    MOVING,
+    PRODUCTS,
+    RESHAPING,
+    SCALING,
+    SHARING,
+    SPARSE,
+    SUMMING,
+    TAKING,
+)
+from varprobe.model.sites import Reading, Scan, Shard, Site
 from varprobe.model.tags import Known, Place, Point, Tag, plain
 from varprobe.model.uses import holds, is_power, users_in
 
@@ -39,6 +52,8 @@ class Reader:
         self.uses: dict[int, tuple[Any, ...]] = {}
         self.summands: dict[Point, int] = {}
         self.scans: tuple[Scan, ...] = ()
+        self.shards: tuple[Shard, ...] = ()
+        self.last = self.ruled = False
         self.now: Place = ()
 
     def trial(self) -> Reader:
@@ -46,6 +61,7 @@ class Reader:
         other = Reader(self.rules)
         other.found.sites = [replace(site, exits={}, bounded={}) for site in self.found.sites]
         other.scans, other.uses = self.scans, dict(self.uses)
+        other.shards, other.last, other.ruled = self.shards, self.last, self.ruled
         other.found.joints = [replace(joint) for joint in self.found.joints]
         return other
 
@@ -57,31 +73,35 @@ class Reader:
         known |= {variable: Tag(blank=blanks.is_blank(value)) for variable, value in consts}
         around, self.users = self.users, users_in(jaxpr)
         for number, equation in enumerate(jaxpr.eqns):
-            entering = [
+            given = [
                 Tag(blank=blanks.is_blank(atom.val)) if compat.is_literal(atom) else known[atom]
                 for atom in equation.invars
             ]
             self.now = (*place, number)
             leaving = [
                 self.cut(equation, variable, masked(variable, tag))
-                for variable, tag in zip(equation.outvars, self.step(equation, place, entering), strict=True)
+                for variable, tag in zip(equation.outvars, self.step(equation, place, given), strict=True)
             ]
             known |= dict(zip(equation.outvars, leaving, strict=True))
-            self.note_endings(equation, place, entering)
-            self.note_exits(equation, place, entering, leaving)
+            self.note_endings(equation, place, given)
+            self.note_exits(equation, place, given, leaving)
         self.users = around
         return [Tag() if compat.is_literal(atom) else known[atom] for atom in jaxpr.outvars]
 
     def step(self, equation: Any, place: Place, tags: list[Tag]) -> list[Tag]:
         """The tags of an equation's outputs."""
         inside = self.now
-        if inner := compat.inner_of(equation):
+        if inner := nested.inner_of(equation):
             self.bind(inner.program, inside, equation, place)
             return self.read(inner.program, inside, tags)
-        if loop := compat.loop_of(equation):
-            return self.read_loop(loop, inside, tags)
-        if branches := compat.branches_of(equation):
-            return self.read_branches(branches, inside, tags[1:])
+        if loop := nested.loop_of(equation):
+            return entering.read_loop(self, loop, inside, tags)
+        if branches := nested.branches_of(equation):
+            return entering.read_branches(self, branches, inside, tags[1:])
+        if repeated := nested.while_of(equation):
+            return entering.read_while(self, repeated, equation, inside, tags)
+        if shards := nested.shards_of(equation):
+            return entering.read_shards(self, shards, inside, tags)
         name = equation.primitive.name
         if blanks.is_zero(equation, tags):
             return [Tag(blank=True)] * len(equation.outvars)
@@ -95,13 +115,17 @@ class Reader:
                 return [replace(tags[0], moved=True, slices=None)]
             self.found.factors.append((tags[0].leaf, frozenset(), len(self.found.sites)))
             return [self.new("embedding", equation, place, plain(tags), tags[0])]
-        if any(True for _ in compat.others_in(equation)):
-            return self.closed(equation, place, tags)
+        if name in CALLS or any(True for _ in compat.others_in(equation)):
+            return entering.read_closed(self, equation, place, tags)
         if name == "name" and (given := marked_name(equation.params["name"])) is not None:
             tag = self.new("mark", equation, place, tags[0])
             if tag.latest >= 0 and self.found.sites[tag.latest].kind == "mark":
                 self.found.sites[tag.latest].scope = given
             return [replace(tags[0], behind=tags[0].behind | tag.behind)]
+        if name in SHARING:
+            return [replace(tag.outside(), moved=True) for tag in tags]
+        if name in SUMMING:
+            return [sharing.summed(self, equation, place, i, tag) for i, tag in enumerate(tags)]
         if name in RESHAPING:
             self.bind_reshaped(equation, place)
             moved, frozen = name in MOVING, name == "stop_gradient"
@@ -133,12 +157,16 @@ class Reader:
 
     def bind(self, program: Program, inside: Place, equation: Any, place: Place) -> None:
         """Note which variables of a call are the same values as those around it."""
-        for inner, outer in zip(program.jaxpr.invars, equation.invars, strict=True):
-            if not compat.is_literal(outer):
-                self.same[Point(inside, inner)] = Point(place, outer)
+        self.bind_inputs(program, inside, equation.invars, place)
         for inner, outer in zip(program.jaxpr.outvars, equation.outvars, strict=True):
             if not compat.is_literal(inner):
                 self.same[Point(place, outer)] = Point(inside, inner)
+
+    def bind_inputs(self, program: Program, inside: Place, atoms: Sequence[Any], place: Place) -> None:
+        """Note which inputs of a program are the same values as those around it."""
+        for inner, outer in zip(program.jaxpr.invars, atoms, strict=True):
+            if not compat.is_literal(outer):
+                self.same[Point(inside, inner)] = Point(place, outer)
 
     def bind_reshaped(self, equation: Any, place: Place) -> None:
         """Note that reshaped values are those that were given, unless they are rounded."""
@@ -154,60 +182,6 @@ class Reader:
             point = self.same[point]
         return point
 
-    def read_loop(self, loop: compat.Loop, inside: Place, tags: list[Tag]) -> list[Tag]:
-        """A scan: what its carry is made of is known once that no longer changes."""
-        first = loop.constants + loop.carried
-        entering = [tag.outside() for tag in tags[:first]] + [tag.sliced(inside) for tag in tags[first:]]
-        carry, outside = slice(loop.constants, first), self.scans
-        entering[carry] = [replace(tag, leaf=-1, blank=False) for tag in entering[carry]]
-        while True:
-            leaving = self.trial().read(loop.body, inside, entering)
-            pairs = zip(entering[carry], leaving[: loop.carried], strict=True)
-            merged = [replace(a.merged(b), latest=a.latest, behind=a.behind) for a, b in pairs]
-            if [m.signal for m in merged] == [a.signal for a in entering[carry]]:
-                break
-            entering[carry] = merged
-        self.scans = (*outside, Scan(inside, loop.length, loop.reverse))
-        joints = [self.found.join(tag.behind) for tag in tags[carry]]
-        entering[carry] = [replace(t, behind=frozenset({j})) for t, j in zip(entering[carry], joints, strict=True)]
-        leaving = self.read(loop.body, inside, entering)
-        self.scans = outside
-        for joint, tag in zip(joints, leaving, strict=False):
-            self.found.joint(joint).behind |= tag.behind
-        for atom, tag in zip(loop.body.jaxpr.outvars, leaving, strict=True):
-            self.leave(inside, atom, tag)
-        return [replace(tag.outside(), leaf=-1) for tag in leaving]
-
-    def read_branches(self, branches: compat.Branches, inside: Place, tags: list[Tag]) -> list[Tag]:
-        """A cond: what comes out may come from any branch."""
-        found: list[Tag] = []
-        for number, program in enumerate(branches.programs):
-            here = (*inside, number)
-            leaving = self.read(program, here, [tag.outside() for tag in tags])
-            for atom, tag in zip(program.jaxpr.outvars, leaving, strict=True):
-                self.leave(here, atom, tag)
-            found = [a.merged(b) for a, b in zip(found, leaving, strict=True)] if found else leaving
-        return [tag.outside() for tag in found]
-
-    def closed(self, equation: Any, place: Place, tags: list[Tag]) -> list[Tag]:
-        """A call that has rules of its own for gradients, or that cannot be entered: what it gives can be probed."""
-        name, programs = equation.primitive.name, list(compat.others_in(equation))
-        if any(tag.signal for tag in tags):
-            inside = sum(map(compat.count_products, programs[:1] if name in compat.OPAQUE else programs))
-            self.found.opaque += [compat.located(name, equation)] * inside
-        if name not in compat.OPAQUE or len(programs[0].jaxpr.invars) != len(tags):
-            return [plain(tags)] * len(equation.outvars)
-        trial, before = self.trial(), len(self.found.sites)
-        leaving = trial.read(programs[0], (*self.now, -1), tags)
-        if len(leaving) != len(equation.outvars):
-            return [plain(tags)] * len(equation.outvars)
-        return [
-            self.softmax(equation, place, tags)
-            if tag.of and tag.of.site >= before and trial.found.sites[tag.of.site].kind == "probabilities"
-            else known_outside(tag, before, plain(tags).behind)
-            for tag in leaving
-        ]
-
     def softmax(self, equation: Any, place: Place, tags: list[Tag]) -> Tag:
         """Probabilities; what they are made of are logits."""
         latest = max(tag.latest for tag in tags)
@@ -215,16 +189,16 @@ class Reader:
             self.found.sites[latest].kind = "logits"
         return self.new("probabilities", equation, place, plain(tags))
 
-    def new(self, kind: str, equation: Any, place: Place, like: Tag, fed: Tag | None = None) -> Tag:
+    def new(self, kind: str, equation: Any, place: Place, like: Tag, fed: Tag | None = None, number: int = 0) -> Tag:
         """A site at what an equation gives, and the tag of that; `fed` is of the parameter that a product is fed by."""
-        variable = equation.outvars[0]
+        variable = equation.outvars[number]
         if not jnp.issubdtype(variable.aval.dtype, jnp.inexact):
             return like
         scope, source = compat.name_stack(equation), compat.source_of(equation)
         own = fed.parameters if fed else frozenset()
         near = own or like.parameters
         site = Site(kind, Point(place, variable), self.now, self.scans, own, near, scope, source)
-        site.behind = like.behind
+        site.behind, site.shards, site.last = like.behind, self.shards, self.last
         if fed and own:
             site.kernel, site.slices, site.frozen = fed.leaf, fed.slices, fed.frozen
         self.found.sites.append(site)
@@ -232,10 +206,10 @@ class Reader:
         known = Known(number, True)
         return Tag(True, near, number, known, behind=frozenset({number}), entries=variable.aval.size)
 
-    def movable(self, equation: Any, tags: Sequence[Tag]) -> bool:
-        """Whether its signal is the value of a site, and nothing else uses it."""
-        signals = [(a, t) for a, t in zip(equation.invars, tags, strict=True) if t.signal]
-        size = equation.outvars[0].aval.size
+    def movable(self, equation: Any, tags: Sequence[Tag], atoms: Sequence[Any] | None = None) -> bool:
+        """Whether its signal is the value of a site, and nothing else uses it; `atoms` are the inputs to look at."""
+        signals = [(a, t) for a, t in zip(atoms or equation.invars, tags, strict=True) if t.signal]
+        size = (atoms or equation.outvars)[0].aval.size
         return all(
             t.of and t.of.linear and t.of.whole and t.of.own and self.users[a] <= 1 and self.size_of(t.of.site) == size
             for a, t in signals
@@ -251,17 +225,18 @@ class Reader:
         linear = all(tag.of.linear for tag in tags if tag.of)
         return replace(found, of=replace(found.of, linear=linear, own=False)) if found.of else found
 
-    def moved(self, equation: Any, place: Place, site: int, tag: Tag, more: frozenset[int]) -> Tag:
+    def moved(self, equation: Any, place: Place, site: int, tag: Tag, more: frozenset[int], number: int = 0) -> Tag:
         """The site's value is what this equation gives."""
         found = self.found.sites[site]
         found.product = found.product or found.value
-        found.value = Point(place, equation.outvars[0])
+        found.value = Point(place, equation.outvars[number])
         found.parameters |= more
         return replace(tag, of=Known(site, True))
 
     def product(self, equation: Any, place: Place, tags: list[Tag]) -> Tag:
         """Of a parameter with a signal, of two signals, or of a signal with what the program holds."""
-        signals = [tag for tag in tags[:2] if tag.signal]
+        operands = (0, SPARSE.get(equation.primitive.name, 1))
+        signals = [tags[i] for i in operands if tags[i].signal]
         if not signals:
             return plain(tags)
         if not jnp.issubdtype(equation.outvars[0].aval.dtype, jnp.inexact):
@@ -274,7 +249,7 @@ class Reader:
             self.found.mixed.append((tags[0].behind, tags[1].behind))
             return replace(self.new("mixing", equation, place, plain(tags)), reduced=True)
         self.found.entered.append(signals[0].leaf)
-        (side,) = (i for i, tag in enumerate(tags[:2]) if not tag.signal)
+        (side,) = (i for i in operands if not tags[i].signal)
         self.found.factors.append((tags[side].leaf, signals[0].behind, len(self.found.sites)))
         kind = "conv" if equation.primitive.name.startswith("conv") else "linear"
         found = self.new(kind, equation, place, plain(tags), tags[side])
@@ -282,6 +257,8 @@ class Reader:
         site.fan_in, site.rows = fans.fan_in_of(equation, side), fans.rows_of(equation, side)
         site.fan_out = equation.outvars[0].aval.size // max(site.rows, 1)
         site.terms = fans.terms_of(equation, side)
+        if self.shards:
+            sharing.count_all(self, site, place, equation.invars, side, sum(operands) - side)
         if site.kernel >= 0:
             use = (tags[side].moved, *fans.summed_axes(equation, side))
             first = self.uses.setdefault(site.kernel, use)
@@ -311,7 +288,7 @@ class Reader:
 
     def note_exits(self, equation: Any, place: Place, tags: list[Tag], leaving: list[Tag]) -> None:
         """What follows from a site elementwise, and is used by something that does not."""
-        if compat.inner_of(equation):
+        if nested.inner_of(equation):
             return
         kept = {tag.of.site for tag in leaving if tag.of}
         for atom, tag in zip(equation.invars, tags, strict=True):
@@ -355,12 +332,6 @@ def masked(variable: Any, tag: Tag) -> Tag:
     if tag.of is None or jnp.issubdtype(variable.aval.dtype, jnp.inexact):
         return tag
     return replace(tag, of=replace(tag.of, linear=False, mask=True))
-
-
-def known_outside(tag: Tag, sites: int, behind: frozenset[int]) -> Tag:
-    """What a tag from within an opaque call says of sites before it, of which there are so many."""
-    of = tag.of if tag.of and tag.of.site < sites else None
-    return replace(tag.outside(), latest=min(tag.latest, sites - 1), of=of, behind=behind)
 
 
 def marked_name(text: str) -> str | None:

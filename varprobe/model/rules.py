@@ -196,7 +196,7 @@ def summed(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
 
 
 def statistic(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
-    """Over an axis, or over those of several devices."""
+    """Over an axis."""
     return replace(plain(tags), reduced=True, entries=equation.outvars[0].aval.size, part=False)
 
 
@@ -226,8 +226,6 @@ RULES: dict[str, Rule] = {
     "exp": exponentiated,
     "log": logged,
     "abs": sized,
-    "psum": statistic,
-    "pmax": statistic,
     "reduce_max": statistic,
     "reduce_sum": summed,
     "select_n": selected,

@@ -1,113 +1,19 @@
 """Run a program that was read, with its sites tapped."""
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax import lax
 
-from varprobe.model import compat
+from varprobe.model import compat, nested
 from varprobe.model.compat import Program
-from varprobe.model.parts import Shared, parts_of, run_part
-from varprobe.model.sites import Reading, Site
-from varprobe.model.stats import ALIKE, ALL, DEAD, ENTROPY, FLAT, MOMENTS, RANGE, ZERO, numbers, sink
+from varprobe.model.copies import fork, join
+from varprobe.model.parts import parts_of, run_part
+from varprobe.model.slots import BACKWARD, Slot, Statistics, Taps
 from varprobe.model.tags import Place, Point
-from varprobe.model.tapping import tap
 
-__all__ = ["BACKWARD", "ROLES", "Slot", "Statistics", "Taps", "Way", "run", "taps_of"]
-
-ROLES = ("product", "value", "activation")
-BACKWARD = ("value", "activation")
-"""Roles whose gradients are wanted too; a product's is that of the value."""
-
-Statistics = dict[int, Any]
-"""By the number of the slot: `stats.Numbers` on the device, `stats.Seen` on the host."""
-
-
-class Slot(NamedTuple):
-    """A value that is tapped: of which site, in which role, the lengths of the scans that it is in, and what is
-    computed of it and of its gradient (`stats.MOMENTS` and more).
-    """
-
-    site: int
-    role: str
-    point: Point
-    lengths: tuple[int, ...]
-    told: int
-    slopes: int
-
-
-class Way(NamedTuple):
-    """What is made of values: tell(x, told) leaves the program; tap(x, drain, told) is x, and what is made of its
-    gradient arrives in the drain, which is sink(lengths of the scans around, aval of x).
-    """
-
-    tell: Callable[..., Any]
-    tap: Callable[[Any, Any, int], Any]
-    sink: Callable[[tuple[int, ...], Any], Any]
-
-
-REPORTS = {told: partial(numbers, told=told) for told in range(ALL + 1)}
-
-REDUCED = Way(
-    lambda x, told: numbers(x, told=told & ALL),
-    lambda x, drain, told: tap(x, drain, REPORTS[told]),
-    lambda lengths, like: sink(lengths, like.dtype),
-)
-"""Statistics of a few numbers, made inside the program."""
-
-
-class Taps(NamedTuple):
-    """All slots, their numbers by the value that they are at and by the parts of the program that they are in; what
-    parts without taps have in common.
-    """
-
-    slots: tuple[Slot, ...]
-    at: Mapping[Point, list[int]]
-    inside: Mapping[Place, list[int]]
-    shared: Shared
-    way: Way = REDUCED
-
-    def sinks(self) -> Any:
-        """One for every slot."""
-        return {i: self.way.sink(slot.lengths, slot.point.variable.aval) for i, slot in enumerate(self.slots)}
-
-
-def taps_of(reading: Reading) -> Taps:
-    """What is tapped of the sites."""
-    slots = []
-    for number, site in enumerate(reading.sites):
-        for role, point in points_of(site):
-            lengths = tuple(s.length for s in site.scans if point.place[: len(s.place)] == s.place)
-            slots.append(Slot(number, role, point, lengths, *shares_of(site, role, point)))
-    at: dict[Point, list[int]] = {}
-    inside: dict[Place, list[int]] = {}
-    for i, slot in enumerate(slots):
-        at.setdefault(slot.point, []).append(i)
-        for depth in range(len(slot.point.place) + 1):
-            inside.setdefault(slot.point.place[:depth], []).append(i)
-    return Taps(tuple(slots), at, inside, {})
-
-
-def points_of(site: Site) -> list[tuple[str, Point]]:
-    """What is tapped of a site, by its role; one value has one role."""
-    found = [(role, point) for role in ROLES if (point := getattr(site, role))]
-    taken = [point for _, point in found]
-    return found + [("bounded", point) for point in site.bounded if point not in taken]
-
-
-def shares_of(site: Site, role: str, point: Point) -> tuple[int, int]:
-    """(what is computed of a value beside its moments, the same of its gradient), as a dataset has it."""
-    flat = FLAT[site.bounded[point]] if point in site.bounded else MOMENTS
-    if role in ("product", "bounded"):
-        return flat, MOMENTS
-    if role == "activation":
-        return flat | ZERO | (DEAD | ALIKE if site.kind == "linear" else MOMENTS), MOMENTS
-    alone = site.activation is None and site.kind not in ("linear", "conv")
-    of_rows = {"probabilities": ENTROPY, "residual": ALIKE, "norm": ALIKE, "embedding": ALIKE}.get(site.kind, MOMENTS)
-    return RANGE | (ZERO if alone else MOMENTS) | of_rows, RANGE
+__all__ = ["run"]
 
 
 def run(
@@ -132,39 +38,56 @@ def run(
         if part.entered:
             (equation,) = part.equations
             values = [value(atom) for atom in equation.invars]
-            outputs, inner = step(taps, equation, (*place, part.number), values, sinks)
+            outputs, inner = step(taps, jaxpr, equation, (*place, part.number), values, sinks)
             found |= inner
             env.update(zip(equation.outvars, outputs, strict=True))
         else:
             run_part(taps.shared, jaxpr, part, env)
         for variable in part.outputs:
-            for slot in taps.at.get(Point(place, variable), ()):
-                output = env[variable]
-                found[slot] = taps.way.tell(output, told=taps.slots[slot].told)
-                if taps.slots[slot].role in BACKWARD:
-                    env[variable] = taps.way.tap(output, sinks[slot], taps.slots[slot].slopes)
+            for number in taps.at.get(Point(place, variable), ()):
+                slot = taps.slots[number]
+                env[variable], found[number] = at_slot(taps, slot, env[variable], sinks[number])
     return [value(atom) for atom in jaxpr.outvars], found
 
 
+def at_slot(taps: Taps, slot: Slot, value: Any, drain: Any) -> tuple[Any, Any]:
+    """(the value, which reports its gradient to the drain; what is made of it)."""
+    axes, way = len(slot.splits), taps.way
+    wide = value.reshape(*[1] * axes, *value.shape) if axes else value
+    found = way.tell(wide, slot.told, axes)
+    if axes:
+        found = jax.tree.map(lambda x, like: compat.spread(x, jax.typeof(like)), found, drain)
+    if way.tap is None or slot.role not in BACKWARD:
+        return value, found
+    tapped = way.tap(wide, drain, slot.slopes, axes)
+    return tapped.reshape(value.shape) if axes else tapped, found
+
+
 def step(
-    taps: Taps, equation: Any, inside: Place, values: list[Any], sinks: Statistics
+    taps: Taps, jaxpr: Any, equation: Any, inside: Place, values: list[Any], sinks: Statistics
 ) -> tuple[list[Any], Statistics]:
     """(outputs, statistics) of an equation with taps inside."""
-    mine = {i: sinks[i] for i in taps.inside[inside]}
-    if call := compat.inner_of(equation):
+    mine = {i: sinks[i] for i in taps.inside[inside] if i in sinks}
+    if call := nested.inner_of(equation):
         if call.checkpoint is None:
             return run(taps, call.program, inside, values, mine)
         block = jax.checkpoint(lambda values, mine: run(taps, call.program, inside, values, mine), **call.checkpoint)
         return block(values, mine)
-    if loop := compat.loop_of(equation):
+    if loop := nested.loop_of(equation):
         return run_loop(taps, loop, inside, values, mine)
-    branches = compat.branches_of(equation)
-    assert branches, equation.primitive.name
-    return run_branches(taps, branches, inside, values, mine)
+    if branches := nested.branches_of(equation):
+        return run_branches(taps, branches, inside, values, mine)
+    if repeated := nested.while_of(equation):
+        return run_while(taps, repeated, inside, values, mine)
+    if shards := nested.shards_of(equation):
+        return run_shards(taps, shards, inside, values, mine)
+    ruled = nested.ruled_of(equation)
+    assert ruled, equation.primitive.name
+    return run_ruled(taps, ruled, jaxpr, equation, inside, values, mine)
 
 
 def run_loop(
-    taps: Taps, loop: compat.Loop, inside: Place, values: list[Any], sinks: Statistics
+    taps: Taps, loop: nested.Loop, inside: Place, values: list[Any], sinks: Statistics
 ) -> tuple[list[Any], Statistics]:
     """A scan, whose sinks go in and whose statistics come out step by step."""
     constants, rest = values[: loop.constants], values[loop.constants :]
@@ -185,7 +108,7 @@ def run_loop(
 
 
 def run_branches(
-    taps: Taps, branches: compat.Branches, inside: Place, values: list[Any], sinks: Statistics
+    taps: Taps, branches: nested.Branches, inside: Place, values: list[Any], sinks: Statistics
 ) -> tuple[list[Any], Statistics]:
     """A cond; the statistics of branches that are not taken are zero, their counts too."""
     index, *operands = values
@@ -193,9 +116,63 @@ def run_branches(
     def branch(number: int, program: Program) -> Any:
         def taken(operands: list[Any], sinks: Statistics) -> tuple[list[Any], Statistics]:
             outputs, found = run(taps, program, (*inside, number), operands, sinks)
-            return outputs, jax.tree.map(jnp.zeros_like, sinks) | found
+            return outputs, nothing_of(taps, sinks) | found
 
         return taken
 
     taken = [branch(number, program) for number, program in enumerate(branches.programs)]
     return lax.switch(index, taken, operands, sinks)
+
+
+def nothing_of(taps: Taps, sinks: Statistics) -> Statistics:
+    """The statistics of what was not computed, which are the zeros that a sink is."""
+    return {i: lax.stop_gradient(sink) for i, sink in sinks.items() if i < len(taps.slots)}
+
+
+def run_while(
+    taps: Taps, loop: nested.While, inside: Place, values: list[Any], sinks: Statistics
+) -> tuple[list[Any], Statistics]:
+    """A while loop, whose statistics are those of its last iteration; JAX has no gradient of it."""
+    values, nothing = lax.stop_gradient(values), nothing_of(taps, sinks)
+    condition, body = values[: loop.of_condition], values[loop.of_condition :][: loop.of_body]
+    forward = taps.forward()
+
+    def holds(state: tuple[list[Any], Statistics]) -> Any:
+        (found,) = compat.run_program(loop.condition, [*condition, *state[0]])
+        return found
+
+    def once(state: tuple[list[Any], Statistics]) -> tuple[list[Any], Statistics]:
+        outputs, found = run(forward, loop.body, inside, [*body, *state[0]], sinks)
+        return outputs, nothing | found
+
+    return lax.while_loop(holds, once, (values[loop.of_condition + loop.of_body :], nothing))
+
+
+def run_ruled(
+    taps: Taps, call: nested.Ruled, jaxpr: Any, equation: Any, inside: Place, values: list[Any], sinks: Statistics
+) -> tuple[list[Any], Statistics]:
+    """A function with a gradient rule of its own as it is, and a copy with taps."""
+    if inside not in taps.copies or taps.way.tap is None:
+        outputs = compat.run_equation(jaxpr, equation, values)
+        given = lax.stop_gradient([values[i] for i in call.inputs])
+        return outputs, run(taps.forward(), call.program, inside, given, sinks)[1]
+    own, given = fork(values, sinks[taps.copies[inside].sink])
+    outputs, found = run(taps, call.program, inside, given, sinks)
+    return join(compat.run_equation(jaxpr, equation, own), outputs), found
+
+
+def run_shards(
+    taps: Taps, shards: nested.Shards, inside: Place, values: list[Any], sinks: Statistics
+) -> tuple[list[Any], Statistics]:
+    """A shard_map; each device has the sinks of its shard, and what is made of it leaves on an axis of devices."""
+    specs = {i: taps.spec_of(i, inside) for i in sinks}
+    leaving = {i: spec for i, spec in specs.items() if i < len(taps.slots)}
+    mapped = jax.shard_map(
+        lambda values, sinks: run(taps, shards.program, inside, values, sinks),
+        mesh=shards.mesh,
+        in_specs=([*shards.in_specs], specs),
+        out_specs=([*shards.out_specs], leaving),
+        axis_names=set(shards.axes),
+        check_vma=shards.checked,
+    )
+    return mapped(values, {i: compat.resharded(sink, shards.mesh, specs[i]) for i, sink in sinks.items()})

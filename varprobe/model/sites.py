@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from varprobe.model.nested import Shards
 from varprobe.model.tags import Place, Point
 
-__all__ = ["Joint", "Reading", "Scan", "Site"]
+__all__ = ["Context", "Joint", "Reading", "Scan", "Shard", "Site"]
 
 
 class Scan(NamedTuple):
@@ -17,21 +18,37 @@ class Scan(NamedTuple):
     reverse: bool
 
 
+class Shard(NamedTuple):
+    """A shard_map around a site: the place of its program, and how it splits values."""
+
+    place: Place
+    call: Shards
+
+
+class Context(NamedTuple):
+    """The scans and shard_maps around a part of a program, each from the outermost to the innermost."""
+
+    scans: tuple[Scan, ...] = ()
+    shards: tuple[Shard, ...] = ()
+
+
 @dataclass
 class Site:
     """A place in a program that is probed.
 
     kind: linear, conv, embedding, mixing (a product of two signals), logits, probabilities, norm, sum (of products),
-    residual or mark. value: what is recorded, a preactivation after its bias. product: the same before it. activation:
-    what a nonlinear function makes of the value. bounded: each logistic function and tanh of the value, or of a part.
-    at: the equation, as a place. scans: those that it is in. parameters: leaves that belong to it; near: those of the
-    latest product before. kernel: the leaf that a product is fed by, -1 where it is made of several; slices: the scans
-    whose iterations took one entry each of its leading axes, None where that is not known; turned: whether an earlier
-    site sums over other axes of it, as a derivative or a tied decoder does; frozen: whether it is behind stop_gradient.
-    fan_in and fan_out: inputs of a unit, and units, as the kernel's shape says; terms: how many an output sums, less
-    where there is padding; rows: a unit's entries, one for each sample and position, 0 where there is no kernel.
-    scope and source: the named scopes, and the line of code. behind: the sites and joints that it follows from
-    without another between.
+    residual, call (what a call that cannot be entered gives) or mark. value: what is recorded, a preactivation after
+    its bias. product: the same before it. activation: what a nonlinear function makes of the value. bounded: each
+    logistic function and tanh of the value, or of a part. at: the equation, as a place. scans: those that it is in.
+    parameters: leaves that belong to it; near: those of the latest product before. kernel: the leaf that a product is
+    fed by, -1 where it is made of several; slices: the scans whose iterations took one entry each of its leading axes,
+    None where that is not known; turned: whether an earlier site sums over other axes of it, as a derivative or a tied
+    decoder does; frozen: whether it is behind stop_gradient. fan_in and fan_out: inputs of a unit, and units, as the
+    kernel's shape says; terms: how many an output sums, less where there is padding; rows: a unit's entries, one for
+    each sample and position, 0 where there is no kernel. scope and source: the named scopes, and the line of code.
+    behind: the sites and joints that it follows from without another between. shards: the shard_maps that it is in.
+    split: the axes of a mesh over which the inputs of a unit are split. last: whether it is in a while loop, of which
+    only the last iteration is known.
     """
 
     kind: str
@@ -54,6 +71,9 @@ class Site:
     product: Point | None = None
     activation: Point | None = None
     bounded: dict[Point, str] = field(default_factory=dict)
+    shards: tuple[Shard, ...] = ()
+    split: tuple[str, ...] = ()
+    last: bool = False
     exits: dict[Point, bool] = field(default_factory=dict)
 
 
@@ -76,10 +96,10 @@ class Reading:
     the order of the products. multiplied: inputs, other than parameters, that computed signals are multiplied with.
     joints: those numbered -1, -2, ... factors: inputs that a signal is multiplied with, the sites and joints behind
     that signal, and the number of the product, -1 where it goes by entries. gates: what two signals that are multiplied
-    by entries follow from; mixed: the same of matrix products. logits: number of the site, and how many
-    classes, of each log of a sum of exponentials, as in a cross entropy. targets: number of the site, and the input of
-    the program, of each difference of the two. reached: the sites that the first output,
-    the loss, has a gradient with respect to.
+    by entries follow from; mixed: the same of matrix products. logits: number of the site, and how many classes, of
+    each log of a sum of exponentials, as in a cross entropy. targets: number of the site, and the input of the program,
+    of each difference of the two. reached: the sites that the first output, the loss, has a gradient with respect to.
+    copied: functions with a gradient rule of their own that JAX could differentiate too, by place.
     """
 
     sites: list[Site] = field(default_factory=list)
@@ -94,6 +114,7 @@ class Reading:
     logits: list[tuple[int, int]] = field(default_factory=list)
     targets: list[tuple[int, int]] = field(default_factory=list)
     reached: frozenset[int] = frozenset()
+    copied: dict[Place, Context] = field(default_factory=dict)
 
     def join(self, behind: frozenset[int], cut: bool = False) -> int:
         """The number of a new joint."""

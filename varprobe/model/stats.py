@@ -23,6 +23,7 @@ __all__ = [
     "ZERO",
     "Numbers",
     "Seen",
+    "joined",
     "numbers",
     "seen",
     "sink",
@@ -102,6 +103,25 @@ def reduced(x: Float[Array, "..."], axes: int, told: int) -> Numbers:
     if told & DEAD:
         (share["dead"],) = shares(kind, (axes,), size.max(over[:-1]) == 0)
     return jnp.stack([absmax, mean, var, *share.values(), jnp.ones_like(mean)], -1)
+
+
+def joined(found: Numbers, axes: int) -> Numbers:
+    """The statistics of all entries behind so many leading axes together, of those that were computed.
+
+    A unit that is dead for one entry may not be for another, so that of these shares the least is kept.
+    """
+    while found.ndim > axes + 1:
+        absmax, mean, var, *share, computed = jnp.moveaxis(found, -1, 0)
+        top = absmax.max(-1)
+        scale = scale_of(top)[..., None] / scale_of(absmax)
+        weight = computed / jnp.maximum(computed.sum(-1, keepdims=True), 1)
+        mean = mean * scale
+        both = (mean * weight).sum(-1)
+        spread = ((var * scale**2 + jnp.square(mean - both[..., None])) * weight).sum(-1)
+        overflow, underflow, zero = ((x * weight).sum(-1) for x in share[:3])
+        dead = jnp.where(computed > 0, share[3], 1).min(-1)
+        found = jnp.stack([top, both, spread, overflow, underflow, zero, dead, computed.max(-1)], -1)
+    return found
 
 
 def bits_of(x: Float[Array, "..."]) -> Array:

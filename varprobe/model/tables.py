@@ -49,8 +49,17 @@ UPDATES = {
     "update_log10_ratio": "log10 of the RMS of what a step adds over that of the parameter",
 }
 NOT_COMPUTED = Seen(*(np.float64(0) for _ in Seen._fields))
-NOTES = {"unreached": "not reached by the loss", "unused": "not computed"}
-"""What the coordinate `note` says of a site that has no gradient, or no value, since nothing asks for it."""
+NOTES = {
+    "unreached": "not reached by the loss",
+    "unused": "not computed",
+    "forward": "gradient not computed",
+    "last": "last iteration, gradient not computed",
+}
+"""What the coordinate `note` says of a site that has no gradient, or no value: since nothing asks for it, or since it
+is in a function with a gradient rule of its own that is no derivative of that, or in a while loop.
+"""
+FORWARD = ("", NOTES["forward"], NOTES["last"])
+"""Notes of sites whose values are those of the model."""
 INPUT = Row("input", "input", 0, -1, (), (-1, ()), 0, "")
 
 
@@ -102,12 +111,16 @@ def dimension_of(name: str) -> tuple[str, ...]:
 
 def notes_of(layout: Layout, cells: Sequence[Sequence[Mapping[str, np.ndarray]]]) -> list[str]:
     """Of each row one of `NOTES`, or nothing."""
-    shares = [one["overflow_fraction"][1:] for seeds in cells for one in seeds if "overflow_fraction" in one]
-    never = np.all(np.isnan(shares), axis=0).tolist() if shares else [False] * len(layout.rows)
-    return [
-        NOTES["unused"] if nothing else "" if row.reached else NOTES["unreached"]
-        for row, nothing in zip(layout.rows, never, strict=True)
-    ]
+
+    def never(name: str) -> list[bool]:
+        found = [one[name][1:] for seeds in cells for one in seeds if name in one]
+        return np.all(np.isnan(found), axis=0).tolist() if found else [False] * len(layout.rows)
+
+    def note(row: Row, unused: bool, forward: bool) -> str:
+        kinds = {"unused": unused, "last": row.last, "unreached": not row.reached, "forward": forward}
+        return next((NOTES[kind] for kind, holds in kinds.items() if holds), "")
+
+    return list(map(note, layout.rows, never("overflow_fraction"), never("gradient_overflow_fraction")))
 
 
 def attributes(layout: Layout, seeds: int) -> dict[str, Any]:

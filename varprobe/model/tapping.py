@@ -12,6 +12,8 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, mlir
 from jaxtyping import Array, Float
 
+from varprobe.model import compat
+
 __all__ = ["tap"]
 
 Report = Callable[[Any], Any]
@@ -34,7 +36,8 @@ def tangent_of(primals: tuple[Any, ...], tangents: tuple[Any, ...], *, report: R
 def transposed(cotangent: Any, x: Any, *drain: Any, report: Report) -> list[Any]:
     """The gradient and its report; x has none if nothing before it is differentiated."""
     gradient = ad.instantiate_zeros(cotangent)
-    return [gradient if ad.is_undefined_primal(x) else None, *jax.tree.leaves(report(gradient))]
+    reported = zip(jax.tree.leaves(report(gradient)), drain, strict=True)
+    return [gradient if ad.is_undefined_primal(x) else None, *(compat.spread(r, d.aval) for r, d in reported)]
 
 
 tap_p = Primitive("varprobe_tap")

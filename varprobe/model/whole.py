@@ -5,6 +5,7 @@ compile them again for every site; NumPy compiles nothing.
 """
 
 import math
+from functools import partial
 from math import prod
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from varprobe.model.running import Way
+from varprobe.model.slots import DEEPEST, Way
 from varprobe.model.stats import ALIKE, DEAD, ENTROPY, LOGISTIC, MOMENTS, RANGE, TANH, ZERO, Seen
 from varprobe.model.tapping import tap
 
@@ -23,19 +24,19 @@ BLOCK = 1 << 16
 """Entries that are converted at a time, so that they stay in the cache."""
 
 
-ONE = np.ones((), np.float32)
-
-
 class Whole(NamedTuple):
-    """An array, with a leading axis for each scan that it is in; computed: 1 where a step computed it, else 0."""
+    """An array, with a leading axis for each scan and shard_map that it is in.
+
+    computed: 1 where a step or a device computed it, else 0.
+    """
 
     value: Any
     computed: Any
 
 
-def tell(x: Float[Array, "..."], told: int) -> Whole:
+def tell(x: Float[Array, "..."], told: int, axes: int) -> Whole:
     """The array itself."""
-    return Whole(jax.lax.stop_gradient(x), ONE)
+    return Whole(jax.lax.stop_gradient(x), np.ones((1,) * axes, np.float32))
 
 
 def sink(lengths: tuple[int, ...], like: Any) -> Whole:
@@ -43,25 +44,30 @@ def sink(lengths: tuple[int, ...], like: Any) -> Whole:
     return Whole(jnp.zeros((*lengths, *like.shape), like.dtype), jnp.zeros(lengths, jnp.float32))
 
 
-def arrived(cotangent: Array) -> Whole:
+def arrived(cotangent: Array, axes: int) -> Whole:
     """A gradient that was computed."""
-    return Whole(cotangent, ONE)
+    return Whole(cotangent, np.ones((1,) * axes, np.float32))
 
 
-WHOLE = Way(tell, lambda x, drain, told: tap(x, drain, arrived), sink)
+ARRIVED = [partial(arrived, axes=axes) for axes in range(DEEPEST + 1)]
+WHOLE = Way(tell, lambda x, drain, told, axes: tap(x, drain, ARRIVED[axes]), sink)
 
 
 def statistics(whole: Any, axes: int = 0, told: int = MOMENTS) -> Seen:
-    """The statistics of an array, or of each entry of its leading axes; of `Whole` zeros where not computed."""
+    """The statistics of an array, or of each entry of its leading axes; of `Whole` zeros where not computed.
+
+    What follows these axes in `Whole.computed` are devices: an entry is what those computed that did.
+    """
     value, computed = (np.asarray(part) for part in (whole if isinstance(whole, Whole) else (whole, 1)))
     lead, last = value.shape[:axes], value.shape[-1] if value.ndim > axes else 1
     found = np.zeros((prod(lead), len(Seen._fields)))
     found[:, -2:] = np.nan
     if value.size:
         tiny = float(jnp.finfo(value.dtype).tiny)
-        rows, known = value.reshape(prod(lead), -1, last), np.broadcast_to(computed, lead).reshape(-1)
-        for i in np.flatnonzero(known):
-            found[i] = one(rows[i], told, tiny)
+        known = np.broadcast_to(computed, (*lead, *computed.shape[axes:])).reshape(prod(lead), -1) > 0
+        rows = value.reshape(*known.shape, -1, last)
+        for i in np.flatnonzero(known.any(1)):
+            found[i] = one((rows[i] if known[i].all() else rows[i][known[i]]).reshape(-1, last), told, tiny)
     return Seen(*found.T.reshape(len(Seen._fields), *lead))
 
 
