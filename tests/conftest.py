@@ -9,10 +9,12 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+os.environ["KERAS_BACKEND"] = "jax"
 
 import jax
 import pytest
@@ -33,6 +35,7 @@ QUICK = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_opt_preset": "CPU_OPT_PR
 MOST_PROGRAMS, MOST_MAPS = 1000, 20_000
 """Compiled programs that a process keeps between files, and memory maps, of which a process may have 65530."""
 
+collect_ignore = [] if find_spec("torchax") else ["test_probe_torch.py"]
 costs = Costs()
 default_options = compiler.get_compile_options
 

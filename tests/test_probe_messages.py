@@ -1,6 +1,7 @@
 """What cannot be probed, each with a way out in one line."""
 
 import re
+import sys
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -64,8 +65,8 @@ LINEAR = nnx.Linear(6, 3, rngs=nnx.Rngs(0))
 MLP = eqx.nn.MLP(6, 3, 8, 1, key=jax.random.key(0))
 
 FOREIGN = {
-    "torch": ((looks_like("torch.nn.modules.linear", "Linear", __call__=called), X), "Linear is a model of torch, which jax does not trace: torchax.extract_jax"),
-    "keras": ((looks_like("keras.src.models.sequential", "Sequential", __call__=called), X), "Sequential is a model of keras, which jax does not trace: on the jax backend (KERAS_BACKEND=jax) probe(lambda p, x: model.stateless_call([p[v.path] for v in model.trainable_variables], state, x)[0], p, x, loss='cotangent')"),
+    "what torch calls": ((looks_like("torch.nn.functional", "Call", __call__=called), X), "Call is a model of torch and no pytree of arrays: torchax.extract_jax(module) gives"),
+    "a second model of keras": ((loss, W, looks_like("keras.src.layers.layer", "Layer", __call__=called), X), "Layer is a model of keras and no pytree of arrays: model.stateless_call is a function of the arrays [v.value for"),
     "a model among the arguments": ((loss, looks_like("torch.nn", "Net", __call__=called), X, X), "Net is a model of torch"),
     "a tensor": ((loss, W, TENSOR, X), "x is a torch.Tensor, which jax does not trace: jnp.asarray(x.numpy()) makes it an array"),
     "a table": ((loss, W, X, TABLE), "y is a pandas.DataFrame, which jax does not trace: jnp.asarray(y.to_numpy()) makes it an array"),
@@ -94,6 +95,14 @@ def test_one_line_with_a_way_out(arguments: tuple[Any, ...], message: str) -> No
     with pytest.raises(vp.RequestError) as error:
         vp.probe(*arguments)
     assert str(error.value).startswith(message) and "\n" not in str(error.value)
+
+
+def test_models_of_torch_need_torchax(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchax", None)
+    module = looks_like("torch.nn.modules.module", "Module", __call__=called)
+    for arguments in ((module, X), (lambda module, x: module(x), module, X)):
+        with pytest.raises(vp.RequestError, match=r'^models of PyTorch need torchax: pip install "varprobe\[torch\]"$'):
+            vp.probe(*arguments)
 
 
 def test_tuples_beside_arrays_are_settings() -> None:

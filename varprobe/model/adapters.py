@@ -7,9 +7,10 @@ import jax
 import numpy as np
 
 from varprobe.errors import RequestError
+from varprobe.model.bridges import PYTREES, bridge_of
 from varprobe.model.calls import Form, checked_call, signature_of
 from varprobe.model.foreign import is_array, refuse_foreign_arrays, refuse_foreign_model, refuse_numbers
-from varprobe.model.given import OTHER, Given, given_of
+from varprobe.model.given import FROZEN, OTHER, Given, given_of
 from varprobe.model.libraries import (
     Split,
     is_linen,
@@ -17,7 +18,6 @@ from varprobe.model.libraries import (
     is_transformed,
     name_of,
     of_transformed,
-    of_tree,
     of_variables,
 )
 from varprobe.model.objectives import objective_of
@@ -68,9 +68,11 @@ def subject_of(
     Raises:
         RequestError: the model cannot be called or has no parameters, or the loss, output or argument is unknown.
     """
+    subject = model if is_alone(model) else next(iter(arguments), None)
+    bridge, form = bridge_of(subject), form_of(model)
     for thing in (*(model if isinstance(model, tuple) else (model,)), *arguments):
-        refuse_foreign_model(thing)
-    form = form_of(model)
+        if thing is not subject or bridge is PYTREES:
+            refuse_foreign_model(thing)
     if isinstance(model, tuple) and len(model) == 2 and is_linen(model[0]):
         split, batch = of_variables(model[0].apply, model[1]), arguments
     elif is_transformed(model):
@@ -78,18 +80,18 @@ def subject_of(
             raise RequestError("a transformed function needs its parameters: probe(transformed, params, x)")
         split, batch = of_transformed(model, arguments[0]), arguments[1:]
     elif is_module(model):
-        split, batch = of_tree(lambda model, *batch: model(*batch), model), arguments
+        split, batch = bridge.split(lambda model, *batch: model(*batch), model), arguments
     elif not callable(model):
         raise RequestError(f"{type(model).__name__} is no function and no model")
     elif not arguments:
         raise RequestError("a function needs parameters: probe(loss_fn, params, *batch)")
     else:
         refuse_foreign_arrays("params", arguments[0])
-        split, batch = of_tree(model, arguments[0]), arguments[1:]
+        split, batch = bridge.split(model, arguments[0]), arguments[1:]
     if form.before == 0 and loss is None:
         loss = "cotangent"
-    subject = joined(form, split, batch, loss, output)
-    return subject._replace(given=with_roles(subject.given, form, len(batch), frozen, data))
+    found = joined(form, split, bridge.arrays(batch), bridge.loss(loss), output)
+    return found._replace(given=with_roles(found.given, form, len(batch), frozen, data))
 
 
 def form_of(model: Any) -> Form:
@@ -100,7 +102,8 @@ def form_of(model: Any) -> Form:
     if is_transformed(model):
         return Form(name_of(model), signature_of(model.apply, ("params", "state", "rng")), 0)
     if is_module(model):
-        return Form(name_of(model), signature_of(model), 0, "lambda model, x: model(x, {keyword}=...)")
+        method = bridge_of(model).method(model)
+        return Form(name_of(model), signature_of(method), 0, "lambda model, x: model(x, {keyword}=...)")
     return Form(name_of(model), signature_of(model), 1)
 
 
@@ -137,16 +140,19 @@ def joined(form: Form, split: Split, batch: tuple[Any, ...], loss: Any, output: 
     def function(parameters: Any, *data: Any) -> tuple[Any, Any]:
         found = iter(data)
         whole = [next(found) if array else c for c, array in zip(constants, arrays, strict=True)]
+        if split.frozen:
+            parameters = parameters | {name: next(found) for name in split.frozen}
         return measure(call, parameters, jax.tree.unflatten(shape, whole), *found)
 
-    data = tuple(leaf for leaf, array in zip(leaves, arrays, strict=True) if array)
+    data = (*(leaf for leaf, array in zip(leaves, arrays, strict=True) if array), *split.frozen.values())
     noise = loss == "cotangent"
-    seed = [Given(len(batch), "seed", OTHER)] if noise else []
+    frozen = [Given(len(batch), f"frozen/{name}", FROZEN, stated=True) for name in split.frozen]
+    seed = [Given(len(batch) + 1, "seed", OTHER)] if noise else []
     return Subject(
         function,
         split.parameters,
         (*data, np.int32(0)) if noise else data,
-        (*given_of(names, batch, arrays), *seed),
+        (*given_of(names, batch, arrays), *frozen, *seed),
         split.extract,
         split.keep,
         noise,

@@ -9,6 +9,7 @@ import numpy as np
 
 from varprobe.errors import RequestError
 from varprobe.model.adapters import is_alone, parameters_argument
+from varprobe.model.bridges import bridge_of
 from varprobe.names import did_you_mean
 from varprobe.user_code import load
 
@@ -94,7 +95,8 @@ def with_rows(found: Made, rows: np.ndarray) -> Made:
         RequestError: there is no array of floats in the batch, or the rows do not fit.
     """
     start = 1 if is_alone(found.arguments[0]) else 2
-    for i, leaf in enumerate(found.arguments[start:], start):
+    batch = bridge_of(found.arguments[start - 1]).arrays(found.arguments[start:])
+    for i, leaf in enumerate(batch, start):
         if isinstance(leaf, jax.Array | np.ndarray) and np.issubdtype(leaf.dtype, np.floating) and leaf.ndim:
             count, size = leaf.shape[0], leaf[0].size
             if rows.shape[1] != size:

@@ -1,17 +1,18 @@
 """What goes wrong while a model is traced, told in the model's words."""
 
 import os
+import sys
 import traceback
 from types import TracebackType
 
 import jax
 
-import varprobe
 from varprobe.errors import RequestError
 
 __all__ = ["in_its_words"]
 
-HIDDEN = tuple(os.path.dirname(os.path.abspath(str(module.__file__))) + os.sep for module in (varprobe, jax))
+HIDDEN = ("varprobe", "jax", "keras", "torch", "torchax")
+"""Packages whose frames are not the user's."""
 UNTRACEABLE = (
     jax.errors.ConcretizationTypeError,
     jax.errors.TracerArrayConversionError,
@@ -23,10 +24,14 @@ UNTRACEABLE = (
 
 def in_its_words(error: Exception, name: str) -> Exception:
     """A model's own error without the frames of the probe; one line for what cannot be traced."""
+    hidden = tuple(
+        os.path.dirname(os.path.abspath(str(sys.modules[n].__file__))) + os.sep for n in HIDDEN if n in sys.modules
+    )
     if isinstance(error, UNTRACEABLE):
-        return RequestError(f"{name} is not traceable by jax: {last_line(error.__traceback__) or one_line(error)}")
+        line = last_line(error.__traceback__, hidden) or one_line(error)
+        return RequestError(f"{name} is not traceable by jax: {line}")
     trace = error.__traceback__
-    while trace is not None and is_hidden(trace):
+    while trace is not None and file_of(trace).startswith(hidden):
         trace = trace.tb_next
     return error if isinstance(error, RequestError) or trace is None else error.with_traceback(trace)
 
@@ -36,15 +41,14 @@ def one_line(error: Exception) -> str:
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
-def is_hidden(frame: TracebackType) -> bool:
-    """Whether a frame is the probe's or JAX's."""
-    file = os.path.abspath(frame.tb_frame.f_code.co_filename)
-    return file.startswith(HIDDEN)
+def file_of(frame: TracebackType) -> str:
+    """The path of the file that a frame is in."""
+    return os.path.abspath(frame.tb_frame.f_code.co_filename)
 
 
-def last_line(trace: TracebackType | None) -> str:
+def last_line(trace: TracebackType | None, hidden: tuple[str, ...]) -> str:
     """`model.py:12: if x.sum() > 0:`, the last line of the user's."""
-    frames = [frame for frame in traceback.extract_tb(trace) if not frame.filename.startswith(HIDDEN)]
+    frames = [frame for frame in traceback.extract_tb(trace) if not frame.filename.startswith(hidden)]
     if not frames:
         return ""
     last = frames[-1]

@@ -9,16 +9,14 @@ import numpy as np
 from varprobe.errors import RequestError
 from varprobe.model.paths import parts_of, slashed
 
-__all__ = ["is_array", "refuse_foreign_arrays", "refuse_foreign_model", "refuse_numbers"]
+__all__ = ["is_array", "library_of", "refuse_foreign_arrays", "refuse_foreign_model", "refuse_numbers"]
+
+BRIDGED = {"keras": "Layer", "torch": "Module"}
+"""Libraries of models that are traced through a bridge, with the name of their base class."""
 
 LIBRARIES = {
-    "keras": (
-        "on the jax backend (KERAS_BACKEND=jax) probe(lambda p, x: model.stateless_call([p[v.path] for v in "
-        "model.trainable_variables], state, x)[0], p, x, loss='cotangent') works, p being {v.path: v.value for v in "
-        "model.trainable_variables} and state [v.value for v in model.non_trainable_variables]"
-    ),
-    "torch": "torchax.extract_jax(module) gives (parameters, function) for probe(function, parameters, (x,), "
-    "loss='cotangent')",
+    "keras": "model.stateless_call is a function of the arrays [v.value for v in model.trainable_variables]",
+    "torch": "torchax.extract_jax(module) gives a dict of arrays and a function of it and of a tuple of arguments",
     "tensorflow": "jax2tf and Keras on its jax backend (KERAS_BACKEND=jax) lead here",
 }
 """Libraries of models that jax does not trace, and what to do instead."""
@@ -32,16 +30,22 @@ def is_array(leaf: Any) -> bool:
     return isinstance(leaf, jax.Array | np.ndarray | np.generic)
 
 
+def library_of(thing: Any) -> str:
+    """The library of a model that is traced through a bridge; empty for all else."""
+    classes = {(t.__module__.partition(".")[0], t.__name__) for t in type(thing).__mro__}
+    return next((library for library, base in BRIDGED.items() if (library, base) in classes), "")
+
+
 def refuse_foreign_model(thing: Any) -> None:
-    """Refuse a model of another library.
+    """Refuse a model of another library where a pytree or a function of JAX is needed.
 
     Raises:
-        RequestError: the message says how to probe it.
+        RequestError: the message says how to make one of it.
     """
     roots = {t.__module__.partition(".")[0] for t in type(thing).__mro__}
     for library, way in LIBRARIES.items():
         if library in roots and callable(thing):
-            raise RequestError(f"{type(thing).__name__} is a model of {library}, which jax does not trace: {way}")
+            raise RequestError(f"{type(thing).__name__} is a model of {library} and no pytree of arrays: {way}")
 
 
 def refuse_foreign_arrays(name: str, argument: Any) -> None:

@@ -12,6 +12,7 @@ from jax.experimental import io_callback
 from varprobe.errors import RequestError
 from varprobe.model.adapters import Subject, subject_of
 from varprobe.model.agreement import reference, require_agreement, rounded_otherwise
+from varprobe.model.foreign import refuse_foreign_model
 from varprobe.model.probed import Stats, measured, plan_of
 from varprobe.model.updates import require_step_size
 
@@ -48,6 +49,7 @@ def instrument(
 
     @wraps(loss_fn)
     def probed(parameters: Any, *batch: Any) -> tuple[Any, Any, Stats]:
+        refuse_foreign_model(parameters)
         subject = subject_of(loss_fn, (parameters, *batch), None)
         plan = plan_of(subject)
         (value, (more, state)), gradients, stats = measured(plan, step_size, subject.parameters, *subject.batch)

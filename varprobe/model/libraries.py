@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from varprobe.errors import RequestError
+from varprobe.model.foreign import library_of, refuse_foreign_model
 
 __all__ = [
     "Held",
@@ -27,12 +28,16 @@ __all__ = [
 
 
 class Split(NamedTuple):
-    """A model taken apart: call(parameters, *batch) -> (output, state)."""
+    """A model taken apart: call(parameters, *batch) -> (output, state).
+
+    frozen: parameters that are not differentiated, by name, which `call` expects among the parameters.
+    """
 
     call: Callable[..., tuple[Any, Any]]
     parameters: Any
     extract: Callable[[Any], Any]
     keep: Callable[[Any], None]
+    frozen: dict[str, Any] = {}
 
 
 class Held(NamedTuple):
@@ -64,8 +69,8 @@ def is_transformed(thing: Any) -> bool:
 
 
 def is_module(thing: Any) -> bool:
-    """A pytree that is called, as in flax.nnx and Equinox."""
-    if is_nnx(thing):
+    """A model that has its parameters in it, as in flax.nnx, Equinox, Keras and torch."""
+    if is_nnx(thing) or library_of(thing):
         return True
     return callable(thing) and any(map(is_inexact, jax.tree.leaves(thing)))
 
@@ -76,7 +81,12 @@ def is_inexact(leaf: Any) -> bool:
 
 
 def held(tree: Any) -> Held:
-    """A pytree, a flax.nnx.Module or an Equinox module taken apart; what is neither stays as it is."""
+    """A pytree, a flax.nnx.Module or an Equinox module taken apart; what is neither stays as it is.
+
+    Raises:
+        RequestError: it is a model of another library.
+    """
+    refuse_foreign_model(tree)
     if is_nnx(tree):
         from flax import nnx
 
