@@ -1,6 +1,7 @@
 """What a library of models needs so that its models are probed like those of JAX."""
 
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import Any, NamedTuple
 
 from varprobe.errors import RequestError
@@ -45,11 +46,26 @@ def require_model(fresh: Any, library: str) -> None:
         raise RequestError(f"init returns {name_of(fresh)} (allowed: a fresh model of {library})", "init")
 
 
+def require_torchax() -> None:
+    """Import torchax, whose releases fail to import with a torch that is newer.
+
+    Raises:
+        RequestError: it is not installed, or fails.
+    """
+    try:
+        needed("torchax", "models of PyTorch", extra="torch")
+    except AttributeError as error:
+        raise RequestError(
+            f"torchax {version('torchax')} does not import with torch {version('torch')}: pip install --upgrade --pre "
+            f"torchax ({error})"
+        ) from error
+
+
 def bridge_of(model: Any) -> Bridge:
     """The bridge for a model, or for a pytree of parameters.
 
     Raises:
-        RequestError: torchax is not installed.
+        RequestError: torchax is not installed, or does not import.
     """
     library = library_of(model)
     if library == "keras":
@@ -57,7 +73,7 @@ def bridge_of(model: Any) -> Bridge:
 
         return KERAS
     if library == "torch":
-        needed("torchax", "models of PyTorch", extra="torch")
+        require_torchax()
         from varprobe.model.torch_modules import TORCH
 
         return TORCH
