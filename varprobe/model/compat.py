@@ -143,13 +143,17 @@ def source_of(equation: Any) -> str:
     return f"{frame.file_name.rsplit('/', 1)[-1]}:{frame.start_line}" if frame else ""
 
 
-def located(name: str, equation: Any) -> str:
-    """`name at FILE:LINE in FUNCTION`, of the user's code if there is some; only the name if it is not known."""
+def located(name: str, equations: Sequence[Any]) -> str:
+    """`name at FILE:LINE in FUNCTION`; only the name if that is not known.
+
+    equations: an equation, and those around it, from the outermost. The line is the innermost one of the user's code.
+    """
     from jax._src import source_info_util
 
-    frames = list(source_info_util.user_frames(equation.source_info.traceback))
-    frame = next((frame for frame in frames if not any(part in frame.file_name for part in LIBRARIES)), None)
-    if not (frame := frame or next(iter(frames), None)):
+    frames = [f for e in reversed(equations) for f in source_info_util.user_frames(e.source_info.traceback)]
+    own = (frame for frame in frames if not any(part in frame.file_name for part in LIBRARIES))
+    frame = next(own, frames[0] if frames else None)
+    if frame is None:
         return name
     function = "" if frame.function_name.startswith("<") else f" in {frame.function_name.rpartition('.')[2]}"
     return f"{name} at {frame.file_name.rsplit('/', 1)[-1]}:{frame.start_line}{function}"

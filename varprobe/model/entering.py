@@ -40,7 +40,7 @@ def read_while(reader: Reader, loop: nested.While, equation: Any, inside: Place,
     if not any(tag.signal for tag in tags):
         return [plain(tags)] * len(equation.outvars)
     products = compat.count_products(loop.condition)
-    reader.found.opaque += [compat.located("the condition of while", equation)] * products
+    reader.found.opaque += [reader.located("the condition of while")] * products
     entering = [tag.outside() for tag in tags[loop.of_condition :]]
     around, reader.last = reader.last, True
     leaving = repeated(reader, loop.body, inside, entering, slice(loop.of_body, None))
@@ -108,7 +108,7 @@ def read_closed(reader: Reader, equation: Any, place: Place, tags: list[Tag]) ->
     if ruled is None:
         if any(tag.signal for tag in tags):
             products = sum(map(compat.count_products, compat.others_in(equation)))
-            reader.found.opaque += [compat.located(equation.primitive.name, equation)] * products
+            reader.found.opaque += [reader.located(equation.primitive.name)] * products
         return given_by(reader, equation, place, [plain(tags)] * len(equation.outvars), tags)
     before, trial = len(reader.found.sites), reader.trial()
     others = plain([tag for i, tag in enumerate(tags) if i not in ruled.inputs]).behind  # the rule may use them
@@ -156,16 +156,22 @@ def is_site(reader: Reader, inside: Place, atom: Any, tag: Tag) -> bool:
 
 
 def given_by(reader: Reader, equation: Any, place: Place, found: list[Tag], tags: Sequence[Tag]) -> list[Tag]:
-    """The tags of a call's outputs, the largest of which is a site if parameters feed the call beside a signal."""
+    """The tags of a call's outputs, the largest used of which is a site if parameters feed the call beside a signal."""
     feeding = [tag for tag in tags if tag.parameters and not tag.signal]
-    sizes = [v.aval.size if jnp.issubdtype(v.aval.dtype, jnp.inexact) and v.aval.ndim else 0 for v in equation.outvars]
-    if not feeding or not any(tag.signal for tag in tags) or not any(sizes):
+    arrays = [i for i, variable in enumerate(equation.outvars) if is_array_of_floats(variable.aval)]
+    if not feeding or not any(tag.signal for tag in tags) or not arrays:
         return found
-    number = sizes.index(max(sizes))
+    number = max(arrays, key=lambda i: (reader.users[equation.outvars[i]] > 0, equation.outvars[i].aval.size))
     like = replace(plain(tags), behind=found[number].behind, latest=found[number].latest)
     fed = feeding[0] if len(feeding) == 1 else plain(feeding)
     found[number] = reader.new("call", equation, place, like, fed, number)
+    reader.found.sites[-1].source = reader.located("").removeprefix(" at ").partition(" ")[0]
     return found
+
+
+def is_array_of_floats(aval: Any) -> bool:
+    """Whether a value has several floats or complex numbers."""
+    return bool(jnp.issubdtype(aval.dtype, jnp.inexact)) and aval.ndim > 0
 
 
 def known_outside(tag: Tag, sites: int, behind: frozenset[int]) -> Tag:

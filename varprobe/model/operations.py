@@ -1,11 +1,14 @@
 """What the names of primitives mean to the probe."""
 
+from jax.extend.core import primitives
+
 __all__ = [
     "BOUNDED",
     "CALLS",
     "ELEMENTWISE",
     "LOGS",
     "MOVING",
+    "OF_JAX",
     "PRODUCTS",
     "RESHAPING",
     "SCALING",
@@ -50,3 +53,8 @@ LOGS = frozenset({"exp", "expm1", "log", "log1p", "log_sigmoid", "log_softmax", 
 """Primitives, and functions of jax with a gradient of their own, that behind the last layer are a part of the loss."""
 CALLS = frozenset({"ffi_call", "io_callback", "pallas_call", "pure_callback"})
 """Calls of what is no program of JAX's primitives."""
+OF_JAX = frozenset(getattr(found, "name", "") for found in vars(primitives).values()) | frozenset(
+    {"layout_constraint", "optimization_barrier", "reduce_scatter", "reshard", "scatter-sub", "split", "stack", "tie",
+     "tile", "unstack"}
+)  # fmt: skip
+"""Primitives of JAX; those of other libraries are calls of what is not known."""

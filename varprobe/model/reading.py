@@ -17,6 +17,7 @@ from varprobe.model.operations import (
     ELEMENTWISE,
     LOGS,
     MOVING,
+    OF_JAX,
     PRODUCTS,
     RESHAPING,
     SCALING,
@@ -53,6 +54,7 @@ class Reader:
         self.summands: dict[Point, int] = {}
         self.scans: tuple[Scan, ...] = ()
         self.shards: tuple[Shard, ...] = ()
+        self.path: list[Any] = []
         self.last = self.ruled = False
         self.now: Place = ()
 
@@ -61,6 +63,7 @@ class Reader:
         other = Reader(self.rules)
         other.found.sites = [replace(site, exits={}, bounded={}) for site in self.found.sites]
         other.scans, other.uses = self.scans, dict(self.uses)
+        other.path = list(self.path)
         other.shards, other.last, other.ruled = self.shards, self.last, self.ruled
         other.found.joints = [replace(joint) for joint in self.found.joints]
         return other
@@ -78,10 +81,12 @@ class Reader:
                 for atom in equation.invars
             ]
             self.now = (*place, number)
+            self.path.append(equation)
             leaving = [
                 self.cut(equation, variable, masked(variable, tag))
                 for variable, tag in zip(equation.outvars, self.step(equation, place, given), strict=True)
             ]
+            self.path.pop()
             known |= dict(zip(equation.outvars, leaving, strict=True))
             self.note_endings(equation, place, given)
             self.note_exits(equation, place, given, leaving)
@@ -144,6 +149,8 @@ class Reader:
             self.found.sites[tags[0].of.site].bounded[Point(place, equation.outvars[0])] = name
         if name in ELEMENTWISE:
             return [self.elementwise(tags)]
+        if name not in OF_JAX:
+            return entering.given_by(self, equation, place, [plain(tags)] * len(equation.outvars), tags)
         found = plain(tags)
         return [replace(found, entries=v.aval.size, part=found.part or name == "pad") for v in equation.outvars]
 
@@ -175,6 +182,10 @@ class Reader:
         for given, found in zip(equation.invars, equation.outvars, strict=False):
             if not compat.is_literal(given) and holds(found.aval.dtype, given.aval.dtype):
                 self.same[Point(place, found)] = Point(place, given)
+
+    def located(self, name: str) -> str:
+        """The name of an equation that is being read, with the line of the user's code and its function."""
+        return compat.located(name, self.path)
 
     def origin(self, point: Point) -> Point:
         """Where a value was computed."""
@@ -240,7 +251,7 @@ class Reader:
         if not signals:
             return plain(tags)
         if not jnp.issubdtype(equation.outvars[0].aval.dtype, jnp.inexact):
-            self.found.opaque.append(compat.located("whole numbers", equation))
+            self.found.opaque.append(self.located("whole numbers"))
             return plain(tags)
         self.found.products += 1
         if len(signals) == 2:
