@@ -77,3 +77,22 @@ def test_a_cause_multiplies_to_the_factor(loss: Any, p: Any, x: Any) -> None:
     assert math.prod(map(float, numbers)) == pytest.approx(row["activation_factor"], rel=0.1)
     assert ("other layers between" in reason) == (loss is with_sums)
     assert ("terms that an output sums" in reason) == (loss is upward)
+
+
+def branched(p: Any, x: Any) -> Any:
+    for first, second in zip(p[::2], p[1::2], strict=True):
+        x = x + jax.nn.relu(x @ first) @ second
+    return jnp.square(x).mean()
+
+
+@pytest.mark.parametrize("along", [0.0, 0.3])
+def test_the_cause_of_a_sum_multiplies_to_the_factor(along: float) -> None:
+    """What a branch adds, and, where it points along the stream, what they have in common."""
+    size = 64
+    p = [(2 / size) ** 0.5 * jax.random.normal(key, (size, size)) for key in jax.random.split(KEY, 24)]
+    p = [w + along * jnp.eye(size) if i % 2 == 0 else along * jnp.eye(size) + w / (4 if along else 1) for i, w in enumerate(p)]
+    (row,) = vp.diagnose(vp.probe(branched, p, jax.random.normal(KEY, (64, size)))).rows
+    (stream,) = [found for found in row["families"] if found["kind"] == "residual"]
+    numbers = re.findall(r"(?:multiply it by|stream by) ([\d.e-]*\d)", row["reason"])
+    assert row["reason"].startswith(stream["family"]) and len(numbers) == 1 + (along > 0)
+    assert math.prod(map(float, numbers)) == pytest.approx(stream["activation_factor"], rel=0.1)

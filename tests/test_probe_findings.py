@@ -257,3 +257,18 @@ def test_what_is_not_an_optimizer_is_refused(optimizer: Any) -> None:
 def test_one_kind_of_step_at_a_time() -> None:
     with pytest.raises(RequestError, match="step_size"):
         vp.probe(network, weights(1), X, Y, optimizer=optax.adam(1e-3), step_size=0.1)
+
+
+def test_weights_of_an_output_beside_the_loss_are_not_all_weights() -> None:
+    """The others are stacked in the program, so that no product is of one parameter alone."""
+
+    def loss(p: Any, x: Any) -> Any:
+        def layer(h: Any, w: Any) -> tuple[Any, Any]:
+            h = jnp.tanh(h @ w)
+            return h, h @ p["beside"]
+
+        h, beside = jax.lax.scan(layer, x, jnp.stack(p["w"]))
+        return jnp.square(h).mean(), beside
+
+    row = row_of(loss, {"w": weights(1), "beside": weights(1, 1)[0]}, X)
+    assert row["healthy"] and "beside is not reached by the loss" in row["reason"]

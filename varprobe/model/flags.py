@@ -55,8 +55,7 @@ def no_gradient(seen: Evidence) -> list[Finding]:
     Weights behind stop_gradient have none on purpose.
     """
     zero = np.asarray(np.isneginf(seen.seeds("parameter_gradient_log10_ms")).all(axis=0))
-    factors = {parameter for parameter, *_ in seen.listed("factors")}
-    weights = np.isin(seen.parameters, sorted(factors)) if factors else np.zeros(0, bool)
+    weights = np.isin(seen.parameters, weights_of(seen))
     if zero.size and zero.all():
         text = "The gradient of every parameter is exactly zero: a step of training changes nothing."
         return [Finding("no_gradient", "", text, 0.0)]
@@ -73,6 +72,15 @@ def no_gradient(seen: Evidence) -> list[Finding]:
         Finding("no_gradient", seen.labels[at], f"{seen.labels[at]}: the gradient of its weights is exactly zero.", 0.0)
         for at in np.flatnonzero(site_zero)[:1]
     ]
+
+
+def weights_of(seen: Evidence) -> list[str]:
+    """The parameters that multiply a signal which the loss reaches; none if some product is of none of them."""
+    kinds = dict(zip(seen.sites, seen.kinds, strict=True))
+    reached = {s for s, note in zip(seen.sites, seen.notes, strict=True) if not note}
+    factors = [(name, site) for name, _, site in seen.listed("factors") if not site or site in reached]
+    products = {site for site in reached if kinds[site] in ("linear", "conv")}
+    return [name for name, _ in factors] if products <= {site for _, site in factors} else []
 
 
 def saturated(seen: Evidence) -> list[Finding]:
