@@ -54,6 +54,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return LoadFileScheduling(config, log)
 
 
+@pytest.fixture(scope="module")
+def raw_keys() -> Iterator[None]:
+    """Keras draws with keys of the old form, which jax takes unless it is told otherwise."""
+    jax.config.update("jax_legacy_prng_key", "allow")
+    yield
+    jax.config.update("jax_legacy_prng_key", "error")
+
+
 @pytest.fixture(autouse=True, scope="session")
 def one_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """One compilation cache for the subprocesses of the session, instead of the user's own; here nothing is written."""

@@ -1,6 +1,6 @@
 """Models of Keras, against jax.grad of their stateless_call."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,7 @@ X, Y = RNG.normal(size=(16, 6)).astype(np.float32), np.arange(16) % 3
 TARGET = RNG.normal(size=(16, 3)).astype(np.float32)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def raw_keys() -> Iterator[None]:
-    """Keras draws with keys of the old form."""
-    jax.config.update("jax_legacy_prng_key", "allow")
-    yield
-    jax.config.update("jax_legacy_prng_key", "error")
+pytestmark = pytest.mark.usefixtures("raw_keys")
 
 
 def made(seed: int = 0) -> Any:

@@ -53,13 +53,15 @@ def probe(
     The loss and the gradients are compared with those of the model as it is.
 
     Args:
-        model: loss_fn(params, *batch) -> scalar or (scalar, anything), params being a pytree, a flax.nnx.Module or an
-            Equinox module; or a model itself: a flax.nnx.Module, an Equinox module, (a flax.linen.Module, its
-            variables), or Haiku's transformed functions, followed by their parameters, or by (parameters, state).
+        model: loss_fn(params, *batch) -> scalar or (scalar, anything), params being a pytree, a flax.nnx.Module, an
+            Equinox module, a Keras 3 model on the JAX backend, or a torch.nn.Module if torchax is installed; or one of
+            these models itself, (a flax.linen.Module, its variables), or Haiku's transformed functions, followed by
+            their parameters, or by (parameters, state).
         arguments: what the function is called with. A model among them, or a pytree whose arrays computed signals are
             multiplied with, is taken for frozen parameters.
         loss: of a function that returns an array, and of models: "cotangent", the sum of the output times N(0, 1)
-            (the default of models), "mse" or "cross_entropy" of output and target, or loss(output, *rest) -> scalar.
+            (the default of models), "mse" or "cross_entropy" of output and target, or loss(output, *rest) -> scalar,
+            which takes tensors if the model is a torch.nn.Module. Keras models take objects of keras.losses, too.
         output: which output the loss is made of, for a model that returns several: an index, a key, a path such as
             "aux/hidden", or a function of what the model returns. By default, "cotangent" takes the first array of
             floats, and your own loss everything. The first of a dict is the key that was set first; a dict that leaves
