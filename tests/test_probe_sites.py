@@ -12,10 +12,9 @@ import pytest
 import xarray as xr
 
 import varprobe as vp
-from varprobe.model import probing
+from varprobe.model import running
 from varprobe.model.agreement import ChangedError, require_agreement
 from varprobe.model.stats import numbers, seen
-from varprobe.model.whole import WHOLE
 
 WIDTH, BATCH, DEPTH = 6, 5, 3
 KEY = jax.random.key(7)
@@ -285,7 +284,7 @@ def test_marks_and_products_without_parameters() -> None:
 
 
 def test_a_probe_that_changes_something_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probing, "WHOLE", WHOLE._replace(tap=lambda x, *_: x * 1.001))
+    monkeypatch.setattr(running, "tap", lambda x, *_: x * 1.001)
     with pytest.raises(AssertionError, match="the probe changes the loss"):
         vp.probe(lambda p, x: jnp.sum(x @ p["w"]), {"w": jnp.ones((3, 3))}, jnp.ones((2, 3)))
 

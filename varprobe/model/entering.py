@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from varprobe.model import compat, nested
 from varprobe.model.compat import Program
+from varprobe.model.replicas import differing
 from varprobe.model.sites import Context, Scan, Shard
 from varprobe.model.tags import Place, Point, Tag, plain
 
@@ -87,6 +88,7 @@ def read_branches(reader: Reader, branches: nested.Branches, inside: Place, tags
 
 def read_shards(reader: Reader, call: nested.Shards, inside: Place, tags: list[Tag]) -> list[Tag]:
     """A shard_map; entries of a parameter that is split are not known by their number."""
+    call = call._replace(differing=differing(call))
     around, reader.shards = reader.shards, (*reader.shards, Shard(inside, call))
     entering = [
         replace(tag.outside(), moved=tag.moved or any(spec)) for tag, spec in zip(tags, call.in_specs, strict=True)

@@ -1,6 +1,6 @@
 """The programs within an equation: calls, loops, branches, functions with a gradient rule of their own, and shards."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -74,7 +74,10 @@ class Ruled(NamedTuple):
 
 
 class Shards(NamedTuple):
-    """A shard_map: what each device computes, over which axes of the mesh, and how values are split and joined."""
+    """A shard_map: what each device computes, over which axes of the mesh, and how values are split and joined.
+
+    checked: whether JAX knows along which axes values may differ. differing: along which they do (`replicas`).
+    """
 
     program: Program
     mesh: Any
@@ -82,10 +85,11 @@ class Shards(NamedTuple):
     in_specs: tuple[Any, ...]
     out_specs: tuple[Any, ...]
     checked: bool
+    differing: Mapping[Any, frozenset[str]]
 
     def varying(self, variable: Any) -> tuple[str, ...]:
-        """The axes along which a value of the program differs between devices; all of them if that is not known."""
-        axes = variable.aval.mat.varying if self.checked else self.axes
+        """The axes along which a value of the program may differ between devices, as JAX has it where it checks."""
+        axes = variable.aval.mat.varying if self.checked else self.differing.get(variable, frozenset(self.axes))
         return tuple(axis for axis in self.axes if axis in axes)
 
     def devices(self, axes: Sequence[str]) -> int:
@@ -184,4 +188,4 @@ def shards_of(equation: Any) -> Shards | None:
     params = equation.params
     axes = tuple(axis for axis in params["mesh"].axis_names if axis in params["newly_manual_axes"])
     program = opened(params["jaxpr"])
-    return Shards(program, params["mesh"], axes, params["in_specs"], params["out_specs"], params["check_vma"])
+    return Shards(program, params["mesh"], axes, params["in_specs"], params["out_specs"], params["check_vma"], {})

@@ -269,7 +269,7 @@ class Reader:
         site.fan_out = equation.outvars[0].aval.size // max(site.rows, 1)
         site.terms = fans.terms_of(equation, side)
         if self.shards:
-            sharing.count_all(self, site, place, equation.invars, side, sum(operands) - side)
+            sharing.count_all(self, site, equation.invars, side, sum(operands) - side)
         if site.kernel >= 0:
             use = (tags[side].moved, *fans.summed_axes(equation, side))
             first = self.uses.setdefault(site.kernel, use)

@@ -1,6 +1,7 @@
 """Run a program that was read, with its sites tapped."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -12,6 +13,7 @@ from varprobe.model.copies import fork, join
 from varprobe.model.parts import parts_of, run_part
 from varprobe.model.slots import BACKWARD, Slot, Statistics, Taps
 from varprobe.model.tags import Place, Point
+from varprobe.model.tapping import Report, tap
 
 __all__ = ["run"]
 
@@ -57,10 +59,18 @@ def at_slot(taps: Taps, slot: Slot, value: Any, drain: Any) -> tuple[Any, Any]:
     found = way.tell(wide, slot.told, axes)
     if axes:
         found = jax.tree.map(lambda x, like: compat.spread(x, jax.typeof(like)), found, drain)
-    if way.tap is None or slot.role not in BACKWARD:
+    if way.report is None or slot.role not in BACKWARD:
         return value, found
-    tapped = way.tap(wide, drain, slot.slopes, axes)
+    report = way.report(slot.slopes, axes)
+    if partial_over := tuple(axis for split in slot.splits for axis in split.partial):
+        report = partial(of_sum, report, partial_over)
+    tapped = tap(wide, drain, report)
     return tapped.reshape(value.shape) if axes else tapped, found
+
+
+def of_sum(report: Report, axes: tuple[str, ...], gradient: Any) -> Any:
+    """What is reported of the sum of the parts of a gradient that devices have."""
+    return report(lax.psum(gradient, axes))
 
 
 def step(
@@ -152,7 +162,7 @@ def run_ruled(
     taps: Taps, call: nested.Ruled, jaxpr: Any, equation: Any, inside: Place, values: list[Any], sinks: Statistics
 ) -> tuple[list[Any], Statistics]:
     """A function with a gradient rule of its own as it is, and a copy with taps."""
-    if inside not in taps.copies or taps.way.tap is None:
+    if inside not in taps.copies or taps.way.report is None:
         outputs = compat.run_equation(jaxpr, equation, values)
         given = lax.stop_gradient([values[i] for i in call.inputs])
         return outputs, run(taps.forward(), call.program, inside, given, sinks)[1]

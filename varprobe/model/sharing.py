@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from varprobe.model import compat
 from varprobe.model.sites import Site
-from varprobe.model.tags import Place, Point, Tag, plain
+from varprobe.model.tags import Place, Tag, plain
 
 if TYPE_CHECKING:
     from varprobe.model.reading import Reader
@@ -28,23 +28,17 @@ def summed(reader: Reader, equation: Any, place: Place, number: int, tag: Tag) -
     return replace(plain([tag]), reduced=True, entries=atom.aval.size, part=False)
 
 
-def count_all(reader: Reader, site: Site, place: Place, atoms: Sequence[Any], side: int, other: int) -> None:
+def count_all(reader: Reader, site: Site, atoms: Sequence[Any], side: int, other: int) -> None:
     """Count the rows and units of a product on all devices, not on one.
 
     Rows are split if only the signal is, and units if only the kernel is. Otherwise the inputs of each unit are split.
     """
-    weights, signal = (varying(reader, place, atoms[i]) for i in (side, other))
+    found = reader.shards[-1].call.differing
+    known = (None if compat.is_literal(atoms[i]) else atoms[i] for i in (side, other))
+    weights, signal = (found.get(variable, frozenset[str]()) for variable in known)
     site.split = tuple(sorted(weights & signal))
     site.rows *= over(reader, signal - weights, signal)
     site.fan_out *= over(reader, weights - signal, weights)
-
-
-def varying(reader: Reader, place: Place, atom: Any) -> frozenset[str]:
-    """The axes of the mesh along which a value differs as it was computed; none if that is not known."""
-    call = reader.shards[-1].call
-    if compat.is_literal(atom) or not call.checked:
-        return frozenset()
-    return frozenset(call.varying(reader.origin(Point(place, atom)).variable))
 
 
 def over(reader: Reader, axes: Sequence[str] | frozenset[str], among: Any) -> int:

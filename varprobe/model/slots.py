@@ -1,7 +1,7 @@
 """What is tapped of a program: values at sites, and where what is made of them and of their gradients arrives."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -13,7 +13,7 @@ from varprobe.model.parts import Shared
 from varprobe.model.sites import Context, Reading, Site
 from varprobe.model.stats import ALIKE, ALL, DEAD, ENTROPY, FLAT, MOMENTS, RANGE, ZERO, numbers, sink
 from varprobe.model.tags import Place, Point
-from varprobe.model.tapping import tap
+from varprobe.model.tapping import Report
 
 __all__ = ["BACKWARD", "ROLES", "Slot", "Statistics", "Taps", "Way", "taps_of"]
 
@@ -28,13 +28,15 @@ Statistics = dict[int, Any]
 class Split(NamedTuple):
     """How a shard_map splits a value: over which axes of the mesh, and over how many devices.
 
-    place: of the shard_map. depth: the number of scans between it and the value.
+    place: of the shard_map. depth: the number of scans between it and the value. partial: axes along which the value is
+    one, but each device has a part of its gradient, since JAX does not check what differs.
     """
 
     place: Place
     axes: tuple[str, ...]
     devices: int
     depth: int
+    partial: tuple[str, ...] = ()
 
 
 class Slot(NamedTuple):
@@ -70,24 +72,25 @@ class Copy(NamedTuple):
 class Way(NamedTuple):
     """What is made of values.
 
-    tell(x, told, axes) leaves the program, for each entry of the leading axes of x. tap(x, drain, told, axes) is x, and
-    what is made of its gradient arrives in the drain, which is sink(lengths of the leading axes, aval of one entry).
-    tap is None if gradients are not wanted.
+    tell(x, told, axes) leaves the program, for each entry of the leading axes of x. What report(told, axes) makes of
+    its gradient arrives in the drain, which is sink(lengths of the leading axes, aval of one entry). report is None if
+    gradients are not wanted.
     """
 
     tell: Callable[[Any, int, int], Any]
-    tap: Callable[[Any, Any, int, int], Any] | None
+    report: Callable[[int, int], Report] | None
     sink: Callable[[tuple[int, ...], Any], Any]
 
 
-DEEPEST = 2
-"""The most shard_maps around a value."""
+@cache
+def reported(told: int, axes: int) -> Report:
+    """What is made of a gradient; the same function for the same arguments."""
+    return partial(numbers, axes=axes, told=told)
 
-REPORTS = [[partial(numbers, axes=axes, told=told) for told in range(ALL + 1)] for axes in range(DEEPEST + 1)]
 
 REDUCED = Way(
     lambda x, told, axes: numbers(x, axes, told & ALL),
-    lambda x, drain, told, axes: tap(x, drain, REPORTS[axes][told]),
+    reported,
     lambda lengths, like: sink(lengths, like.dtype),
 )
 """Statistics of a few numbers, made inside the program."""
@@ -114,7 +117,7 @@ class Taps(NamedTuple):
 
     def forward(self) -> "Taps":
         """The same without gradients."""
-        return self._replace(way=self.way._replace(tap=None))
+        return self._replace(way=self.way._replace(report=None))
 
     def spec_of(self, number: int, place: Place) -> PartitionSpec:
         """How the shard_map at a place splits a sink, and joins what leaves for it."""
@@ -172,9 +175,11 @@ def around(context: Context, place: Place, variable: Any = None) -> tuple[tuple[
     splits = []
     for shard in context.shards:
         if shard.place == place[: len(shard.place)]:
-            axes = shard.call.axes if variable is None else shard.call.varying(variable)
+            every, known = shard.call.axes, variable is not None and shard.call.checked
+            axes = shard.call.varying(variable) if known else every
+            partial = () if known or variable is None else tuple(set(every) - set(shard.call.varying(variable)))
             depth = sum(len(scan.place) > len(shard.place) for scan in scans)
-            splits.append(Split(shard.place, axes, shard.call.devices(axes), depth))
+            splits.append(Split(shard.place, axes, shard.call.devices(axes), depth, partial))
     return tuple(scan.length for scan in scans), tuple(splits)
 
 

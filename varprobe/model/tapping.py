@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from varprobe.model import compat
 
-__all__ = ["tap"]
+__all__ = ["Report", "tap"]
 
 Report = Callable[[Any], Any]
 """What is reported of a gradient; a pytree like the drain."""

@@ -5,7 +5,7 @@ compile them again for every site; NumPy compiles nothing.
 """
 
 import math
-from functools import partial
+from functools import cache
 from math import prod
 from typing import Any, NamedTuple
 
@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from varprobe.model.slots import DEEPEST, Way
+from varprobe.model.slots import Way
 from varprobe.model.stats import ALIKE, DEAD, ENTROPY, LOGISTIC, MOMENTS, RANGE, TANH, ZERO, Seen
-from varprobe.model.tapping import tap
+from varprobe.model.tapping import Report
 
 __all__ = ["WHOLE", "Whole", "statistics"]
 
@@ -44,13 +44,13 @@ def sink(lengths: tuple[int, ...], like: Any) -> Whole:
     return Whole(jnp.zeros((*lengths, *like.shape), like.dtype), jnp.zeros(lengths, jnp.float32))
 
 
-def arrived(cotangent: Array, axes: int) -> Whole:
-    """A gradient that was computed."""
-    return Whole(cotangent, np.ones((1,) * axes, np.float32))
+@cache
+def arrived(told: int, axes: int) -> Report:
+    """A gradient that was computed, for each entry of so many leading axes of one entry."""
+    return lambda gradient: Whole(gradient, np.ones((1,) * axes, np.float32))
 
 
-ARRIVED = [partial(arrived, axes=axes) for axes in range(DEEPEST + 1)]
-WHOLE = Way(tell, lambda x, drain, told, axes: tap(x, drain, ARRIVED[axes]), sink)
+WHOLE = Way(tell, arrived, sink)
 
 
 def statistics(whole: Any, axes: int = 0, told: int = MOMENTS) -> Seen:
