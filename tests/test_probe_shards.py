@@ -18,6 +18,9 @@ from jax.sharding import PartitionSpec as P
 import varprobe as vp
 from varprobe.model import probing
 from varprobe.model import programs as compiled
+from varprobe.model.adapters import subject_of
+from varprobe.model.changing import sizes, sizes_by_row
+from varprobe.model.probed import plan_of
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(8, 8)).astype(np.float32)
@@ -182,3 +185,15 @@ def test_shards_on_four_devices(names: list[str]) -> None:
     )
     assert done.returncode == 0, done.stderr
     check(json.loads(done.stdout.splitlines()[-1]), names)
+
+
+def test_changes_in_shards_and_rules_are_those_of_the_plain_model() -> None:
+    after = jax.tree.map(lambda w: 1.1 * w, PARAMS)
+
+    def found(model: Any) -> Any:
+        plan = plan_of(subject_of(model, (PARAMS, X), None))
+        return sizes_by_row(plan.layout, jax.tree.map(np.asarray, sizes(plan, PARAMS, after, X)))
+
+    wanted = found(plain)
+    for model in (over_units(True), over_units(False), with_rule(3.0)):
+        np.testing.assert_allclose(found(model), wanted, atol=1e-4)

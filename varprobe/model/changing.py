@@ -26,27 +26,34 @@ def sizes(plan: Plan, before: Any, after: Any, *batch: Any) -> Sizes:
     """The sizes of all values with the parameters `after`, and of what they are more than with those `before`.
 
     The program runs with both at once, side by side on an axis of their own; what is tapped is the difference along it.
+    Values of a shard_map leave it whole before, since JAX has no sum over that axis in it.
     """
     values = {i for i, slot in enumerate(plan.taps.slots) if slot.role == "value"}
     at = {point: kept for point, slots in plan.taps.at.items() if (kept := [i for i in slots if i in values])}
-    taps = plan.taps._replace(at=at, way=Way(compared, None, lambda *_: None))
-    nothing: Any = {i: jnp.zeros((*slot.leading, 3), jnp.float32) for i, slot in enumerate(taps.slots)}
+    taps = plan.taps._replace(at=at, way=Way(lambda x, told, axes: x if axes else compared(x), None, lambda *_: None))
+    nothing: Any = {
+        i: jnp.zeros((*slot.leading, *slot.point.variable.aval.shape), slot.point.variable.aval.dtype)
+        if slot.splits
+        else jnp.zeros((*slot.lengths, 3), jnp.float32)
+        for i, slot in enumerate(taps.slots)
+    }
     data = jax.tree.leaves(batch)
 
     def one(parameters: Any) -> Any:
         found = run(taps, plan.program, (), [*jax.tree.leaves(parameters), *data], nothing)[1]
-        return {i: found[i] for i in values}
+        whole = {i: len(taps.slots[i].lengths) for i in values if taps.slots[i].splits}
+        return {i: compared(found[i], whole[i]) if i in whole else found[i] for i in values}
 
     found = jax.vmap(one, axis_name=PAIR)(jax.tree.map(lambda *both: jnp.stack(both), before, after))
     return {i: both[0] for i, both in found.items()}
 
 
-def compared(x: Float[Array, "..."], told: int, axes: int) -> Float[Array, "*axes 3"]:
-    """`Sizes` of a value of the pair."""
+def compared(x: Float[Array, "..."], axes: int = 0) -> Float[Array, "*axes 3"]:
+    """`Sizes` of a value of the pair, or of each entry of its leading axes."""
     second = lax.axis_index(PAIR) == 1
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32) if x.dtype.itemsize > 1 else jnp.float32)
     now, change = lax.psum((jnp.where(second, wide, 0), jnp.where(second, wide, -wide)), PAIR)
-    return jnp.stack([log10_ms(now, axes), log10_ms(change, axes), jnp.ones((1,) * axes, jnp.float32)], -1)
+    return jnp.stack([log10_ms(now, axes), log10_ms(change, axes), jnp.ones(x.shape[:axes], jnp.float32)], -1)
 
 
 def log10_ms(x: Float[Array, "..."], axes: int = 0) -> Float[Array, "..."]:

@@ -176,7 +176,8 @@ def run_shards(
 ) -> tuple[list[Any], Statistics]:
     """A shard_map; each device has the sinks of its shard, and what is made of it leaves on an axis of devices."""
     specs = {i: taps.spec_of(i, inside) for i in sinks}
-    leaving = {i: spec for i, spec in specs.items() if i < len(taps.slots)}
+    told = {number for numbers in taps.at.values() for number in numbers}
+    leaving = {i: spec for i, spec in specs.items() if i in told}
     mapped = jax.shard_map(
         lambda values, sinks: run(taps, shards.program, inside, values, sinks),
         mesh=shards.mesh,
