@@ -232,8 +232,15 @@ def test_widths_that_diverge_are_told() -> None:
 def test_learning_rates_are_those_of_table_3() -> None:
     """At four times the base width: SGD fan_out, 1, 1/fan_in; Adam 1, 1/fan_in, 1/fan_in."""
     found = {one.kind: factors(one, 256, 64) for one in read_optimizers("sgd,adam,adamw,nadam,lion,rmsprop,adagrad")}
-    assert found.pop("sgd") == {"input": 4, "hidden": 1, "readout": 0.25}
-    assert all(times == {"input": 1, "hidden": 0.25, "readout": 0.25} for times in found.values()) and len(found) == 6
+    assert found.pop("sgd") == {"input": 4, "hidden": 1, "readout": 0.25, "readout_bias": 1}
+    rest = {"input": 1, "hidden": 0.25, "readout": 0.25, "readout_bias": 1}
+    assert all(times == rest for times in found.values()) and len(found) == 6
+
+
+def test_one_step_of_sgd_moves_the_output_as_much_at_every_width() -> None:
+    """The bias of the readout has the same learning rate at all widths; times width / base it would move 8 times as far."""
+    ds = vp.coord_check(widths=[32, 256], depth=1, init="mup", optimizer="sgd(lr=0.1)", steps=1, seeds=3)
+    assert abs(powers(ds, "change_log10_ms", 1)["readout"]) < 0.15
 
 
 def test_what_a_step_decays_by_is_the_same_in_all_roles() -> None:

@@ -141,8 +141,8 @@ class StackCheck:
         )
 
 
-READOUT = {"readout": {"w": "readout", "b": "input"}}
-"""The roles of its parameters; biases have that of the input's."""
+READOUT = {"readout": {"w": "readout", "b": "readout_bias"}}
+"""The roles of the readout's parameters."""
 
 
 def constant(transform: optax.GradientTransformation, values: Any) -> optax.GradientTransformation:

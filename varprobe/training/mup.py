@@ -6,6 +6,7 @@ Yang et al. 2021 (Tensor Programs V), table 3, whose initial variances are those
     SGD         fan_out                      1 / fan_in   1
     Adam        1                            1 / fan_in   1 / fan_in
 
+The fan_out of the bias of the readout is the number of outputs, which does not depend on the width.
 Adam stands for every rule that divides a gradient by its own size, entry by entry (appendix B.3).
 """
 
@@ -23,11 +24,11 @@ if TYPE_CHECKING:
 
 __all__ = ["ROLES", "Values", "by_role", "factors", "values_of"]
 
-ROLES = ("input", "hidden", "readout")
-"""Kinds of parameters; biases are like input weights."""
+ROLES = ("input", "hidden", "readout", "readout_bias")
+"""Kinds of parameters; biases of hidden layers are like input weights."""
 
-SGD = {"input": 1, "hidden": 0, "readout": -1}
-ADAM = {"input": 0, "hidden": -1, "readout": -1}
+SGD = {"input": 1, "hidden": 0, "readout": -1, "readout_bias": 0}
+ADAM = {"input": 0, "hidden": -1, "readout": -1, "readout_bias": 0}
 """Powers of width / base width."""
 
 ADAPTIVE = ("adam", "adamw", "nadam", "lion", "rmsprop", "adagrad")
