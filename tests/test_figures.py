@@ -341,9 +341,10 @@ def test_sizes_against_width_are_rms_with_a_deviation_to_each_side():
         {"width": [4, 8, 32, 64], "step": [0, 1], "site": ("layer", ["a", "b"]), "iteration": ("layer", [0, 0])}
         | {"init": ("config", ["mup"]), "optimizer": ("config", ["adam"])},
     )
-    panels = [(vp.plot_coord_check(ds, q, ax=plt.figure().gca()), q, [(1, 0), (1, 1)]) for q in ("value", "change")]
+    judged = {"value": 0, "change": 1}
+    panels = [(vp.plot_coord_check(ds, q, ax=plt.figure().gca()), q, [(t, 0), (t, 1)]) for q, t in judged.items()]
     figure = coordinates_figure(ds)
-    for ax, (quantity, layer) in zip(figure.axes, itertools.product(("value", "change"), (0, 1)), strict=True):
+    for ax, (quantity, layer) in zip(figure.axes[:4], itertools.product(judged, (0, 1)), strict=True):
         panels.append((ax, quantity, [(step, layer) for step in ((0, 1) if quantity == "value" else (1,))]))
     for ax, quantity, drawn in panels:
         lines = [line for line in ax.lines if line.get_gid() == "size"]
@@ -352,6 +353,24 @@ def test_sizes_against_width_are_rms_with_a_deviation_to_each_side():
             mean, half = rms.mean(axis=0), rms.std(axis=0, ddof=1)
             np.testing.assert_allclose(line.get_xydata(), np.column_stack([[2, 3, 5, 6], mean]), atol=1e-12)
             np.testing.assert_allclose(ends_of(band, [2, 3, 5, 6]), [mean - half, mean + half], atol=1e-9)
+
+
+def test_powers_between_widths_have_95_percent_intervals_over_seeds():
+    """Student's t with 2 degrees of freedom: 4.3027 standard errors to each side."""
+    random, dims = np.random.default_rng(1), ("config", "seed", "width", "step", "layer")
+    ds = xr.Dataset(
+        {f"{name}_log10_ms": (dims, random.normal(size=(1, 3, 4, 2, 2))) for name in ("value", "change")},
+        {"width": [4, 8, 32, 64], "step": [0, 1], "site": ("layer", ["a", "b"]), "iteration": ("layer", [0, 0])}
+        | {"init": ("config", ["mup"]), "optimizer": ("config", ["adam"])},
+    )
+    (panel,) = vp.plot_coord_check(ds, "power", ax=plt.figure().gca()).figure.axes
+    drawn = [box for ax in (*coordinates_figure(ds).axes[4:], panel) for box in ax.containers]
+    for box, layer in zip(drawn, (0, 1, 0, 1), strict=True):
+        local = np.diff(ds.change_log10_ms.values[0, :, :, 1, layer] / 2) / np.diff(np.log10([4, 8, 32, 64]))
+        half = 4.3027 * local.std(axis=0, ddof=1) / np.sqrt(3)
+        np.testing.assert_allclose(box.lines[0].get_xydata(), np.column_stack([[2.5, 4, 5.5], local.mean(axis=0)]))
+        ends = [segment[:, 1] for segment in box.lines[2][0].get_segments()]
+        np.testing.assert_allclose(ends, np.column_stack([local.mean(0) - half, local.mean(0) + half]), rtol=1e-4)
 
 
 def test_the_match_has_every_predicted_factor(runs):

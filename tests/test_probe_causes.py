@@ -90,7 +90,10 @@ def test_the_cause_of_a_sum_multiplies_to_the_factor(along: float) -> None:
     """What a branch adds, and, where it points along the stream, what they have in common."""
     size = 64
     p = [(2 / size) ** 0.5 * jax.random.normal(key, (size, size)) for key in jax.random.split(KEY, 24)]
-    p = [w + along * jnp.eye(size) if i % 2 == 0 else along * jnp.eye(size) + w / (4 if along else 1) for i, w in enumerate(p)]
+    p = [
+        w + along * jnp.eye(size) if i % 2 == 0 else along * jnp.eye(size) + w / (4 if along else 1)
+        for i, w in enumerate(p)
+    ]
     (row,) = vp.diagnose(vp.probe(branched, p, jax.random.normal(KEY, (64, size)))).rows
     (stream,) = [found for found in row["families"] if found["kind"] == "residual"]
     numbers = re.findall(r"(?:multiply it by|stream by) ([\d.e-]*\d)", row["reason"])

@@ -91,7 +91,8 @@ def diagnose(ds: xr.Dataset, *, advance: Advance = unwatched) -> Diagnosis:
         the first layer at which the signal leaves float16, bfloat16 and float8_e4m3 (`varprobe.leaving.left_layers`).
         `correlation`, `effective_rank`, `jacobian` and `histogram` where the sweep was asked for them. Of a training
         the row is that of the first step that is unhealthy, else of the last, and tells of every step what
-        `varprobe.training.verdicts.diagnosed_training` says.
+        `varprobe.training.verdicts.diagnosed_training` says. For coordinate checks `mup` and `healthy` are None if the
+        widths cannot decide, and `go_to_width` is a width that may.
 
     Example:
         for row in varprobe.diagnose(ds):

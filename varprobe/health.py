@@ -1,16 +1,19 @@
 """`varprobe.assert_healthy`: a test that fails where a signal cannot get through."""
 
+from typing import Any
+
 import xarray as xr
 
 from varprobe.diagnosis import Diagnosis, diagnose
 from varprobe.flags import note_sentence
+from varprobe.names import printable
 
-__all__ = ["assert_healthy", "notes_of", "require_healthy", "stricter", "unhealthy"]
+__all__ = ["assert_healthy", "notes_of", "require_healthy", "stricter", "undecided", "unhealthy"]
 
 
 def unhealthy(diagnosis: Diagnosis, strict: bool = False) -> Diagnosis:
-    """The rows that vanish, explode or have a flag; those with a note too if `strict`."""
-    bad = [i for i, row in enumerate(diagnosis.rows) if not row["healthy"] or (strict and row["notes"])]
+    """The rows that vanish, explode or have a flag; those with a note or undecided too if `strict`."""
+    bad = [i for i, row in enumerate(diagnosis.rows) if fails(row, strict)]
     ends = [diagnosis.ends[i] for i in bad] if diagnosis.ends else ()
     return Diagnosis([diagnosis.rows[i] for i in bad], diagnosis.title, ends)
 
@@ -19,6 +22,17 @@ def stricter(diagnosis: Diagnosis) -> Diagnosis:
     """The same, rows with a note being unhealthy."""
     rows = [row | {"healthy": row["healthy"] and not row["notes"]} for row in diagnosis.rows]
     return Diagnosis(rows, diagnosis.title, diagnosis.ends)
+
+
+def fails(row: dict[str, Any], strict: bool) -> bool:
+    """Whether a row is unhealthy; None, which is undecided, and notes count if `strict`."""
+    healthy = row["healthy"]
+    return bool(row["notes"]) or not healthy if strict else healthy is not None and not healthy
+
+
+def undecided(diagnosis: Diagnosis) -> list[str]:
+    """A line for every row whose coordinate check cannot be decided at its widths."""
+    return [printable(row["reason"]) for row in diagnosis if row["healthy"] is None]
 
 
 def notes_of(diagnosis: Diagnosis) -> list[str]:
@@ -34,9 +48,9 @@ def assert_healthy(ds: xr.Dataset, strict: bool = False) -> None:
     no flag; `varprobe list verdicts` has the thresholds.
 
     Args:
-        ds: what `varprobe.sweep`, `probe`, `track` or `coord_check` returns, or a selection of it. Of the last, healthy
-            is what is muP.
-        strict: count notes too, such as `correlation_collapse`.
+        ds: what `varprobe.sweep`, `probe`, `track` or `coord_check` returns, or a selection of it. A coordinate check
+            passes if it is muP, or if its widths cannot decide.
+        strict: count notes too, such as `correlation_collapse`, and coordinate checks that are undecided.
 
     Example:
         def test_signal_gets_through():

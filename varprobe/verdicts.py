@@ -47,9 +47,18 @@ VERDICTS: dict[str, Verdict] = {
         "flag", 0.5, "training: a site is off the trend of the records before by so many decades: unhealthy"
     ),
     "grows": Verdict(
-        "width", 0.25, "coord-check: RMS of a value at step 0, or of its change, above width^0.25: not muP"
+        "width",
+        0.25,
+        "coord-check: at the largest widths a value at step 0, or its change, is above width^0.25: not muP",
     ),
-    "shrinks": Verdict("width", 0.25, "coord-check: RMS of the change below width^-0.25: wide nets stop learning it"),
+    "shrinks": Verdict(
+        "width", 0.25, "coord-check: its change below width^-0.25, not leveling off: wide networks stop learning it"
+    ),
+    "undecided": Verdict(
+        "width",
+        0.25,
+        "coord-check: the power may be beyond 0.25, and the widths cannot show it: neither healthy nor not",
+    ),
     "trained": Verdict(
         "outcome", 0.5, "trainability: at least half the way from the best constant answer to all right (mse: R^2)"
     ),

@@ -27,14 +27,15 @@ OF_A_RUN = ("json", "quiet", "wide")
     ],
 )
 @click.argument("run", required=False)
-@click.option("--strict", is_flag=True, help="Notes count too, such as correlation_collapse.")
+@click.option("--strict", is_flag=True, help="Count notes, such as correlation_collapse, and undecided.")
 @stack_options
 @click.pass_obj
 def command(arguments: list[str], run: str | None, strict: bool, **options: Any) -> None:
     """Exit with 1 if a network is unhealthy, and print what is wrong and what to change.
 
     Takes what sweep takes, or the folder of a RUN. Healthy is what neither vanishes nor explodes and has no flag;
-    `varprobe list verdicts` has the thresholds. A run of coord-check is healthy where it is muP.
+    `varprobe list verdicts` has the thresholds. A run of coord-check is healthy if it is muP; if its widths cannot
+    decide, the exit code is 0, with --strict 1.
     """
     options = with_spec(options)
     shown = {k: options.pop(k, None) for k in PRESENTATION} | {"label": ()}
@@ -58,7 +59,7 @@ def check(
 ) -> bool:
     """Measure or read, print what is unhealthy; whether nothing is."""
     from varprobe.diagnosis import diagnose
-    from varprobe.health import notes_of, unhealthy
+    from varprobe.health import notes_of, undecided, unhealthy
     from varprobe.runs import folder_of, read_run
 
     if run is not None:
@@ -79,6 +80,8 @@ def check(
 
         print_diagnosis(console, bad, shown["wide"], f"{len(bad)} of {len(diagnosis)} unhealthy")
         lines = notes_of(bad) if strict and not shown["wide"] else []
+    elif open_ones := undecided(diagnosis):
+        lines = [f"{diagnosis.title}: {len(open_ones)} of {len(diagnosis)} undecided, none unhealthy", *open_ones]
     else:
         count = f"all {len(diagnosis)} configurations are" if len(diagnosis) > 1 else "the configuration is"
         lines = [f"{diagnosis.title}: {count} healthy"]

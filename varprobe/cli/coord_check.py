@@ -47,11 +47,14 @@ ASKED = ("widths", "depth", "act", "init", "optimizer", "steps", "seeds", "base_
 @click.option("--quiet", is_flag=True, help="Nothing on stderr but errors.")
 @click.pass_obj
 def command(arguments: list[str], factory: str | None, quiet: bool, **options: Any) -> None:
-    """Tell what grows or shrinks with width in the first steps of training: where nothing does, it is muP.
+    """Report what grows or shrinks with width in the first steps of training: if nothing does, it is muP.
 
     Stacks are trained in muP (Yang et al. 2021, table 3) or with any other initializer and one learning rate. FACTORY
     is PKG.MOD:NAME or FILE.py:NAME, a function of the width, and of a jax.random key if it takes one, that returns
     (loss_fn, params, x, y); a dict behind may have loss= and optimizer=, an optax transformation for that width.
+
+    The power at the two largest widths decides. Three widths or more show whether a curve levels off. If the widths
+    cannot decide, the verdict names a larger one.
     """
     with measuring(arguments, quiet) as (progress, stdout):
         progress.verb, progress.unit = "training", "nets"

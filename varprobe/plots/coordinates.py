@@ -1,4 +1,4 @@
-"""Size against width: the value of every layer and what training changed of it, step by step, on logarithmic axes."""
+"""Size against width: the value of every layer, what training changed of it, and the power between two widths."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,15 +17,20 @@ from varprobe.plots.logaxis import exponent_axis
 from varprobe.plots.pages import dress, key, on_axes, page
 from varprobe.plots.style import LABEL_SIZE, LEAST_SIZE, LINE_WIDTH, looks, ordered_looks, sized
 from varprobe.plots.texts import literal, shown
-from varprobe.training.scaling import power_of, word_of
+from varprobe.training.scaling import Scaling, scaling_of
+from varprobe.training.width_decisions import decide
+from varprobe.verdicts import threshold
 
 __all__ = ["coordinates_figure", "plot_coord_check"]
 
 QUANTITIES = {
     "value": ("value_log10_ms", "RMS of the preactivations", 0),
     "change": ("change_log10_ms", "RMS of their change since step 0", 1),
+    "power": ("change_log10_ms", "power of width of the change", 1),
 }
 """Name -> variable, axis, and the first step that is drawn."""
+JUDGED = {"value": 0, "change": -1, "power": -1}
+"""The step that the verdict is about."""
 MOST_LAYERS = 7
 """Layers in one pair of axes, which colors can tell apart."""
 MOST_PANELS = 8
@@ -36,17 +41,19 @@ TO_THE_INCH = 3.6
 """Widths that are written in a row of panels, a number each."""
 ROOM = 0.18
 """Share of an axis above and below all lines, for the power."""
-NOTE = "width $n$  (numbers: the power of $n$ at the last step; bold: not as in muP)"
+NOTE = "width $n$  (numbers: the power of $n$ at the largest widths; bold: not as in muP)"
 
 
 def plot_coord_check(ds: xr.Dataset, quantity: str = "change", ax: Axes | None = None) -> Axes:
-    """Draw the RMS of every layer's change at the last step (or of its value) against width; a color a layer.
+    """Draw the RMS of every layer's change at the last step (or of its value) against width; a color for each layer.
 
-    Bands are one standard deviation over seeds to each side. The number beside a layer's name is the power of width.
+    Bands are one standard deviation over seeds to each side. The number after a layer's name is the power of width
+    between the two largest widths. The quantity `power` shows the powers of the change between neighboring widths, with
+    95% intervals over seeds; a parametrization in muP keeps them in the gray band, or they move into it.
 
     Args:
         ds: one configuration of `varprobe.coord_check`.
-        quantity: change or value.
+        quantity: change, value or power.
         ax: the axes to draw in, by default a new figure's.
 
     Raises:
@@ -64,7 +71,7 @@ def plot_coord_check(ds: xr.Dataset, quantity: str = "change", ax: Axes | None =
 def coordinates_figure(
     ds: xr.Dataset, *, size: tuple[float, float] | None = None, labels: Mapping[str, str] | None = None
 ) -> Figure:
-    """A column for each layer, a pair of rows (value, change) for each configuration, a color for each step.
+    """A column for each layer, rows (value, change, power) for each configuration, a color for each step.
 
     Raises:
         RequestError: as `plot_coord_check`, or it has more configurations or layers than a page has room for.
@@ -79,12 +86,14 @@ def coordinates_figure(
     steps = one["step"].values
     colors = [look.color for look in ordered_looks(np.linspace(0, 1, steps.size).tolist())]
     names = names_of(one, labels or {})
-    with page(size, (5.5, 0.5 + 2.2 * configs), 2 * configs, layers, sharex=True, sharey="row") as (figure, grid):
+    rows = len(QUANTITIES)
+    with page(size, (5.5, 0.5 + 3 * configs), rows * configs, layers, sharex=True, sharey="row") as (figure, grid):
         for c in range(configs):
             for q, quantity in enumerate(QUANTITIES):
-                for i, ax in enumerate(grid[2 * c + q]):
+                for i, ax in enumerate(grid[rows * c + q]):
                     draw_steps(ax, one.isel(config=c, layer=i), quantity, colors)
-                    axes_of(ax, one["width"].values, max(2, int(TO_THE_INCH * figure.get_figwidth() / layers)))
+                    most = max(2, int(TO_THE_INCH * figure.get_figwidth() / layers))
+                    axes_of(ax, one["width"].values, most, quantity)
                     if c == q == 0:
                         ax.set_title(shown(literal(labels_of(one)[i])), fontsize=sized(LABEL_SIZE))
                     if not i:
@@ -119,36 +128,58 @@ def names_of(ds: xr.Dataset, labels: Mapping[str, str]) -> list[str]:
 
 
 def draw_steps(ax: Axes, one: xr.Dataset, quantity: str, colors: list[str]) -> None:
-    """One layer of one configuration, a line a step."""
+    """One layer of one configuration: a line for each step, or the powers at the last."""
     name, _, first = QUANTITIES[quantity]
     widths = one["width"].values
+    judged = scaling_of(one[name].values[..., JUDGED[quantity]], widths.tolist())
+    if quantity == "power":
+        powers(ax, judged, colors[-1])
+        return
     for t in range(first, one.sizes["step"]):
         line(ax, widths, one[name].values[:, :, t] / 2, colors[t])
-    last = power_of(one[name].values[..., -1], widths.tolist())
-    if np.isfinite(last.mean):
-        bad = word_of(last.mean) == "grows" or (quantity == "change" and word_of(last.mean) == "shrinks")
-        text = f"{round(last.mean, 2) + 0.0:.2f}"
+    if judged:
+        word = decide(judged).word
+        bad = word == "grows" or (quantity == "change" and word == "shrinks")
         ax.annotate(
-            text, (0.05, 0.97), xycoords="axes fraction", va="top", fontsize=sized(LEAST_SIZE),
-            fontweight="bold" if bad else "normal", gid="power",
+            f"{round(judged.largest.mean, 2) + 0.0:.2f}", (0.05, 0.97), xycoords="axes fraction", va="top",
+            fontsize=sized(LEAST_SIZE), fontweight="bold" if bad else "normal", gid="power",
         )  # fmt: skip
 
 
 def draw_layers(ax: Axes, one: xr.Dataset, quantity: str) -> None:
-    """All layers of one configuration at the last step."""
+    """All layers of one configuration, at the step that the verdict is about."""
     name, text, _ = QUANTITIES[quantity]
-    widths = one["width"].values
+    widths, at = one["width"].values, JUDGED[quantity]
     handles = []
     for i, (label, look) in enumerate(zip(labels_of(one), looks(one.sizes["layer"]), strict=True)):
-        values = one[name].values[:, :, -1, i]
-        line(ax, widths, values / 2, look.color)
-        power = power_of(values, widths.tolist()).mean
-        end = f"  {round(power, 2) + 0.0:.2f}" if np.isfinite(power) else ""
+        values = one[name].values[:, :, at, i]
+        scaling = scaling_of(values, widths.tolist())
+        if quantity == "power":
+            powers(ax, scaling, look.color)
+        else:
+            line(ax, widths, values / 2, look.color)
+        end = f"  {round(scaling.largest.mean, 2) + 0.0:.2f}" if scaling else ""
         handles.append(Line2D([], [], color=look.color, label=f"{shown(literal(label))}{end}"))
-    axes_of(ax, widths, MOST_WIDTHS)
+    axes_of(ax, widths, MOST_WIDTHS, quantity)
     ax.set_xlabel("width")
-    ax.set_ylabel(f"{text}, step {int(one['step'].values[-1])}" if quantity == "change" else text)
-    key(ax, handles, title="power of width", title_fontsize=sized(LABEL_SIZE))
+    ax.set_ylabel(f"{text}, step {int(one['step'].values[at])}")
+    if quantity == "power":
+        key(ax, handles, above=True)
+    else:
+        key(ax, handles, title="power at the largest widths", title_fontsize=sized(LABEL_SIZE))
+
+
+def powers(ax: Axes, scaling: Scaling | None, color: str) -> None:
+    """The exponents between neighboring widths, at their geometric means, with 95% intervals over seeds."""
+    if scaling is None:
+        return
+    x = np.log2(np.asarray(scaling.widths, float))
+    mean = np.array([power.mean for power in scaling.local])
+    half = np.nan_to_num([power.half for power in scaling.local])
+    ax.errorbar(
+        (x[1:] + x[:-1]) / 2, mean, half, color=color, linewidth=sized(LINE_WIDTH), marker="o",
+        markersize=sized(2), elinewidth=sized(0.6), gid="powers",
+    )  # fmt: skip
 
 
 def line(ax: Axes, widths: np.ndarray, log10_rms: np.ndarray, color: str) -> None:
@@ -164,12 +195,15 @@ def line(ax: Axes, widths: np.ndarray, log10_rms: np.ndarray, color: str) -> Non
         ax.fill_between(x, mean - spread, mean + spread, color=color, alpha=0.15, linewidth=0)
 
 
-def axes_of(ax: Axes, widths: np.ndarray, most: int) -> None:
-    """Some of the widths below, powers of ten at the left."""
+def axes_of(ax: Axes, widths: np.ndarray, most: int, quantity: str) -> None:
+    """Some of the widths below; at the left powers of ten, or exponents with the band of those that are stable."""
     every = -(-widths.size // most)
-    ax.margins(y=ROOM)
     ax.xaxis.set_major_locator(FixedLocator(np.log2(widths[::every]).tolist()))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{round(2**x)}"))
-    exponent_axis(ax)
+    if quantity == "power":
+        ax.axhspan(-threshold("shrinks"), threshold("grows"), color="0.5", alpha=0.15, linewidth=0)
+    else:
+        ax.margins(y=ROOM)
+        exponent_axis(ax)
     dress(ax, "y")

@@ -1,4 +1,4 @@
-"""Verdicts of `varprobe.coord_check`: of each layer the powers of width, and of a parametrization whether it is muP."""
+"""Verdicts of `varprobe.coord_check`: the powers of width of each layer, and whether a parametrization is muP."""
 
 from typing import Any
 
@@ -8,15 +8,22 @@ import xarray as xr
 from varprobe.model.families import labels_of
 from varprobe.names import printable
 from varprobe.results import require_dims
-from varprobe.training.scaling import power_of, sure, told, word_of
+from varprobe.training.scaling import as_text, scaling_of, word_of
+from varprobe.training.width_decisions import Decision, decide
 from varprobe.verdict_table import Line, Sheet
 
 __all__ = ["coord_sheet", "judged"]
 
 ABOUT = ("arch", "act", "init", "bias", "optimizer", "batch", "loss", "dtype")
 DIMS = ("config", "seed", "width", "step", "layer")
+ODD = ("grows", "shrinks")
+"""Verdicts that no layer has in muP."""
+FIELDS = "{0}_exponent {0}_exponent_ci95 {0}_exponents {0}_limit"
+"""Entries of a layer in --json; None where no power can be fitted."""
 FEWEST_SEEDS = 2
 """For an interval."""
+MOST_EXPONENTS = 4
+"""Local exponents in a line of the table; of more the first and the last two."""
 
 
 def judged(ds: xr.Dataset) -> tuple[list[dict[str, Any]], str]:
@@ -43,19 +50,18 @@ def row_of(ds: xr.Dataset, widths: list[int]) -> dict[str, Any]:
     """The verdict on one parametrization."""
     layers = [layer_of(ds.isel(layer=i), label, widths) for i, label in enumerate(labels_of(ds))]
     diverged = diverged_in(ds)
-    odd = [layer for layer in layers if layer["verdict"] != "stable"]
+    odd = [layer for layer in layers if layer["verdict"] in ODD]
+    open_ones = [layer for layer in layers if layer["verdict"] == "undecided"]
     row: dict[str, Any] = {name: ds[name].values.item() for name in ABOUT}
     row |= {"widths": widths, "steps": ds.sizes["step"] - 1, "seeds": ds.sizes["seed"]}
-    row |= {"mup": not odd and not diverged, "certain": sure_of(layers, odd) or bool(diverged)}
+    row |= {"mup": False if odd or diverged else None if open_ones else True}
+    row |= {"certain": bool(diverged) or any(one["certain"] for one in odd) or all(one["certain"] for one in layers)}
     row |= {"diverged": [{"width": width, "step": step} for width, step in diverged.items()]}
+    farther = max((one["go_to_width"] or 0 for one in open_ones), default=0) or None
+    row |= {"go_to_width": farther if row["mup"] is None else None}
     row |= {"healthy": row["mup"], "flags": [], "notes": []}
-    row["reason"] = reason_of(row, odd)
+    row["reason"] = reason_of(row, odd, open_ones)
     return row | {"layers": layers}
-
-
-def sure_of(layers: list[dict[str, Any]], odd: list[dict[str, Any]]) -> bool:
-    """Whether one layer is certainly not stable, or all certainly are."""
-    return any(layer["certain"] for layer in odd) if odd else all(layer["certain"] for layer in layers)
 
 
 def diverged_in(ds: xr.Dataset) -> dict[int, int]:
@@ -65,53 +71,72 @@ def diverged_in(ds: xr.Dataset) -> dict[int, int]:
 
 
 def layer_of(ds: xr.Dataset, label: str, widths: list[int]) -> dict[str, Any]:
-    """The verdict on one layer: of its value at step 0, where that grows, and else of its change at the last step."""
-    change = ds["change_log10_ms"].values[..., -1]
-    value, moved = power_of(ds["value_log10_ms"].values[..., 0], widths), power_of(change, widths)
-    verdict, what, text = word_of(moved.mean), "change", ""
-    certain = sure(moved) and (verdict == "grows" or word_of(value.high) != "grows")
-    if word_of(value.mean) == "grows":
-        verdict, what, text = "grows", "value", f"starts at {told(value.mean)}: not muP"
-        certain = sure(value)
-    elif not verdict:
-        verdict, text, certain = without_power(change, widths)
-    elif verdict == "grows":
-        text = f"grows like {told(moved.mean)}: not muP"
-    elif verdict == "shrinks":
-        text = f"shrinks like {told(moved.mean)}: wide nets stop learning it"
-    return {
-        "site": label,
-        **value.fields("value"),
-        **moved.fields("change"),
-        "verdict": verdict,
-        "of": what,
-        "certain": certain,
-        "text": text or verdict,
+    """The verdict on one layer: by its value at step 0, if that grows, and else by its change at the last step."""
+    found = {name: ds[f"{name}_log10_ms"].values[..., at] for name, at in (("value", 0), ("change", -1))}
+    scalings = {name: scaling_of(log10_ms, widths) for name, log10_ms in found.items()}
+    layer: dict[str, Any] = {"site": label}
+    for name, scaling in scalings.items():
+        layer |= dict.fromkeys(FIELDS.format(name).split()) | {f"{name}_exponent_ci95": [None, None]}
+        layer |= scaling.fields(name) if scaling else {}
+    decisions = {name: decide(scaling) for name, scaling in scalings.items() if scaling}
+    value, change = decisions.get("value"), decisions.get("change")
+    if value and value.word == "grows":
+        return layer | verdict_of(value, "value", f"starts at {as_text(value.power.mean)}: not muP")
+    moved = verdict_of(change, "change") if change else without_power(ds, found["change"], widths)
+    if value and value.word == "undecided" and value.grows and moved["verdict"] not in ODD:
+        return layer | verdict_of(value, "value")
+    if value and moved["verdict"] != "grows" and word_of(value.power.high) == "grows":
+        moved["certain"] = False
+    return layer | moved
+
+
+def verdict_of(decision: Decision, of: str, text: str = "") -> dict[str, Any]:
+    """The verdict on a curve of a value or of a change."""
+    power = as_text(decision.power.mean)
+    texts = {
+        "stable": "levels off" if decision.levels else "stable",
+        "grows": f"grows like {power}: not muP",
+        "shrinks": f"shrinks like {power}: wide nets stop learning it",
+        "undecided": f"undecided: go to width {decision.width}",
     }
+    return judged_as(decision.word, of, text or texts[decision.word], decision.certain, decision.width)
 
 
-def without_power(change: np.ndarray, widths: list[int]) -> tuple[str, str, bool]:
-    """(verdict, text, whether it is sure) of a change that is zero or not finite at some width."""
-    if np.isneginf(change).all():
-        return "stable", "never moves", True
+def judged_as(verdict: str, of: str, text: str, certain: bool = True, width: int = 0) -> dict[str, Any]:
+    """The fields of a verdict in --json."""
+    return {"verdict": verdict, "of": of, "certain": certain, "text": text, "go_to_width": width or None}
+
+
+def without_power(ds: xr.Dataset, change: np.ndarray, widths: list[int]) -> dict[str, Any]:
+    """The verdict on a change that is zero or not finite, where no power can be fitted."""
     lost = ~np.isfinite(change).all(axis=0)
     width = widths[int(np.argmax(lost))]
-    if np.isneginf(change[:, lost]).all():
-        return "shrinks", f"exactly zero at width {width}: wide nets stop learning it", True
-    return "grows", f"not finite at width {width}", True
+    if not np.isneginf(change[:, lost]).all():
+        return judged_as("grows", "change", f"not finite at width {width}")
+    if np.isneginf(change).all():
+        if "update_log10_ms" in ds and np.isfinite(ds["update_log10_ms"].values[..., -1]).any():
+            return judged_as("undecided", "change", "undecided: zero so far, take more steps", False)
+        return judged_as("stable", "change", "never moves")
+    if lost[-1]:
+        return judged_as("shrinks", "change", f"exactly zero at width {widths[-1]}: wide nets stop learning it")
+    return judged_as("undecided", "change", f"undecided: go to width {2 * widths[-1]}", False, 2 * widths[-1])
 
 
-def reason_of(row: dict[str, Any], odd: list[dict[str, Any]]) -> str:
+def reason_of(row: dict[str, Any], odd: list[dict[str, Any]], open_ones: list[dict[str, Any]]) -> str:
     """One sentence on the whole."""
     name = row["init"] or row["arch"]
     steps = f"{row['steps']} step{'s' * (row['steps'] != 1)}"
     if row["diverged"]:
         first = row["diverged"][0]
         return f"{name}: the loss is not finite at width {first['width']} from step {first['step']} on: not muP."
-    if not odd:
+    if not odd and not open_ones:
         return f"{name}: in {steps} no layer grows or shrinks with width, as in muP."
-    first, count = odd[0], len(odd)
+    first, count = (odd or open_ones)[0], len(odd or open_ones)
     more = f"; {count - 1} more follow{'s' * (count == 2)}" if count > 1 else ""
+    if not odd:
+        width, zero = row["go_to_width"], any(not one["go_to_width"] for one in open_ones)
+        ends = f" Take more than {steps}." * zero + f" Go to width {width}, or take more seeds." * bool(width)
+        return f"{name}: undecided at these widths, first {first['site']}, its {first['of']}{more}.{ends}"
     grows = [layer for layer in odd if layer["verdict"] == "grows"]
     kind = "not muP" if grows else "not muP, though nothing grows"
     return (
@@ -135,6 +160,8 @@ def coord_sheet(rows: list[dict[str, Any]]) -> Sheet:
             lines.append(Line((printable(heading), "", "", ""), "heading"))
         lines += [line_of(layer, row["seeds"]) for layer in row["layers"]]
     notes = [printable(row["reason"]) for row in rows]
+    if any(len(layer["change_exponents"] or ()) > 1 for row in rows for layer in row["layers"]):
+        notes.insert(0, "change: powers between neighboring widths, the last with its 95% interval over seeds")
     if any(line.cells[3].endswith(" ?") for line in lines):
         notes.insert(0, "? the 95% interval over seeds crosses the threshold: more seeds, or wider nets, decide")
     return Sheet(("power of width", "value, step 0", f"change, step {rows[0]['steps']}", "verdict"), lines, notes)
@@ -142,9 +169,15 @@ def coord_sheet(rows: list[dict[str, Any]]) -> Sheet:
 
 def line_of(layer: dict[str, Any], seeds: int) -> Line:
     """One layer."""
-    doubt = " ?" if not layer["certain"] and seeds >= FEWEST_SEEDS else ""
-    cells = (printable(layer["site"]), cell(layer, "value"), cell(layer, "change"), printable(layer["text"]) + doubt)
-    return Line(cells, {"stable": "stable", "shrinks": "mild", "grows": "severe"}[layer["verdict"]])
+    doubt = " ?" if not layer["certain"] and seeds >= FEWEST_SEEDS and layer["verdict"] != "undecided" else ""
+    change = [f"{short(power):>4}" for power in (layer["change_exponents"] or ())[:-1]]
+    change = change if len(change) < MOST_EXPONENTS else [change[0], "..", change[-1]]
+    moved = " ".join([*change, cell(layer, "change")])
+    cells = (printable(layer["site"]), cell(layer, "value"), moved, printable(layer["text"]) + doubt)
+    return Line(cells, GRADES[layer["verdict"]])
+
+
+GRADES = {"stable": "stable", "undecided": "mild", "shrinks": "mild", "grows": "severe"}
 
 
 def cell(layer: dict[str, Any], name: str) -> str:
@@ -154,3 +187,8 @@ def cell(layer: dict[str, Any], name: str) -> str:
         return "-"
     half = "" if high is None else f" ± {high - mean:.2f}".replace(" 0.", " .")
     return f"{round(mean, 2) + 0.0:5.2f}{half}"
+
+
+def short(power: float) -> str:
+    """`-.53`."""
+    return f"{round(power, 2) + 0.0:.2f}".replace("0.", ".", 1) if abs(power) < 0.995 else f"{power:.1f}"

@@ -83,7 +83,8 @@ def coord_check(
         A dataset with dims (config, seed, width, step, layer), a configuration for each initializer and optimizer,
         layers being sites in the order of execution: value_log10_ms, change_log10_ms (-inf at step 0),
         weight_log10_ms and update_log10_ms, what each step adds (of the last step, what one more
-        would); batch_loss (config, seed, width, step). `varprobe.diagnose` fits powers of width to them.
+        would); batch_loss (config, seed, width, step). `varprobe.diagnose` judges by the powers of width between
+        neighboring widths; three widths or more show whether a curve levels off.
 
     Raises:
         RequestError: one width only, or an argument that is wrong.
