@@ -17,8 +17,8 @@ WITHIN = {
 }  # fmt: skip
 """How a site without parameters of its own is called within its module; a product with what the program holds else."""
 
-DOTTED = re.compile(r"[A-Za-z_]\w*(\.\w+)+")
-"""A key that is a path, as in state dicts of torch."""
+DOTTED = re.compile(r"(?=.*\b[A-Za-z_])\w+(\.\w+)+")
+"""A key that is a path, as in state dicts of torch, and no number."""
 
 SCOPE = re.compile(r"(?!checkpoint|rematted_computation|while|body|cond|branch|closed_call|remat)[a-z]\w*")
 """Of jax.named_scope; classes and transformations are written otherwise."""
