@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+import torchax
 from torch import nn
 from torch.nn import functional
 
@@ -161,6 +162,8 @@ def test_sites_have_the_names_and_values_of_modules() -> None:
     assert ds.attrs["coverage"] == "4 of 4 matrix products probed" and ds.arch.values.tolist() == ["Net"]
     expected = np.log10(np.mean(module.first(X).detach().numpy() ** 2.0))
     np.testing.assert_allclose(ds.preactivation_log10_ms.values[0, 0, 1], expected, atol=1e-5)
+    nested = nn.Sequential(nn.Sequential(nn.Linear(6, 8), nn.Tanh()), nn.Linear(8, 3))
+    assert vp.probe(nested, X).site.values.tolist() == ["input", "0/0", "1"]
 
 
 def test_dropout_is_on_in_train_mode_only() -> None:
@@ -210,6 +213,21 @@ def test_a_function_of_a_module() -> None:
     same(
         vp.probe(penalized, torch.compile(module), X, Y), value, {f"_orig_mod.{name}": g for name, g in slopes.items()}
     )
+
+
+def test_training_is_recorded_through_extract_jax() -> None:
+    module = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 3))
+    parameters, forward = torchax.extract_jax(module)
+
+    def loss(parameters: Any, x: Any, y: Any) -> Any:
+        return jnp.mean((forward(parameters, (x,)) - y) ** 2)
+
+    value, slopes, stats = jax.jit(vp.instrument(loss))(parameters, jnp.asarray(X.numpy()), jnp.asarray(TARGET.numpy()))
+    expected, by_name = plain(module, lambda x, y: functional.mse_loss(module(x), y), X, TARGET)
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    for name, slope in by_name.items():
+        np.testing.assert_allclose(slopes[name], slope, rtol=1e-4, atol=1e-6)
+    assert [row.site for row in stats.layout.rows] == ["0", "2"]
 
 
 FACTORY = """
