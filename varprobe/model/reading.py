@@ -9,7 +9,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from varprobe.model import blanks, compat, entering, fans, nested, sharing
+from varprobe.model import blanks, compat, entering, nested, sharing
 from varprobe.model.compat import Program
 from varprobe.model.operations import (
     BOUNDED,
@@ -22,10 +22,10 @@ from varprobe.model.operations import (
     RESHAPING,
     SCALING,
     SHARING,
-    SPARSE,
     SUMMING,
     TAKING,
 )
+from varprobe.model.products import product
 from varprobe.model.sites import Reading, Scan, Shard, Site
 from varprobe.model.tags import Known, Place, Point, Tag, plain
 from varprobe.model.uses import holds, is_power, users_in
@@ -114,7 +114,7 @@ class Reader:
             self.same[Point(place, equation.outvars[0])] = Point(place, equation.invars[kept])
             return [tags[kept]]
         if name in PRODUCTS:
-            return [self.product(equation, place, tags)]
+            return [product(self, equation, place, tags)]
         if name == "gather" and tags[0].parameters and not tags[0].signal and tags[1].signal:
             if equation.invars[0].aval.ndim > 2:  # a matrix for each index, as of experts
                 return [replace(tags[0], moved=True, slices=None)]
@@ -243,38 +243,6 @@ class Reader:
         found.value = Point(place, equation.outvars[number])
         found.parameters |= more
         return replace(tag, of=Known(site, True))
-
-    def product(self, equation: Any, place: Place, tags: list[Tag]) -> Tag:
-        """Of a parameter with a signal, of two signals, or of a signal with what the program holds."""
-        operands = (0, SPARSE.get(equation.primitive.name, 1))
-        signals = [tags[i] for i in operands if tags[i].signal]
-        if not signals:
-            return plain(tags)
-        if not jnp.issubdtype(equation.outvars[0].aval.dtype, jnp.inexact):
-            self.found.opaque.append(self.located("whole numbers"))
-            return plain(tags)
-        self.found.products += 1
-        if len(signals) == 2:
-            given = [tag.leaf for tag in signals if tag.leaf >= 0]
-            self.found.multiplied |= set(given) if len(given) == 1 else set()
-            self.found.mixed.append((tags[0].behind, tags[1].behind))
-            return replace(self.new("mixing", equation, place, plain(tags)), reduced=True)
-        self.found.entered.append(signals[0].leaf)
-        (side,) = (i for i in operands if not tags[i].signal)
-        self.found.factors.append((tags[side].leaf, signals[0].behind, len(self.found.sites)))
-        kind = "conv" if equation.primitive.name.startswith("conv") else "linear"
-        found = self.new(kind, equation, place, plain(tags), tags[side])
-        site = self.found.sites[-1]
-        site.fan_in, site.rows = fans.fan_in_of(equation, side), fans.rows_of(equation, side)
-        site.fan_out = equation.outvars[0].aval.size // max(site.rows, 1)
-        site.terms = fans.terms_of(equation, side)
-        if self.shards:
-            sharing.count_all(self, site, equation.invars, side, sum(operands) - side)
-        if site.kernel >= 0:
-            use = (tags[side].moved, *fans.summed_axes(equation, side))
-            first = self.uses.setdefault(site.kernel, use)
-            site.turned = use != first
-        return found
 
     def elementwise(self, tags: list[Tag]) -> Tag:
         """Follows from a site if all its signals do."""

@@ -4,10 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-__all__ = ["Known", "Place", "Point", "Tag", "plain"]
+__all__ = ["INVERSE", "ROOT", "SHIFT", "Known", "Place", "Point", "Tag", "plain"]
 
 Place = tuple[int, ...]
 """Where a program stands inside others: numbers of equations, and of their branches."""
+
+
+ROOT, INVERSE, SHIFT = "root", "inverse root", "shift"
+"""What a norm divides by, what it multiplies with, and a mean times that, which x / root - mean / root subtracts."""
 
 
 @dataclass(frozen=True)
