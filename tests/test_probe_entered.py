@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -276,3 +277,39 @@ def test_the_products_of_an_associative_scan() -> None:
     levels = [log10_ms(first @ second), log10_ms(first @ second @ third)]
     assert ds.activation_log10_ms[0, 0, 1:].values.tolist() == pytest.approx(levels, abs=1e-4)
     assert json.loads(ds.attrs["follows"])["mixed#2"] == ["mixed"]
+
+
+def test_a_rule_in_a_coarse_format_agrees_up_to_its_rounding() -> None:
+    """The rule multiplies in float32, and the function in bfloat16."""
+
+    def coarse(x: Any, a: Any, b: Any) -> Any:
+        x, a, b = (v.astype(jnp.bfloat16) for v in (x, a, b))
+        return (jnp.tanh(x @ a) @ b).astype(jnp.float32)
+
+    fine = lambda x, a, b: jnp.tanh(x @ a) @ b  # noqa: E731
+    f = jax.custom_vjp(coarse)
+    f.defvjp(lambda *given: (coarse(*given), given), lambda given, c: jax.vjp(fine, *given)[1](c))
+    ds = vp.probe(loss_of(f), P, X)
+    assert set(ds.note.values) == {""} and np.isfinite(row(ds, "a").gradient_log10_ms)
+
+
+def test_inputs_that_are_not_differentiated_stay_so() -> None:
+    """The rule of equinox refuses a gradient of what it was told has none."""
+
+    @eqx.filter_custom_vjp
+    def f(w: Any, x: Any) -> Any:
+        return jnp.tanh(x @ w["a"]) @ w["b"]
+
+    def forward(perturbed: Any, w: Any, x: Any) -> Any:
+        assert all(jax.tree.leaves(perturbed))
+        return f.fn(w, x), w
+
+    @f.def_bwd
+    def backward(kept: Any, c: Any, perturbed: Any, w: Any, x: Any) -> Any:
+        return jax.vjp(lambda w: jnp.tanh(x @ w["a"]) @ w["b"], w)[1](c)[0]
+
+    f.def_fwd(forward)
+    ds = vp.probe(lambda p, x: jnp.square(f({"a": p["a"], "b": p["b"]}, x)).sum(), P, X)
+    assert set(ds.note.values) == {""} and row(ds, "a").gradient_log10_ms == near(
+        log10_ms(jax.grad(lambda z: jnp.square(jnp.tanh(z) @ P["b"]).sum())(X @ P["a"]))
+    )

@@ -23,18 +23,26 @@ __all__ = ["NEAR", "fork", "join"]
 NEAR = 1e-3
 """The largest difference between two gradients that are taken for the same, relative to the largest entry."""
 
+ROUNDINGS = 16
+"""In coarse formats so many roundings instead, if that is more."""
+
 SMALL = 1e-3
 """An input with a gradient this far below the largest of all inputs is compared with that, since it may be rounding."""
 
 
-def fork(values: Sequence[Any], drain: Any) -> tuple[list[Any], list[Any]]:
+def fork(values: Sequence[Any], drain: Any, rounding: float) -> tuple[list[Any], list[Any]]:
     """The values, for the function and for its copy.
 
     The gradient with respect to the values is what comes from the function. The gradient with respect to `drain`, one
-    number of any shape, is how far what comes from the copy is from that: 0 to 1, or more.
+    number of any shape, is how far what comes from the copy is from that; up to `NEAR` they are the same.
+
+    Args:
+        values: the inputs of the function.
+        drain: a zero.
+        rounding: relative, of the coarsest format that the function computes in.
     """
     moving = [value for value in values if is_inexact(value)]
-    found = iter(fork_p.bind(*moving, drain))
+    found = iter(fork_p.bind(*moving, drain, unit=max(1.0, ROUNDINGS * rounding / NEAR)))
     own, copies = ([next(found) if is_inexact(value) else value for value in values] for _ in range(2))
     return own, copies
 
@@ -49,24 +57,28 @@ def is_inexact(value: Any) -> bool:
     return bool(jnp.issubdtype(jax.typeof(value).dtype, jnp.inexact))
 
 
-def forked_tangents(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+def forked_tangents(primals: Sequence[Any], tangents: Sequence[Any], *, unit: float) -> tuple[list[Any], list[Any]]:
     """Inputs that are not differentiated are not differentiated behind the fork."""
     *values, _ = primals
     *moving, drain = tangents
     found = iter(())
     if any(type(tangent) is not ad.Zero for tangent in moving):
-        found = iter(fork_p.bind(*(t for t in moving if type(t) is not ad.Zero), ad.instantiate_zeros(drain)))
+        found = iter(
+            fork_p.bind(*(t for t in moving if type(t) is not ad.Zero), ad.instantiate_zeros(drain), unit=unit)
+        )
     return [*values, *values], [t if type(t) is ad.Zero else next(found) for t in (*moving, *moving)]
 
 
-def forked_back(cotangents: Sequence[Any], *inputs: Any) -> list[Any]:
+def forked_back(cotangents: Sequence[Any], *inputs: Any, unit: float) -> list[Any]:
     """The gradient of the function, and how far that of the copy is off."""
     *values, drain = inputs
     own, copies = (list(map(ad.instantiate_zeros, half)) for half in halves(cotangents))
     known = [ad.is_undefined_primal(value) for value in values]
     pairs = [pair for *pair, differentiated in zip(own, copies, known, strict=True) if differentiated]
     report = (
-        compat.spread(jnp.full(drain.aval.shape, apart(pairs)), drain.aval) if ad.is_undefined_primal(drain) else None
+        compat.spread(jnp.full(drain.aval.shape, apart(pairs) / unit), drain.aval)
+        if ad.is_undefined_primal(drain)
+        else None
     )
     return [*(g if differentiated else None for g, differentiated in zip(own, known, strict=True)), report]
 
@@ -103,11 +115,11 @@ def joined_tangents(primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[An
 
 fork_p = Primitive("varprobe_fork")
 fork_p.multiple_results = True
-fork_p.def_impl(lambda *inputs: [*inputs[:-1], *inputs[:-1]])
-fork_p.def_abstract_eval(lambda *inputs: [*inputs[:-1], *inputs[:-1]])
+fork_p.def_impl(lambda *inputs, unit: [*inputs[:-1], *inputs[:-1]])
+fork_p.def_abstract_eval(lambda *inputs, unit: [*inputs[:-1], *inputs[:-1]])
 ad.primitive_jvps[fork_p] = forked_tangents
 ad.primitive_transposes[fork_p] = forked_back
-mlir.register_lowering(fork_p, lambda context, *inputs: list(chain(inputs[:-1], inputs[:-1])))
+mlir.register_lowering(fork_p, lambda context, *inputs, unit: list(chain(inputs[:-1], inputs[:-1])))
 
 join_p = Primitive("varprobe_join")
 join_p.def_impl(lambda own, copy: own)

@@ -77,7 +77,7 @@ def probe(
     Returns:
         A dataset with dims (config, seed, layer), layer being the order of execution from 0, the input; coordinates
         site, kind, iteration (of the scans that a site is in), fan_in, rows (samples times positions of a product),
-        source and note ("", "not reached by the loss" or "not computed") on layer. Values are log10, as those of
+        source and note ("", or why there is no value or gradient) on layer. Values are log10, as those of
         `varprobe.sweep`; parameter_* are on (config, seed, parameter). attrs["coverage"] says how many matrix products
         are probed, attrs["tied"] which sites share a parameter, attrs["follows"] which sites each follows from.
         Models whose values take less than 1 GiB have activation_correlation, attention_entropy and saturated_fraction.

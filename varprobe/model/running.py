@@ -166,8 +166,8 @@ def run_ruled(
         outputs = compat.run_equation(jaxpr, equation, values)
         given = lax.stop_gradient([values[i] for i in call.inputs])
         return outputs, run(taps.forward(), call.program, inside, given, sinks)[1]
-    own, given = fork(values, sinks[taps.copies[inside].sink])
-    outputs, found = run(taps, call.program, inside, given, sinks)
+    own, copies = fork(values, sinks[taps.copies[inside].sink], compat.rounding_of(call.program))
+    outputs, found = run(taps, call.program, inside, [copies[i] for i in call.inputs], sinks)
     return join(compat.run_equation(jaxpr, equation, own), outputs), found
 
 
