@@ -103,6 +103,17 @@ def test_noise_across_the_threshold_is_undecided_unless_one_power_fits_all_width
     assert decide(found) == Decision("grows", False, True, found.overall)
 
 
+def test_a_steep_power_is_no_curve_that_levels_off_unless_its_trend_is_certain() -> None:
+    """Exponents of standard readouts, 1.1 and 0.9 with a standard error of 0.1; and of 0.5 and 0.4."""
+    spread = np.array([[0.2, -0.2], [-0.2, 0.25], [0.1, 0.05], [0.0, -0.2], [-0.1, 0.1]])
+    words = []
+    for mean in ([1.1, 0.9], [0.5, 0.4]):
+        found = scaling_of(2 * np.log10(2) * np.cumsum([[0, *row] for row in mean + spread], axis=1), [32, 64, 128])
+        assert found is not None and not found.bends and found.limit.low < 0.25 < found.largest.low + 0.1
+        words.append(decide(found).word)
+    assert words == ["grows", "undecided"]
+
+
 def test_one_seed_has_no_interval_and_is_never_certain() -> None:
     found = curve(lambda n: n**1.0, seeds=1)
     assert decide(found) == Decision("grows", False, False, found.largest) and np.isnan(found.largest.low)

@@ -43,15 +43,16 @@ def decide(scaling: Scaling) -> Decision:
     """Decide by the exponent at the largest widths, and by its trend.
 
     An exponent within the threshold is stable, unless it follows a trend to a power beyond. One beyond the threshold
-    that moves back to 0 levels off if its limit is within, and is a power only if the limit's interval is beyond. Where
-    local exponents follow no trend, one power of all widths settles what the largest widths leave open.
+    that moves back to 0 levels off if its limit is within. It is a power if the limit's interval is beyond, or if it is
+    steep and the trend may be chance. Where local exponents follow no trend, one power of all widths settles what the
+    largest widths leave open.
     """
     largest, limit, whole = scaling.largest, scaling.limit, scaling.overall
     word = word_of(largest.mean)
     if word == "stable":
         return undecided(scaling) if leaves(scaling) else Decision(word, False, sure(largest), largest)
     returns = largest.mean * (largest.mean - limit.mean) > 0
-    if returns and not only(limit, word):
+    if returns and not only(limit, word) and (scaling.bends or not steep(largest)):
         if scaling.bends and word_of(limit.mean) == "stable":
             return Decision("stable", True, sure(limit), largest)
         if scaling.bends or not only(whole, "stable"):
@@ -68,6 +69,11 @@ def only(power: Power, word: str) -> bool:
     """Whether all of the interval has this word; of one seed, whether its value has."""
     ends = (power.low, power.high) if np.isfinite(power.low) else (power.mean,)
     return all(word_of(end) == word for end in ends)
+
+
+def steep(power: Power) -> bool:
+    """Whether the interval is beyond twice the threshold: a curve that levels off is seldom so steep."""
+    return bool(power.low > 2 * threshold("grows") or power.high < -2 * threshold("shrinks"))
 
 
 def leaves(scaling: Scaling) -> bool:
