@@ -25,6 +25,7 @@ class Side:
     rate: None where all values are exactly zero, or there are none. word: of `varprobe.list verdicts`;
     certain: whether all seeds agree on it. near, far: the rows that are compared, the one nearer to where it comes from
     first. growth: the power of depth that fits better than a rate, if one does. jump: one site that is off.
+    throughout: whether the median step alone, taken at every site, makes it vanish or explode.
     """
 
     rate: Rate | None = None
@@ -34,6 +35,7 @@ class Side:
     far: int = 0
     growth: Growth | None = None
     jump: Finding | None = None
+    throughout: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,11 @@ class Judged:
         if not (self.recurrent and self.gated and rate) or "vanishing" in self.forward.word or not 0 < rate.factor < 1:
             return False
         return steps_until_lost(rate) >= threshold("forgets") and self.backward.word == "vanishing"
+
+    @property
+    def throughout(self) -> bool:
+        """Whether a side is bad by what most of its sites do."""
+        return self.forward.throughout or self.backward.throughout
 
     @property
     def jump(self) -> Finding | None:
@@ -153,4 +160,5 @@ def side_of(
         int(rows[-1]),
         growth_of(in_order) if family.fitted and not recurrent else None,
         jump_of(seen, family, kept, rows, quantity) if not recurrent else None,
+        abs(np.median(np.diff(kept, axis=1))) * (kept.shape[1] - 1) / 2 > math.log10(threshold("vanishing")),
     )

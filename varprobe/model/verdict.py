@@ -1,5 +1,6 @@
 """Verdicts on models: what signal and gradient do in families of similar sites, and single places that are off."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +29,8 @@ __all__ = ["diagnosed", "diagnosed_run"]
 
 FOLLOWING = ("large_logits", "target_scale")
 """Flags that a signal which grows brings about."""
+TIED = 0.9
+"""Families whose RMS changes by this part of the worst's decades do the same."""
 MOST = 3
 """Sites that are unlike others and are named."""
 ADVICE = "Lower the learning rate, warm it up, or clip the gradient; look at this site in the steps before."
@@ -87,7 +90,7 @@ def row_of(ds: xr.Dataset, families: list[Family], labels: list[str]) -> dict[st
     zeros = sentence_of_zeros(ds)
     seen = Evidence(without_zeros(ds), labels)
     judged = [found for family in families if (found := judge(seen, family))]
-    worst = worst_of(judged)
+    worst = worst_of(seen, judged)
     findings = findings_of(seen, judged)
     wrong = [found for found in findings if not found.weak]
     row: dict[str, Any] = {name: ds[name].values.item() for name in COORDINATES[:8]}
@@ -112,16 +115,20 @@ def row_of(ds: xr.Dataset, families: list[Family], labels: list[str]) -> dict[st
     return row
 
 
-def worst_of(judged: list[Judged]) -> Judged | None:
-    """The family that is farthest from level; a residual stream in place of the branches that hang on it."""
+def worst_of(seen: Evidence, judged: list[Judged]) -> Judged | None:
+    """The family that is farthest from level: of several that are, a residual stream, or that whose weights are off."""
     worst = max(judged, key=lambda j: (j.bad, j.severity), default=None)
-    streams = (j for j in judged if worst and j.family.kind == "residual" and j.bad and same_words(j, worst))
-    return max(streams, key=lambda j: j.severity, default=worst)
+    if worst is None or not worst.bad:
+        return worst
+    words = worst.forward.word, worst.backward.word
+    tied = [j for j in judged if (j.forward.word, j.backward.word) == words and j.severity > TIED * worst.severity]
+    return max(tied, key=lambda j: (j.family.kind == "residual", misfit(seen, j.family)), default=worst)
 
 
-def same_words(one: Judged, other: Judged) -> bool:
-    """Whether two families do the same."""
-    return (one.forward.word, one.backward.word) == (other.forward.word, other.backward.word)
+def misfit(seen: Evidence, family: Family) -> float:
+    """How far the weights of a family are from what its activation needs, in decades."""
+    weights, wanted = weights_of(seen, family), needed(seen, family)
+    return abs(math.log10(weights / wanted)) if weights and wanted else 0.0
 
 
 def findings_of(seen: Evidence, judged: list[Judged]) -> list[Finding]:
@@ -142,7 +149,7 @@ def told_of(wrong: list[Finding], worst: Judged | None, seen: Evidence) -> tuple
     grown = worst is not None and (worst.forward.word == "exploding" or (wrong and wrong[0].flag == "outlier"))
     advice = [found.advice for found in wrong if not (grown and found.flag in FOLLOWING)]
     sentences = [found.sentence for found in wrong]
-    if worst is None or (wrong and (not worst.bad or wrong[0].flag == "outlier")):
+    if worst is None or (wrong and (not worst.bad or (wrong[0].flag == "outlier" and not worst.throughout))):
         told = sentences or [reason_of(worst, seen)]
     else:
         told, advice = [reason_of(worst, seen), *sentences], [advice_of(worst, seen) if worst.bad else None, *advice]
