@@ -4,20 +4,46 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zoo_blocks
 import zoo_convolutional
 import zoo_dense
 import zoo_libraries
+import zoo_objectives
 import zoo_recurrent
 import zoo_transformers
 from zoo_parts import Broken, Model
 
 import varprobe as vp
 
-PARTS = (zoo_transformers, zoo_dense, zoo_convolutional, zoo_recurrent, zoo_libraries)
+PARTS = (
+    zoo_transformers,
+    zoo_blocks,
+    zoo_dense,
+    zoo_objectives,
+    zoo_convolutional,
+    zoo_recurrent,
+    zoo_libraries,
+)
 HEALTHY = {name: build for part in PARTS for name, build in part.HEALTHY.items()}
 BROKEN: dict[str, Broken] = {name: case for part in PARTS for name, case in getattr(part, "BROKEN", {}).items()}
 SLOW = {
-    "gpt2",
+    "densenet",
+    "linen lstm",
+    "haiku mlp",
+    "residual, gates zero",
+    "glorot tanh of 20 layers",
+    "post-norm of 48 blocks",
+    "MLPs switched off by their bias",
+    "vgg of 24 layers, weights too small",
+    "lstm, weights 5 times too large",
+    "float16 overflows",
+    "t5",
+    "one layer 100 times too large",
+    "bag of embeddings",
+    "dit",
+    "gpt2 in a loop",
+    "pre-activation resnet",
+    "equinox mlp",
     "gpt2 in bfloat16",
     "vit with a random head",
     "experts",

@@ -57,11 +57,11 @@ def labels(random: Random, classes: int, *shape: int) -> Any:
 
 
 def ones(*shape: int) -> Any:
-    return jnp.ones(shape, jnp.float32)
+    return jnp.asarray(np.ones(shape, np.float32))
 
 
 def zeros(*shape: int) -> Any:
-    return jnp.zeros(shape, jnp.float32)
+    return jnp.asarray(np.zeros(shape, np.float32))
 
 
 def cross_entropy(logits: Any, target: Any) -> Any:
