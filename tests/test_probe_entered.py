@@ -313,3 +313,32 @@ def test_inputs_that_are_not_differentiated_stay_so() -> None:
     assert set(ds.note.values) == {""} and row(ds, "a").gradient_log10_ms == near(
         log10_ms(jax.grad(lambda z: jnp.square(jnp.tanh(z) @ P["b"]).sum())(X @ P["a"]))
     )
+
+
+def test_a_loop_of_several_samples_ends_for_each_of_them() -> None:
+    """Each row is doubled until it is long enough; what the product is fed in the last iteration has some rows ended."""
+
+    def loss(p: Any, x: Any) -> Any:
+        a = jax.lax.stop_gradient(p["a"])
+        grown = jax.vmap(lambda v: jax.lax.while_loop(lambda v: jnp.abs(v).max() < 40, lambda v: v @ a * 4, v))(x)
+        return jnp.square(grown @ p["b"]).sum()
+
+    rows, last, a = [X[i] for i in range(5)], [], np.asarray(P["a"])
+    while any(np.abs(v).max() < 40 for v in rows):
+        last = [v @ a for v in rows]
+        rows = [v @ a * 4 if np.abs(v).max() < 40 else v for v in rows]
+    ds = vp.probe(loss, P, X)
+    assert row(ds, "a").preactivation_log10_ms == near(log10_ms(np.stack(last)))
+    assert row(ds, "b").preactivation_log10_ms == near(log10_ms(np.stack(rows) @ np.asarray(P["b"])))
+
+
+def test_a_product_in_the_condition_of_a_loop_is_named() -> None:
+    def loss(p: Any, x: Any) -> Any:
+        a, x = jax.lax.stop_gradient((p["a"], x))
+        body = lambda v: jnp.tanh(v @ a) / 2  # noqa: E731
+        return jnp.square(jax.lax.while_loop(lambda v: jnp.abs(v @ a).max() > 0.5, body, x) @ p["b"]).sum()
+
+    found = vp.probe(loss, P, X)
+    assert found.attrs["coverage"].startswith(
+        "2 of 3 matrix products probed; 1 opaque: the condition of while at test_"
+    )

@@ -143,7 +143,7 @@ def read_ruled(
     for variable, tag, known in zip(equation.outvars, leaving, measured, strict=True):
         if known and tag.of:
             site = reader.found.sites[tag.of.site]
-            site.value, site.last = Point(place, variable), False
+            site.value, site.last = Point(place, variable), reader.last
             site.scope, site.source = compat.name_stack(equation), compat.source_of(equation)
     found = [replace(tag, exponential=None, summed=None) for tag in leaving]
     return found if ruled.differentiable or any(measured) else given_by(reader, equation, place, found, tags)

@@ -5,13 +5,14 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 
 from varprobe.model import compat, nested
 from varprobe.model.compat import Program
 from varprobe.model.copies import fork, join
 from varprobe.model.parts import parts_of, run_part
-from varprobe.model.slots import BACKWARD, Slot, Statistics, Taps
+from varprobe.model.slots import BACKWARD, Slot, Statistics, Taps, expanded
 from varprobe.model.tags import Place, Point
 from varprobe.model.tapping import Report, tap
 
@@ -142,20 +143,29 @@ def nothing_of(taps: Taps, sinks: Statistics) -> Statistics:
 def run_while(
     taps: Taps, loop: nested.While, inside: Place, values: list[Any], sinks: Statistics
 ) -> tuple[list[Any], Statistics]:
-    """A while loop, whose statistics are those of its last iteration; JAX has no gradient of it."""
+    """A while loop, whose statistics are those of its last iteration; JAX has no gradient of it.
+
+    Under jax.vmap the condition is one for each sample, and the state of samples that have ended stays.
+    """
     values, nothing = lax.stop_gradient(values), nothing_of(taps, sinks)
     condition, body = values[: loop.of_condition], values[loop.of_condition :][: loop.of_body]
     forward = taps.forward()
 
-    def holds(state: tuple[list[Any], Statistics]) -> Any:
-        (found,) = compat.run_program(loop.condition, [*condition, *state[0]])
-        return found
+    def going(carry: list[Any]) -> Any:
+        return compat.run_program(loop.condition, [*condition, *carry])[0]
 
     def once(state: tuple[list[Any], Statistics]) -> tuple[list[Any], Statistics]:
-        outputs, found = run(forward, loop.body, inside, [*body, *state[0]], sinks)
+        carry, _ = state
+        outputs, found = run(forward, loop.body, inside, [*body, *carry], sinks)
+        if loop.condition.jaxpr.outvars[0].aval.ndim:
+            left = going(carry)
+            pairs = zip(outputs, carry, strict=True)
+            outputs = [jnp.where(expanded(left, new.ndim), new, old) for new, old in pairs]
         return outputs, nothing | found
 
-    return lax.while_loop(holds, once, (values[loop.of_condition + loop.of_body :], nothing))
+    return lax.while_loop(
+        lambda state: going(state[0]).any(), once, (values[loop.of_condition + loop.of_body :], nothing)
+    )
 
 
 def run_ruled(

@@ -15,7 +15,7 @@ from varprobe.model.stats import ALIKE, ALL, DEAD, ENTROPY, FLAT, MOMENTS, RANGE
 from varprobe.model.tags import Place, Point
 from varprobe.model.tapping import Report
 
-__all__ = ["BACKWARD", "ROLES", "Slot", "Statistics", "Taps", "Way", "taps_of"]
+__all__ = ["BACKWARD", "ROLES", "Slot", "Statistics", "Taps", "Way", "expanded", "taps_of"]
 
 ROLES = ("product", "value", "activation")
 BACKWARD = ("value", "activation")
