@@ -20,10 +20,10 @@ import torch
 from torch import Tensor, nn
 
 import varprobe as vp
-from varprobe.chunks import chunks_of
-from varprobe.configs import read_request
-from varprobe.crews import LocalCrew
-from varprobe.supplies import Item, Listed
+from varprobe.engine.groups import chunks_of
+from varprobe.nets.config import read_request
+from varprobe.sweeps.local_executor import LocalCrew
+from varprobe.sweeps.queue import Item, Listed
 
 INITS = "he_normal,lecun_normal,glorot_normal,normal(std=0.02)"
 SEEDS = 4

@@ -12,11 +12,11 @@ import time
 import click
 import numpy as np
 
-from varprobe.chunks import chunks_of
-from varprobe.configs import read_request
-from varprobe.crews import LocalCrew
-from varprobe.rates import slopes
-from varprobe.supplies import Item, Listed
+from varprobe.engine.groups import chunks_of
+from varprobe.nets.config import read_request
+from varprobe.sweeps.local_executor import LocalCrew
+from varprobe.sweeps.queue import Item, Listed
+from varprobe.verdict.rates import slopes
 
 
 def measure(act: str, batch: int, seeds: int) -> tuple[float, float, float]:

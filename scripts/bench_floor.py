@@ -18,13 +18,13 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from varprobe.bases import Draw, Orthogonal
-from varprobe.cells import arguments
-from varprobe.chunks import chunks_of
-from varprobe.configs import read_request
-from varprobe.draws import layer_keys
-from varprobe.program import Program
-from varprobe.workers import Worker, teams
+from varprobe.engine.compile import Worker, teams
+from varprobe.engine.groups import chunks_of
+from varprobe.engine.inputs import arguments
+from varprobe.engine.program import Program
+from varprobe.engine.random_bits import layer_keys
+from varprobe.engine.weight_bases import Draw, Orthogonal
+from varprobe.nets.config import read_request
 
 OPTIONS = {"xla_cpu_multi_thread_eigen": False}
 

@@ -8,8 +8,8 @@ import time
 import click
 import numpy as np
 
-from varprobe.phases import phase_diagram
 from varprobe.theory import phase_grid
+from varprobe.theory.phase_diagram import phase_diagram
 
 
 @click.command()

@@ -18,8 +18,8 @@ from bench_torch import sweep_seconds
 from torch import nn
 
 import varprobe as vp
-from varprobe.chunks import chunks_of
-from varprobe.configs import read_request
+from varprobe.engine.groups import chunks_of
+from varprobe.nets.config import read_request
 
 CELLS = {"rnn": nn.RNNCell, "lstm": nn.LSTMCell, "gru": nn.GRUCell}
 

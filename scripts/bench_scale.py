@@ -14,11 +14,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from varprobe import executors
-from varprobe.clusters import DaskCrew
-from varprobe.configs import Request, read_request
-from varprobe.resources import Resources
-from varprobe.sweeping import run
+from varprobe.nets.config import Request, read_request
+from varprobe.sweeps import pool_executor
+from varprobe.sweeps.dask_executor import DaskCrew
+from varprobe.sweeps.resources import Resources
+from varprobe.sweeps.sweep import run
 
 USUAL = {"depth": 30, "width": 256, "act": "tanh", "sigma_w2": "1:3:40"}
 """Forty nets a cell."""
@@ -27,9 +27,9 @@ TINY = {"depth": 2, "width": 4, "act": "tanh", "init": "he_normal", "batch": 2}
 
 ALONE = """
 import sys, time
-from varprobe.configs import read_request
-from varprobe.resources import Resources
-from varprobe.sweeping import run
+from varprobe.nets.config import read_request
+from varprobe.sweeps.resources import Resources
+from varprobe.sweeps.sweep import run
 arguments = {arguments!r}
 run(read_request(**arguments | {{"seeds": 1}}), resources=Resources(devices=1))
 print("ready", flush=True)
@@ -50,14 +50,14 @@ def crew_of(workers: int) -> DaskCrew:
 
 def warm(crew: DaskCrew, request: Request) -> None:
     """Let every worker compile what the request needs."""
-    from varprobe.chunks import chunks_of
-    from varprobe.parcels import packed
-    from varprobe.supplies import Item
+    from varprobe.engine.groups import chunks_of
+    from varprobe.sweeps.pickling import packed
+    from varprobe.sweeps.queue import Item
 
     for chunk in chunks_of(list(request.configs), request.setting):
-        parcel = packed(executors.Batch((Item(chunk, 0),), request.setting, crew.versions()))
+        parcel = packed(pool_executor.Batch((Item(chunk, 0),), request.setting, crew.versions()))
         crew.client.gather(
-            [crew.client.submit(executors.work, parcel, workers=[w], pure=False) for w in crew.client.nthreads()]
+            [crew.client.submit(pool_executor.work, parcel, workers=[w], pure=False) for w in crew.client.nthreads()]
         )
 
 

@@ -17,9 +17,9 @@ import torch
 from torch import nn
 
 import varprobe as vp
-from varprobe.cells import arguments
-from varprobe.chunks import chunks_of
-from varprobe.configs import DEFAULT_BATCH, read_request
+from varprobe.engine.groups import chunks_of
+from varprobe.engine.inputs import arguments
+from varprobe.nets.config import DEFAULT_BATCH, read_request
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": lambda: nn.GELU(approximate="tanh"), "tanh": nn.Tanh}
 

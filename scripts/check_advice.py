@@ -18,7 +18,7 @@ import numpy as np
 import xarray as xr
 
 import varprobe as vp
-from varprobe.activations import ACTIVATIONS
+from varprobe.nets.activations import ACTIVATIONS
 
 ERRORS = 4.0
 LOST = 3.0

@@ -20,9 +20,9 @@ import xarray as xr
 from scipy.special import softmax
 
 import varprobe as vp
-from varprobe.activations import ACTIVATIONS, Activation, resolve_activation
-from varprobe.callform import parse_calls
-from varprobe.initializers import INITIALIZERS
+from varprobe.nets.activations import ACTIVATIONS, Activation, resolve_activation
+from varprobe.nets.initializers import INITIALIZERS
+from varprobe.spec.calls import parse_calls
 from varprobe.theory.sigmas import sigma_b2_of
 
 Layers = dict[str, np.ndarray]

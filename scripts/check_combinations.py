@@ -18,10 +18,10 @@ import numpy as np
 import xarray as xr
 
 import varprobe as vp
-from varprobe import workers
-from varprobe.activations import ACTIVATIONS
-from varprobe.configs import read_request
-from varprobe.initializers import INITIALIZERS
+from varprobe.engine import compile
+from varprobe.nets.activations import ACTIVATIONS
+from varprobe.nets.config import read_request
+from varprobe.nets.initializers import INITIALIZERS
 
 ARCHS = [
     "plain",
@@ -87,7 +87,7 @@ def main(archs: tuple[str, ...], act: str) -> None:
             print(f"{arch}, {norm}: {ran} ran, {reasons.total()} refused", flush=True)
             for reason, count in reasons.items():
                 print(f"    {count} x {reason}", flush=True)
-            workers.programs.clear()  # what is compiled stays in memory otherwise
+            compile.programs.clear()  # what is compiled stays in memory otherwise
             jax.clear_caches()
     print(f"{wrong} wrong")
     sys.exit(int(wrong > 0))

@@ -12,8 +12,8 @@ import sys
 import numpy as np
 
 import varprobe as vp
-from varprobe.activations import ACTIVATIONS
-from varprobe.rates import slopes
+from varprobe.nets.activations import ACTIVATIONS
+from varprobe.verdict.rates import slopes
 
 
 def main() -> int:

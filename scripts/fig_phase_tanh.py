@@ -8,9 +8,9 @@ import numpy as np
 from gallery import check, save
 
 import varprobe as vp
-from varprobe.phase_measured import compare
-from varprobe.phases import phase_diagram
 from varprobe.plots.phase import phase_figure
+from varprobe.theory.phase_diagram import phase_diagram
+from varprobe.verdict.phase_measured import compare
 
 WIDTH, DEPTH = 256, 50
 

@@ -27,24 +27,24 @@ import numpy as np
 
 import varprobe as vp
 from varprobe.__main__ import outcome
-from varprobe.activations import resolve_activation
-from varprobe.blocks import resolve_architecture
-from varprobe.callform import parse_calls, parse_numbers, split_items
 from varprobe.cli.options import labels_of
 from varprobe.cli.plot import size_of
-from varprobe.data import load_source
 from varprobe.errors import RequestError
-from varprobe.expressions import parse_expression
-from varprobe.initializers import resolve_initializer
-from varprobe.memory import read_memory
 from varprobe.model.runs import save_model_run
-from varprobe.norms import resolve_norm
+from varprobe.nets.activations import resolve_activation
+from varprobe.nets.architectures import resolve_architecture
+from varprobe.nets.data import load_source
+from varprobe.nets.initializers import resolve_initializer
+from varprobe.nets.norms import resolve_norm
 from varprobe.plots.origin import origin_of
 from varprobe.plots.texts import check_text
-from varprobe.seals import sealed_json
-from varprobe.shards import read_shard
-from varprobe.spec_files import read_spec
-from varprobe.storage import writing
+from varprobe.spec.calls import parse_calls, parse_numbers, split_items
+from varprobe.spec.expressions import parse_expression
+from varprobe.spec.toml import read_spec
+from varprobe.storage.checksums import sealed_json
+from varprobe.storage.files import writing
+from varprobe.storage.memory import read_memory
+from varprobe.sweeps.shards import read_shard
 
 Making = Callable[[random.Random], Any]
 Reading = Callable[[Any], object]
@@ -124,13 +124,13 @@ OPTIONS = {
 """Of each command what it takes, and which words fit."""
 
 STAGES = (
-    "varprobe.sweeping.run",
+    "varprobe.sweeps.sweep.run",
     "varprobe.theory.fixed_point",
-    "varprobe.phases.phase_diagram",
-    "varprobe.advice.advise",
+    "varprobe.theory.phase_diagram.phase_diagram",
+    "varprobe.verdict.advise.advise",
     "varprobe.model.probing.probe",
     "varprobe.plots.save_figure",
-    "varprobe.reporting.writing.write",
+    "varprobe.exports.reporting.writing.write",
     "varprobe.exports.exporting.export",
 )
 """Where a command is done with its arguments."""

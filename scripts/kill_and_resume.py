@@ -35,7 +35,7 @@ FILLED = "2m"
 """A disk that holds part of the cells."""
 
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["varprobe.sweeping"])  # the sweeps start within a second, and are killed at work
+processes.set_forkserver_preload(["varprobe.sweeps.sweep"])  # the sweeps start within a second, and are killed at work
 
 
 @dataclass(frozen=True)

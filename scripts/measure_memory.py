@@ -48,13 +48,13 @@ def measure(case: dict[str, object], whole: bool) -> dict[str, float]:
     """What it took in this process, and the estimate."""
     import jax
 
-    from varprobe.cell_costs import cell_bytes
-    from varprobe.cells import arguments
-    from varprobe.chunks import chunks_of
-    from varprobe.configs import read_request
-    from varprobe.estimates import sweep_bytes
-    from varprobe.sweeping import run
-    from varprobe.workers import Worker, tables_of, teams
+    from varprobe.engine.compile import Worker, tables_of, teams
+    from varprobe.engine.groups import chunks_of
+    from varprobe.engine.inputs import arguments
+    from varprobe.nets.config import read_request
+    from varprobe.sweeps.cell_costs import cell_bytes
+    from varprobe.sweeps.estimates import sweep_bytes
+    from varprobe.sweeps.sweep import run
 
     jax.config.update("jax_enable_compilation_cache", False)
     request = read_request(seeds=2, **case)

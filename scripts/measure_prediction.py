@@ -14,7 +14,7 @@ import itertools
 import numpy as np
 
 import varprobe as vp
-from varprobe.initializers import STANDARD
+from varprobe.nets.initializers import STANDARD
 
 GRID = {
     "act": "relu,tanh,gelu,selu,silu,sigmoid",

@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 
 import varprobe as vp
-from varprobe import memory
-from varprobe.configs import read_request
-from varprobe.plans import fill
-from varprobe.results import dataset
-from varprobe.storage import open_dataset, save_dataset
+from varprobe.nets.config import read_request
+from varprobe.storage import memory
+from varprobe.storage.dataset import dataset
+from varprobe.storage.files import open_dataset, save_dataset
+from varprobe.sweeps.record import fill
 
 SEEDS, DEPTH, CELL = 8, 50, 500
 

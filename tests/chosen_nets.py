@@ -3,9 +3,9 @@
 import dataclasses
 from typing import Any
 
-from varprobe import chunks
-from varprobe.configs import Request, read_request
-from varprobe.wired.chunks import WiredChunk
+from varprobe.engine import groups
+from varprobe.engine.wired.chunks import WiredChunk
+from varprobe.nets.config import Request, read_request
 
 
 def request_of(nets: dict[str, list[str]], **arguments: Any) -> Request:
@@ -16,5 +16,5 @@ def request_of(nets: dict[str, list[str]], **arguments: Any) -> Request:
 
 def chunk_sizes(request: Request) -> list[int]:
     """How many nets each of its cells computes."""
-    found = chunks.chunks_of(list(request.configs), request.setting)
+    found = groups.chunks_of(list(request.configs), request.setting)
     return [len(c.nets) if isinstance(c, WiredChunk) else sum(map(len, c.nets)) for c in found]

@@ -23,8 +23,8 @@ from costs import Costs
 from jax._src import compiler
 
 import varprobe as vp
-from varprobe import workers
 from varprobe.cli.device import keep_compiled_code
+from varprobe.engine import compile
 from varprobe.model import programs as compiled
 from varprobe.training import jobs
 
@@ -122,7 +122,7 @@ state: dict[str, Any] = {"for_users": None, "forgotten": 0}
 def forget() -> None:
     """Drop the compiled programs, and the values that the package keeps of programs compiled otherwise."""
     state["forgotten"] = costs.programs
-    for held in (workers.programs, jobs.programs, compiled.kept):
+    for held in (compile.programs, jobs.programs, compiled.kept):
         held.clear()
     jax.clear_caches()
     for name, module in list(sys.modules.items()):

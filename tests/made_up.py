@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from varprobe import workers
-from varprobe.results import variable_names
-from varprobe.wired.own import OwnChunk
+from varprobe.engine import compile
+from varprobe.engine.wired.own import OwnChunk
+from varprobe.storage.dataset import variable_names
 
 __all__ = ["learned", "signals"]
 
@@ -14,7 +14,7 @@ __all__ = ["learned", "signals"]
 def signals(chunk: Any, setting: Any, seed: int, slope: float = 0.0) -> dict[str, np.ndarray]:
     """Of a cell, in lines that differ by configuration and seed, for `compute_with`; blocks of the user are measured."""
     if isinstance(chunk, OwnChunk):
-        return workers.tables_of(workers.Worker(workers.teams()[0]), chunk, setting, [seed])[0]
+        return compile.tables_of(compile.Worker(compile.teams()[0]), chunk, setting, [seed])[0]
     shape = (len(chunk.configs), chunk.program.depth + 1)
     slopes = slope + 0.002 * np.array(chunk.configs)[:, None] + 0.003 * seed
     lines = slopes * np.arange(shape[1]) - 0.1 * seed

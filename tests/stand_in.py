@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from varprobe.crews import LocalCrew
+from varprobe.sweeps.local_executor import LocalCrew
 
 __all__ = ["compute_with"]
 

@@ -12,9 +12,9 @@ import pytest
 from scipy import special
 
 import varprobe as vp
-from varprobe.activations import ACTIVATIONS, ALIASES, Activation, Behavior, behavior, resolve_activation
-from varprobe.callform import parse_calls
 from varprobe.errors import RequestError
+from varprobe.nets.activations import ACTIVATIONS, ALIASES, Activation, Behavior, behavior, resolve_activation
+from varprobe.spec.calls import parse_calls
 
 
 def named(text: str) -> Activation:

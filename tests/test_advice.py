@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 
 import varprobe as vp
 from varprobe.__main__ import outcome
-from varprobe.advice import ALTERNATIVES
 from varprobe.cli.advise import show
 from varprobe.cli.console import console_for
-from varprobe.snippets import FRAMEWORKS, snippets
 from varprobe.theory.choices import PREFERENCE, choose, saturated_share
 from varprobe.theory.elementwise import activation
 from varprobe.theory.walks import walk
+from varprobe.verdict.advise import ALTERNATIVES
+from varprobe.verdict.snippets import FRAMEWORKS, snippets
 
 LN10 = math.log(10)
 
@@ -101,7 +101,7 @@ def test_with_biases_and_without() -> None:
 @pytest.mark.parametrize("act, rate", [("tanh", " as 1/l"), ("sin", " as 1/l"), ("soft_sign", " as 1/l^2"), ("relu6", "")])  # fmt: skip
 def test_how_it_fades(act: str, rate: str) -> None:
     """phi = x - x^3/3 loses 2 q^2 of q; one with a kink in its slope q^1.5; relu6 nothing that a power could tell."""
-    from varprobe.advice import fading
+    from varprobe.verdict.advise import fading
 
     sigma_w2 = 2.0 if act == "relu6" else 1.0
     assert fading(activation(act), sigma_w2) == rate
@@ -312,7 +312,7 @@ def test_critical_is_each_activations_own(tmp_path: Path) -> None:
 
 def test_critical_with_biases_gain_and_edges() -> None:
     """chi_1 = 1 at the fixed point with the sigma_b2 of the bias; gain is a factor; each layer has its own fan_in."""
-    from varprobe.configs import read_request
+    from varprobe.nets.config import read_request
 
     request = read_request(
         act="tanh", init="critical(gain=2)", init_first="critical", init_last="he_normal,critical",

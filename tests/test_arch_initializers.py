@@ -11,11 +11,11 @@ import pytest
 import xarray as xr
 
 import varprobe as vp
-from varprobe.callform import parse_calls
-from varprobe.configs import read_request
 from varprobe.errors import RequestError
-from varprobe.initializers import Initializer, Place, resolve_initializer
-from varprobe.sweeping import run
+from varprobe.nets.config import read_request
+from varprobe.nets.initializers import Initializer, Place, resolve_initializer
+from varprobe.spec.calls import parse_calls
+from varprobe.sweeps.sweep import run
 
 ROUNDING = 1e-9
 """Of a log10 in float64, in nets as small and shallow as these."""

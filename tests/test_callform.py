@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from varprobe.callform import Call, Value, parse_calls, parse_numbers, split_items
 from varprobe.errors import RequestError
-from varprobe.expressions import VARIABLES, Expression, parse_expression
+from varprobe.spec.calls import Call, Value, parse_calls, parse_numbers, split_items
+from varprobe.spec.expressions import VARIABLES, Expression, parse_expression
 
 
 def test_split_items() -> None:

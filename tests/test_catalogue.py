@@ -10,12 +10,12 @@ import pytest
 
 from varprobe.__main__ import main
 from varprobe.cli import command, options
-from varprobe.configs import read_request
 from varprobe.errors import RequestError
+from varprobe.nets.config import read_request
 
 pytestmark = pytest.mark.filterwarnings("error")
 
-sweep_module = importlib.import_module("varprobe.sweeping")
+sweep_module = importlib.import_module("varprobe.sweeps.sweep")
 
 CODE = """
 import jax, jax.numpy as jnp, numpy as np

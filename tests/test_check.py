@@ -10,7 +10,7 @@ import xarray as xr
 
 import varprobe as vp
 from varprobe.__main__ import outcome
-from varprobe.verdicts import threshold
+from varprobe.verdict.thresholds import threshold
 
 SIZE = ("--depth", "30", "--width", "32", "--seeds", "2", "--batch", "4", "--no-compile-cache")
 ALIGNED = ("--act", "tanh", "--bias", "normal(std=1)", "--init", "normal(var=1/fan_in)")

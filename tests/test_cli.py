@@ -24,20 +24,20 @@ import pytest
 from rich.console import Console
 
 import varprobe as vp
-from varprobe import crews
 from varprobe.__main__ import main
 from varprobe.cli import command as group
 from varprobe.cli.complaints import one_line
 from varprobe.cli.console import TerminalProgress
 from varprobe.cli.group import COMMANDS
 from varprobe.cli.options import ESSENTIAL
-from varprobe.crews import LocalCrew
 from varprobe.errors import MachineError
-from varprobe.verdicts import VERDICTS
+from varprobe.sweeps import local_executor
+from varprobe.sweeps.local_executor import LocalCrew
+from varprobe.verdict.thresholds import VERDICTS
 
 pytestmark = pytest.mark.filterwarnings("error")
 
-sweep_module = importlib.import_module("varprobe.sweeping")
+sweep_module = importlib.import_module("varprobe.sweeps.sweep")
 NAMES = [name for commands in COMMANDS.values() for name in commands]
 TINY = "sweep --depth 4 --width 16 --seeds 2 --batch 4 --init he_normal,normal(std=0.01) --no-compile-cache".split()
 FIELDS = {
@@ -178,8 +178,8 @@ def test_python_m_varprobe():
 
 @pytest.mark.parametrize("kind", ["acts", "inits", "verdicts"])
 def test_lists(run, kind):
-    from varprobe.activations import ACTIVATIONS
-    from varprobe.initializers import INITIALIZERS
+    from varprobe.nets.activations import ACTIVATIONS
+    from varprobe.nets.initializers import INITIALIZERS
 
     code, out, err = run("list", kind)
     assert (code, err) == (0, "")
@@ -375,7 +375,7 @@ def test_a_traceback_can_be_had(here, monkeypatch):
 
 
 def test_a_killed_device_is_exit_code_3_and_keeps_what_is_finished(here, run, monkeypatch):
-    real = crews.tables_of
+    real = local_executor.tables_of
 
     def dies(*arguments):
         if arguments[-1] == [4]:  # the last seed

@@ -17,13 +17,12 @@ import pytest
 import xarray as xr
 
 import varprobe as vp
-from varprobe import executors
 from varprobe.__main__ import outcome as main
-from varprobe.clusters import dask_crew
-from varprobe.configs import read_request
 from varprobe.errors import MachineError
-from varprobe.resources import Resources
-from varprobe.sweeping import run
+from varprobe.nets.config import read_request
+from varprobe.sweeps.dask_executor import dask_crew
+from varprobe.sweeps.resources import Resources
+from varprobe.sweeps.sweep import run
 
 COMPILED_AS_FOR_USERS = True
 

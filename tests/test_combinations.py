@@ -10,9 +10,9 @@ import pytest
 from check_combinations import ARCHS, INITS, NORMS, TINY, allowed, faults
 
 import varprobe as vp
-from varprobe.bases import base_of
-from varprobe.callform import parse_calls
-from varprobe.initializers import resolve_initializer
+from varprobe.engine.weight_bases import base_of
+from varprobe.nets.initializers import resolve_initializer
+from varprobe.spec.calls import parse_calls
 
 ACTS = ["relu", "tanh", "gelu"]
 RUN = [

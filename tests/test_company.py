@@ -18,8 +18,9 @@ import xarray as xr
 from chosen_nets import chunk_sizes, request_of
 
 import varprobe as vp
-from varprobe import chunks, crews, engine, sweep
-from varprobe.sweeping import run
+from varprobe import sweep
+from varprobe.engine import groups
+from varprobe.sweeps.sweep import run
 
 COMPILED_AS_FOR_USERS = True
 
@@ -111,10 +112,10 @@ def test_weights_drawn_again_as_kept(
     nets: dict[str, list[str]], whole: xr.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = request_of({"gelu": ["orthogonal"]} if nets is FEWER else nets, **WIDE)
-    kept = chunks.chunks_of(list(request.configs), request.setting)
+    kept = groups.chunks_of(list(request.configs), request.setting)
     assert all(chunk.program.keep_weights for chunk in kept)
     monkeypatch.setattr(engine, "WEIGHT_BYTES", 0)
-    again = chunks.chunks_of(list(request.configs), request.setting)
+    again = groups.chunks_of(list(request.configs), request.setting)
     assert not any(chunk.program.keep_weights for chunk in again)
     assert_same(run(request), vp.select(whole, act="gelu") if nets is FEWER else whole)
 
@@ -130,11 +131,11 @@ import sys
 import jax
 jax.config.update("jax_num_cpu_devices", int(sys.argv[1]))
 import varprobe as vp
-from varprobe import workers
+from varprobe.engine import compile
 assert len(jax.local_devices()) == int(sys.argv[1])
-assert [len(team) for team in workers.teams()] == [int(sys.argv[1])]
+assert [len(team) for team in compile.teams()] == [int(sys.argv[1])]
 ds = vp.sweep(act="tanh", init="normal(std=0.3),orthogonal", width=33, depth=12, batch=3, seeds=4)
-assert {devices for _, devices in workers.programs} == {tuple(range(int(sys.argv[1])))}
+assert {devices for _, devices in compile.programs} == {tuple(range(int(sys.argv[1])))}
 ds.to_netcdf(sys.argv[2], engine="h5netcdf")
 """
 

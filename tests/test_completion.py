@@ -9,20 +9,20 @@ import pytest
 from click.shell_completion import ShellComplete
 
 from varprobe.__main__ import main
-from varprobe.activations import ACTIVATIONS
-from varprobe.blocks import ARCHITECTURES
 from varprobe.cli import command
 from varprobe.cli.completion import NAMES, VARIABLE
 from varprobe.cli.group import COMMANDS
 from varprobe.cli.list import KINDS
 from varprobe.cli.plot import QUANTITIES
-from varprobe.configs import DTYPES, LOSSES, RANGES
 from varprobe.exports.frames import TABLES
-from varprobe.initializers import INITIALIZERS
-from varprobe.norms import NORMS
+from varprobe.nets.activations import ACTIVATIONS
+from varprobe.nets.architectures import ARCHITECTURES
+from varprobe.nets.config import DTYPES, LOSSES, RANGES
+from varprobe.nets.initializers import INITIALIZERS
+from varprobe.nets.norms import NORMS
 from varprobe.plots.kinds import KINDS as FIGURES
 from varprobe.plots.style import STYLES
-from varprobe.snippets import FRAMEWORKS
+from varprobe.verdict.snippets import FRAMEWORKS
 
 ALL = [name for commands in COMMANDS.values() for name in commands]
 

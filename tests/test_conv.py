@@ -13,14 +13,14 @@ import xarray as xr
 from check_all_pairs import correlation, quantity
 
 import varprobe as vp
-from varprobe.blocks.conv import Conv
-from varprobe.blocks.plain import activated
-from varprobe.building import Net, plain_of
-from varprobe.configs import Config, read_request
-from varprobe.draws import keys_of
+from varprobe.engine.random_bits import keys_of
+from varprobe.engine.reference_network import Net, plain_of
+from varprobe.engine.wired.convolutions import adjoint, convolve, kernel_gradient
 from varprobe.errors import RequestError
-from varprobe.sweeping import run
-from varprobe.wired.convolutions import adjoint, convolve, kernel_gradient
+from varprobe.nets.architectures.conv import Conv
+from varprobe.nets.architectures.plain import activated
+from varprobe.nets.config import Config, read_request
+from varprobe.sweeps.sweep import run
 
 SEED = 1
 DIFFERENCE = 1e-9

@@ -16,13 +16,13 @@ from matplotlib.figure import Figure
 
 import varprobe as vp
 from varprobe.__main__ import main
-from varprobe.callform import parse_numbers
 from varprobe.plots.coordinates import coordinates_figure
+from varprobe.spec.calls import parse_numbers
 from varprobe.training.coord_verdict import layer_of
 from varprobe.training.mup import factors, values_of
 from varprobe.training.optimizers import read_optimizers
 from varprobe.training.scaling import power_of, word_of
-from varprobe.verdicts import threshold
+from varprobe.verdict.thresholds import threshold
 
 LR = 0.01
 
@@ -107,9 +107,9 @@ def test_sizes_are_those_of_a_plain_loop(stacks: Any, widths: list[int]) -> None
 
 def labels(seed: int) -> Any:
     """(images, labels) of the batch of a seed."""
-    from varprobe.cells import rows_of
-    from varprobe.data import load_source
-    from varprobe.draws import keys_of
+    from varprobe.engine.inputs import rows_of
+    from varprobe.engine.random_bits import keys_of
+    from varprobe.nets.data import load_source
 
     source = load_source("digits")
     assert source.rows is not None and source.labels is not None

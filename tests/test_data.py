@@ -14,9 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import varprobe.data
-from varprobe.data import LAWS, Source, load_source
+import varprobe.nets.data
 from varprobe.errors import RequestError
+from varprobe.nets.data import LAWS, Source, load_source
 
 TABLE = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
 
@@ -214,7 +214,7 @@ def test_sizes_are_checked_before_anything_is_allocated(monkeypatch: pytest.Monk
     with zipfile.ZipFile("a.npz", "w") as archive:
         archive.writestr("x.npy", content.replace(b"(2, 3)", b"(2, 9)"))
     assert refused("a.npz").startswith("data: a.npz:x is cut off")
-    monkeypatch.setattr(varprobe.data, "MAX_BYTES", 2**30)
+    monkeypatch.setattr(varprobe.nets.data, "MAX_BYTES", 2**30)
     np.savez_compressed("a.npz", np.zeros(2**28, np.int8))  # a quarter of a GiB that would become two
     assert refused("a.npz") == "data: a.npz:arr_0 would take 2 GiB in memory (at most 1 GiB)"
 

@@ -11,13 +11,13 @@ import xarray as xr
 from scipy import stats
 
 import varprobe as vp
-from varprobe.flags import note_sentence
-from varprobe.rates import interval, rate, slopes
-from varprobe.results import variable_names
-from varprobe.sweeping import sweep
-from varprobe.targets import target
-from varprobe.verdict_table import sheet_of
-from varprobe.verdicts import VERDICTS, threshold
+from varprobe.storage.dataset import variable_names
+from varprobe.sweeps.sweep import sweep
+from varprobe.verdict.flags import note_sentence
+from varprobe.verdict.rates import interval, rate, slopes
+from varprobe.verdict.table import sheet_of
+from varprobe.verdict.target_variance import target
+from varprobe.verdict.thresholds import VERDICTS, threshold
 
 pytestmark = pytest.mark.filterwarnings("error")
 

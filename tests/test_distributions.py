@@ -10,7 +10,7 @@ import xarray as xr
 
 import varprobe as vp
 from varprobe.errors import RequestError
-from varprobe.probes.distributions import BINS, EDGES, densities, spread
+from varprobe.sweeps.probes.distributions import BINS, EDGES, densities, spread
 
 SMALL: dict[str, Any] = {"depth": 3, "width": 8, "batch": 4, "seeds": 1, "dtype": "float64"}
 

@@ -33,9 +33,8 @@ from made_up import learned, signals
 from stand_in import compute_with
 
 import varprobe as vp
-from varprobe import predictions
 from varprobe.__main__ import main
-from varprobe.pytest_plugin import Probes
+from varprobe.cli.pytest_plugin import Probes
 from varprobe.training import coordinates
 
 ROOT = Path(__file__).parents[1]
@@ -115,8 +114,8 @@ def small_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     Phase diagrams are measured at 3 x 3 points. A grid is read and checked as a whole; of its activations,
     architectures, norms and depths the first and the last combination is measured, with everything else.
     """
-    configs = importlib.import_module("varprobe.configs")
-    sweeping = importlib.import_module("varprobe.sweeping")
+    configs = importlib.import_module("varprobe.nets.config")
+    sweeping = importlib.import_module("varprobe.sweeps.sweep")
     read_stacks, read_request = configs.read_stacks, configs.read_request
 
     def shallow(depth: Any, width: Any) -> Any:
@@ -408,7 +407,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_defaults: None
 def predicted(request: Any, frame: Any) -> Any:
     """With theory's numbers of plain stacks only."""
     plain = all((c.arch_name, c.norm_name) == ("plain", "none") for c in request.configs)
-    return predictions.predicted(request, frame) if plain else frame
+    return plain.predicted(request, frame) if plain else frame
 
 
 def two_layers(stacks: Callable[..., Any], *given: Any, **options: Any) -> Any:
@@ -443,7 +442,7 @@ def test_every_block_runs(
     if not measured:
         compute_with(monkeypatch, signals)
         monkeypatch.setattr("varprobe.training.jobs.run_job", learned)
-        monkeypatch.setattr("varprobe.sweeping.predicted", predicted)
+        monkeypatch.setattr("varprobe.sweeps.sweep.predicted", predicted)
         monkeypatch.setattr("varprobe.training.coordinates.stacks", partial(two_layers, coordinates.stacks))
         monkeypatch.setattr("varprobe.training.coordinates.SEEDS", 2)
         draw = importlib.import_module("varprobe.cli.sweep").draw

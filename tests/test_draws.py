@@ -15,9 +15,9 @@ from check_all_pairs import ELSEWHERE, EVERY_INIT
 from scipy import stats
 
 import varprobe as vp
-from varprobe import draws
-from varprobe.bases import Draw, Orthogonal, base_of
-from varprobe.initializers import INITIALIZERS
+from varprobe.engine import random_bits
+from varprobe.engine.weight_bases import Draw, Orthogonal, base_of
+from varprobe.nets.initializers import INITIALIZERS
 
 COMPILED_AS_FOR_USERS = True
 
@@ -36,13 +36,16 @@ def z_of_mean(x: np.ndarray, expected: float) -> float:
 
 DISTRIBUTIONS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "bits": (lambda bits: bits, lambda key, shape: jax.random.bits(key, shape, jnp.uint32)),
-    "normal": (draws.normal, jax.random.normal),
-    "uniform": (draws.uniform, lambda key, shape: jax.random.uniform(key, shape, minval=-1, maxval=1)),
+    "normal": (random_bits.normal, jax.random.normal),
+    "uniform": (random_bits.uniform, lambda key, shape: jax.random.uniform(key, shape, minval=-1, maxval=1)),
     "uniform(0, 3)": (
-        lambda bits: draws.uniform(bits, 0, 3),
+        lambda bits: random_bits.uniform(bits, 0, 3),
         lambda key, shape: jax.random.uniform(key, shape, minval=0, maxval=3),
     ),
-    "truncated_normal": (draws.truncated_normal, lambda key, shape: jax.random.truncated_normal(key, -2, 2, shape)),
+    "truncated_normal": (
+        random_bits.truncated_normal,
+        lambda key, shape: jax.random.truncated_normal(key, -2, 2, shape),
+    ),
 }
 
 
@@ -56,7 +59,7 @@ DISTRIBUTIONS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
 )
 def test_equal_jax_random(name: str, shape: tuple[int, ...]) -> None:
     ours, theirs = DISTRIBUTIONS[name]
-    draw = jax.jit(lambda key: ours(draws.random_bits(key, shape)))
+    draw = jax.jit(lambda key: ours(random_bits.random_bits(key, shape)))
     for seed in KEYS:
         key = jax.random.key(seed, impl="threefry2x32")
         np.testing.assert_array_equal(draw(key), theirs(key, shape))
@@ -78,7 +81,7 @@ def test_equal_jax_random_as_the_engine_draws_them(x64: bool) -> None:
             return carry, [base.draw(draw) for base in bases]
 
         layers = jnp.arange(2, 6)
-        drawn = jax.jit(lambda key: jax.lax.scan(step, None, (draws.layer_keys(key, 2, 4), layers))[1])(stream)
+        drawn = jax.jit(lambda key: jax.lax.scan(step, None, (random_bits.layer_keys(key, 2, 4), layers))[1])(stream)
     for law, matrices in zip(laws, drawn, strict=False):
         assert matrices.dtype == dtype
         for layer, matrix in zip(range(2, 6), matrices, strict=True):

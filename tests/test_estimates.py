@@ -7,15 +7,15 @@ import jax.numpy as jnp
 import pytest
 from jax import lax
 
-from varprobe import estimates
-from varprobe.cell_costs import AROUND, cell_bytes, cell_footprint, shapes
-from varprobe.chunks import chunks_of
-from varprobe.configs import read_request
+from varprobe.engine.groups import chunks_of
+from varprobe.engine.plain_cell import workspace_of
+from varprobe.engine.programs import run_program
 from varprobe.errors import RequestError
-from varprobe.estimates import Estimate, estimate, sweep_bytes, time_text
-from varprobe.footprints import MOST_PACKED, footprint
-from varprobe.programs import run_program
-from varprobe.stack import workspace_of
+from varprobe.nets.config import read_request
+from varprobe.sweeps import estimates
+from varprobe.sweeps.cell_costs import AROUND, cell_bytes, cell_footprint, shapes
+from varprobe.sweeps.estimates import Estimate, estimate, sweep_bytes, time_text
+from varprobe.sweeps.footprints import MOST_PACKED, footprint
 
 COMPILED_AS_FOR_USERS = True
 X = jax.ShapeDtypeStruct((256, 256), jnp.float32)

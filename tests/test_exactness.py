@@ -14,10 +14,10 @@ from chosen_nets import chunk_sizes, request_of
 from scipy import special
 
 import varprobe as vp
-from varprobe import chunks, sweep
-from varprobe.activations import Activation, Behavior, behavior
-from varprobe.probes import running
-from varprobe.sweeping import run
+from varprobe import sweep
+from varprobe.nets.activations import Activation, Behavior, behavior
+from varprobe.sweeps.probes import running
+from varprobe.sweeps.sweep import run
 
 HOMOGENEOUS = ["relu", "leaky_relu(0.3)", "identity"]
 SHARING = ["he_normal", "glorot_normal", "normal(mean=0.02,std=0.05)", "uniform(limit=1)", "orthogonal(scale=1.4)"]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from varprobe.errors import RequestError
-from varprobe.expressions import VARIABLES, Expression, number_text, parse_expression
+from varprobe.spec.expressions import VARIABLES, Expression, number_text, parse_expression
 
 SHAPE = dict(fan_in=64, fan_out=256, width=512, depth=50, layer=3)
 

@@ -35,7 +35,7 @@ from varprobe.plots.plane import run_phase_figure
 from varprobe.plots.sites import model_figure
 from varprobe.plots.style import STYLES, contrast, ground, looks, paper, sized
 from varprobe.plots.widths import widths_figure
-from varprobe.storage import load_dataset, save_dataset
+from varprobe.storage.files import load_dataset, save_dataset
 from varprobe.theory.spectra import jacobian_spectrum
 
 

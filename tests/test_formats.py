@@ -10,13 +10,13 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 import varprobe as vp
-from varprobe.formats import FORMATS, TRAINED_IN
-from varprobe.leaving import left_layers, left_sentence
-from varprobe.nets import measured_nets
+from varprobe.nets.float_formats import FORMATS, TRAINED_IN
 from varprobe.plots import caption, plot_variance, variance_figure
 from varprobe.plots.curves import read_curves
 from varprobe.plots.formats import near_limits, strokes
-from varprobe.results import variable_names
+from varprobe.storage.dataset import variable_names
+from varprobe.verdict.format_range import left_layers, left_sentence
+from varprobe.verdict.measured import measured_nets
 
 DTYPES = {"float8_e4m3": ml_dtypes.float8_e4m3fn, "bfloat16": ml_dtypes.bfloat16, "float16": np.float16}
 DEPTH, SEEDS = 30, 3

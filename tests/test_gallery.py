@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted((ROOT / "scripts").glob("fig_*.py"))
 PUBLIC = {"varprobe", "varprobe.plots", "varprobe.plots.style", "varprobe.plots.phase"}
 """Modules of the package that scripts and the gallery import from."""
-PUBLIC |= {"varprobe.phases", "varprobe.phase_measured"}
+PUBLIC |= {"varprobe.theory.phase_diagram", "varprobe.verdict.phase_measured"}
 LARGEST = {"pdf": 200_000, "png": 300_000}
 
 

@@ -19,10 +19,10 @@ from check_all_pairs import ELSEWHERE, EVERY_INIT, brute_force, differences, qua
 from test_activations import BEHAVIORS
 
 import varprobe as vp
-from varprobe.activations import ACTIVATIONS
-from varprobe.configs import read_request
-from varprobe.initializers import INITIALIZERS
-from varprobe.sweeping import run
+from varprobe.nets.activations import ACTIVATIONS
+from varprobe.nets.config import read_request
+from varprobe.nets.initializers import INITIALIZERS
+from varprobe.sweeps.sweep import run
 
 COMPILED_AS_FOR_USERS = True
 

@@ -12,7 +12,7 @@ from chosen_nets import request_of
 
 import varprobe as vp
 from varprobe import sweep
-from varprobe.sweeping import run
+from varprobe.sweeps.sweep import run
 
 
 @cache

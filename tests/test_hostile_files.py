@@ -21,16 +21,16 @@ from made_up import signals
 from stand_in import compute_with
 
 import varprobe as vp
-import varprobe.data
-from varprobe import untrusted
-from varprobe.data import load_source
+import varprobe.nets.data
 from varprobe.errors import RequestError
 from varprobe.model.runs import save_model_run
+from varprobe.nets.data import load_source
 from varprobe.plots import save_figure
 from varprobe.plots.origin import origin_of
-from varprobe.seals import sealed_json, unsealed_json
-from varprobe.storage import put
-from varprobe.user_code import load
+from varprobe.spec.user_code import load
+from varprobe.storage import safe_open
+from varprobe.storage.checksums import sealed_json, unsealed_json
+from varprobe.storage.files import put
 
 TINY: dict[str, Any] = {"depth": 2, "width": 8, "batch": 4, "seeds": 2, "init": "he_normal", "correlation": 0.5}
 
@@ -227,7 +227,7 @@ def test_a_byte_order_mark_at_the_start_is_none_of_the_numbers():
 @pytest.mark.parametrize("content", [b"1,2\n", b"", b"3," * 3])
 def test_a_line_without_end_is_not_read(monkeypatch, content):
     """As of a gigabyte: the line's end is looked for no further than it may be."""
-    monkeypatch.setattr(varprobe.data, "MAX_LINE", 2**20)
+    monkeypatch.setattr(varprobe.nets.data, "MAX_LINE", 2**20)
     Path("a.csv").write_bytes(content + b"1," * 2**20 + b"1\n")
     count = 1 + content.count(b"\n")
     assert refused(load_source, "a.csv") == f"data: a.csv, line {count} is longer than 1 MiB"
@@ -372,7 +372,7 @@ def test_a_figure_replaces_a_link(here, name):
 
 def test_a_temporary_name_that_somebody_took_is_not_followed(here, monkeypatch):
     """Even if it could be guessed."""
-    monkeypatch.setattr("varprobe.storage.secrets.token_hex", lambda n: "0" * 2 * n)
+    monkeypatch.setattr("varprobe.storage.files.secrets.token_hex", lambda n: "0" * 2 * n)
     (here / ".x.00000000.varprobe.tmp").symlink_to(here / "theirs")
     with pytest.raises(FileExistsError):
         put(here / "x", lambda file: file.write(b"ours"))
@@ -539,10 +539,10 @@ def test_cells(run, what, here):
 
 def test_every_file_that_is_read_can_be_one_of_somebody_else(run, here):
     """The limits are those that README and help state."""
-    assert (varprobe.data.MAX_BYTES, varprobe.data.MAX_LINE) == (8 * 2**30, 16 * 2**20)
-    with pytest.raises(untrusted.UntrustedError, match="has 0.00195 GiB, too much to be read"):
-        untrusted.content_of(written(here / "x", bytes(2**21)), 2**20)
-    assert untrusted.content_of(written(here / "y", b"abc"), 3) == b"abc"
+    assert (varprobe.nets.data.MAX_BYTES, varprobe.nets.data.MAX_LINE) == (8 * 2**30, 16 * 2**20)
+    with pytest.raises(safe_open.UntrustedError, match="has 0.00195 GiB, too much to be read"):
+        safe_open.content_of(written(here / "x", bytes(2**21)), 2**20)
+    assert safe_open.content_of(written(here / "y", b"abc"), 3) == b"abc"
 
 
 def written(path: Path, content: bytes) -> Path:

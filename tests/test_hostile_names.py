@@ -12,11 +12,11 @@ from test_report import made
 
 import varprobe as vp
 from varprobe.__main__ import main
-from varprobe.diagnosis import diagnose
+from varprobe.errors import printable
 from varprobe.exports.naming import config_names
-from varprobe.names import printable
 from varprobe.plots import caption, save_figure, variance_figure
-from varprobe.runs import act_part
+from varprobe.runs.diagnose import diagnose
+from varprobe.runs.open import act_part
 
 ESCAPES = ["\x1b[31mred", "\x1b]0;title\x07", "\x9b2J", "a\rb", "a\nb", "a\x08b", "\x00b", "a\x7fb"]
 DECEIVING = ["\u202egpj.exe", "\u2066x\u2069", "a\u200bb", "\ufeffrelu", "re\u00adlu", "\u2028line"]

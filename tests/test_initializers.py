@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 import varprobe as vp
-from varprobe.callform import parse_calls
-from varprobe.configs import read_request
 from varprobe.errors import RequestError
-from varprobe.initializers import ALIASES, INITIALIZERS, STANDARD, Initializer, Place, resolve_initializer
-from varprobe.parametrizations import log10_multipliers
+from varprobe.nets.config import read_request
+from varprobe.nets.initializers import ALIASES, INITIALIZERS, STANDARD, Initializer, Place, resolve_initializer
+from varprobe.nets.parametrizations import log10_multipliers
+from varprobe.spec.calls import parse_calls
 
 PLACE = Place(fan_in=300, fan_out=100, width=400, depth=50, layer=7)
 

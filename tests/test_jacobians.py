@@ -12,13 +12,13 @@ import xarray as xr
 from jaxtyping import Float
 
 import varprobe as vp
-from varprobe.building import plain_of
-from varprobe.configs import read_request
-from varprobe.draws import keys_of
+from varprobe.engine.random_bits import keys_of
+from varprobe.engine.reference_network import plain_of
 from varprobe.errors import RequestError
-from varprobe.probes.jacobians import summary
-from varprobe.probes.products import extended, identity, log10_values, reduced
-from varprobe.sweeping import run
+from varprobe.nets.config import read_request
+from varprobe.sweeps.probes.jacobians import summary
+from varprobe.sweeps.probes.products import extended, identity, log10_values, reduced
+from varprobe.sweeps.sweep import run
 from varprobe.theory.spectra import jacobian_spectrum
 
 Matrix = Float[np.ndarray, "n n"]

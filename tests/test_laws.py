@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import varprobe as vp
-from varprobe.diagnosis import diagnose
+from varprobe.runs.diagnose import diagnose
 
 RELU_LAW = {16: (-0.17639732440705033, 0.419593394106779), 256: (-0.009828659363802311, 0.019818708909798564)}
 """Width -> drift and variance of ln ||h_l||^2/||h_{l-1}||^2 of a He ReLU layer for one input: exact moments of

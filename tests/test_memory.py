@@ -6,9 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from varprobe import memory
 from varprobe.errors import RequestError
-from varprobe.memory import LEAST, device_free_bytes, free_bytes, machine_bytes, memory_text, read_memory
+from varprobe.storage import memory
+from varprobe.storage.memory import LEAST, device_free_bytes, free_bytes, machine_bytes, memory_text, read_memory
 
 GIB = 2**30
 

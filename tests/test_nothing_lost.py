@@ -16,13 +16,13 @@ import pytest
 from stand_in import compute_with
 
 import varprobe as vp
-from varprobe.claims import LOCKS
-from varprobe.seals import FORMAT, sealed
+from varprobe.storage.checksums import FORMAT, sealed
+from varprobe.storage.locks import LOCKS
 
 OPTIONS: dict[str, Any] = dict(depth=2, width=4, batch=4, seeds=24, act="relu", init="he_normal")
 """One chunk, 24 cells."""
 
-sweeping = importlib.import_module("varprobe.sweeping")
+sweeping = importlib.import_module("varprobe.sweeps.sweep")
 
 
 class Watcher:
@@ -63,8 +63,8 @@ def folder(place: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def tables(place: Path) -> dict[int, dict[str, np.ndarray]]:
     """The numbers of the whole run's cells, by seed."""
-    from varprobe.plans import Record
-    from varprobe.storage import load_cell
+    from varprobe.storage.files import load_cell
+    from varprobe.sweeps.record import Record
 
     record = Record.read(place / "whole" / "spec.json")
     return {cell.seed: load_cell(place / "whole", cell, record.variables(cell)) for cell in record.cells}

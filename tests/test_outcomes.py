@@ -15,7 +15,7 @@ from varprobe.training.outcomes import (
     skill_of_loss,
     spearman,
 )
-from varprobe.verdicts import threshold
+from varprobe.verdict.thresholds import threshold
 
 
 def test_skills_are_shares_of_the_way():

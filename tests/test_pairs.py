@@ -11,9 +11,9 @@ import pytest
 import xarray as xr
 
 import varprobe as vp
-from varprobe.draws import keys_of
+from varprobe.engine.random_bits import keys_of
 from varprobe.errors import RequestError
-from varprobe.probes.pairs import cosines, effective_rank, partners
+from varprobe.sweeps.probes.pairs import cosines, effective_rank, partners
 
 C0 = (-0.5, 0.3, 0.99)
 SMALL: dict[str, Any] = {"depth": 3, "width": 7, "batch": 3, "seeds": 1, "dtype": "float64"}
@@ -134,7 +134,7 @@ def test_run_folders_keep_what_was_probed(tmp_path: Path, monkeypatch: pytest.Mo
     xr.testing.assert_identical(vp.open_run(tmp_path / "run"), first)
     assert json.loads(first.attrs["spec"])["correlation"] == list(C0)
     (tmp_path / "run" / "results.nc").unlink()
-    monkeypatch.setattr("varprobe.crews.run_jobs", lambda jobs: pytest.fail("computed again"))
+    monkeypatch.setattr("varprobe.sweeps.local_executor.run_jobs", lambda jobs: pytest.fail("computed again"))
     with pytest.warns(UserWarning, match="results.nc"):
         xr.testing.assert_identical(vp.sweep(**arguments, correlation=list(C0), out=tmp_path / "run"), first)
     with pytest.raises(RequestError, match="correlation is"):

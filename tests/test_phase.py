@@ -10,10 +10,10 @@ import xarray as xr
 
 import varprobe as vp
 from varprobe.__main__ import outcome
-from varprobe.phase_axes import axes_for, axis, is_logarithmic
-from varprobe.phase_measured import Measured, compare
-from varprobe.phases import ends_in, phase_diagram, whole_line
 from varprobe.theory.elementwise import activation
+from varprobe.theory.phase_axes import axes_for, axis, is_logarithmic
+from varprobe.theory.phase_diagram import ends_in, phase_diagram, whole_line
+from varprobe.verdict.phase_measured import Measured, compare
 
 FIELDS = ("q_star", "chi_1", "chi_q", "c_star", "xi_q", "xi_c")
 

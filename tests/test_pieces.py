@@ -7,14 +7,14 @@ import jax
 import numpy as np
 import pytest
 
-from varprobe.cell_costs import cell_bytes
-from varprobe.chunks import chunks_of
-from varprobe.configs import read_request
+from varprobe.engine.compile import Worker, tables_of
+from varprobe.engine.groups import chunks_of
+from varprobe.engine.programs import AnyChunk
+from varprobe.engine.split import cut, drawn_again, in_pieces, is_out_of_memory, net_count, pieces, workers_within
+from varprobe.engine.statistics import CellTable
 from varprobe.errors import MachineError, RequestError
-from varprobe.pieces import cut, drawn_again, in_pieces, is_out_of_memory, net_count, pieces, workers_within
-from varprobe.programs import AnyChunk
-from varprobe.tables import CellTable
-from varprobe.workers import Worker, tables_of
+from varprobe.nets.config import read_request
+from varprobe.sweeps.cell_costs import cell_bytes
 
 COMPILED_AS_FOR_USERS = True
 

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import varprobe as vp
-from varprobe.phase_measured import Measured
-from varprobe.phases import Diagram, phase_diagram
 from varprobe.plots.flags import SIDES, hang
 from varprobe.plots.phase import phase_figure, shortened
 from varprobe.plots.phase_scales import SCALES
 from varprobe.plots.regions import roomiest
+from varprobe.theory.phase_diagram import Diagram, phase_diagram
+from varprobe.verdict.phase_measured import Measured
 
 
 def artists(ax: Any, gid: str) -> list[Any]:

@@ -5,8 +5,8 @@ import pytest
 import xarray as xr
 
 import varprobe as vp
-from varprobe.configs import read_request
-from varprobe.predictions import predicted
+from varprobe.nets.config import read_request
+from varprobe.sweeps.predict.plain import predicted
 
 LINES = [
     f"theory_{name}_log10_ms" for name in ("preactivation", "activation", "gradient", "weight_gradient")

@@ -10,7 +10,7 @@ import xarray as xr
 from scipy import stats
 
 import varprobe as vp
-from varprobe.predictions import theory_names
+from varprobe.sweeps.predict.plain import theory_names
 from varprobe.theory.elementwise import activation
 from varprobe.theory.sources import Fast, Source
 

@@ -9,8 +9,8 @@ import pytest
 import xarray as xr
 
 import varprobe as vp
-from varprobe.diagnosis import Diagnosis
-from varprobe.pytest_plugin import Probes
+from varprobe.cli.pytest_plugin import Probes
+from varprobe.runs.diagnose import Diagnosis
 
 pytest_plugins = ["pytester"]
 
@@ -49,7 +49,7 @@ def alone(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.
 
 
 def test_tests_probe_and_the_summary_tells_it(alone: pytest.Pytester) -> None:
-    result = alone.runpytest_subprocess("-p", "varprobe.pytest_plugin", "--varprobe", "--junitxml=report.xml")
+    result = alone.runpytest_subprocess("-p", "varprobe.cli.pytest_plugin", "--varprobe", "--junitxml=report.xml")
     result.assert_outcomes(passed=4, failed=1)
     result.stdout.fnmatch_lines(
         [
@@ -73,10 +73,10 @@ def test_tests_probe_and_the_summary_tells_it(alone: pytest.Pytester) -> None:
 
 
 def test_nothing_is_told_unasked(alone: pytest.Pytester) -> None:
-    result = alone.runpytest_subprocess("-p", "varprobe.pytest_plugin", "-k", "heavy or test_without")
+    result = alone.runpytest_subprocess("-p", "varprobe.cli.pytest_plugin", "-k", "heavy or test_without")
     result.assert_outcomes(passed=2, deselected=3)
     assert "= varprobe =" not in result.stdout.str()
-    listed = alone.runpytest_subprocess("-p", "varprobe.pytest_plugin", "--help")
+    listed = alone.runpytest_subprocess("-p", "varprobe.cli.pytest_plugin", "--help")
     listed.stdout.fnmatch_lines(["*--varprobe*print the verdicts on what tests probed*"])
 
 
@@ -93,7 +93,7 @@ def test_each_dataset_is_collected_and_judged_once(monkeypatch: pytest.MonkeyPat
         asked.append(ds)
         return Diagnosis([{"healthy": True, "notes": ["correlation_collapse(layer=3)"]}])
 
-    monkeypatch.setattr("varprobe.diagnosis.diagnose", diagnose)
+    monkeypatch.setattr("varprobe.runs.diagnose.diagnose", diagnose)
     probes, ds = Probes(), xr.Dataset({"a": ("x", np.zeros(2))})
     assert probes.healthy(ds) and not probes.healthy(ds, strict=True) and probes.collected(ds) is ds
     assert len(asked) == 1 and len(probes.datasets) == 1

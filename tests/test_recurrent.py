@@ -7,12 +7,12 @@ import pytest
 import xarray as xr
 
 import varprobe as vp
-from varprobe.callform import parse_calls
-from varprobe.configs import read_request
-from varprobe.draws import keys_of
+from varprobe.engine.random_bits import keys_of
 from varprobe.errors import RequestError
-from varprobe.norms import resolve_norm, standardized
-from varprobe.sweeping import run
+from varprobe.nets.config import read_request
+from varprobe.nets.norms import resolve_norm, standardized
+from varprobe.spec.calls import parse_calls
+from varprobe.sweeps.sweep import run
 
 DEPTH, WIDTH, INPUT, BATCH = 4, 6, 5, 3
 sigmoid = jax.nn.sigmoid

@@ -22,14 +22,13 @@ from varprobe.__main__ import main
 from varprobe.cli.options import given
 from varprobe.cli.sweep import PRESENTATION
 from varprobe.cli.sweep import command as sweep_command
-from varprobe.configs import read_request
-from varprobe.errors import MachineError, RequestError
-from varprobe.names import printable
+from varprobe.errors import MachineError, RequestError, printable
+from varprobe.exports.reporting.arrays import moments
+from varprobe.exports.reporting.how import command_of
+from varprobe.exports.reporting.sources import runs_of
+from varprobe.nets.config import read_request
 from varprobe.plots.style import contrast
-from varprobe.reporting.arrays import moments
-from varprobe.reporting.how import command_of
-from varprobe.reporting.sources import runs_of
-from varprobe.results import variable_names
+from varprobe.storage.dataset import variable_names
 
 HOSTILE = [
     "<script>window.pwned=1</script>",

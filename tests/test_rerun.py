@@ -13,13 +13,13 @@ from stand_in import compute_with
 
 import varprobe as vp
 from varprobe.__main__ import main
-from varprobe.configs import read_request
-from varprobe.repeating import repeatable
-from varprobe.results import variable_names
-from varprobe.rounding import LOST, SAFETY, UNIT, tolerances
-from varprobe.seals import sealed_json, unsealed_json
+from varprobe.nets.config import read_request
+from varprobe.runs.tolerances import LOST, SAFETY, UNIT, tolerances
+from varprobe.spec.serialize import repeatable
+from varprobe.storage.checksums import sealed_json, unsealed_json
+from varprobe.storage.dataset import variable_names
 
-sweeping = importlib.import_module("varprobe.sweeping")
+sweeping = importlib.import_module("varprobe.sweeps.sweep")
 
 OPTIONS: dict[str, Any] = dict(depth=3, width=4, batch=4, seeds=3, act="relu,tanh", init="he_normal")
 

@@ -19,16 +19,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stand_in import compute_with
 
-from varprobe.configs import read_request
-from varprobe.crews import LocalCrew
 from varprobe.errors import MachineError, RequestError
-from varprobe.plans import plan, versions
-from varprobe.results import variable_names
-from varprobe.runs import default_folder, open_run
-from varprobe.seals import sealed_archive, sealed_json, unsealed_json
-from varprobe.storage import put
+from varprobe.nets.config import read_request
+from varprobe.runs.open import default_folder, open_run
+from varprobe.storage.checksums import sealed_archive, sealed_json, unsealed_json
+from varprobe.storage.dataset import variable_names
+from varprobe.storage.files import put
+from varprobe.sweeps.local_executor import LocalCrew
+from varprobe.sweeps.record import plan, versions
 
-module = importlib.import_module("varprobe.sweeping")  # the package's attribute of this name is the function
+module = importlib.import_module("varprobe.sweeps.sweep")  # the package's attribute of this name is the function
 sweep = module.sweep
 
 TINY = dict(depth=5, width=16, batch=8, seeds=4, act="relu", init="he_normal,glorot_normal")
@@ -173,8 +173,8 @@ def test_an_interrupted_run_resumes_to_the_same_bits(tmp_path, whole, monkeypatc
 
 KILLED = """
 import os, signal, sys
-from varprobe.seals import sealed_archive, sealed_json, unsealed_json
-from varprobe.storage import put
+from varprobe.storage.checksums import sealed_archive, sealed_json, unsealed_json
+from varprobe.storage.files import put
 def fill(file):
     file.write(b"half")
     file.flush()

@@ -21,21 +21,21 @@ from hypothesis import strategies as st
 from stand_in import compute_with
 
 import varprobe as vp
-from varprobe import executors
 from varprobe.__main__ import outcome as main
-from varprobe.chunks import chunks_of, work_of
-from varprobe.claims import LOCKS, claims
-from varprobe.configs import read_request
-from varprobe.data import load_source
+from varprobe.engine.groups import chunks_of, work_of
 from varprobe.errors import MachineError, RequestError
-from varprobe.executors import Batch, work
-from varprobe.parcels import packed, unpacked
-from varprobe.plans import versions
-from varprobe.resources import read_resources
-from varprobe.results import variable_names
-from varprobe.shards import Shard, read_shard, share
-from varprobe.storage import Cell
-from varprobe.supplies import Item
+from varprobe.nets.config import read_request
+from varprobe.nets.data import load_source
+from varprobe.storage.dataset import variable_names
+from varprobe.storage.files import Cell
+from varprobe.storage.locks import LOCKS, claims
+from varprobe.sweeps import pool_executor
+from varprobe.sweeps.pickling import packed, unpacked
+from varprobe.sweeps.pool_executor import Batch, work
+from varprobe.sweeps.queue import Item
+from varprobe.sweeps.record import versions
+from varprobe.sweeps.resources import read_resources
+from varprobe.sweeps.shards import Shard, read_shard, share
 
 COMPILED_AS_FOR_USERS = True
 
@@ -139,7 +139,7 @@ def test_the_command_tells_of_a_share(tmp_path: Path, capsys: pytest.CaptureFixt
 HOLD = """
 import sys, time
 from pathlib import Path
-from varprobe.claims import claims
+from varprobe.storage.locks import claims
 with claims(Path(sys.argv[1])) as ours:
     print(ours.take(3), flush=True)
     time.sleep(600)
@@ -189,13 +189,13 @@ def test_two_sweeps_of_one_folder_share_the_work(tmp_path: Path, whole: xr.Datas
 COUNTING = f"""
 import varprobe as vp
 from unittest.mock import patch
-from varprobe.storage import save_cell
+from varprobe.storage.files import save_cell
 def sweep(out):
     saved = []
     def counting(folder, cell, table):
         saved.append(cell.name)
         save_cell(folder, cell, table)
-    with patch("varprobe.resume.save_cell", counting):
+    with patch("varprobe.sweeps.run_folder.save_cell", counting):
         ds = vp.sweep(**{TINY | {"seeds": 40}!r}, out=out)
     return len(saved), int(ds.activation_log10_ms.notnull().all(["config", "layer"]).sum())
 """
@@ -214,7 +214,7 @@ print(*sweep(sys.argv[1]))
 
 
 @pytest.mark.parametrize("folder", [False, True])
-@pytest.mark.parametrize("work", [1.0, executors.BATCH_WORK])
+@pytest.mark.parametrize("work", [1.0, pool_executor.BATCH_WORK])
 def test_threads_as_an_executor(tmp_path: Path, wired: xr.Dataset, folder: bool, work: float, monkeypatch: Any) -> None:
     monkeypatch.setattr(executors, "BATCH_WORK", work)
     with ThreadPoolExecutor(2) as pool:
@@ -335,13 +335,13 @@ import json, sys
 import jax
 jax.config.update("jax_num_cpu_devices", 4)
 import varprobe as vp
-from varprobe import workers
+from varprobe.engine import compile
 from varprobe.cli.device import keep_compiled_code
 keep_compiled_code()
 for count in (1, 4):
-    workers.programs.clear()
+    compile.programs.clear()
     ds = vp.sweep(**json.loads(sys.argv[2]), devices=count)
-    assert {devices for _, devices in workers.programs} == {tuple(range(count))}
+    assert {devices for _, devices in compile.programs} == {tuple(range(count))}
     ds.to_netcdf(f"{sys.argv[1]}/{count}.nc", engine="h5netcdf")
 """
 
@@ -361,7 +361,7 @@ def test_a_mesh_of_devices_as_one(tmp_path: Path, asked: dict[str, Any]) -> None
 
 
 def test_how_many_devices_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("varprobe.resources.cores", lambda: 2)
+    monkeypatch.setattr("varprobe.sweeps.resources.cores", lambda: 2)
     assert read_resources(devices=2).devices == 2
     for wrong, words in ((3, "3 is more than the 2 cores here"), (0, "0 is out of range"), ("x", "'x'")):
         with pytest.raises(RequestError) as caught:

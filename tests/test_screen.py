@@ -13,12 +13,12 @@ from matplotlib.colors import to_rgb
 from rich.console import Console
 
 from varprobe.cli.console import console_for
-from varprobe.columns import fold
-from varprobe.diagnosis import Diagnosis
-from varprobe.numerals import rounded, scientific
 from varprobe.plots.style import contrast
-from varprobe.screen import print_diagnosis, text_of
-from varprobe.verdict_table import MOST_LINES, UNCERTAIN, sheet_of, title_of
+from varprobe.runs.diagnose import Diagnosis
+from varprobe.verdict.columns import fold
+from varprobe.verdict.number_format import rounded, scientific
+from varprobe.verdict.table import MOST_LINES, UNCERTAIN, sheet_of, title_of
+from varprobe.verdict.terminal import print_diagnosis, text_of
 
 pytestmark = pytest.mark.filterwarnings("error")
 

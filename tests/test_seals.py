@@ -9,8 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from varprobe.seals import FORMAT, DamagedError, sealed, sealed_archive, sealed_json, unsealed_archive, unsealed_json
-from varprobe.storage import Cell, load_cell, save_cell
+from varprobe.storage.checksums import (
+    FORMAT,
+    DamagedError,
+    sealed,
+    sealed_archive,
+    sealed_json,
+    unsealed_archive,
+    unsealed_json,
+)
+from varprobe.storage.files import Cell, load_cell, save_cell
 
 CONTENT = {"spec": {"act": ["relu"], "odd": 'ü",\n"format": 2,\n"sha256": "'}, "results": None, "n": [1, 2.5]}
 ARRAYS = {"x": np.array([[1.5, -np.inf], [np.nan, 0.1]]), "config": np.array([3, 1]), "seed": np.array(7)}

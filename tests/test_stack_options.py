@@ -10,8 +10,8 @@ import pytest
 import xarray as xr
 
 import varprobe as vp
-from varprobe.data import load_source
 from varprobe.errors import RequestError
+from varprobe.nets.data import load_source
 
 QUANTITIES = ("preactivation", "activation", "gradient", "weight_gradient")
 STATISTICS = ("log10_ms", "log10_var", "mean_over_rms", "log10_absmax")

@@ -14,17 +14,17 @@ from pyarrow import parquet
 from xarray.testing import assert_identical
 
 import varprobe as vp
-from varprobe import blockwise, memory
 from varprobe.__main__ import main
-from varprobe.blockwise import block_size, blocks
 from varprobe.cli.plot import selected
-from varprobe.configs import read_request
 from varprobe.errors import MachineError, RequestError
-from varprobe.plans import Record, fill
-from varprobe.results import dataset
-from varprobe.runs import read_run
-from varprobe.spilling import missing_numbers
-from varprobe.storage import load_dataset, open_dataset, save_dataset
+from varprobe.nets.config import read_request
+from varprobe.runs.open import read_run
+from varprobe.storage import chunks, memory
+from varprobe.storage.chunks import block_size, blocks
+from varprobe.storage.dataset import dataset
+from varprobe.storage.files import load_dataset, open_dataset, save_dataset
+from varprobe.storage.memmap import missing_numbers
+from varprobe.sweeps.record import Record, fill
 
 ASKED: dict[str, Any] = {
     "depth": [2, 4],
@@ -173,7 +173,7 @@ def test_verdicts_are_made_block_by_block(folder: Path, single: None, ds: xr.Dat
 
 def test_blocks_hold_as_many_as_fit(ds: xr.Dataset) -> None:
     each = sum(v.nbytes for v in ds.data_vars.values() if "config" in v.dims) // 6
-    assert block_size(ds) == blockwise.BLOCK_BYTES // each
+    assert block_size(ds) == chunks.BLOCK_BYTES // each
     assert block_size(ds.isel(layer=slice(0))) >= 6
 
 

@@ -39,7 +39,7 @@ def test_network_code_imports_no_theory(name: str) -> None:
 def test_loaded_when_first_used() -> None:
     code = (
         "import sys, varprobe as vp; assert 'jax' not in sys.modules; vp.theory.moments('relu');"
-        "assert 'varprobe.engine' not in sys.modules and 'varprobe.stack' not in sys.modules; print(vp.theory.__name__)"
+        "assert 'varprobe.engine.plain_groups' not in sys.modules and 'varprobe.engine.plain_cell' not in sys.modules; print(vp.theory.__name__)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.strip() == "varprobe.theory"

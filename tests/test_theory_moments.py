@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy import integrate, special, stats
 
 import varprobe as vp
-from varprobe.activations import ACTIVATIONS
 from varprobe.errors import RequestError
+from varprobe.nets.activations import ACTIVATIONS
 from varprobe.theory.closed import closed_form
 from varprobe.theory.elementwise import activation, evaluate
 from varprobe.theory.gaussian import averages

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 import varprobe as vp
-from varprobe.cells import batch_of
-from varprobe.data import load_source
+from varprobe.engine.inputs import batch_of
 from varprobe.errors import RequestError
+from varprobe.nets.data import load_source
 
 KEY = jax.random.key(3)
 

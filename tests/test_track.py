@@ -15,7 +15,7 @@ import xarray as xr
 import varprobe as vp
 from varprobe.__main__ import main
 from varprobe.errors import RequestError
-from varprobe.progress import Unwatched
+from varprobe.storage.progress import Unwatched
 from varprobe.training.asking import powers_of_two, read_training
 from varprobe.training.batches import lesson, rows_by_step
 from varprobe.training.jobs import jobs_of

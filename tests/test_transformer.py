@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 import varprobe as vp
-from varprobe.blocks import architecture_of
-from varprobe.building import arguments_of, build, plain_of
-from varprobe.callform import parse_calls
-from varprobe.configs import read_request
-from varprobe.draws import keys_of
+from varprobe.engine.random_bits import keys_of
+from varprobe.engine.reference_network import arguments_of, build, plain_of
+from varprobe.engine.wired.attention import Lifts, attention, softmax_entropy, softmax_pullback
 from varprobe.errors import RequestError
-from varprobe.initializers import Place, resolve_initializer
-from varprobe.plans import hashable
-from varprobe.sweeping import run
-from varprobe.wired.attention import Lifts, attention, softmax_entropy, softmax_pullback
+from varprobe.nets.architectures import architecture_of
+from varprobe.nets.config import read_request
+from varprobe.nets.initializers import Place, resolve_initializer
+from varprobe.spec.calls import parse_calls
+from varprobe.sweeps.record import hashable
+from varprobe.sweeps.sweep import run
 
 FIRST = {
     "arch": "transformer(heads=2,tokens=3,causal=true,gated=true,mlp_ratio=1.5)",
@@ -241,7 +241,7 @@ def test_what_makes_no_sense_is_refused(option, arguments, words):
 
 
 def test_token_similarity_of_equal_and_opposite_tokens():
-    from varprobe.blocks.transformer import similarity
+    from varprobe.nets.architectures.transformer import similarity
 
     m = np.array([[[[1.0, 0], [2, 0]]], [[[1, 0], [-3, 0]]], [[[1, 0], [0, 5]]]], np.float32)
     np.testing.assert_allclose(jax.jit(similarity)(m), [1, -1, 0])

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import varprobe as vp
-from varprobe import trust
+from varprobe.engine import device_check
+from varprobe.engine.device_check import check_device, check_table
+from varprobe.engine.scaled_float import exponent
 from varprobe.errors import MachineError
-from varprobe.extended import exponent
-from varprobe.trust import check_device, check_table
 
 NAMES = [f"{q}_{s}" for q in ("activation", "preactivation") for s in ("log10_ms", "log10_var", "log10_absmax")]
 
@@ -25,7 +25,7 @@ def unchecked(monkeypatch):
 
 def changed(fake):
     """The device's answers, but for one that is put through `fake`."""
-    true = trust.computed
+    true = device_check.computed
 
     def answers(*given):
         found = list(true(*given))
@@ -39,7 +39,7 @@ def changed(fake):
 def test_a_sound_device_is_asked_once(unchecked, monkeypatch):
     device = jax.devices()[0]
     check_device(device)
-    assert trust.sound == {device}
+    assert device_check.sound == {device}
     monkeypatch.setattr(trust, "computed", lambda *_: pytest.fail("it was asked again"))
     check_device(device)
 
@@ -70,23 +70,27 @@ def test_a_broken_device_is_refused_in_one_line(unchecked, monkeypatch, fake, wh
 
 def test_the_product_tells_shorter_formats():
     """TF32 has 11 bits of a float's 24, bfloat16 has 8; three passes of bfloat16 have enough for these numbers."""
-    right = trust.expected()["its products of whole numbers are rounded"]
-    exact = trust.FACTORS.astype(np.int64) @ trust.FACTORS.astype(np.int64).T
+    right = device_check.expected()["its products of whole numbers are rounded"]
+    exact = device_check.FACTORS.astype(np.int64) @ device_check.FACTORS.astype(np.int64).T
     assert (right == exact).all() and np.abs(exact).max() < 2**24
-    bits = trust.FACTORS.view(np.uint32)
+    bits = device_check.FACTORS.view(np.uint32)
     for kept in (11, 8):
         shorter = (bits & np.uint32(0xFFFFFFFF << (24 - kept) & 0xFFFFFFFF)).view(np.float32)
         assert not (shorter @ shorter.T == right).all()
 
 
 def test_every_exponent_is_compared():
-    values = np.ldexp(np.float32(1.999), trust.EXPONENTS)
-    assert (np.asarray(exponent(values)) == trust.EXPONENTS).all()
-    assert np.isfinite(np.float32(2) ** 127) and trust.EXPONENTS.max() == 127 and trust.EXPONENTS.min() == -126
+    values = np.ldexp(np.float32(1.999), device_check.EXPONENTS)
+    assert (np.asarray(exponent(values)) == device_check.EXPONENTS).all()
+    assert (
+        np.isfinite(np.float32(2) ** 127)
+        and device_check.EXPONENTS.max() == 127
+        and device_check.EXPONENTS.min() == -126
+    )
 
 
 def test_fast_math_is_refused():
-    code = "import jax; from varprobe.trust import check_device; check_device(jax.devices()[0])"
+    code = "import jax; from varprobe.engine.device_check import check_device; check_device(jax.devices()[0])"
     flags = "--xla_cpu_enable_fast_math=true"
     done = subprocess.run(
         [sys.executable, "-c", code], env=os.environ | {"XLA_FLAGS": flags}, capture_output=True, text=True, timeout=120

@@ -11,8 +11,8 @@ import pytest
 import xarray as xr
 
 import varprobe as vp
-from varprobe.configs import read_request
 from varprobe.errors import RequestError
+from varprobe.nets.config import read_request
 
 EXAMPLE = """\
 import jax, jax.numpy as jnp

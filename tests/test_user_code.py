@@ -13,9 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from varprobe.errors import RequestError
-from varprobe.names import lookup
-from varprobe.user_code import REQUIRED, UserCode, digest_of, is_reference, keyword_parameters, load
+from varprobe.errors import RequestError, lookup
+from varprobe.spec.user_code import REQUIRED, UserCode, digest_of, is_reference, keyword_parameters, load
 
 Write = Callable[[str, str], Path]
 
@@ -153,7 +152,7 @@ def test_module_that_the_caller_imported_stays(write: Write, monkeypatch: pytest
 
 def test_installed_function() -> None:
     assert load("math:sin") == UserCode("math:sin", math.sin, None)
-    code = load("varprobe.names:lookup")
+    code = load("varprobe.errors:lookup")
     assert code.function is lookup
     assert code.digest == hashlib.sha256(Path(lookup.__code__.co_filename).read_bytes()).hexdigest()
 

@@ -14,11 +14,11 @@ from stand_in import compute_with
 
 import varprobe as vp
 from varprobe.__main__ import main
-from varprobe.results import variable_names
-from varprobe.seals import sealed_archive, sealed_json, unsealed_archive, unsealed_json
-from varprobe.storage import save_dataset
+from varprobe.storage.checksums import sealed_archive, sealed_json, unsealed_archive, unsealed_json
+from varprobe.storage.dataset import variable_names
+from varprobe.storage.files import save_dataset
 
-sweeping = importlib.import_module("varprobe.sweeping")
+sweeping = importlib.import_module("varprobe.sweeps.sweep")
 
 OPTIONS: dict[str, Any] = dict(depth=[2, 4], width=4, batch=4, seeds=3, act="relu,tanh", init="he_normal")
 """Two chunks of two configurations, six cells."""

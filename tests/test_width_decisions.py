@@ -131,8 +131,8 @@ def test_a_power_is_fitted_to_the_widths_that_have_one() -> None:
 
 def test_undecided_passes_unless_strict(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [{"healthy": value, "notes": [], "reason": "", "init": "", "layers": []} for value in (True, None)]
-    monkeypatch.setattr("varprobe.health.diagnose", lambda ds: vp.diagnosis.Diagnosis(rows))
-    from varprobe.health import assert_healthy, unhealthy
+    monkeypatch.setattr("varprobe.runs.health.diagnose", lambda ds: vp.diagnosis.Diagnosis(rows))
+    from varprobe.runs.health import assert_healthy, unhealthy
 
     assert_healthy(None)
     assert len(unhealthy(vp.diagnosis.Diagnosis(rows), strict=True)) == 1

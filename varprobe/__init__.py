@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any
 __version__ = version("varprobe")
 
 HOMES = {
-    "advise": "varprobe.advice",
-    "assert_healthy": "varprobe.health",
+    "advise": "varprobe.verdict.advise",
+    "assert_healthy": "varprobe.runs.health",
     "MachineError": "varprobe.errors",
     "Recorder": "varprobe.model.recording",
     "RequestError": "varprobe.errors",
-    "build": "varprobe.building",
+    "build": "varprobe.engine.reference_network",
     "coord_check": "varprobe.training.coordinates",
-    "diagnose": "varprobe.diagnosis",
+    "diagnose": "varprobe.runs.diagnose",
     "export": "varprobe.exports.exporting",
     "instrument": "varprobe.model.instrumenting",
     "mark": "varprobe.model.marking",
-    "open_run": "varprobe.runs",
+    "open_run": "varprobe.runs.open",
     "plot_histogram": "varprobe.plots.histogram",
     "plot_before_after": "varprobe.plots.change",
     "plot_coord_check": "varprobe.plots.coordinates",
@@ -42,15 +42,15 @@ HOMES = {
     "plot_variance": "varprobe.plots",
     "prediction": "varprobe.training.nets",
     "probe": "varprobe.model.probing",
-    "report": "varprobe.reporting.writing",
-    "rerun": "varprobe.rerunning",
-    "select": "varprobe.results",
+    "report": "varprobe.exports.reporting.writing",
+    "rerun": "varprobe.runs.rerun",
+    "select": "varprobe.storage.dataset",
     "style": "varprobe.plots.style",
-    "sweep": "varprobe.sweeping",
+    "sweep": "varprobe.sweeps.sweep",
     "theory": "varprobe.theory",
     "track": "varprobe.training.track",
     "trainability": "varprobe.training.trainability",
-    "verify": "varprobe.verifying.whole",
+    "verify": "varprobe.runs.verifying.whole",
 }
 """The module of each public name; a module that has the name itself is what the name means."""
 
@@ -96,12 +96,10 @@ __all__ = [
 
 if TYPE_CHECKING:
     from varprobe import theory
-    from varprobe.advice import advise
-    from varprobe.building import build
-    from varprobe.diagnosis import diagnose
+    from varprobe.engine.reference_network import build
     from varprobe.errors import MachineError, RequestError
     from varprobe.exports.exporting import export
-    from varprobe.health import assert_healthy
+    from varprobe.exports.reporting.writing import report
     from varprobe.model.instrumenting import instrument
     from varprobe.model.marking import mark
     from varprobe.model.probing import probe
@@ -121,16 +119,18 @@ if TYPE_CHECKING:
     from varprobe.plots.trainability import plot_trainability
     from varprobe.plots.training import plot_training
     from varprobe.plots.widths import plot_widths
-    from varprobe.reporting.writing import report
-    from varprobe.rerunning import rerun
-    from varprobe.results import select
-    from varprobe.runs import open_run
-    from varprobe.sweeping import sweep
+    from varprobe.runs.diagnose import diagnose
+    from varprobe.runs.health import assert_healthy
+    from varprobe.runs.open import open_run
+    from varprobe.runs.rerun import rerun
+    from varprobe.runs.verifying.whole import verify
+    from varprobe.storage.dataset import select
+    from varprobe.sweeps.sweep import sweep
     from varprobe.training.coordinates import coord_check
     from varprobe.training.nets import prediction
     from varprobe.training.track import track
     from varprobe.training.trainability import trainability
-    from varprobe.verifying.whole import verify
+    from varprobe.verdict.advise import advise
 
 
 def __getattr__(name: str) -> Any:

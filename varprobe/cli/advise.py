@@ -9,16 +9,15 @@ import click
 from varprobe.cli.console import TerminalProgress, console_for
 from varprobe.cli.help import Command
 from varprobe.cli.sweep import draw, measured, measuring
-from varprobe.columns import GAP, fold, side_by_side
-from varprobe.errors import RequestError
-from varprobe.names import printable
+from varprobe.errors import RequestError, printable
+from varprobe.verdict.columns import GAP, fold, side_by_side
 
 if TYPE_CHECKING:
     import xarray as xr
     from rich.console import Console
 
-    from varprobe.advice import Advice
-    from varprobe.diagnosis import Diagnosis
+    from varprobe.runs.diagnose import Diagnosis
+    from varprobe.verdict.advise import Advice
 
 __all__ = ["command"]
 
@@ -61,9 +60,9 @@ def command(arguments: list[str], quiet: bool, **options: Any) -> None:
     Says what trajectory and finite width expect of it, how deep it stays within 10x and 1000x, and the lines that set
     it. Then measures before (the framework's default) and after, and draws both.
     """
-    from varprobe.advice import DEEPEST
-    from varprobe.arguments import single
-    from varprobe.snippets import framework
+    from varprobe.spec.arguments import single
+    from varprobe.verdict.advise import DEEPEST
+    from varprobe.verdict.snippets import framework
 
     try:
         framework(options["framework"])
@@ -86,13 +85,13 @@ def advise(
     stdout: TextIO,
 ) -> None:
     """Choose, say so, measure and draw."""
-    from varprobe.advice import advise as choose
+    from varprobe.verdict.advise import advise as choose
 
     if depth > PATIENT:
         progress.note(f"following the candidates through {depth} layers, which takes some seconds")
     advice = choose(options["act"], depth, width)
     if not options["no_probe"]:
-        from varprobe.configs import read_request
+        from varprobe.nets.config import read_request
 
         asked = {name: options[name] for name in ("act", "seeds", "batch", "data") if options[name] is not None}
         read_request(**asked, depth=depth, width=width, init="he_normal")  # before anything is printed
@@ -108,7 +107,7 @@ def advise(
     if options["as_json"]:
         print_json(advice, diagnosis, folder, stdout)
         return
-    from varprobe.screen import print_diagnosis
+    from varprobe.verdict.terminal import print_diagnosis
 
     console.print()
     print_diagnosis(console, diagnosis)
@@ -146,8 +145,8 @@ def probed(
     arguments: list[str], advice: "Advice", options: dict[str, Any], progress: TerminalProgress
 ) -> tuple["Diagnosis", Path, str]:
     """(verdicts before and after, run folder, where the figure is)."""
-    from varprobe.diagnosis import diagnose
-    from varprobe.runs import folder_of
+    from varprobe.runs.diagnose import diagnose
+    from varprobe.runs.open import folder_of
 
     asked = {name: options[name] for name in ("act", "seeds", "batch", "data")}
     asked |= {"depth": advice.depth, "width": advice.width, **advice.comparison(options["framework"])}
@@ -161,7 +160,7 @@ def probed(
 
 def named(pair: "xr.Dataset") -> "xr.Dataset":
     """Before and after with weights and biases under one name, so that they are two curves of one panel."""
-    from varprobe.verdict_table import short
+    from varprobe.verdict.table import short
 
     def text(coordinate: str, value: str) -> str:
         found = short(coordinate, value, [])

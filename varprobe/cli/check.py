@@ -8,8 +8,8 @@ from varprobe.cli.console import TerminalProgress, console_for
 from varprobe.cli.help import Command
 from varprobe.cli.options import ESSENTIAL, given, stack_options, with_spec
 from varprobe.cli.sweep import PRESENTATION, measured, measuring
-from varprobe.columns import fold
 from varprobe.errors import RequestError
+from varprobe.verdict.columns import fold
 
 __all__ = ["command"]
 
@@ -58,9 +58,9 @@ def check(
     stdout: Any,
 ) -> bool:
     """Measure or read, print what is unhealthy; whether nothing is."""
-    from varprobe.diagnosis import diagnose
-    from varprobe.health import notes_of, undecided, unhealthy
-    from varprobe.runs import folder_of, read_run
+    from varprobe.runs.diagnose import diagnose
+    from varprobe.runs.health import notes_of, undecided, unhealthy
+    from varprobe.runs.open import folder_of, read_run
 
     if run is not None:
         ds, folder = read_run(run, progress.note), folder_of(run, "run")
@@ -76,7 +76,7 @@ def check(
         return not len(bad)
     console = console_for(stdout, shown["wide"])
     if len(bad):
-        from varprobe.screen import print_diagnosis
+        from varprobe.verdict.terminal import print_diagnosis
 
         print_diagnosis(console, bad, shown["wide"], f"{len(bad)} of {len(diagnosis)} unhealthy")
         lines = notes_of(bad) if strict and not shown["wide"] else []

@@ -4,8 +4,7 @@ import re
 
 import click
 
-from varprobe.errors import RequestError
-from varprobe.names import did_you_mean, printable
+from varprobe.errors import RequestError, did_you_mean, printable
 
 __all__ = ["complaint", "one_line"]
 

@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterable
 import click
 from click.shell_completion import CompletionItem, shell_complete
 
-from varprobe.errors import RequestError
-from varprobe.names import did_you_mean
+from varprobe.errors import RequestError, did_you_mean
 
 __all__ = ["NAMES", "VARIABLE", "completed", "suggest_for"]
 

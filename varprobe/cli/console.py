@@ -7,7 +7,7 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from varprobe.names import printable
+from varprobe.errors import printable
 
 __all__ = ["PATIENCE", "TerminalProgress", "console_for"]
 

@@ -10,8 +10,7 @@ from varprobe.cli.console import TerminalProgress, console_for
 from varprobe.cli.help import Command, help_all
 from varprobe.cli.plot import file_of
 from varprobe.cli.sweep import measuring
-from varprobe.errors import RequestError
-from varprobe.names import printable
+from varprobe.errors import RequestError, printable
 
 __all__ = ["command", "measured"]
 
@@ -66,13 +65,13 @@ def check(arguments: list[str], options: dict[str, Any], progress: TerminalProgr
     folder = None
     if options["out"] is not None:
         from varprobe.model.runs import require_folder
-        from varprobe.runs import folder_of
+        from varprobe.runs.open import folder_of
 
         folder = folder_of(options["out"], "out")
         require_folder(folder)
     path = None if options["save"] is None else file_of(options["save"], "", "coord-check")
     ds = measured(options, "factory", progress)
-    from varprobe.diagnosis import diagnose
+    from varprobe.runs.diagnose import diagnose
 
     if folder:
         from varprobe.model.runs import save_model_run
@@ -87,7 +86,7 @@ def check(arguments: list[str], options: dict[str, Any], progress: TerminalProgr
 
         print_json(diagnosis, folder, stdout)
         return
-    from varprobe.screen import print_diagnosis
+    from varprobe.verdict.terminal import print_diagnosis
 
     console = console_for(stdout)
     print_diagnosis(console, diagnosis)
@@ -102,8 +101,8 @@ def check(arguments: list[str], options: dict[str, Any], progress: TerminalProgr
 def measured(options: dict[str, Any], option: str, progress: TerminalProgress) -> Any:
     """The dataset that the options describe; what is wrong with the factory is told of `option`."""
     from varprobe.cli.device import device_name, keep_compiled_code
+    from varprobe.spec.user_code import load
     from varprobe.training.coordinates import coord_check
-    from varprobe.user_code import load
 
     if not options["no_compile_cache"]:
         keep_compiled_code()

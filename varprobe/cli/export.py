@@ -9,8 +9,7 @@ import click
 from varprobe.cli.console import TerminalProgress
 from varprobe.cli.help import Command
 from varprobe.cli.plot import naming, selected
-from varprobe.errors import RequestError
-from varprobe.names import printable
+from varprobe.errors import RequestError, printable
 
 __all__ = ["command"]
 
@@ -40,7 +39,7 @@ def command(run: str, save: str | None, table: str | None, select: tuple[str, ..
         raise RequestError("missing; what is to be written, such as table.tex or tb:logs", "save")
     from varprobe.exports.exporting import export, required
     from varprobe.exports.targets import ENDINGS
-    from varprobe.runs import read_run
+    from varprobe.runs.open import read_run
 
     with saving():
         target = required(save, table)

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from varprobe.cli.console import console_for
-from varprobe.names import printable
+from varprobe.errors import printable
 
 if TYPE_CHECKING:
-    from varprobe.configs import Request
-    from varprobe.resources import Resources
+    from varprobe.nets.config import Request
+    from varprobe.sweeps.resources import Resources
 
 __all__ = ["foretell"]
 
@@ -21,11 +21,11 @@ def foretell(request: "Request", out: str | Path, resources: "Resources", as_jso
     Raises:
         RequestError: a network does not fit into memory, or the folder is no place for this run.
     """
-    from varprobe.chunks import chunks_of, work_of
-    from varprobe.estimates import estimate
-    from varprobe.plans import plan
-    from varprobe.resume import find_run
-    from varprobe.shards import share
+    from varprobe.engine.groups import chunks_of, work_of
+    from varprobe.sweeps.estimates import estimate
+    from varprobe.sweeps.record import plan
+    from varprobe.sweeps.run_folder import find_run
+    from varprobe.sweeps.shards import share
 
     held, crew = find_run(out, request, lambda text: None), resources.crew()
     chunks = chunks_of(list(request.configs), request.setting)

@@ -7,7 +7,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from varprobe.cli.help import WithExamples
-from varprobe.names import did_you_mean
+from varprobe.errors import did_you_mean
 
 __all__ = ["COMMANDS", "command"]
 

@@ -8,9 +8,8 @@ import click
 
 from varprobe.cli.console import console_for
 from varprobe.cli.help import Command
-from varprobe.columns import GAP, side_by_side
-from varprobe.errors import RequestError
-from varprobe.names import lookup
+from varprobe.errors import RequestError, lookup
+from varprobe.verdict.columns import GAP, side_by_side
 
 __all__ = ["command"]
 
@@ -26,7 +25,7 @@ def meaning(text: str, aliases: Iterable[str]) -> str:
 
 def acts() -> Rows:
     """Activations."""
-    from varprobe.activations import ACTIVATIONS
+    from varprobe.nets.activations import ACTIVATIONS
 
     rows = []
     for name, entry in ACTIVATIONS.items():
@@ -37,7 +36,7 @@ def acts() -> Rows:
 
 def inits() -> Rows:
     """Initializers."""
-    from varprobe.initializers import INITIALIZERS
+    from varprobe.nets.initializers import INITIALIZERS
 
     rows = [
         (name, ", ".join(entry.parameters), meaning(entry.meaning, entry.aliases))
@@ -52,7 +51,7 @@ def inits() -> Rows:
 
 def archs() -> Rows:
     """Architectures: what one is, then what its layer, z and delta are."""
-    from varprobe.blocks import ARCHITECTURES
+    from varprobe.nets.architectures import ARCHITECTURES
 
     rows = []
     for name, arch in ARCHITECTURES.items():
@@ -63,7 +62,7 @@ def archs() -> Rows:
 
 def norms() -> Rows:
     """Norms."""
-    from varprobe.norms import NORMS
+    from varprobe.nets.norms import NORMS
 
     return [(name, shown(norm.parameters), norm.meaning) for name, norm in NORMS.items()]
 
@@ -87,7 +86,7 @@ def optimizers() -> Rows:
 
 def verdicts() -> Rows:
     """Verdicts and thresholds."""
-    from varprobe.verdicts import VERDICTS
+    from varprobe.verdict.thresholds import VERDICTS
 
     return [
         (name, f"{v.kind} {'' if v.threshold is None else f'{v.threshold:g}'}".strip(), v.meaning)

@@ -10,11 +10,10 @@ import click
 from varprobe.cli.console import TerminalProgress, console_for
 from varprobe.cli.help import Command, help_all
 from varprobe.cli.sweep import measuring
-from varprobe.errors import RequestError
-from varprobe.names import printable
+from varprobe.errors import RequestError, printable
 
 if TYPE_CHECKING:
-    from varprobe.data import Source
+    from varprobe.nets.data import Source
 
 __all__ = ["command"]
 
@@ -62,10 +61,10 @@ def command(arguments: list[str], factory: str | None, compare: tuple[str, str] 
 
 def probed(factory: str, options: dict[str, Any], progress: TerminalProgress, stdout: TextIO) -> None:
     """Probe, judge, keep and say so."""
-    from varprobe.diagnosis import diagnose
-    from varprobe.health import stricter
     from varprobe.model.runs import require_folder, save_model_run
-    from varprobe.runs import folder_of
+    from varprobe.runs.diagnose import diagnose
+    from varprobe.runs.health import stricter
+    from varprobe.runs.open import folder_of
 
     folder = folder_of(options["out"], "out") if options["out"] is not None else None
     if folder:
@@ -80,7 +79,7 @@ def probed(factory: str, options: dict[str, Any], progress: TerminalProgress, st
 
         print_json(diagnosis, folder, stdout)
         return
-    from varprobe.screen import print_diagnosis
+    from varprobe.verdict.terminal import print_diagnosis
 
     console = console_for(stdout, options["wide"])
     print_diagnosis(console, diagnosis, options["wide"])
@@ -124,8 +123,8 @@ def numbers_of(options: dict[str, Any]) -> dict[str, Any]:
     Raises:
         RequestError: they are none.
     """
-    from varprobe.arguments import single
     from varprobe.model.probing import MOST_SEEDS
+    from varprobe.spec.arguments import single
 
     seeds, size = options["seeds"], options["step_size"]
     return {
@@ -140,7 +139,7 @@ def source_of(text: str) -> "Source":
     Raises:
         RequestError: it is none, or cannot be read.
     """
-    from varprobe.data import load_source
+    from varprobe.nets.data import load_source
 
     if not re.search(r"\.(npy|npz|csv)\b", text, re.IGNORECASE):
         raise RequestError(f"{text!r} is no file (allowed: FILE.npy, FILE.npz, FILE.csv)", "data")
@@ -153,8 +152,8 @@ def compared(names: tuple[str, str], options: dict[str, Any], progress: Terminal
 
     import varprobe
     from varprobe.model.comparing import side_by_side, table_of
-    from varprobe.runs import read_run
-    from varprobe.user_code import is_reference
+    from varprobe.runs.open import read_run
+    from varprobe.spec.user_code import is_reference
 
     if options["out"] is not None:
         raise RequestError("does not go with --compare, which writes nothing", "out")

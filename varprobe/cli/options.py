@@ -6,8 +6,7 @@ from typing import Any
 import click
 
 from varprobe.cli.help import help_all
-from varprobe.errors import RequestError
-from varprobe.names import require_name
+from varprobe.errors import RequestError, require_name
 
 __all__ = [
     "ESSENTIAL",
@@ -154,7 +153,7 @@ def with_spec(options: dict[str, Any]) -> dict[str, Any]:
     file = options.pop("spec", None)
     if file is None:
         return options
-    from varprobe.spec_files import read_spec
+    from varprobe.spec.toml import read_spec
 
     tables = [*ESSENTIAL_OPTIONS, *OTHER_OPTIONS, *SHARE_OPTIONS, *TRAINING_OPTIONS, *RECORD_OPTIONS]
     flags = {names[0][2:].replace("-", "_"): bool(about.get("is_flag")) for names, about in tables}
@@ -207,10 +206,10 @@ def labels_of(texts: Iterable[str], known: Iterable[str]) -> dict[str, str]:
 
 def canonical(text: str) -> list[str]:
     """What a run may call the activation or the initializer that a text names: he_normal for kaiming_normal."""
-    from varprobe.activations import resolve_activation
-    from varprobe.callform import parse_calls
-    from varprobe.initializers import resolve_initializer
-    from varprobe.user_code import is_reference
+    from varprobe.nets.activations import resolve_activation
+    from varprobe.nets.initializers import resolve_initializer
+    from varprobe.spec.calls import parse_calls
+    from varprobe.spec.user_code import is_reference
 
     try:
         calls = parse_calls(text)

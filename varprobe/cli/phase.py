@@ -11,13 +11,12 @@ from varprobe.cli.console import TerminalProgress, console_for
 from varprobe.cli.help import Command
 from varprobe.cli.plot import file_of, size_of
 from varprobe.cli.sweep import measured, measuring
-from varprobe.columns import GAP, fold, side_by_side
-from varprobe.errors import RequestError
-from varprobe.names import did_you_mean, printable
+from varprobe.errors import RequestError, did_you_mean, printable
+from varprobe.verdict.columns import GAP, fold, side_by_side
 
 if TYPE_CHECKING:
-    from varprobe.phase_measured import Measured
-    from varprobe.phases import Diagram
+    from varprobe.theory.phase_diagram import Diagram
+    from varprobe.verdict.phase_measured import Measured
 
 __all__ = ["command"]
 
@@ -83,11 +82,11 @@ def phase(arguments: list[str], options: dict[str, Any], progress: TerminalProgr
     """Check the request, predict, measure where asked for, draw and say so."""
     inches = size_of(options["size"])
     path = None if options["save"] is None else file_of(options["save"], "", "phase")
-    from varprobe.arguments import single
-    from varprobe.phases import phase_diagram
     from varprobe.plots import save_figure
     from varprobe.plots.origin import origin
     from varprobe.plots.phase import phase_figure, require_size
+    from varprobe.spec.arguments import single
+    from varprobe.theory.phase_diagram import phase_diagram
 
     require_size(inches, 2 if options["measure"] else 1)
 
@@ -111,8 +110,8 @@ def phase(arguments: list[str], options: dict[str, Any], progress: TerminalProgr
 
 def run(options: dict[str, Any], diagram: "Diagram", width: int, progress: TerminalProgress) -> "tuple[Measured, Path]":
     """(measured beside predicted, run folder) of a sweep over the plane."""
-    from varprobe.phase_measured import compare
-    from varprobe.runs import folder_of
+    from varprobe.runs.open import folder_of
+    from varprobe.verdict.phase_measured import compare
 
     grid = diagram.grid
     wanted = {name: options[name] for name in ("depth", "batch", "data", "dtype", "root_seed")}
@@ -130,7 +129,7 @@ def run(options: dict[str, Any], diagram: "Diagram", width: int, progress: Termi
 
 def default_name(diagram: "Diagram") -> str:
     """The figure's file in the current folder."""
-    from varprobe.runs import act_part
+    from varprobe.runs.open import act_part
 
     return f"phase-{act_part([diagram.act.name])}.pdf"
 
@@ -201,7 +200,7 @@ def cell(value: Any) -> str:
 
 def sentences(diagram: "Diagram", compared: "Measured | None") -> list[str]:
     """The critical line in words, and how far measured and predicted factors are apart."""
-    from varprobe.phases import ends_in, line_in
+    from varprobe.theory.phase_diagram import ends_in, line_in
 
     line, inside = diagram.line, line_in(diagram)
     said = []

@@ -12,9 +12,8 @@ import click
 from varprobe.cli.console import TerminalProgress
 from varprobe.cli.help import Command
 from varprobe.cli.options import canonical, label_option, labels_of, pairs_of
-from varprobe.errors import RequestError
-from varprobe.names import did_you_mean, printable
-from varprobe.places import place_of
+from varprobe.errors import RequestError, did_you_mean, printable
+from varprobe.storage.paths import place_of
 
 __all__ = ["command"]
 
@@ -72,8 +71,8 @@ def file_of(save: str | None, run: str, kind: str = "variance") -> Path:
 
 def selected(ds: Any, texts: Sequence[str]) -> Any:
     """The configurations that `init=he_normal,orthogonal` keeps; another way to write a name is as good."""
-    from varprobe.callform import split_items
-    from varprobe.results import select
+    from varprobe.spec.calls import split_items
+    from varprobe.storage.dataset import select
 
     chosen: dict[str, list[str]] = {}
     for name, text in pairs_of("select", texts, "NAME=VALUE, such as init=he_normal,orthogonal"):
@@ -173,9 +172,9 @@ def command(arguments: list[str], run: tuple[str, ...], source: str | None, **op
             stack.enter_context(style(options["style"], columns=columns, usetex=latex))
         from varprobe.plots import save_figure
         from varprobe.plots.origin import origin
-        from varprobe.results import names_in
-        from varprobe.runs import read_run
-        from varprobe.steps import by_step
+        from varprobe.runs.open import read_run
+        from varprobe.storage.dataset import names_in
+        from varprobe.storage.steps import by_step
 
         runs = [read_run(name, TerminalProgress(quiet=False).note) for name in run]
         name = options["kind"] or usual_kind(runs[0])

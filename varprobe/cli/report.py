@@ -9,8 +9,7 @@ import click
 
 from varprobe.cli.console import PATIENCE, TerminalProgress
 from varprobe.cli.help import Command
-from varprobe.errors import RequestError
-from varprobe.names import printable
+from varprobe.errors import RequestError, printable
 
 __all__ = ["command"]
 
@@ -35,8 +34,8 @@ def command(run: tuple[str, ...], save: str | None, show: bool, quiet: bool) -> 
         raise RequestError("missing RUN, the folder of a run", "run")
     if save is None and len(run) > 1:
         raise RequestError(f"{len(run)} runs need --save FILE.html", "save")
-    from varprobe.reporting.sources import runs_of
-    from varprobe.reporting.writing import require_file, write
+    from varprobe.exports.reporting.sources import runs_of
+    from varprobe.exports.reporting.writing import require_file, write
 
     progress = TerminalProgress(quiet)
     if save is not None:

@@ -9,10 +9,10 @@ from rich.table import Table
 from varprobe.cli.console import TerminalProgress, console_for
 from varprobe.cli.help import Command
 from varprobe.cli.sweep import measuring
-from varprobe.names import printable
+from varprobe.errors import printable
 
 if TYPE_CHECKING:
-    from varprobe.rerunning import Rerun
+    from varprobe.runs.rerun import Rerun
 
 __all__ = ["command"]
 
@@ -63,7 +63,7 @@ def repeated(
 ) -> "Rerun":
     """The run and its repetition."""
     from varprobe.cli.device import device_name, keep_compiled_code
-    from varprobe.rerunning import rerun
+    from varprobe.runs.rerun import rerun
 
     if not no_compile_cache:
         keep_compiled_code()

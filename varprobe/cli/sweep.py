@@ -19,12 +19,11 @@ from varprobe.cli.console import TerminalProgress, console_for
 from varprobe.cli.help import Command
 from varprobe.cli.interrupts import last_words
 from varprobe.cli.options import ESSENTIAL, given, label_option, labels_of, share_options, stack_options, with_spec
-from varprobe.errors import RequestError
-from varprobe.names import printable
+from varprobe.errors import RequestError, printable
 
 if TYPE_CHECKING:
-    from varprobe.configs import Request
-    from varprobe.resources import Resources
+    from varprobe.nets.config import Request
+    from varprobe.sweeps.resources import Resources
 
 __all__ = ["PRESENTATION", "command", "measured", "measuring"]
 
@@ -100,8 +99,8 @@ def sweep(
     """Check the request, measure, judge, draw and say so."""
     began = time.monotonic()
     from varprobe.cli.device import device_name
-    from varprobe.diagnosis import diagnose
-    from varprobe.runs import folder_of
+    from varprobe.runs.diagnose import diagnose
+    from varprobe.runs.open import folder_of
 
     if shown["dry_run"]:
         from varprobe.cli.foretelling import foretell
@@ -121,7 +120,7 @@ def sweep(
     remake = progress.total > 0 or bool(labels) or shown["full_range"] or shown["no_theory"]
     figure = draw(ds, folder, labels, shown["full_range"], remake, not shown["no_theory"], arguments)
     if not shown["json"]:
-        from varprobe.screen import print_diagnosis
+        from varprobe.verdict.terminal import print_diagnosis
 
         right = f"{device}, {time.monotonic() - began:.0f} s"
         if progress.total == 0:
@@ -139,7 +138,7 @@ def measured(
     options: dict[str, Any], shown: dict[str, Any], progress: TerminalProgress
 ) -> tuple[Any, str | Path, dict[str, str]]:
     """(dataset, run folder, labels) of the stacks that the options describe."""
-    from varprobe.sweeping import run
+    from varprobe.sweeps.sweep import run
 
     request, out, labels = requested(options, shown)
     with resources_of(shown, progress) as resources:
@@ -151,8 +150,8 @@ def measured(
 def requested(options: dict[str, Any], shown: dict[str, Any]) -> tuple["Request", str | Path, dict[str, str]]:
     """(request, run folder, labels) that the options describe."""
     from varprobe.cli.device import device_name, keep_compiled_code
-    from varprobe.configs import read_request
-    from varprobe.runs import default_folder
+    from varprobe.nets.config import read_request
+    from varprobe.runs.open import default_folder
 
     if not shown["no_compile_cache"]:
         keep_compiled_code()
@@ -166,7 +165,7 @@ def requested(options: dict[str, Any], shown: dict[str, Any]) -> tuple["Request"
 @contextlib.contextmanager
 def resources_of(shown: dict[str, Any], progress: TerminalProgress) -> Iterator["Resources"]:
     """What --memory, --devices, --shard and --dask say."""
-    from varprobe.resources import read_resources
+    from varprobe.sweeps.resources import read_resources
 
     asked = {name: shown.get(name) for name in ("memory", "devices", "shard")}
     if shown.get("dask") is None:
@@ -175,7 +174,7 @@ def resources_of(shown: dict[str, Any], progress: TerminalProgress) -> Iterator[
     if asked["devices"] is not None:
         raise RequestError(f"{asked['devices']}: the workers of --dask decide", "devices")
     resources = read_resources(**asked)
-    from varprobe.clusters import dask_crew
+    from varprobe.sweeps.dask_executor import dask_crew
 
     with dask_crew(shown["dask"], resources.memory, progress.note) as crew:
         yield replace(resources, executor=crew)
@@ -212,7 +211,7 @@ def draw(
         return str(path)
     from varprobe.plots import caption, save_figure, variance_figure
     from varprobe.plots.origin import origin
-    from varprobe.storage import put
+    from varprobe.storage.files import put
 
     try:
         figure = variance_figure(ds, labels=labels, full_range=full_range, theory=theory)

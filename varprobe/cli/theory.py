@@ -9,8 +9,8 @@ import click
 
 from varprobe.cli.console import console_for
 from varprobe.cli.help import Command
-from varprobe.columns import GAP, fold, side_by_side
 from varprobe.errors import RequestError
+from varprobe.verdict.columns import GAP, fold, side_by_side
 
 __all__ = ["command"]
 
@@ -85,7 +85,7 @@ def settings(
     """(sigma_w2, sigma_b2, depth) from the options."""
     import numpy as np
 
-    from varprobe.arguments import named, single
+    from varprobe.spec.arguments import named, single
     from varprobe.theory.elementwise import activation
     from varprobe.theory.sigmas import given, settled, sigma_b2_of, variance_of
 

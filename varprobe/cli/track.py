@@ -10,7 +10,7 @@ from varprobe.cli.console import TerminalProgress, console_for
 from varprobe.cli.help import Command
 from varprobe.cli.options import ESSENTIAL, RECORD_OPTIONS, given, label_option, training_options, with_spec
 from varprobe.cli.sweep import measuring
-from varprobe.names import printable
+from varprobe.errors import printable
 
 if TYPE_CHECKING:
     from varprobe.training.asking import Training
@@ -60,8 +60,8 @@ def track(
     began = time.monotonic()
     from varprobe.cli.device import device_name
     from varprobe.cli.options import labels_of
-    from varprobe.diagnosis import diagnose
-    from varprobe.results import names_in
+    from varprobe.runs.diagnose import diagnose
+    from varprobe.storage.dataset import names_in
     from varprobe.training.running import run_training
     from varprobe.training.track import SEEDS
 
@@ -75,7 +75,7 @@ def track(
         print_json(diagnosis, folder, stdout)
     figure = draw(ds, folder, labels_of(labels, names_in(ds)), arguments)
     if not shown["json"]:
-        from varprobe.screen import print_diagnosis
+        from varprobe.verdict.terminal import print_diagnosis
 
         right = f"{device_name()}, {time.monotonic() - began:.0f} s"
         console = console_for(stdout, shown["wide"])
@@ -87,7 +87,7 @@ def track(
 def prepared(command: str, options: dict[str, Any], shown: dict[str, Any]) -> tuple["Training", Path]:
     """(what is to be trained, run folder), checked."""
     from varprobe.cli.device import device_name, keep_compiled_code
-    from varprobe.runs import folder_of
+    from varprobe.runs.open import folder_of
     from varprobe.training.asking import read_training
 
     if not shown["no_compile_cache"]:
@@ -100,8 +100,8 @@ def prepared(command: str, options: dict[str, Any], shown: dict[str, Any]) -> tu
 
 def default_folder(training: "Training") -> Path:
     """Where the command puts a training that was given no folder, such as runs/track-relu-d50-w512-3f9a1c."""
-    from varprobe.plans import hashed
-    from varprobe.runs import act_part, span
+    from varprobe.runs.open import act_part, span
+    from varprobe.sweeps.record import hashed
     from varprobe.training.folders import asked
 
     spec = training.spec

@@ -16,8 +16,8 @@ from varprobe.cli.options import ESSENTIAL, given, training_options, with_spec
 from varprobe.cli.plot import file_of
 from varprobe.cli.sweep import measuring
 from varprobe.cli.track import PRESENTATION, prepared
-from varprobe.columns import GAP, fold, side_by_side
-from varprobe.names import printable
+from varprobe.errors import printable
+from varprobe.verdict.columns import GAP, fold, side_by_side
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -151,7 +151,7 @@ def table(console: Any, rows: list[tuple[str, ...]]) -> None:
 def title_of(ds: "xr.Dataset") -> str:
     """What all nets have in common."""
     from varprobe.training.nets import NET
-    from varprobe.verdict_table import title_of as common
+    from varprobe.verdict.table import title_of as common
 
     names = [name for name in NET if name not in ("optimizer", "loss")]
     rows = [
@@ -185,7 +185,7 @@ def depths_of(ds: "xr.Dataset") -> list[tuple[str, ...]]:
 
 def sentences(ds: "xr.Dataset", found: "Foretold") -> list[str]:
     """What counts as trained, what was foretold, and what could not be told."""
-    from varprobe.verdicts import threshold
+    from varprobe.verdict.thresholds import threshold
 
     limit, baseline = threshold("trained"), ds.attrs["baseline"]
     if ds.attrs["loss"] == "mse":

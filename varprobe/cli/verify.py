@@ -9,10 +9,10 @@ from rich.table import Table
 
 from varprobe.cli.console import TerminalProgress, console_for
 from varprobe.cli.help import Command
-from varprobe.names import printable
+from varprobe.errors import printable
 
 if TYPE_CHECKING:
-    from varprobe.verifying.findings import Verification
+    from varprobe.runs.verifying.findings import Verification
 
 __all__ = ["command"]
 
@@ -47,7 +47,7 @@ def command(runs: tuple[str, ...], json: bool, quiet: bool) -> None:
 
 def verified(run: str, quiet: bool) -> "Verification":
     """What is found in a run, with a bar where that takes a while."""
-    from varprobe.verifying.whole import verify
+    from varprobe.runs.verifying.whole import verify
 
     progress = TerminalProgress(quiet, "verifying", "files")
     try:

@@ -6,18 +6,17 @@ from typing import Literal
 
 import xarray as xr
 
-from varprobe.blockwise import Advance, unwatched
-from varprobe.errors import RequestError
+from varprobe.errors import RequestError, did_you_mean
 from varprobe.exports.events import FILE, save_events
 from varprobe.exports.folders import require_free
 from varprobe.exports.frames import NETS, TABLES, save_csv_to, save_dataset_to, save_json_to, save_parquet_to
 from varprobe.exports.offline import save_offline
 from varprobe.exports.sheets import latex_of, markdown_of, verdict_table
 from varprobe.exports.targets import ENDINGS, Target, target_of
-from varprobe.names import did_you_mean
-from varprobe.results import require_dims, require_layers, with_configs
-from varprobe.steps import by_step
-from varprobe.storage import put, writing
+from varprobe.storage.chunks import Advance, unwatched
+from varprobe.storage.dataset import require_dims, require_layers, with_configs
+from varprobe.storage.files import put, writing
+from varprobe.storage.steps import by_step
 
 __all__ = ["export", "required"]
 

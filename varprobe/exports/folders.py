@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from varprobe.errors import RequestError
-from varprobe.storage import writing
+from varprobe.storage.files import writing
 
 __all__ = ["placed", "require_free"]
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import xarray as xr
 
-from varprobe.blockwise import Advance
-from varprobe.diagnosis import diagnose
 from varprobe.exports.extras import needed
-from varprobe.lines import csv_of, csv_of_rows, json_of, json_of_rows
-from varprobe.storage import put, save_dataset, save_text, writing
-from varprobe.tidy import tidy_blocks, tidy_columns
+from varprobe.runs.diagnose import diagnose
+from varprobe.storage.chunks import Advance
+from varprobe.storage.files import put, save_dataset, save_text, writing
+from varprobe.storage.text_tables import csv_of, csv_of_rows, json_of, json_of_rows
+from varprobe.storage.tidy import tidy_blocks, tidy_columns
 from varprobe.training.nets import net_table
 
 __all__ = ["NETS", "TABLES", "save_csv_to", "save_dataset_to", "save_json_to", "save_parquet_to"]
@@ -35,7 +35,7 @@ def save_dataset_to(path: Path, ds: xr.Dataset, table: str, advance: Advance) ->
 
 
 def save_csv_to(path: Path, ds: xr.Dataset, table: str, advance: Advance) -> None:
-    """Write a table as CSV, as `varprobe.lines` has it.
+    """Write a table as CSV, as `varprobe.storage.text_tables` has it.
 
     Raises:
         MachineError: the disk refuses.
@@ -44,7 +44,7 @@ def save_csv_to(path: Path, ds: xr.Dataset, table: str, advance: Advance) -> Non
 
 
 def save_json_to(path: Path, ds: xr.Dataset, table: str, advance: Advance) -> None:
-    """Write a table as an array of JSON objects, as `varprobe.lines` has it.
+    """Write a table as an array of JSON objects, as `varprobe.storage.text_tables` has it.
 
     Raises:
         MachineError: the disk refuses.

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import xarray as xr
 
-from varprobe.verdict_table import named, varying
+from varprobe.verdict.table import named, varying
 
 __all__ = ["config_names", "tag_of"]
 

@@ -6,16 +6,16 @@ from typing import Any
 
 import xarray as xr
 
-from varprobe.blockwise import Advance, unwatched
-from varprobe.diagnosis import diagnose
+from varprobe.errors import printable
 from varprobe.exports.extras import needed
 from varprobe.model.sheet import HEADINGS as OF_FAMILIES
 from varprobe.model.sheet import finding_line
 from varprobe.model.sheet import line_of as family_line
-from varprobe.names import printable
+from varprobe.runs.diagnose import diagnose
+from varprobe.storage.chunks import Advance, unwatched
 from varprobe.training.coord_verdict import coord_sheet
 from varprobe.training.nets import HEADINGS, prediction_lines
-from varprobe.verdict_table import headings_of, line_of, named, varying
+from varprobe.verdict.table import headings_of, line_of, named, varying
 
 __all__ = ["latex_of", "markdown_of", "site_table", "verdict_table"]
 

@@ -4,9 +4,8 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from varprobe.errors import RequestError
-from varprobe.names import did_you_mean
-from varprobe.places import place_of
+from varprobe.errors import RequestError, did_you_mean
+from varprobe.storage.paths import place_of
 
 __all__ = ["ENDINGS", "PREFIXES", "Target", "target_of"]
 

@@ -9,8 +9,8 @@ import xarray as xr
 
 from varprobe.errors import RequestError
 from varprobe.model.families import labels_of
-from varprobe.numerals import brief
-from varprobe.rates import power
+from varprobe.verdict.number_format import brief
+from varprobe.verdict.rates import power
 
 __all__ = ["side_by_side", "table_of"]
 

@@ -7,11 +7,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from varprobe.errors import RequestError
+from varprobe.errors import RequestError, did_you_mean
 from varprobe.model.adapters import is_alone, parameters_argument
 from varprobe.model.bridges import bridge_of
-from varprobe.names import did_you_mean
-from varprobe.user_code import load
+from varprobe.spec.user_code import load
 
 __all__ = ["Made", "made", "returned", "with_rows"]
 

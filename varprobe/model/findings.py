@@ -3,7 +3,7 @@
 import math
 from typing import Any, NamedTuple
 
-from varprobe.verdicts import VERDICTS
+from varprobe.verdict.thresholds import VERDICTS
 
 __all__ = ["Finding"]
 
@@ -11,9 +11,9 @@ __all__ = ["Finding"]
 class Finding(NamedTuple):
     """Something that is wrong at one place.
 
-    flag: its name in `varprobe.verdicts.VERDICTS`; if that is a note, only strict checks count it. site: the label of a
-    site, or a parameter. sentence: what is wrong, with the site and the number. value, near: the number that was
-    measured, and what it should be near. advice: what to change, where that is known.
+    flag: its name in `varprobe.verdict.thresholds.VERDICTS`; if that is a note, only strict checks count it. site: the
+    label of a site, or a parameter. sentence: what is wrong, with the site and the number. value, near: the number that
+    was measured, and what it should be near. advice: what to change, where that is known.
     """
 
     flag: str

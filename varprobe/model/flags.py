@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from varprobe.formats import FORMATS
 from varprobe.model.evidence import Evidence
 from varprobe.model.findings import Finding
-from varprobe.numerals import rounded
-from varprobe.rates import power
-from varprobe.verdicts import threshold
+from varprobe.nets.float_formats import FORMATS
+from varprobe.verdict.number_format import rounded
+from varprobe.verdict.rates import power
+from varprobe.verdict.thresholds import threshold
 
 __all__ = ["alike", "dead", "leaves_float16", "no_gradient", "non_finite", "saturated"]
 

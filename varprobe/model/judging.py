@@ -11,9 +11,9 @@ from varprobe.model.families import Family
 from varprobe.model.findings import Finding
 from varprobe.model.growth import Growth, growth_of
 from varprobe.model.outliers import jump_of
-from varprobe.rates import Rate, rate
-from varprobe.verdicts import threshold
-from varprobe.words import certain, word
+from varprobe.verdict.rates import Rate, rate
+from varprobe.verdict.thresholds import threshold
+from varprobe.verdict.words import certain, word
 
 __all__ = ["Judged", "Side", "judge", "steps_until_lost"]
 

@@ -7,9 +7,9 @@ import numpy as np
 
 from varprobe.model.evidence import Evidence
 from varprobe.model.findings import Finding
-from varprobe.numerals import rounded
-from varprobe.rates import power
-from varprobe.verdicts import threshold
+from varprobe.verdict.number_format import rounded
+from varprobe.verdict.rates import power
+from varprobe.verdict.thresholds import threshold
 
 __all__ = ["branches", "large_logits", "other_terms", "sums", "target_scale"]
 

@@ -6,10 +6,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from varprobe.errors import RequestError
+from varprobe.errors import RequestError, did_you_mean
 from varprobe.model.outputs import chosen_array, chosen_part, is_float, require_output
 from varprobe.model.paths import parts_of
-from varprobe.names import did_you_mean
 
 __all__ = ["LOSSES", "objective_of"]
 

@@ -8,9 +8,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from varprobe.errors import RequestError
+from varprobe.errors import RequestError, did_you_mean
 from varprobe.model.paths import children_of, parts_of
-from varprobe.names import did_you_mean
 
 __all__ = ["Chosen", "attributes_of", "chosen_array", "chosen_part", "is_float", "require_output"]
 

@@ -12,7 +12,6 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from varprobe.errors import RequestError
-from varprobe.machines import cores
 from varprobe.model import compat
 from varprobe.model.adapters import Subject
 from varprobe.model.layout import Layout, layout_of, leaf_slices
@@ -23,6 +22,7 @@ from varprobe.model.slots import BACKWARD, Statistics, Taps, taps_of
 from varprobe.model.stats import ALIKE, MOMENTS, Numbers, Seen, joined, numbers, seen
 from varprobe.model.updates import Descent, stepped
 from varprobe.model.whole import statistics
+from varprobe.storage.provenance import cores
 
 __all__ = ["Plan", "Stats", "differentiated", "fetched", "measured", "plan_of", "told", "updated"]
 

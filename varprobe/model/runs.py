@@ -8,11 +8,11 @@ from typing import Any
 import xarray as xr
 
 from varprobe.errors import RequestError
-from varprobe.machines import machine
-from varprobe.places import require_room_for
-from varprobe.plans import versions
-from varprobe.seals import DamagedError, sealed_json, unsealed_json
-from varprobe.storage import checked, load_dataset, put, save_csv, save_dataset, writing
+from varprobe.storage.checksums import DamagedError, sealed_json, unsealed_json
+from varprobe.storage.files import checked, load_dataset, put, save_csv, save_dataset, writing
+from varprobe.storage.paths import require_room_for
+from varprobe.storage.provenance import machine
+from varprobe.sweeps.record import versions
 
 __all__ = ["RECORD", "model_record", "open_model_run", "read_model_record", "require_folder", "save_model_run"]
 

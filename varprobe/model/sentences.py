@@ -6,10 +6,10 @@ from varprobe.model.causes import cause_of
 from varprobe.model.evidence import Evidence
 from varprobe.model.findings import Finding
 from varprobe.model.judging import Judged, Side, steps_until_lost
-from varprobe.numerals import rounded
-from varprobe.rates import Rate, power
-from varprobe.reasons import effect, finite, times, together
-from varprobe.remedies import by_rate
+from varprobe.verdict.causes import effect, finite, times, together
+from varprobe.verdict.number_format import rounded
+from varprobe.verdict.rates import Rate, power
+from varprobe.verdict.remedies import by_rate
 
 __all__ = ["advice_of", "reason_of"]
 

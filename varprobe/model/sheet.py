@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from varprobe.names import printable
-from varprobe.numerals import number, rounded
-from varprobe.verdict_table import Line, Sheet, factor_cell, grade, verdict
+from varprobe.errors import printable
+from varprobe.verdict.number_format import number, rounded
+from varprobe.verdict.table import Line, Sheet, factor_cell, grade, verdict
 
 __all__ = ["finding_line", "model_sheet", "weak_sentences", "whole"]
 

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from varprobe.errors import RequestError
+from varprobe.errors import RequestError, did_you_mean
 from varprobe.model.calls import Form
 from varprobe.model.given import DATA, FROZEN, Given
-from varprobe.names import did_you_mean
 
 __all__ = ["with_roles"]
 

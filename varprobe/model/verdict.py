@@ -22,8 +22,8 @@ from varprobe.model.sentences import advice_of, forgotten, reason_of
 from varprobe.model.tables import NOTES
 from varprobe.model.zeros import sentence as sentence_of_zeros
 from varprobe.model.zeros import without_zeros
-from varprobe.results import COORDINATES, with_configs
-from varprobe.words import factor_fields
+from varprobe.storage.dataset import COORDINATES, with_configs
+from varprobe.verdict.words import factor_fields
 
 __all__ = ["diagnosed", "diagnosed_run"]
 

@@ -11,7 +11,7 @@ from varprobe.errors import RequestError
 from varprobe.model.curves import as_curves
 from varprobe.plots.facets import one_panel
 from varprobe.plots.variance import plot_variance, variance_figure
-from varprobe.results import require_layers, with_configs
+from varprobe.storage.dataset import require_layers, with_configs
 
 __all__ = ["RUNS", "both", "change_figure", "plot_before_after"]
 

@@ -10,16 +10,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from varprobe.errors import RequestError
+from varprobe.errors import RequestError, lookup
 from varprobe.model.families import labels_of
-from varprobe.names import lookup
 from varprobe.plots.logaxis import exponent_axis
 from varprobe.plots.pages import dress, key, on_axes, page
 from varprobe.plots.style import LABEL_SIZE, LEAST_SIZE, LINE_WIDTH, looks, ordered_looks, sized
 from varprobe.plots.texts import literal, shown
 from varprobe.training.scaling import Scaling, scaling_of
 from varprobe.training.width_decisions import decide
-from varprobe.verdicts import threshold
+from varprobe.verdict.thresholds import threshold
 
 __all__ = ["coordinates_figure", "plot_coord_check"]
 

@@ -8,14 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from varprobe.errors import RequestError
-from varprobe.names import lookup
+from varprobe.errors import RequestError, lookup
 from varprobe.plots.facets import one_panel
 from varprobe.plots.logaxis import LayerLocator
 from varprobe.plots.pages import dress, key, on_axes, page
 from varprobe.plots.style import LINE_WIDTH, Look, grey, looks, ordered_looks, sized
 from varprobe.plots.texts import check_labels, shown
-from varprobe.results import names_in, require_configs
+from varprobe.storage.dataset import names_in, require_configs
 
 __all__ = ["correlation_figure", "plot_correlation"]
 

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 
-from varprobe.formats import FORMATS, TRAINED_IN
+from varprobe.nets.float_formats import FORMATS, TRAINED_IN
 from varprobe.plots.curves import Curve
 from varprobe.plots.exits import crossing
 from varprobe.plots.labels import text_size

@@ -20,7 +20,7 @@ from varprobe.plots.phase_scales import diverging
 from varprobe.plots.quantities import QUANTITIES, measured, quantity_of, variable
 from varprobe.plots.style import LABEL_SIZE, LEAST_SIZE, grey, sized
 from varprobe.plots.texts import check_labels, shown
-from varprobe.results import names_in, require_configs
+from varprobe.storage.dataset import names_in, require_configs
 
 __all__ = ["heatmap_figure", "plot_heatmap"]
 

@@ -8,13 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from varprobe.errors import RequestError
-from varprobe.names import lookup
+from varprobe.errors import RequestError, lookup
 from varprobe.plots.facets import one_panel
 from varprobe.plots.pages import on_axes, page
 from varprobe.plots.style import LABEL_SIZE, LEAST_SIZE, grey, ladder_map, sized
 from varprobe.plots.texts import check_labels, shown
-from varprobe.results import names_in, require_configs, require_every_layer
+from varprobe.storage.dataset import names_in, require_configs, require_every_layer
 
 __all__ = ["histogram_figure", "plot_histogram"]
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from varprobe.names import lookup
+from varprobe.errors import lookup
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -9,12 +9,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from varprobe.diagnosis import diagnose
 from varprobe.errors import RequestError
 from varprobe.plots.logaxis import as_power
 from varprobe.plots.pages import dress, key, on_axes, page
 from varprobe.plots.style import grey, looks, sheet, sized
-from varprobe.results import require_layers
+from varprobe.runs.diagnose import diagnose
+from varprobe.storage.dataset import require_layers
 
 __all__ = ["match_figure", "plot_match"]
 

@@ -13,8 +13,8 @@ from typing import Any
 import xarray as xr
 
 from varprobe.errors import RequestError
-from varprobe.places import place_of
-from varprobe.untrusted import UntrustedError, content_of
+from varprobe.storage.paths import place_of
+from varprobe.storage.safe_open import UntrustedError, content_of
 
 __all__ = ["origin", "origin_of"]
 

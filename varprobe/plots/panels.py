@@ -21,7 +21,7 @@ from varprobe.plots.panel import Panel, draw_curve
 from varprobe.plots.quantities import STATISTICS, axis_label, measured, quantity_of
 from varprobe.plots.style import LINE_WIDTH, looks, sized
 from varprobe.plots.texts import check_labels, shown
-from varprobe.results import names_in, require_configs
+from varprobe.storage.dataset import names_in, require_configs
 
 __all__ = ["panels_figure", "plot_panels"]
 

@@ -19,11 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
-from varprobe.errors import RequestError
-from varprobe.names import lookup
-from varprobe.phase_axes import is_logarithmic
-from varprobe.phase_measured import Measured
-from varprobe.phases import Diagram, line_in, phase_diagram
+from varprobe.errors import RequestError, lookup
 from varprobe.plots.flags import Flag, hang
 from varprobe.plots.labels import text_size
 from varprobe.plots.layout import figure_of, pixels
@@ -32,6 +28,9 @@ from varprobe.plots.regions import roomiest
 from varprobe.plots.style import LABEL_SIZE, LEAST_SIZE, NOTE_SIZE, grey, ground, ink, paper, sheet, sized, usetex
 from varprobe.plots.texts import shown
 from varprobe.theory.elementwise import ActivationLike
+from varprobe.theory.phase_axes import is_logarithmic
+from varprobe.theory.phase_diagram import Diagram, line_in, phase_diagram
+from varprobe.verdict.phase_measured import Measured
 
 __all__ = ["phase_figure", "plot_phase", "require_size"]
 

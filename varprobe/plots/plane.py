@@ -5,11 +5,11 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from varprobe.errors import RequestError
-from varprobe.phase_measured import compare
-from varprobe.phases import phase_diagram
 from varprobe.plots.ladder import find_ladder
 from varprobe.plots.phase import phase_figure
-from varprobe.results import require_layers
+from varprobe.storage.dataset import require_layers
+from varprobe.theory.phase_diagram import phase_diagram
+from varprobe.verdict.phase_measured import compare
 
 __all__ = ["run_phase_figure"]
 

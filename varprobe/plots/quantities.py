@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from varprobe.errors import RequestError
-from varprobe.names import lookup
+from varprobe.errors import RequestError, lookup
 
 __all__ = ["QUANTITIES", "STATISTICS", "Quantity", "axis_label", "measured", "quantity_of", "variable"]
 

@@ -11,10 +11,9 @@ from typing import Any, BinaryIO
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from varprobe.errors import RequestError
-from varprobe.names import lookup
+from varprobe.errors import RequestError, lookup
 from varprobe.plots.style import settings, usetex
-from varprobe.storage import put, writing
+from varprobe.storage.files import put, writing
 
 __all__ = ["save_figure"]
 

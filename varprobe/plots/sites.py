@@ -7,14 +7,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from varprobe.errors import RequestError
+from varprobe.errors import RequestError, lookup
 from varprobe.model.families import families_of, labels_of
-from varprobe.names import lookup
 from varprobe.plots.logaxis import exact_power
 from varprobe.plots.pages import dress, key, on_axes, page
 from varprobe.plots.style import LEAST_SIZE, LINE_WIDTH, Look, grey, ink, looks, sized
 from varprobe.plots.texts import literal, shown
-from varprobe.results import require_configs
+from varprobe.storage.dataset import require_configs
 
 __all__ = ["model_figure", "plot_model"]
 

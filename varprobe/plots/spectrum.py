@@ -16,7 +16,7 @@ from varprobe.plots.logaxis import exact_power
 from varprobe.plots.pages import on_axes, page
 from varprobe.plots.style import LABEL_SIZE, LINE_WIDTH, Look, grey, looks, sized
 from varprobe.plots.texts import check_labels, shown
-from varprobe.results import names_in, require_configs, require_every_layer
+from varprobe.storage.dataset import names_in, require_configs, require_every_layer
 from varprobe.theory.spectra import Spectrum, jacobian_spectrum
 
 __all__ = ["plot_spectrum", "spectrum_figure"]

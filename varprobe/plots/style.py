@@ -17,8 +17,7 @@ from matplotlib import style as mpl_style
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, ListedColormap, to_hex, to_rgb
 
-from varprobe.errors import RequestError
-from varprobe.names import lookup
+from varprobe.errors import RequestError, lookup
 
 __all__ = [
     "AXIS_SIZE",

@@ -3,8 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from varprobe.errors import RequestError
-from varprobe.names import require_name
+from varprobe.errors import RequestError, require_name
 from varprobe.plots.style import usetex
 
 __all__ = ["check_labels", "check_text", "escaped", "literal", "shown"]

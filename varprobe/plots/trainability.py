@@ -19,7 +19,7 @@ from varprobe.plots.pages import dress, key, on_axes, page
 from varprobe.plots.style import LABEL_SIZE, grey, ground, ink, ladder_map, looks, sized
 from varprobe.plots.texts import shown
 from varprobe.training.grids import MARGIN_XI, Grid, Reach, grid_of, reach_of
-from varprobe.verdicts import threshold
+from varprobe.verdict.thresholds import threshold
 
 __all__ = ["plot_trainability", "trainability_figure"]
 

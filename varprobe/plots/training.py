@@ -8,8 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from varprobe.errors import RequestError
-from varprobe.names import lookup
+from varprobe.errors import RequestError, lookup
 from varprobe.plots.exits import draw_exits
 from varprobe.plots.facets import MOST_CURVES, crowded, one_panel, values
 from varprobe.plots.groups import Group, group_names, wrapped
@@ -22,7 +21,7 @@ from varprobe.plots.style import AXIS_SIZE, LINE_WIDTH, Look, ink, paper, sheet,
 from varprobe.plots.texts import check_labels, shown
 from varprobe.plots.training_curves import Lines, against_layer, against_step, has, meaning, text_of
 from varprobe.plots.training_panels import draw_layers, draw_steps, mark_steps, ranges_of
-from varprobe.results import names_in, require_configs, with_configs
+from varprobe.storage.dataset import names_in, require_configs, with_configs
 
 __all__ = ["plot_training", "training_figure"]
 

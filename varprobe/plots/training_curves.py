@@ -7,9 +7,8 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int
 
-from varprobe.errors import RequestError
+from varprobe.errors import RequestError, lookup
 from varprobe.model.families import labels_of
-from varprobe.names import lookup
 from varprobe.plots.curves import SIGNALS, Curve, summarize
 from varprobe.plots.facets import Facets, Row, one_panel
 from varprobe.plots.quantities import QUANTITIES, Quantity, axis_label, quantity_of

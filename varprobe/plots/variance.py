@@ -22,7 +22,7 @@ from varprobe.plots.panel import Panel, draw_panel
 from varprobe.plots.quantities import QUANTITIES, measured, quantity_of
 from varprobe.plots.style import LINE_WIDTH, paper, sheet, sized
 from varprobe.plots.texts import check_labels, shown
-from varprobe.results import names_in, require_layers
+from varprobe.storage.dataset import names_in, require_layers
 
 __all__ = ["plot_variance", "variance_figure"]
 

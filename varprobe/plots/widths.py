@@ -10,14 +10,13 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from scipy.stats import chi2
 
-from varprobe.errors import RequestError
-from varprobe.names import lookup
+from varprobe.errors import RequestError, lookup
 from varprobe.plots.facets import named, partition, varying
 from varprobe.plots.match import factor, ticks_of
 from varprobe.plots.pages import dress, key, on_axes, page
 from varprobe.plots.style import LINE_WIDTH, Look, looks, sized
 from varprobe.plots.texts import check_labels, shown
-from varprobe.results import names_in, require_configs, require_every_layer
+from varprobe.storage.dataset import names_in, require_configs, require_every_layer
 
 __all__ = ["plot_widths", "widths_figure"]
 

@@ -14,8 +14,8 @@ from jaxtyping import Float
 from scipy.interpolate import barycentric_interpolate
 from scipy.special import gammaln
 
-from varprobe.activations import Activation
 from varprobe.errors import RequestError
+from varprobe.nets.activations import Activation
 from varprobe.theory.checks import number, whole
 from varprobe.theory.elementwise import ActivationLike, activation, evaluate
 from varprobe.theory.sources import DEGREE, nodes, weights

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from scipy.special import ndtri
 from scipy.stats import qmc
 
-from varprobe.activations import Activation
+from varprobe.nets.activations import Activation
 from varprobe.theory.elementwise import evaluate
 
 __all__ = ["sampled_batches"]

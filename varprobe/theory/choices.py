@@ -11,8 +11,8 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import ndtri
 
-from varprobe.activations import Activation, behavior
 from varprobe.errors import RequestError
+from varprobe.nets.activations import Activation, behavior
 from varprobe.theory.critical_lines import critical
 from varprobe.theory.elementwise import evaluate
 from varprobe.theory.expectations import gain, moments

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from varprobe.activations import ACTIVATIONS, Activation
+from varprobe.nets.activations import ACTIVATIONS, Activation
 from varprobe.theory.gaussian import Averages, Pair
 
 __all__ = ["ClosedForm", "arc_cosine", "arc_sine", "closed_form"]

@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.optimize import brentq
 
-from varprobe.activations import Activation
 from varprobe.errors import RequestError
+from varprobe.nets.activations import Activation
 from varprobe.theory.checks import number, numbers
 from varprobe.theory.elementwise import ActivationLike, activation
 from varprobe.theory.fixed_points import CRITICAL, curve

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from varprobe.activations import Activation, resolve_activation
-from varprobe.callform import Call, parse_calls
 from varprobe.errors import RequestError
+from varprobe.nets.activations import Activation, resolve_activation
+from varprobe.spec.calls import Call, parse_calls
 
 __all__ = ["ActivationLike", "activation", "evaluate"]
 

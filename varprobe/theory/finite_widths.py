@@ -15,10 +15,9 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import gammaln, polygamma, psi
 
-from varprobe.activations import Activation, behavior
-from varprobe.errors import RequestError
-from varprobe.initializers import Initializer
-from varprobe.names import did_you_mean
+from varprobe.errors import RequestError, did_you_mean
+from varprobe.nets.activations import Activation, behavior
+from varprobe.nets.initializers import Initializer
 from varprobe.theory.checks import number, numbers, whole
 from varprobe.theory.elementwise import ActivationLike, activation
 from varprobe.theory.expectations import gain

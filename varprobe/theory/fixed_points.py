@@ -11,8 +11,8 @@ from functools import lru_cache
 import numpy as np
 from scipy.optimize import brentq
 
-from varprobe.activations import Activation, behavior
 from varprobe.errors import RequestError
+from varprobe.nets.activations import Activation, behavior
 from varprobe.theory.checks import number
 from varprobe.theory.elementwise import ActivationLike, activation
 from varprobe.theory.gaussian import Averages

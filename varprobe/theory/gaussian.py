@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from varprobe.activations import Activation
 from varprobe.errors import RequestError
+from varprobe.nets.activations import Activation
 from varprobe.theory.elementwise import evaluate
 from varprobe.theory.panels import panels, spread
 

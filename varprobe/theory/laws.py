@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from varprobe.activations import Activation
 from varprobe.errors import RequestError
+from varprobe.nets.activations import Activation
 from varprobe.theory.closed import closed_form
 from varprobe.theory.gaussian import HIGH, LOW, Averages, Pair, averages, pair, shifted
 

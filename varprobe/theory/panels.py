@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.polynomial import legendre
 
-from varprobe.activations import Activation
 from varprobe.errors import RequestError
+from varprobe.nets.activations import Activation
 from varprobe.theory.elementwise import evaluate
 
 __all__ = ["NODES", "WEIGHTS", "Panels", "panels", "spread"]

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.interpolate import BarycentricInterpolator
 
-from varprobe.activations import Activation
+from varprobe.nets.activations import Activation
 from varprobe.theory.checks import numbers
 from varprobe.theory.elementwise import ActivationLike, activation, evaluate
 from varprobe.theory.fixed_points import CRITICAL, MARGIN, curve

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from varprobe.activations import Activation, behavior
 from varprobe.errors import RequestError
+from varprobe.nets.activations import Activation, behavior
 from varprobe.theory.checks import number, whole
 from varprobe.theory.elementwise import ActivationLike, activation
 from varprobe.theory.expectations import mean_square

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from varprobe.errors import RequestError
-from varprobe.names import did_you_mean
+from varprobe.errors import RequestError, did_you_mean
 from varprobe.theory.block_spreads import Spread, spread_of_stream
 from varprobe.theory.blocks import Blocks, Shape, pass_blocks
 from varprobe.theory.checks import number, per_layer, whole

@@ -6,10 +6,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from varprobe.activations import Activation
-from varprobe.callform import parse_calls
 from varprobe.errors import RequestError
-from varprobe.initializers import TRUNCATED_STD, Initializer, Place, Values, resolve_initializer
+from varprobe.nets.activations import Activation
+from varprobe.nets.initializers import TRUNCATED_STD, Initializer, Place, Values, resolve_initializer
+from varprobe.spec.calls import parse_calls
 from varprobe.theory.critical_lines import critical
 
 __all__ = ["Critical", "critical_sigma_w2", "given", "settled", "sigma_b2_of", "variance_of"]

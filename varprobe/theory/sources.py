@@ -8,8 +8,8 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float
 
-from varprobe.activations import Activation
 from varprobe.errors import RequestError
+from varprobe.nets.activations import Activation
 from varprobe.theory.closed import closed_form
 from varprobe.theory.elementwise import evaluate
 from varprobe.theory.gaussian import Pair

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import gammaln
 
-from varprobe.activations import Activation
 from varprobe.errors import RequestError
+from varprobe.nets.activations import Activation
 from varprobe.theory.elementwise import evaluate
 from varprobe.theory.gaussian import exponent_of
 from varprobe.theory.panels import panels, spread

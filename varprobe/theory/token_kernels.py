@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from varprobe.activations import Activation, behavior
 from varprobe.errors import RequestError
+from varprobe.nets.activations import Activation, behavior
 from varprobe.theory.elementwise import evaluate
 from varprobe.theory.gaussian import HIGH, LOW, NEAR_STEPS, STEPS, exponent_of
 from varprobe.theory.laws import LOG_LOW

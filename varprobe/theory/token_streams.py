@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from varprobe.activations import Activation
+from varprobe.nets.activations import Activation
 from varprobe.theory.token_kernels import slopes_of, token_kernels
 
 __all__ = ["Matrices", "TokenPath", "TokenShape", "pass_tokens"]

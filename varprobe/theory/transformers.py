@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from varprobe.errors import RequestError
-from varprobe.names import did_you_mean
+from varprobe.errors import RequestError, did_you_mean
 from varprobe.theory.checks import number, per_layer, whole
 from varprobe.theory.elementwise import ActivationLike, activation
 from varprobe.theory.residuals import fitted_factor

@@ -11,8 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from varprobe.errors import RequestError
-from varprobe.names import did_you_mean
+from varprobe.errors import RequestError, did_you_mean
 from varprobe.theory.batch_norms import normalized_batches
 from varprobe.theory.batch_samples import sampled_batches
 from varprobe.theory.checks import number, whole

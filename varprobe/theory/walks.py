@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.interpolate import make_interp_spline
 
-from varprobe.activations import Activation
+from varprobe.nets.activations import Activation
 from varprobe.theory.finite_widths import one_layer
 from varprobe.theory.fixed_points import curve
 from varprobe.theory.laws import law

@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from varprobe.arguments import numbers, single
-from varprobe.configs import Config, Request, read_request
-from varprobe.data import load_source, random_law
-from varprobe.errors import RequestError
-from varprobe.names import did_you_mean
+from varprobe.errors import RequestError, did_you_mean
+from varprobe.nets.config import Config, Request, read_request
+from varprobe.nets.data import load_source, random_law
+from varprobe.spec.arguments import numbers, single
+from varprobe.spec.user_code import is_reference
 from varprobe.training.optimizers import DEFAULT, Optimizer, read_optimizers
-from varprobe.user_code import is_reference
 
 __all__ = ["MOST_STEPS", "Training", "powers_of_two", "read_at", "read_training"]
 

@@ -7,10 +7,10 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from varprobe.cells import entering, rows_of
-from varprobe.configs import Config, Setting
-from varprobe.data import Source
-from varprobe.draws import keys_of
+from varprobe.engine.inputs import entering, rows_of
+from varprobe.engine.random_bits import keys_of
+from varprobe.nets.config import Config, Setting
+from varprobe.nets.data import Source
 
 __all__ = ["Lesson", "lesson", "rows_by_step"]
 

@@ -13,16 +13,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from varprobe.building import net_of
-from varprobe.cells import inputs_of, target_of
-from varprobe.configs import Config, Request, read_request
-from varprobe.draws import keys_of
+from varprobe.engine.inputs import inputs_of, target_of
+from varprobe.engine.random_bits import keys_of
+from varprobe.engine.reference_network import net_of
 from varprobe.errors import RequestError
 from varprobe.model.adapters import is_alone
 from varprobe.model.factories import returned
 from varprobe.model.libraries import held
 from varprobe.model.objectives import cross_entropy
 from varprobe.model.probing import same_form
+from varprobe.nets.config import Config, Request, read_request
 from varprobe.training.feeding import Batch, batch_of
 from varprobe.training.learner import Learner
 from varprobe.training.mup import ROLES, by_role, factors, values_of

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from varprobe.errors import printable
 from varprobe.model.families import labels_of
-from varprobe.names import printable
-from varprobe.results import require_dims
+from varprobe.storage.dataset import require_dims
 from varprobe.training.scaling import as_text, scaling_of, word_of
 from varprobe.training.width_decisions import Decision, decide
-from varprobe.verdict_table import Line, Sheet
+from varprobe.verdict.table import Line, Sheet
 
 __all__ = ["coord_sheet", "judged"]
 

@@ -14,8 +14,6 @@ import jax
 import numpy as np
 import xarray as xr
 
-from varprobe.arguments import numbers, single
-from varprobe.callform import split_items
 from varprobe.errors import RequestError
 from varprobe.exports.extras import needed
 from varprobe.model.changing import Sizes, log10_ms, sizes, sizes_by_row
@@ -23,7 +21,9 @@ from varprobe.model.faults import in_its_words
 from varprobe.model.layout import Layout
 from varprobe.model.libraries import name_of
 from varprobe.model.probed import plan_of
-from varprobe.progress import Progress, Unwatched
+from varprobe.spec.arguments import numbers, single
+from varprobe.spec.calls import split_items
+from varprobe.storage.progress import Progress, Unwatched
 from varprobe.training.cases import Case, Checked, FactoryCheck, stacks, takes_a_key
 from varprobe.training.feeding import Batch
 from varprobe.training.learner import Learner, moved, settled

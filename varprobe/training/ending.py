@@ -4,9 +4,9 @@ from typing import Any
 
 import jax
 
-from varprobe.arguments import single
-from varprobe.building import Net, net_of
+from varprobe.engine.reference_network import Net, net_of
 from varprobe.errors import RequestError
+from varprobe.spec.arguments import single
 from varprobe.training.asking import read_training
 from varprobe.training.jobs import params_after
 

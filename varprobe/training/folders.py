@@ -9,13 +9,13 @@ from typing import Any
 import xarray as xr
 
 from varprobe.errors import RequestError
-from varprobe.lines import csv_of_rows
-from varprobe.machines import machine
-from varprobe.places import require_room_for
-from varprobe.plans import versions
-from varprobe.seals import DamagedError, sealed_json, unsealed_json
-from varprobe.steps import by_step
-from varprobe.storage import checked, load_dataset, put, save_csv, save_dataset, save_text, writing
+from varprobe.storage.checksums import DamagedError, sealed_json, unsealed_json
+from varprobe.storage.files import checked, load_dataset, put, save_csv, save_dataset, save_text, writing
+from varprobe.storage.paths import require_room_for
+from varprobe.storage.provenance import machine
+from varprobe.storage.steps import by_step
+from varprobe.storage.text_tables import csv_of_rows
+from varprobe.sweeps.record import versions
 from varprobe.training.nets import net_table
 
 __all__ = ["RECORD", "open_training", "read_record", "require_folder", "save_training", "write_record"]

@@ -10,20 +10,20 @@ from typing import Any
 import jax
 import numpy as np
 
-from varprobe.configs import Setting
-from varprobe.draws import keys_of
+from varprobe.engine.compile import CPU_OPTIONS
+from varprobe.engine.random_bits import keys_of
+from varprobe.engine.statistics import LOG10_2, log10
+from varprobe.engine.wired.cell import Keys
 from varprobe.errors import MachineError, first_line
-from varprobe.machines import cores
-from varprobe.memory import free_bytes
-from varprobe.tables import LOG10_2, log10
+from varprobe.nets.config import Setting
+from varprobe.storage.memory import free_bytes
+from varprobe.storage.provenance import cores
 from varprobe.training.asking import Training
 from varprobe.training.batches import lesson
 from varprobe.training.measuring import Gauge, gauge_of
 from varprobe.training.program import Course, Given, Learned, Shared, train
 from varprobe.training.starting import Remembered, starting_params, unstacked
 from varprobe.training.trainee import Trainee, filled, numbers_of, serving, trainee_of
-from varprobe.wired.cell import Keys
-from varprobe.workers import CPU_OPTIONS
 
 __all__ = ["Job", "Outcome", "jobs_of", "outcomes", "params_after", "run_job"]
 

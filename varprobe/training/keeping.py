@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from varprobe.plans import hashable, hashed, versions
-from varprobe.seals import DamagedError, sealed_archive, unsealed_archive
-from varprobe.storage import checked, put, writing
+from varprobe.storage.checksums import DamagedError, sealed_archive, unsealed_archive
+from varprobe.storage.files import checked, put, writing
+from varprobe.sweeps.record import hashable, hashed, versions
 from varprobe.training.asking import Training
 from varprobe.training.folders import MOST_ARRAYS, MOST_NUMBERS
 from varprobe.training.jobs import Job, Outcome

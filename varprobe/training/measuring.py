@@ -12,21 +12,21 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from varprobe.activations import behavior
-from varprobe.bases import Custom
-from varprobe.blocks import Own
-from varprobe.building import learned
-from varprobe.callform import Call
-from varprobe.configs import Config, Setting
-from varprobe.initializers import resolve_initializer
-from varprobe.parametrizations import log10_multipliers
-from varprobe.tables import CellTable
+from varprobe.engine.reference_network import learned
+from varprobe.engine.statistics import CellTable
+from varprobe.engine.weight_bases import Custom
+from varprobe.engine.wired.cell import Keys, WiredStatistics, run_wired
+from varprobe.engine.wired.chunks import WiredChunk, wired_chunks
+from varprobe.engine.wired.own import OwnChunk, OwnStatistics, own_chunk, own_table, run_own
+from varprobe.engine.wired.recurrent import run_recurrent
+from varprobe.engine.wired.tables import wired_statistics
+from varprobe.nets.activations import behavior
+from varprobe.nets.architectures import Own
+from varprobe.nets.config import Config, Setting
+from varprobe.nets.initializers import resolve_initializer
+from varprobe.nets.parametrizations import log10_multipliers
+from varprobe.spec.calls import Call
 from varprobe.training.trainee import Numbers, Params, Trainee, multiplied
-from varprobe.wired.cell import Keys, WiredStatistics, run_wired
-from varprobe.wired.chunks import WiredChunk, wired_chunks
-from varprobe.wired.own import OwnChunk, OwnStatistics, own_chunk, own_table, run_own
-from varprobe.wired.recurrent import run_recurrent
-from varprobe.wired.tables import wired_statistics
 
 __all__ = ["Gauge", "gauge_of"]
 

@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from varprobe.errors import RequestError
-from varprobe.names import printable
+from varprobe.errors import RequestError, printable
 from varprobe.training.outcomes import Foretold, foretold
 
 __all__ = ["HEADINGS", "NET", "foretold_by_optimizer", "net_rows", "net_table", "prediction", "prediction_lines"]

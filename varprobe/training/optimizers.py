@@ -12,12 +12,11 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from varprobe.callform import Call, parse_calls, split_items
-from varprobe.errors import RequestError
+from varprobe.errors import RequestError, lookup
 from varprobe.exports.extras import needed
-from varprobe.names import lookup
-from varprobe.parameters import Parameter, read_parameters
-from varprobe.user_code import is_reference, load
+from varprobe.spec.calls import Call, parse_calls, split_items
+from varprobe.spec.parameters import Parameter, read_parameters
+from varprobe.spec.user_code import is_reference, load
 
 if TYPE_CHECKING:
     import optax

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from varprobe.verdicts import threshold
+from varprobe.verdict.thresholds import threshold
 
 __all__ = ["Foretold", "foretold", "has_trained", "rank_correlation", "skill_of_accuracy", "skill_of_loss", "spearman"]
 

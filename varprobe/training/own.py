@@ -22,7 +22,7 @@ from varprobe.model.faults import in_its_words
 from varprobe.model.libraries import held
 from varprobe.model.probed import Stats, fetched, measured, plan_of, updated
 from varprobe.model.tables import dataset_of
-from varprobe.progress import Progress, Unwatched
+from varprobe.storage.progress import Progress, Unwatched
 from varprobe.training.feeding import Batch, Feed, feed_of, paced
 from varprobe.training.learner import Learner, moved, settled
 from varprobe.training.optimizers import read_optimizers

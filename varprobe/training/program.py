@@ -15,13 +15,13 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from varprobe.extended import Signal
-from varprobe.moments import measure, wide
-from varprobe.program import HostOrDevice
+from varprobe.engine.moments import measure, wide
+from varprobe.engine.program import HostOrDevice
+from varprobe.engine.scaled_float import Signal
+from varprobe.engine.wired.cell import Keys
 from varprobe.training.measuring import Gauge
 from varprobe.training.optimizers import Optimizer
 from varprobe.training.trainee import Numbers, Params, Trainee
-from varprobe.wired.cell import Keys
 
 __all__ = ["Course", "Given", "Shared", "train"]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from varprobe.errors import RequestError
-from varprobe.progress import Progress, Unwatched
+from varprobe.storage.progress import Progress, Unwatched
 from varprobe.training.asking import read_training
 
 __all__ = ["repeat"]

@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import stdtr
 
-from varprobe.rates import interval
-from varprobe.verdicts import threshold
+from varprobe.verdict.rates import interval
+from varprobe.verdict.thresholds import threshold
 
 __all__ = ["Power", "Scaling", "as_text", "power_of", "scaling_of", "sure", "word_of"]
 

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from varprobe.bases import Base, Custom
-from varprobe.building import base_matrix, block_of, readout_of, unit_factors
-from varprobe.configs import Config, Request
-from varprobe.draws import keys_of
-from varprobe.kernels import Kernel
+from varprobe.engine.kernel_bases import Kernel
+from varprobe.engine.random_bits import keys_of
+from varprobe.engine.reference_network import base_matrix, block_of, readout_of, unit_factors
+from varprobe.engine.weight_bases import Base, Custom
+from varprobe.nets.config import Config, Request
 from varprobe.training.trainee import Params, stacked_segments
 
 __all__ = ["Remembered", "starting_params", "unstacked"]

@@ -8,7 +8,7 @@ from typing import Any
 import xarray as xr
 
 from varprobe.errors import RequestError
-from varprobe.progress import Progress
+from varprobe.storage.progress import Progress
 from varprobe.training.asking import read_training
 from varprobe.training.optimizers import DEFAULT
 from varprobe.training.running import run_training
@@ -92,6 +92,6 @@ def track(
 
 def folder(out: str | os.PathLike[str]) -> Path:
     """The run folder that is meant."""
-    from varprobe.runs import folder_of
+    from varprobe.runs.open import folder_of
 
     return folder_of(out, "out")

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from varprobe.diagnosis import diagnose
 from varprobe.errors import RequestError
-from varprobe.plans import versions
-from varprobe.progress import Progress, Unwatched
-from varprobe.seals import DamagedError
-from varprobe.sweeping import run
+from varprobe.runs.diagnose import diagnose
+from varprobe.storage.checksums import DamagedError
+from varprobe.storage.progress import Progress, Unwatched
+from varprobe.sweeps.record import versions
+from varprobe.sweeps.sweep import run
 from varprobe.training.asking import Training, read_training
 from varprobe.training.folders import open_training, read_record, save_training
 from varprobe.training.jobs import programs
@@ -81,7 +81,7 @@ def trainability(
         print(varprobe.prediction(ds).recall)
         varprobe.plot_trainability(ds)
     """
-    from varprobe.runs import folder_of
+    from varprobe.runs.open import folder_of
 
     if "at" in stack:
         raise RequestError("trainability measures nothing on the way; varprobe.track does", "at")

@@ -18,16 +18,16 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from varprobe.blocks import Own
-from varprobe.blocks.architecture import Plain
-from varprobe.blocks.recurrent import Recurrent
-from varprobe.building import last_state, learned, plain_of, pooled
-from varprobe.callform import Call
-from varprobe.configs import Config, Request
-from varprobe.draws import layer_keys
-from varprobe.initializers import resolve_initializer
-from varprobe.moments import wide
-from varprobe.program import LossName, Segment, segments_of
+from varprobe.engine.moments import wide
+from varprobe.engine.program import LossName, Segment, segments_of
+from varprobe.engine.random_bits import layer_keys
+from varprobe.engine.reference_network import last_state, learned, plain_of, pooled
+from varprobe.nets.architectures import Own
+from varprobe.nets.architectures.architecture import Plain
+from varprobe.nets.architectures.recurrent import Recurrent
+from varprobe.nets.config import Config, Request
+from varprobe.nets.initializers import resolve_initializer
+from varprobe.spec.calls import Call
 from varprobe.training.layers import through
 
 __all__ = ["Numbers", "Params", "Trainee", "filled", "numbers_of", "serving", "stacked_segments", "trainee_of"]
@@ -105,7 +105,7 @@ class Trainee:
         return arch.reference(plain, p, x).astype(x.dtype)
 
     def error(self, params: Params, numbers: Numbers, key: Array, x: Array, target: Array) -> Float[Array, ""]:
-        """The loss, as `varprobe.losses` has it."""
+        """The loss, as `varprobe.engine.losses` has it."""
         return self.error_of(self.output(params, numbers, key, x), target)
 
     def error_of(self, output: Float[Array, "batch outputs"], target: Array) -> Float[Array, ""]:

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from varprobe.names import printable
-from varprobe.numerals import brief, powered
-from varprobe.steps import by_step
-from varprobe.verdict_table import Line, Sheet, grade, named, varying, verdict, why
+from varprobe.errors import printable
+from varprobe.storage.steps import by_step
+from varprobe.verdict.number_format import brief, powered
+from varprobe.verdict.table import Line, Sheet, grade, named, varying, verdict, why
 
 __all__ = ["diagnosed_training", "training_sheet"]
 
@@ -28,7 +28,7 @@ def diagnosed_training(ds: xr.Dataset) -> tuple[list[Row], str]:
     `backward_at`, `healthy_at` and `update_ratio_at`, the RMS of the update over that of the weights in the median
     layer; `losses` at the start and the end, `final_accuracy`, `diverged_step` and `diverged_seeds`.
     """
-    from varprobe.diagnosis import diagnose
+    from varprobe.runs.diagnose import diagnose
 
     found = diagnose(by_step(ds))
     at = ds["step"].values.tolist()

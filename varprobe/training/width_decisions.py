@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from varprobe.training.scaling import Power, Scaling, sure, word_of
-from varprobe.verdicts import threshold
+from varprobe.verdict.thresholds import threshold
 
 __all__ = ["Decision", "decide"]
 

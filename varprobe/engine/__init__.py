@@ -1,0 +1,1 @@
+"""What computes: random bits, products, statistics, and compiled programs of many networks at once."""

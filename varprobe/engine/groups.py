@@ -1,0 +1,51 @@
+"""Which engine computes a configuration: the plain stack's own, that of every architecture, or that of the user's."""
+
+import math
+
+from varprobe.engine.plain_groups import Chunk, plain_chunks
+from varprobe.engine.wired.chunks import WiredChunk, is_wired, wired_chunks
+from varprobe.engine.wired.own import OwnChunk, own_chunks
+from varprobe.nets.activations import Activation, Behavior, behavior
+from varprobe.nets.config import Config, Setting
+
+__all__ = ["chunks_of", "work_of"]
+
+EACH_WAY = 4.0
+"""Operations for a weight and a row: a product forward and one back."""
+
+DRAWN = 100.0
+"""Operations that draw a weight."""
+
+
+def chunks_of(configs: list[Config], setting: Setting) -> list[Chunk | WiredChunk | OwnChunk]:
+    """Programs that compute every configuration once."""
+    behaviors: dict[Activation, Behavior] = {act: behavior(act) for act in dict.fromkeys(c.act for c in configs)}
+    own = [(i, c) for i, c in enumerate(configs) if c.arch.own]
+    plain = [(i, c) for i, c in enumerate(configs) if not c.arch.own and not is_wired(c)]
+    wired = [(i, c) for i, c in enumerate(configs) if not c.arch.own and is_wired(c)]
+    return [
+        *plain_chunks(plain, setting, behaviors),
+        *wired_chunks(wired, setting, behaviors),
+        *own_chunks(own, setting),
+    ]
+
+
+def work_of(chunk: Chunk | WiredChunk | OwnChunk) -> float:
+    """Operations of one seed, roughly: what tells large chunks from small ones."""
+    program = chunk.program
+    if isinstance(chunk, OwnChunk):
+        return EACH_WAY * float(program.batch) * chunk.program.width**2 * program.depth
+    if isinstance(chunk, WiredChunk):
+        wired = chunk.program
+        shapes = [[slot.fans for slot in wired.slots(i)] for i in range(len(wired.segments))]
+        rows = wired.batch * math.prod(wired.output_shape) // wired.segments[-1].fan_out
+        nets = wired.nets
+    else:
+        plain = chunk.program
+        shapes, rows, nets = [[(s.fan_in, s.fan_out)] for s in plain.segments], plain.batch, sum(map(len, chunk.nets))
+    matrices = sum(
+        s.count * math.prod(map(float, fans))
+        for s, some in zip(program.segments, shapes, strict=True)  # type: ignore[union-attr]
+        for fans in some
+    )
+    return matrices * (EACH_WAY * rows * nets + DRAWN)

@@ -1,0 +1,1 @@
+"""Runs that were kept: opened, judged, compared, verified and computed again."""

@@ -1,0 +1,167 @@
+"""`varprobe.diagnose`: a verdict on every configuration of a dataset, with the reason and a remedy."""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from varprobe.storage.chunks import Advance, blocks, unwatched
+from varprobe.storage.dataset import COORDINATES, FURTHER, require_whole, with_configs
+from varprobe.sweeps.probes.summaries import probe_fields
+from varprobe.verdict.causes import reason_of
+from varprobe.verdict.flags import flags_of, notes_of
+from varprobe.verdict.format_range import left_layers
+from varprobe.verdict.measured import Measured, measured_nets
+from varprobe.verdict.rates import rate
+from varprobe.verdict.remedies import advice_of
+from varprobe.verdict.words import certain, factor_fields, word
+from varprobe.verdict.z_scores import against_theory
+
+__all__ = ["Diagnosis", "diagnose"]
+
+
+class Diagnosis:
+    """Verdicts as a small table: `rows` are the rows of `varprobe sweep --json`; print it, or show it in a notebook.
+
+    Attributes:
+        rows: one dict a configuration.
+        title: what all of them have in common.
+        ends: what the wide table shows beside each row, all log10 or a cosine: RMS of the gradient at layers 1 and L,
+            the largest magnitudes forward and backward, the mean cosine between samples at layer L forward and 1 back.
+    """
+
+    def __init__(self, rows: list[dict[str, Any]], title: str = "", ends: Sequence[dict[str, float]] = ()) -> None:
+        self.rows = rows
+        self.title = title
+        self.ends = ends
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def sheet(self, wide: bool = False) -> Any:
+        """The table that is printed, cell by cell."""
+        if self.rows and "layers" in self.rows[0]:
+            from varprobe.training.coord_verdict import coord_sheet
+
+            return coord_sheet(self.rows)
+        if self.rows and "update_ratio_at" in self.rows[0]:
+            from varprobe.training.verdicts import training_sheet
+
+            return training_sheet(self.rows)
+        if self.rows and "families" in self.rows[0]:
+            from varprobe.model.sheet import model_sheet
+
+            return model_sheet(self.rows, wide)
+        from varprobe.verdict.table import sheet_of
+
+        return sheet_of(self.rows, self.ends, wide)
+
+    def __str__(self) -> str:
+        from varprobe.verdict.terminal import text_of
+
+        return text_of(self)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        from varprobe.verdict.terminal import html_of
+
+        return html_of(self)
+
+
+def diagnose(ds: xr.Dataset, *, advance: Advance = unwatched) -> Diagnosis:
+    """Judge every configuration; the thresholds are those of `varprobe list verdicts`.
+
+    Args:
+        ds: what `varprobe.sweep`, `probe` or `track` returns, or a selection of it; one opened with chunks is read some
+            at a time.
+        advance: is told of so many configurations more as they are judged.
+
+    Returns:
+        One row a configuration, never merged. A factor is the mean square's per layer: 10^(least-squares slope of
+        activation_log10_ms on layers 1..L), and 10^(-slope) of gradient_log10_ms, fitted per seed and averaged; its
+        interval is Student's 95% over seeds; theory_activation_factor and theory_gradient_factor are those of the
+        infinitely wide net, and theory_activation_z and theory_gradient_z how many standard errors the measured slopes
+        lie from prediction, the drift of the finite width included. Values that are not finite are None. `formats` has
+        the first layer at which the signal leaves float16, bfloat16 and float8_e4m3 (`varprobe.verdict.format_range.left_layers`).
+        `correlation`, `effective_rank`, `jacobian` and `histogram` where the sweep was asked for them. Of a training
+        the row is that of the first step that is unhealthy, else of the last, and tells of every step what
+        `varprobe.training.verdicts.diagnosed_training` says. For coordinate checks `mup` and `healthy` are None if the
+        widths cannot decide, and `go_to_width` is a width that may.
+
+    Example:
+        for row in varprobe.diagnose(ds):
+            print(row["init"], row["activation_factor"], row["healthy"], row["reason"])
+    """
+    from varprobe.verdict.terminal import title_of
+
+    if isinstance(ds, xr.Dataset) and "change_log10_ms" in ds:
+        from varprobe.training.coord_verdict import judged
+
+        return Diagnosis(*judged(ds))
+    if isinstance(ds, xr.Dataset) and "step" in ds.dims:
+        from varprobe.training.verdicts import diagnosed_training
+
+        return Diagnosis(*diagnosed_training(with_configs(ds)))
+    if isinstance(ds, xr.Dataset) and "site" in ds.coords:
+        from varprobe.model.verdict import diagnosed
+
+        return Diagnosis(*diagnosed(ds))
+    if not isinstance(ds, xr.Dataset) and hasattr(ds, "departure"):
+        from varprobe.model.verdict import diagnosed_run
+
+        return Diagnosis(*diagnosed_run(ds))
+    require_whole(ds)
+    rows, ends = [], []
+    for part in blocks(with_configs(ds), advance):
+        for net, further in zip(measured_nets(part), probe_fields(part), strict=True):
+            rows.append(row_of(net) | further)
+            ends.append(ends_of(net))
+    return Diagnosis(rows, title_of(rows, ds.attrs), ends)
+
+
+def row_of(net: Measured) -> dict[str, Any]:
+    """The verdict on one configuration."""
+    activation = net.values["activation_log10_ms"][:, 1:]
+    gradient = net.values["gradient_log10_ms"][:, :0:-1]
+    forward, backward = rate(activation), rate(gradient) if net.backward else None
+    words = word(forward, activation), word(backward, gradient) if backward else None
+    flags, left = flags_of(net), left_layers(net)
+    notes = notes_of(net, left)
+    healthy = not flags and not {"vanishing", "exploding"} & set(words)
+    row = {name: net.coordinates[name] for name in COORDINATES[:8]}
+    row |= {name: net.coordinates[name] for name in FURTHER if name in net.coordinates}
+    row |= {"seeds": net.seeds} | {name: net.coordinates[name] for name in COORDINATES[8:]}
+    row["activation_factor"], row["activation_factor_ci95"] = factor_fields(forward)
+    row["gradient_factor"], row["gradient_factor_ci95"] = factor_fields(backward)
+    row |= against_theory(net)
+    row["forward"], row["backward"] = words
+    row["certain"] = certain(forward, activation) and (backward is None or certain(backward, gradient))
+    row["flags"], row["notes"], row["formats"] = list(flags), notes, left
+    row["healthy"] = healthy
+    row["reason"] = reason_of(flags, notes, forward, backward, words, net)
+    row["advice"] = None if healthy else advice_of(list(flags), notes, forward, backward, net)
+    return row
+
+
+def ends_of(net: Measured) -> dict[str, float]:
+    """What `Diagnosis.ends` says of a configuration; NaN where it was not measured."""
+
+    def largest(names: Sequence[str]) -> float:
+        found = np.concatenate([net.mean(f"{name}_log10_absmax")[1:] for name in names])
+        return float(found.max()) if not np.isnan(found).any() else math.nan
+
+    gradient = net.mean("gradient_log10_ms") / 2
+    return {
+        "gradient_rms_first": float(gradient[1]),
+        "gradient_rms_last": float(gradient[-1]),
+        "largest_signal": largest(["preactivation", "activation"]),
+        "largest_gradient": largest(["gradient"]),
+        "activation_correlation": float(net.mean("activation_correlation")[-1]),
+        "gradient_correlation": float(net.mean("gradient_correlation")[1]),
+    }

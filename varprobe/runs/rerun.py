@@ -1,0 +1,220 @@
+"""`varprobe.rerun`: a run measured again from what its folder says, and compared with it number by number."""
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from varprobe.errors import RequestError
+from varprobe.model.runs import RECORD, read_model_record, save_model_run
+from varprobe.nets.config import read_request
+from varprobe.runs.compare import Comparison, compare
+from varprobe.runs.open import folder_of, no_run, read_record
+from varprobe.runs.verifying.numbers import opened
+from varprobe.spec.arguments import listed
+from varprobe.spec.calls import Call
+from varprobe.spec.user_code import is_reference
+from varprobe.storage.checksums import DamagedError
+from varprobe.storage.provenance import ROUNDING, machine
+from varprobe.sweeps.record import Record, versions
+from varprobe.sweeps.sweep import Progress, run
+from varprobe.training.folders import RECORD as TRAINING
+from varprobe.training.folders import read_record as read_record_of_training
+
+__all__ = ["Rerun", "rerun"]
+
+NAMES = (
+    "act",
+    "init",
+    "init_first",
+    "init_last",
+    "init_qk",
+    "init_v",
+    "init_o",
+    "init_mlp",
+    "bias",
+    "arch",
+    "norm",
+    "optimizer",
+)
+"""Arguments that may name the user's code."""
+
+Measure = Callable[[dict[str, Any]], xr.Dataset]
+"""Probes a model anew, given what its run was asked for."""
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """A run and its repetition.
+
+    Attributes:
+        folder: of the run.
+        again: of the repetition; None where it was removed, being the same.
+        changed: what is not as it was, such as "jax (0.10.2 -> 0.11.0)"; empty on the same machine and versions, where
+            every bit must be the same.
+        comparison: of all numbers.
+    """
+
+    folder: Path
+    again: Path | None
+    changed: list[str]
+    comparison: Comparison
+
+    @property
+    def reproduced(self) -> bool:
+        """Whether the numbers are the same; elsewhere than on the same machine, within rounding."""
+        return not (self.comparison.beyond if self.changed else self.comparison.different)
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, as JSON can hold it."""
+        return {
+            "run": str(self.folder),
+            "again": None if self.again is None else str(self.again),
+            "reproduced": self.reproduced,
+            "changed": self.changed,
+            **self.comparison.as_json(),
+        }
+
+
+def rerun(
+    path: str | os.PathLike[str],
+    *,
+    out: str | os.PathLike[str] | None = None,
+    allow_code: bool = False,
+    progress: Progress | None = None,
+    measure: Measure | None = None,
+) -> Rerun:
+    """Measure a run again from the arguments in its folder, and compare every number with what it holds.
+
+    With the same versions on the same kind of machine every bit is the same. Elsewhere the largest difference of
+    each variable is compared with what rounding explains (`varprobe.runs.tolerances`); chaotic networks, for which that is
+    anything, are named.
+
+    Args:
+        path: the folder of a finished run. Files that it names are looked for from the current folder.
+        out: a folder for the repetition, which is kept. Without it RUN-again, which is removed where it is the same.
+        allow_code: import the user's functions that the run names; without it such a run is refused.
+        progress: as that of `varprobe.sweep`.
+        measure: how a model's run is probed again; only the command knows that of `varprobe model`.
+
+    Raises:
+        RequestError: there is no finished run, its arguments could not be written down, they name code and that is not
+            allowed, or a file that they name is not what it was.
+        MachineError: disk, memory or device failed.
+
+    Example:
+        assert varprobe.rerun("runs/relu-d50-w512-3f9a1c").reproduced
+    """
+    folder = folder_of(path, "run")
+    again = folder_of(f"{os.path.normpath(folder)}-again" if out is None else out, "out")
+    if again.resolve() == folder.resolve():
+        raise RequestError(f"{again} is the run itself; name another folder", "out")
+    if any((again / name).exists() for name in ("results.nc", RECORD, TRAINING)):
+        raise RequestError(f"{again} holds a finished run already; remove it, or name another folder", "out")
+    fresh = not again.exists()
+    record = read_record(folder, "run")
+    if record is not None:
+        result = of_sweep(folder, record, again, allow_code, progress)
+    elif (folder / RECORD).is_file():
+        result = of_model(folder, again, allow_code, measure)
+    elif (folder / TRAINING).is_file():
+        result = of_training(folder, again, allow_code, progress)
+    else:
+        raise RequestError(no_run(folder), "run")
+    if out is None and fresh and not result.comparison.different:
+        shutil.rmtree(again)
+        return Rerun(result.folder, None, result.changed, result.comparison)
+    return result
+
+
+def of_sweep(folder: Path, record: Record, again: Path, allow_code: bool, progress: Progress | None) -> Rerun:
+    """Repeat a sweep."""
+    if record.results is None:
+        raise RequestError(f"{folder} is unfinished; the same sweep resumes it", "run")
+    if record.arguments is None:
+        raise RequestError(f"{folder} cannot be measured again from what it says: {record.unrepeatable}", "run")
+    if not allow_code and (name := code_in(record.arguments)):
+        raise RequestError(f"{folder} names code, {name}, which would be imported; --allow-code does so", "allow_code")
+    try:
+        request = read_request(**record.arguments)
+    except TypeError as error:
+        raise RequestError(f"{folder} was given what this version does not take: {error}", "run") from error
+    for key in dict.fromkeys([*request.spec, *record.spec]):
+        if request.spec.get(key) != record.spec.get(key):
+            what = {"data_digest": "the data", "code": "the source of a function"}.get(key, key)
+            raise RequestError(f"{folder} cannot be measured again: {what} changed since", "run")
+    run(request, out=again, progress=progress)
+    new = read_record(again, "out")
+    assert new is not None
+    changed = changes(record.versions, versions(), *record.machines)
+    return Rerun(folder, again, changed, compared(folder, record.results, again, new.results))
+
+
+def of_model(folder: Path, again: Path, allow_code: bool, measure: Measure | None) -> Rerun:
+    """Repeat a model's run."""
+    try:
+        record = read_model_record(folder)
+    except DamagedError as error:
+        raise RequestError(f"{folder / RECORD} {error}", "run") from error
+    asked = record["asked"]
+    name = asked.get("factory") or code_in(asked)
+    if measure is None or not (isinstance(asked.get("factory"), str) or asked.get("command")):
+        raise RequestError(f"{folder} is the run of a model; `varprobe rerun` makes it from its factory", "run")
+    if name and not allow_code:
+        raise RequestError(f"{folder} names code, {name}, which would be imported; --allow-code does so", "allow_code")
+    save_model_run(again, measure(asked), asked)
+    new = read_model_record(again)
+    changed = changes(record["versions"], versions(), record["machine"])
+    return Rerun(folder, again, changed, compared(folder, record["results"], again, new["results"]))
+
+
+def of_training(folder: Path, again: Path, allow_code: bool, progress: Progress | None) -> Rerun:
+    """Repeat a training."""
+    from varprobe.training.repeating import repeat
+
+    try:
+        record = read_record_of_training(folder)
+    except DamagedError as error:
+        raise RequestError(f"{folder / TRAINING} {error}", "run") from error
+    if record["results"] is None:
+        raise RequestError(f"{folder} is unfinished; the same command resumes it", "run")
+    if record["arguments"] is None:
+        raise RequestError(f"{folder} names functions of a session, which cannot be found again", "run")
+    if not allow_code and (name := code_in(record["arguments"])):
+        raise RequestError(f"{folder} names code, {name}, which would be imported; --allow-code does so", "allow_code")
+    repeat(record, again, progress)
+    new = read_record_of_training(again)
+    changed = changes(record["versions"], versions(), record["machine"])
+    return Rerun(folder, again, changed, compared(folder, record["results"], again, new["results"]))
+
+
+def code_in(arguments: dict[str, Any]) -> str:
+    """The first reference to the user's code among arguments; empty where there is none."""
+    for option in NAMES:
+        for item in listed(option, arguments[option]) if arguments.get(option) is not None else []:
+            if isinstance(item, Call) and is_reference(item.name):
+                return item.name
+    return ""
+
+
+def changes(before: dict[str, Any], now: dict[str, Any], *machines: dict[str, Any]) -> list[str]:
+    """What of versions and machines is not what it was, as far as bits depend on it."""
+    here = machine()
+    moved = [(key, before.get(key), value) for key, value in now.items() if key != "varprobe"]
+    moved += [(key, there.get(key), here[key]) for there in machines for key in ROUNDING]
+    return list(dict.fromkeys(f"{key} ({was} -> {value})" for key, was, value in moved if was != value))
+
+
+def compared(folder: Path, sha256: str | None, again: Path, other: str | None) -> Comparison:
+    """Compare two results.nc."""
+    try:
+        with opened(folder / "results.nc", sha256) as before, opened(again / "results.nc", other) as after:
+            return compare(before, after)
+    except DamagedError as error:
+        raise RequestError(f"{folder / 'results.nc'} {error}; `varprobe verify` tells more", "run") from error
+    except ValueError as error:
+        raise RequestError(f"{folder} and {again} cannot be compared: {error}", "run") from error

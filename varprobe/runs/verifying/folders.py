@@ -1,0 +1,60 @@
+"""What else lies in a run folder."""
+
+import os
+from pathlib import Path
+
+from varprobe.model.runs import RECORD
+from varprobe.runs.verifying.findings import Verification
+from varprobe.storage.files import is_stray
+from varprobe.storage.locks import LOCKS
+from varprobe.sweeps.record import NAME
+from varprobe.training.folders import RECORD as TRAINING
+
+__all__ = ["check_others"]
+
+OURS = {LOCKS, "spec.json", RECORD, TRAINING, "results.nc", "results.csv", "caption.tex"}
+OURS |= {f"{name}.{kind}" for name in ("variance", "training", "trainability") for kind in ("pdf", "png")}
+PARTS = {"cells", "probes"}
+NAMED = 3
+"""Files that a line names."""
+
+
+def check_others(found: Verification, planned: set[str]) -> None:
+    """Links that lead out of the folder, files half written, cells of other plans, and files of somebody else's."""
+    strays, foreign, other = [], [], 0
+    root = found.folder.resolve()
+    for place, folders, files in os.walk(found.folder):
+        here = Path(place)
+        for name in sorted([*folders, *files]):
+            path = here / name
+            inside = path.relative_to(found.folder).as_posix()
+            if path.is_symlink() and not path.resolve().is_relative_to(root):
+                found.problem(inside, "is a link that leads out of the run folder")
+            elif name in folders:
+                continue
+            elif is_stray(path):
+                strays.append(inside)
+            elif inside in OURS or (inside.startswith(("probes/", "training/")) and npz(path)):
+                continue
+            elif inside.startswith("cells/") and npz(path):
+                other += path.stem not in planned
+            else:
+                foreign.append(inside)
+    for count, text in (
+        (len(strays), f"holds files of an interrupted run, half written: {named(strays)}"),
+        (other, f"holds {other} cells of other versions of what the run names"),
+        (len(foreign), f"holds files that are not of the run: {named(foreign)}"),
+    ):
+        if count:
+            found.note("the folder", text)
+
+
+def npz(path: Path) -> bool:
+    """Whether a file has the name of a cell or a finished probe."""
+    return path.suffix == ".npz" and NAME.fullmatch(path.stem) is not None
+
+
+def named(files: list[str]) -> str:
+    """The first of them, and how many more there are."""
+    rest = f" and {len(files) - NAMED} more" if len(files) > NAMED else ""
+    return ", ".join(files[:NAMED]) + rest

@@ -1,0 +1,1 @@
+"""Files of a run: datasets, checksums, locks, and reading what others wrote with care."""

@@ -1,0 +1,180 @@
+"""Crews: who computes the missing cells. Here threads on the devices of this machine; see `executors` for others.
+
+A crew takes items from a supply as it gets free, so that what other processes finish meanwhile is not done again, and
+yields each with its table.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Any, Protocol
+
+import jax
+import numpy as np
+
+from varprobe.engine.compile import Worker, tables_of, teams
+from varprobe.engine.programs import AnyChunk
+from varprobe.engine.split import in_pieces
+from varprobe.engine.statistics import CellTable
+from varprobe.errors import MachineError, first_line
+from varprobe.nets.config import Setting
+from varprobe.sweeps.budget import allotment
+from varprobe.sweeps.probes.running import Job, Table, run_jobs
+from varprobe.sweeps.queue import Item, Supply
+from varprobe.sweeps.record import versions
+
+__all__ = ["Crew", "Failure", "LocalCrew", "computed", "together"]
+
+PAUSE = 0.2
+"""Seconds until the supply is asked again whether others have finished."""
+
+
+class Failure(Exception):
+    """What kept a cell from being computed: its configurations, its seed, and why, in one line."""
+
+    def __init__(self, configs: Sequence[int], seed: int, reason: str) -> None:
+        super().__init__(list(configs), seed, reason)
+        self.configs, self.seed, self.reason = list(configs), seed, reason
+
+
+class Crew(Protocol):
+    """Whoever computes.
+
+    Attributes:
+        by_chunk: whether cells of one chunk should come one after the other, the largest chunks first.
+    """
+
+    by_chunk: bool
+
+    def versions(self) -> dict[str, Any]:
+        """Of what computes: `record.versions` where it is."""
+
+    def allotment(self, chunks: Iterable[AnyChunk]) -> tuple[int, int]:
+        """(how many cells of these are computed at once, bytes for each)."""
+
+    def run(
+        self, supply: Supply, setting: Setting, folder: Path | None = None
+    ) -> Iterator[tuple[Item, CellTable | None]]:
+        """Each item as it is done, with its table, or without one where it was written to the run folder.
+
+        Items that are not done when it ends, however it ends, are given back to the supply.
+
+        Raises:
+            Failure: a device or its memory failed.
+        """
+
+    def probe(self, supply: Supply) -> Iterator[tuple[Job, Table | None]]:
+        """Each job of a supply with its table; before it, without one, whenever it has got a step further.
+
+        Raises:
+            MachineError: a device or its memory failed.
+        """
+
+
+def computed(worker: Worker, items: Sequence[Item], setting: Setting, memory: int) -> list[CellTable]:
+    """The tables of some cells of one chunk, in pieces where `memory`, bytes for one cell, is short.
+
+    Raises:
+        Failure: the device or its memory failed.
+    """
+    chunk, seeds = items[0].chunk, [item.seed for item in items]
+
+    def run(piece: AnyChunk) -> dict[str, np.ndarray]:
+        tables = tables_of(worker, piece, setting, seeds)
+        return {f"{i} {name}": values for i, table in enumerate(tables) for name, values in table.items()}
+
+    try:
+        joined = in_pieces(chunk, memory, run, worker.devices[0].platform)
+    except MachineError as error:
+        raise Failure(chunk.configs, seeds[0], str(error)) from error
+    except (jax.errors.JaxRuntimeError, MemoryError) as error:
+        raise Failure(chunk.configs, seeds[0], f"the device failed: {first_line(error)}") from error
+    tables: list[CellTable] = [{} for _ in seeds]
+    for key, values in joined.items():
+        i, _, name = key.partition(" ")
+        tables[int(i)][name] = values
+    return tables
+
+
+class LocalCrew:
+    """Threads, one a worker."""
+
+    def __init__(self, devices: int | None = None, memory: int | None = None) -> None:
+        """`devices`: how many to use; `memory`: bytes for what is computed; None for a share of what is free."""
+        self.devices, self.memory = devices, memory
+        self.by_chunk = len(jax.local_devices()) > 1
+
+    def versions(self) -> dict[str, Any]:
+        """Of this process."""
+        return versions()
+
+    def allotment(self, chunks: Iterable[AnyChunk]) -> tuple[int, int]:
+        """As `Crew.allotment`; raises RequestError where a network does not fit."""
+        return allotment(chunks, teams(self.devices), self.memory)
+
+    def run(
+        self, supply: Supply, setting: Setting, folder: Path | None = None
+    ) -> Iterator[tuple[Item, CellTable | None]]:
+        """As `Crew.run`; whoever runs it writes the tables."""
+        count, each = self.allotment(supply.chunks())
+        free = [Worker(devices) for devices in teams(self.devices)[:count]]
+        size, most = free[0].size, 2 * len(free)
+
+        def work(items: list[Item]) -> list[CellTable]:
+            worker = free.pop()
+            try:
+                return computed(worker, items, setting, each)
+            finally:
+                free.append(worker)
+
+        pool = ThreadPoolExecutor(len(free), thread_name_prefix="varprobe")
+        try:
+            yield from together(supply, lambda: supply.take(size), lambda items: pool.submit(work, items), lambda: most)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def probe(self, supply: Supply) -> Iterator[tuple[Job, Table | None]]:
+        """As `Crew.probe`, one after the other: products and decompositions use all cores themselves."""
+        while not supply.exhausted():
+            if not (jobs := supply.take(1)):
+                time.sleep(PAUSE)
+            try:
+                yield from run_jobs(jobs)
+            except BaseException:
+                supply.give_back(jobs)
+                raise
+
+
+def together(
+    supply: Supply,
+    take: Callable[[], list[Any]],
+    submit: Callable[[list[Any]], Future[Any]],
+    most: Callable[[], int],
+    failed: Callable[[list[Any], Exception], Exception] = lambda things, error: error,
+) -> Iterator[tuple[Any, Any]]:
+    """Keep up to `most()` futures going, each of what `take` found in the supply; yields what is done.
+
+    Where one fails all that is not done goes back to the supply; `failed` says what is raised.
+    """
+    running: dict[Future[Any], list[Any]] = {}
+    try:
+        while True:
+            while len(running) < most() and (items := take()):
+                running[submit(items)] = items
+            if not running:
+                if supply.exhausted():
+                    return
+                time.sleep(PAUSE)  # others have the rest
+                continue
+            waited = wait(running, timeout=None if supply.exhausted() else PAUSE, return_when=FIRST_COMPLETED)
+            for future in waited.done:
+                try:
+                    tables = future.result()
+                except Exception as error:
+                    raise failed(running[future], error) from error
+                yield from zip(running.pop(future), tables, strict=True)
+    finally:
+        for future, items in running.items():
+            future.cancel()
+            supply.give_back(items)

@@ -1,0 +1,1 @@
+"""What theory says of the configurations of a sweep."""

@@ -1,0 +1,1 @@
+"""Verdicts on stacks: rates, thresholds, causes, remedies, and the table that is printed."""
