@@ -16,7 +16,7 @@ from varprobe.errors import printable
 from varprobe.exports.naming import config_names
 from varprobe.plots import caption, save_figure, variance_figure
 from varprobe.runs.diagnose import diagnose
-from varprobe.runs.open import act_part
+from varprobe.sweeps.folders import act_part
 
 ESCAPES = ["\x1b[31mred", "\x1b]0;title\x07", "\x9b2J", "a\rb", "a\nb", "a\x08b", "\x00b", "a\x7fb"]
 DECEIVING = ["\u202egpj.exe", "\u2066x\u2069", "a\u200bb", "\ufeffrelu", "re\u00adlu", "\u2028line"]

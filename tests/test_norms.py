@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from varprobe.engine.scaled_float import Signal
 from varprobe.nets.norms import Norm, normalized, standardized
+from varprobe.nets.scaled_float import Signal
 
 EPS = 0.01
 AXES = {"batch": (1, 2), "layer": (-1,), "rms": (-1,)}

@@ -21,10 +21,11 @@ from stand_in import compute_with
 
 from varprobe.errors import MachineError, RequestError
 from varprobe.nets.config import read_request
-from varprobe.runs.open import default_folder, open_run
+from varprobe.runs.open import open_run
 from varprobe.storage.checksums import sealed_archive, sealed_json, unsealed_json
 from varprobe.storage.dataset import variable_names
 from varprobe.storage.files import put
+from varprobe.sweeps.folders import default_folder
 from varprobe.sweeps.local_executor import LocalCrew
 from varprobe.sweeps.record import plan, versions
 

@@ -15,8 +15,8 @@ from rich.console import Console
 from varprobe.cli.console import console_for
 from varprobe.plots.style import contrast
 from varprobe.runs.diagnose import Diagnosis
+from varprobe.spec.number_format import rounded, scientific
 from varprobe.verdict.columns import fold
-from varprobe.verdict.number_format import rounded, scientific
 from varprobe.verdict.table import MOST_LINES, UNCERTAIN, sheet_of, title_of
 from varprobe.verdict.terminal import print_diagnosis, text_of
 

@@ -12,8 +12,8 @@ import pytest
 import varprobe as vp
 from varprobe.engine import device_check
 from varprobe.engine.device_check import check_device, check_table
-from varprobe.engine.scaled_float import exponent
 from varprobe.errors import MachineError
+from varprobe.nets.scaled_float import exponent
 
 NAMES = [f"{q}_{s}" for q in ("activation", "preactivation") for s in ("log10_ms", "log10_var", "log10_absmax")]
 

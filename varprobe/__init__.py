@@ -19,7 +19,7 @@ HOMES = {
     "MachineError": "varprobe.errors",
     "Recorder": "varprobe.model.recording",
     "RequestError": "varprobe.errors",
-    "build": "varprobe.engine.reference_network",
+    "build": "varprobe.runs.build",
     "coord_check": "varprobe.training.coordinates",
     "diagnose": "varprobe.runs.diagnose",
     "export": "varprobe.exports.exporting",
@@ -96,7 +96,6 @@ __all__ = [
 
 if TYPE_CHECKING:
     from varprobe import theory
-    from varprobe.engine.reference_network import build
     from varprobe.errors import MachineError, RequestError
     from varprobe.exports.exporting import export
     from varprobe.exports.reporting.writing import report
@@ -119,6 +118,7 @@ if TYPE_CHECKING:
     from varprobe.plots.trainability import plot_trainability
     from varprobe.plots.training import plot_training
     from varprobe.plots.widths import plot_widths
+    from varprobe.runs.build import build
     from varprobe.runs.diagnose import diagnose
     from varprobe.runs.health import assert_healthy
     from varprobe.runs.open import open_run

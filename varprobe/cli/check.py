@@ -60,7 +60,8 @@ def check(
     """Measure or read, print what is unhealthy; whether nothing is."""
     from varprobe.runs.diagnose import diagnose
     from varprobe.runs.health import notes_of, undecided, unhealthy
-    from varprobe.runs.open import folder_of, read_run
+    from varprobe.runs.open import read_run
+    from varprobe.sweeps.folders import folder_of
 
     if run is not None:
         ds, folder = read_run(run, progress.note), folder_of(run, "run")

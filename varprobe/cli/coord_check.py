@@ -65,7 +65,7 @@ def check(arguments: list[str], options: dict[str, Any], progress: TerminalProgr
     folder = None
     if options["out"] is not None:
         from varprobe.model.runs import require_folder
-        from varprobe.runs.open import folder_of
+        from varprobe.sweeps.folders import folder_of
 
         folder = folder_of(options["out"], "out")
         require_folder(folder)

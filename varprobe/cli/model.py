@@ -64,7 +64,7 @@ def probed(factory: str, options: dict[str, Any], progress: TerminalProgress, st
     from varprobe.model.runs import require_folder, save_model_run
     from varprobe.runs.diagnose import diagnose
     from varprobe.runs.health import stricter
-    from varprobe.runs.open import folder_of
+    from varprobe.sweeps.folders import folder_of
 
     folder = folder_of(options["out"], "out") if options["out"] is not None else None
     if folder:

@@ -110,7 +110,7 @@ def phase(arguments: list[str], options: dict[str, Any], progress: TerminalProgr
 
 def run(options: dict[str, Any], diagram: "Diagram", width: int, progress: TerminalProgress) -> "tuple[Measured, Path]":
     """(measured beside predicted, run folder) of a sweep over the plane."""
-    from varprobe.runs.open import folder_of
+    from varprobe.sweeps.folders import folder_of
     from varprobe.verdict.phase_measured import compare
 
     grid = diagram.grid
@@ -129,7 +129,7 @@ def run(options: dict[str, Any], diagram: "Diagram", width: int, progress: Termi
 
 def default_name(diagram: "Diagram") -> str:
     """The figure's file in the current folder."""
-    from varprobe.runs.open import act_part
+    from varprobe.sweeps.folders import act_part
 
     return f"phase-{act_part([diagram.act.name])}.pdf"
 

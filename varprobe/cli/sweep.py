@@ -100,7 +100,7 @@ def sweep(
     began = time.monotonic()
     from varprobe.cli.device import device_name
     from varprobe.runs.diagnose import diagnose
-    from varprobe.runs.open import folder_of
+    from varprobe.sweeps.folders import folder_of
 
     if shown["dry_run"]:
         from varprobe.cli.foretelling import foretell
@@ -151,7 +151,7 @@ def requested(options: dict[str, Any], shown: dict[str, Any]) -> tuple["Request"
     """(request, run folder, labels) that the options describe."""
     from varprobe.cli.device import device_name, keep_compiled_code
     from varprobe.nets.config import read_request
-    from varprobe.runs.open import default_folder
+    from varprobe.sweeps.folders import default_folder
 
     if not shown["no_compile_cache"]:
         keep_compiled_code()

@@ -87,7 +87,7 @@ def track(
 def prepared(command: str, options: dict[str, Any], shown: dict[str, Any]) -> tuple["Training", Path]:
     """(what is to be trained, run folder), checked."""
     from varprobe.cli.device import device_name, keep_compiled_code
-    from varprobe.runs.open import folder_of
+    from varprobe.sweeps.folders import folder_of
     from varprobe.training.asking import read_training
 
     if not shown["no_compile_cache"]:
@@ -100,7 +100,7 @@ def prepared(command: str, options: dict[str, Any], shown: dict[str, Any]) -> tu
 
 def default_folder(training: "Training") -> Path:
     """Where the command puts a training that was given no folder, such as runs/track-relu-d50-w512-3f9a1c."""
-    from varprobe.runs.open import act_part, span
+    from varprobe.sweeps.folders import act_part, span
     from varprobe.sweeps.record import hashed
     from varprobe.training.folders import asked
 

@@ -16,8 +16,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array
 
-from varprobe.engine.scaled_float import exponent, scale
 from varprobe.errors import MachineError
+from varprobe.nets.scaled_float import exponent, scale
 
 __all__ = ["check_device", "check_table"]
 

@@ -14,7 +14,7 @@ from jaxtyping import Array
 from varprobe.engine.moments import wide
 from varprobe.engine.products import linear
 from varprobe.engine.program import Block, LayerNumbers, Program
-from varprobe.engine.scaled_float import Signal, add, normalize, scale
+from varprobe.nets.scaled_float import Signal, add, normalize, scale
 
 __all__ = ["gradient", "output_gradient"]
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from varprobe.engine.scaled_float import Signal, exponent, scale
+from varprobe.nets.scaled_float import Signal, exponent, scale
 
 __all__ = ["Factor", "Moments", "factor", "gram_is_cheaper", "measure", "product_moments", "wide"]
 

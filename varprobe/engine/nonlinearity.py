@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from varprobe.engine.moments import wide
 from varprobe.engine.program import Phi, PhiNumbers
-from varprobe.engine.scaled_float import Signal, scale
+from varprobe.nets.scaled_float import Signal, scale
 
 __all__ = ["activate", "value_alone", "value_and_slope"]
 

@@ -20,9 +20,9 @@ from varprobe.engine.plain_layer import Backward, Carry, Forward, Kept, backward
 from varprobe.engine.products import products, weighted
 from varprobe.engine.program import Block, Numbers, Program, Segment
 from varprobe.engine.random_bits import layer_keys
-from varprobe.engine.scaled_float import Signal
 from varprobe.engine.scans import scan_layers, scan_leaving
 from varprobe.engine.weight_bases import Draw
+from varprobe.nets.scaled_float import Signal
 
 __all__ = ["CellStatistics", "run_cell", "workspace_of"]
 
@@ -59,7 +59,8 @@ def run_cell(
     Args:
         program: what the code is compiled for.
         workspace: memory for what the forward pass leaves to the backward pass, from an earlier call; or None.
-        running: True, as a run-time argument: what the compiler must not know, see `turns` and `random_bits.materialized`.
+        running: True, as a run-time argument: what the compiler must not know, see `per_network` and
+            `random_bits.materialized`.
         weight_key: the seed's stream of weights; layer l uses fold_in(weight_key, l).
         bias_key: the same for biases.
         x: the batch.

@@ -13,7 +13,7 @@ from varprobe.engine.moments import Factor, Moments, factor, measure, product_mo
 from varprobe.engine.nonlinearity import activate
 from varprobe.engine.products import biased, weighted
 from varprobe.engine.program import Block, Program, Segment
-from varprobe.engine.scaled_float import Signal
+from varprobe.nets.scaled_float import Signal
 
 __all__ = ["Backward", "Carry", "Forward", "Kept", "backward_net", "forward_net", "rounded", "with_factor"]
 

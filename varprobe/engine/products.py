@@ -13,8 +13,8 @@ from jaxtyping import Array, Float, Int
 
 from varprobe.engine.moments import wide
 from varprobe.engine.program import LayerNumbers, Program
-from varprobe.engine.scaled_float import Signal, add, normalize, scale
 from varprobe.engine.weight_bases import Base, rows_times
+from varprobe.nets.scaled_float import Signal, add, normalize, scale
 
 __all__ = ["biased", "linear", "products", "weighted"]
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import xarray as xr
 
-from varprobe.exports.extras import needed
 from varprobe.exports.folders import placed
 from varprobe.exports.series import Histogram, histograms, points, quantities
 from varprobe.exports.sheets import markdown_of, site_table, verdict_table
+from varprobe.spec.extras import needed
 
 __all__ = ["save_events"]
 

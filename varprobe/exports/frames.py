@@ -7,8 +7,8 @@ from typing import Any
 
 import xarray as xr
 
-from varprobe.exports.extras import needed
 from varprobe.runs.diagnose import diagnose
+from varprobe.spec.extras import needed
 from varprobe.storage.chunks import Advance
 from varprobe.storage.files import put, save_dataset, save_text, writing
 from varprobe.storage.text_tables import csv_of, csv_of_rows, json_of, json_of_rows

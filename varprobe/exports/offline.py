@@ -6,11 +6,11 @@ from typing import Any
 
 import xarray as xr
 
-from varprobe.exports.extras import needed
 from varprobe.exports.folders import placed
 from varprobe.exports.naming import config_names
 from varprobe.exports.series import histograms, points
 from varprobe.runs.diagnose import diagnose
+from varprobe.spec.extras import needed
 
 __all__ = ["save_offline"]
 

@@ -7,11 +7,11 @@ from typing import Any
 import xarray as xr
 
 from varprobe.errors import printable
-from varprobe.exports.extras import needed
 from varprobe.model.sheet import HEADINGS as OF_FAMILIES
 from varprobe.model.sheet import finding_line
 from varprobe.model.sheet import line_of as family_line
 from varprobe.runs.diagnose import diagnose
+from varprobe.spec.extras import needed
 from varprobe.storage.chunks import Advance, unwatched
 from varprobe.training.coord_verdict import coord_sheet
 from varprobe.training.nets import HEADINGS, prediction_lines

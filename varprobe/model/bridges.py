@@ -5,9 +5,9 @@ from importlib.metadata import version
 from typing import Any, NamedTuple
 
 from varprobe.errors import RequestError
-from varprobe.exports.extras import needed
 from varprobe.model.foreign import library_of
 from varprobe.model.libraries import Split, name_of, of_tree
+from varprobe.spec.extras import needed
 
 __all__ = ["PYTREES", "Bridge", "bridge_of", "require_model", "unchanged"]
 

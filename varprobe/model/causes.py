@@ -5,7 +5,7 @@ import numpy as np
 from varprobe.model.evidence import Evidence
 from varprobe.model.families import Family
 from varprobe.model.levels import sums
-from varprobe.verdict.number_format import rounded
+from varprobe.spec.number_format import rounded
 from varprobe.verdict.rates import Rate, power, slopes
 
 __all__ = ["cause_of", "needed", "weights_of"]

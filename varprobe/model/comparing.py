@@ -9,7 +9,7 @@ import xarray as xr
 
 from varprobe.errors import RequestError
 from varprobe.model.families import labels_of
-from varprobe.verdict.number_format import brief
+from varprobe.spec.number_format import brief
 from varprobe.verdict.rates import power
 
 __all__ = ["side_by_side", "table_of"]

@@ -5,7 +5,7 @@ import numpy as np
 from varprobe.model.evidence import Evidence
 from varprobe.model.findings import Finding
 from varprobe.nets.float_formats import FORMATS
-from varprobe.verdict.number_format import rounded
+from varprobe.spec.number_format import rounded
 from varprobe.verdict.rates import power
 from varprobe.verdict.thresholds import threshold
 

@@ -12,7 +12,7 @@ from varprobe.model.layout import Layout
 from varprobe.model.probed import Stats, fetched
 from varprobe.model.stats import Seen
 from varprobe.model.tables import dataset_of
-from varprobe.verdict.number_format import rounded
+from varprobe.spec.number_format import rounded
 
 __all__ = ["Departure", "Recorder", "sentence"]
 

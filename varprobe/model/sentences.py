@@ -6,8 +6,8 @@ from varprobe.model.causes import cause_of
 from varprobe.model.evidence import Evidence
 from varprobe.model.findings import Finding
 from varprobe.model.judging import Judged, Side, steps_until_lost
+from varprobe.spec.number_format import rounded
 from varprobe.verdict.causes import effect, finite, times, together
-from varprobe.verdict.number_format import rounded
 from varprobe.verdict.rates import Rate, power
 from varprobe.verdict.remedies import by_rate
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from varprobe.errors import printable
-from varprobe.verdict.number_format import number, rounded
+from varprobe.spec.number_format import number, rounded
 from varprobe.verdict.table import Line, Sheet, factor_cell, grade, verdict
 
 __all__ = ["finding_line", "model_sheet", "weak_sentences", "whole"]

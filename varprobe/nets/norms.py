@@ -7,8 +7,8 @@ from typing import Literal
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from varprobe.engine.scaled_float import Signal, power_of_two
 from varprobe.errors import RequestError, lookup
+from varprobe.nets.scaled_float import Signal, power_of_two
 from varprobe.spec.calls import Call
 from varprobe.spec.parameters import Parameter, read_parameters
 

@@ -13,13 +13,14 @@ from varprobe.errors import RequestError
 from varprobe.model.runs import RECORD, read_model_record, save_model_run
 from varprobe.nets.config import read_request
 from varprobe.runs.compare import Comparison, compare
-from varprobe.runs.open import folder_of, no_run, read_record
+from varprobe.runs.open import no_run
 from varprobe.runs.verifying.numbers import opened
 from varprobe.spec.arguments import listed
 from varprobe.spec.calls import Call
 from varprobe.spec.user_code import is_reference
 from varprobe.storage.checksums import DamagedError
 from varprobe.storage.provenance import ROUNDING, machine
+from varprobe.sweeps.folders import folder_of, read_record
 from varprobe.sweeps.record import Record, versions
 from varprobe.sweeps.sweep import Progress, run
 from varprobe.training.folders import RECORD as TRAINING
@@ -91,7 +92,7 @@ def rerun(
     """Measure a run again from the arguments in its folder, and compare every number with what it holds.
 
     With the same versions on the same kind of machine every bit is the same. Elsewhere the largest difference of
-    each variable is compared with what rounding explains (`varprobe.runs.tolerances`); chaotic networks, for which that is
+    each variable is compared with what rounding explains (`tolerances`); chaotic networks, for which that is
     anything, are named.
 
     Args:

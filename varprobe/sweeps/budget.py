@@ -4,11 +4,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from varprobe.engine.programs import AnyChunk
-from varprobe.engine.split import cut, drawn_again, pieces, workers_within
 from varprobe.storage.memory import SHARE, device_free_bytes, free_bytes, resident_bytes
 from varprobe.sweeps.cell_costs import cell_bytes
 from varprobe.sweeps.estimates import COMPILING
 from varprobe.sweeps.rough_costs import rough_bytes
+from varprobe.sweeps.split import cut, drawn_again, pieces, workers_within
 
 __all__ = ["allotment", "budget_of"]
 

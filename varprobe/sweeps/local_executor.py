@@ -15,7 +15,6 @@ import numpy as np
 
 from varprobe.engine.compile import Worker, tables_of, teams
 from varprobe.engine.programs import AnyChunk
-from varprobe.engine.split import in_pieces
 from varprobe.engine.statistics import CellTable
 from varprobe.errors import MachineError, first_line
 from varprobe.nets.config import Setting
@@ -23,6 +22,7 @@ from varprobe.sweeps.budget import allotment
 from varprobe.sweeps.probes.running import Job, Table, run_jobs
 from varprobe.sweeps.queue import Item, Supply
 from varprobe.sweeps.record import versions
+from varprobe.sweeps.split import in_pieces
 
 __all__ = ["Crew", "Failure", "LocalCrew", "computed", "together"]
 

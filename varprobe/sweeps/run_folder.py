@@ -13,7 +13,6 @@ import numpy as np
 import xarray as xr
 
 from varprobe.errors import MachineError, RequestError
-from varprobe.runs.open import Note, folder_of, read_record, stored
 from varprobe.storage.files import (
     Cell,
     DamagedError,
@@ -27,6 +26,7 @@ from varprobe.storage.files import (
 )
 from varprobe.storage.locks import LOCKS
 from varprobe.storage.memmap import too_large
+from varprobe.sweeps.folders import Note, folder_of, read_record, stored
 from varprobe.sweeps.record import NAME, Record, asked, changes
 
 if TYPE_CHECKING:

@@ -15,7 +15,6 @@ import numpy as np
 import xarray as xr
 
 from varprobe.errors import RequestError
-from varprobe.exports.extras import needed
 from varprobe.model.changing import Sizes, log10_ms, sizes, sizes_by_row
 from varprobe.model.faults import in_its_words
 from varprobe.model.layout import Layout
@@ -23,6 +22,7 @@ from varprobe.model.libraries import name_of
 from varprobe.model.probed import plan_of
 from varprobe.spec.arguments import numbers, single
 from varprobe.spec.calls import split_items
+from varprobe.spec.extras import needed
 from varprobe.storage.progress import Progress, Unwatched
 from varprobe.training.cases import Case, Checked, FactoryCheck, stacks, takes_a_key
 from varprobe.training.feeding import Batch

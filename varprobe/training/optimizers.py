@@ -13,8 +13,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from varprobe.errors import RequestError, lookup
-from varprobe.exports.extras import needed
 from varprobe.spec.calls import Call, parse_calls, split_items
+from varprobe.spec.extras import needed
 from varprobe.spec.parameters import Parameter, read_parameters
 from varprobe.spec.user_code import is_reference, load
 

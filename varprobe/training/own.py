@@ -15,13 +15,13 @@ import numpy as np
 import xarray as xr
 
 from varprobe.errors import RequestError
-from varprobe.exports.extras import needed
 from varprobe.model.adapters import is_alone
 from varprobe.model.agreement import require_agreement, rounded_otherwise
 from varprobe.model.faults import in_its_words
 from varprobe.model.libraries import held
 from varprobe.model.probed import Stats, fetched, measured, plan_of, updated
 from varprobe.model.tables import dataset_of
+from varprobe.spec.extras import needed
 from varprobe.storage.progress import Progress, Unwatched
 from varprobe.training.feeding import Batch, Feed, feed_of, paced
 from varprobe.training.learner import Learner, moved, settled

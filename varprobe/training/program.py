@@ -17,8 +17,8 @@ from jaxtyping import Array, Float, Int
 
 from varprobe.engine.moments import measure, wide
 from varprobe.engine.program import HostOrDevice
-from varprobe.engine.scaled_float import Signal
 from varprobe.engine.wired.cell import Keys
+from varprobe.nets.scaled_float import Signal
 from varprobe.training.measuring import Gauge
 from varprobe.training.optimizers import Optimizer
 from varprobe.training.trainee import Numbers, Params, Trainee

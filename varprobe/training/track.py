@@ -92,6 +92,6 @@ def track(
 
 def folder(out: str | os.PathLike[str]) -> Path:
     """The run folder that is meant."""
-    from varprobe.runs.open import folder_of
+    from varprobe.sweeps.folders import folder_of
 
     return folder_of(out, "out")

@@ -81,7 +81,7 @@ def trainability(
         print(varprobe.prediction(ds).recall)
         varprobe.plot_trainability(ds)
     """
-    from varprobe.runs.open import folder_of
+    from varprobe.sweeps.folders import folder_of
 
     if "at" in stack:
         raise RequestError("trainability measures nothing on the way; varprobe.track does", "at")

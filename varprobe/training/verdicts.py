@@ -7,8 +7,8 @@ import numpy as np
 import xarray as xr
 
 from varprobe.errors import printable
+from varprobe.spec.number_format import brief, powered
 from varprobe.storage.steps import by_step
-from varprobe.verdict.number_format import brief, powered
 from varprobe.verdict.table import Line, Sheet, grade, named, varying, verdict, why
 
 __all__ = ["diagnosed_training", "training_sheet"]

@@ -9,12 +9,12 @@ import numpy as np
 from varprobe.errors import RequestError
 from varprobe.nets.activations import Activation, behavior
 from varprobe.spec.expressions import number_text
+from varprobe.spec.number_format import rounded, scientific
 from varprobe.theory.checks import whole
 from varprobe.theory.choices import SATURATED, Choice, choose, saturated_share
 from varprobe.theory.elementwise import ActivationLike, activation, evaluate
 from varprobe.theory.expectations import moments
 from varprobe.theory.walks import Walk, walk
-from varprobe.verdict.number_format import rounded, scientific
 from varprobe.verdict.snippets import framework, snippets
 
 if TYPE_CHECKING:

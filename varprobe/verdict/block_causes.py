@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from varprobe.spec.number_format import rounded
 from varprobe.verdict.measured import Measured
-from varprobe.verdict.number_format import rounded
 from varprobe.verdict.rates import Rate, power
 
 __all__ = ["block_advice", "block_cause", "is_plain"]

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from varprobe.nets.parametrizations import measured_log10_multipliers
+from varprobe.spec.number_format import rounded
 from varprobe.verdict.block_causes import block_cause, is_plain
 from varprobe.verdict.flags import note_sentence, noted
 from varprobe.verdict.measured import Measured
-from varprobe.verdict.number_format import rounded
+from varprobe.verdict.multipliers import measured_log10_multipliers
 from varprobe.verdict.rates import Rate, power
 from varprobe.verdict.thresholds import threshold
 

@@ -4,11 +4,11 @@ import math
 
 import numpy as np
 
+from varprobe.spec.number_format import rounded
 from varprobe.verdict.block_causes import block_advice, is_plain
 from varprobe.verdict.causes import finite, mean_drives, name_of, sigma_w2_of, together
 from varprobe.verdict.flags import noted
 from varprobe.verdict.measured import Measured
-from varprobe.verdict.number_format import rounded
 from varprobe.verdict.rates import Rate
 from varprobe.verdict.thresholds import threshold
 

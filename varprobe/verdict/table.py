@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from varprobe.errors import printable
+from varprobe.spec.number_format import bound, brief, cosine, number, powered, scientific
 from varprobe.storage.dataset import PARTS
 from varprobe.sweeps.probes.summaries import probe_lines
 from varprobe.verdict.flags import note_sentence
 from varprobe.verdict.format_range import left_sentence
-from varprobe.verdict.number_format import bound, brief, cosine, number, powered, scientific
 
 __all__ = ["Line", "Sheet", "sheet_of", "title_of"]
 

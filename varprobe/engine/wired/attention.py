@@ -15,7 +15,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from varprobe.engine.moments import wide
-from varprobe.engine.scaled_float import Signal, exponent, scale
+from varprobe.nets.scaled_float import Signal, exponent, scale
 
 if TYPE_CHECKING:
     from varprobe.engine.wired.layer import Layer

@@ -17,11 +17,11 @@ from varprobe.engine.moments import Moments, factor, measure, wide
 from varprobe.engine.nonlinearity import activate, value_alone, value_and_slope
 from varprobe.engine.plain_layer import EQUAL_WITHIN, SATURATED_BELOW
 from varprobe.engine.program import LayerNumbers, PhiNumbers
-from varprobe.engine.scaled_float import Signal, exponent, scale
 from varprobe.engine.wired.convolutions import convolution
 from varprobe.engine.wired.taps import Sink, Slotted, at_unit_variance, flat, samples, tap, weighted_product
 from varprobe.engine.wired.watching import watched
 from varprobe.nets.norms import normalized
+from varprobe.nets.scaled_float import Signal, exponent, scale
 
 if TYPE_CHECKING:
     from varprobe.engine.wired.program import Wired

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from varprobe.engine.moments import wide
-from varprobe.engine.scaled_float import Signal, scale
 from varprobe.engine.wired.taps import Sink
+from varprobe.nets.scaled_float import Signal, scale
 
 if TYPE_CHECKING:
     from varprobe.engine.wired.layer import Layer

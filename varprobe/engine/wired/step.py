@@ -20,10 +20,10 @@ from jaxtyping import Array
 from varprobe.engine.moments import wide
 from varprobe.engine.nonlinearity import activate, value_and_slope
 from varprobe.engine.products import runs
-from varprobe.engine.scaled_float import Signal, exponent, scale
 from varprobe.engine.wired.layer import Layer
 from varprobe.engine.wired.taps import by_base
 from varprobe.nets.norms import normalized
+from varprobe.nets.scaled_float import Signal, exponent, scale
 
 __all__ = ["NEVER", "Node", "Rows", "Step", "near_one"]
 

@@ -14,8 +14,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from varprobe.engine.moments import Moments, factor, gram_is_cheaper, measure, product_moments, wide
 from varprobe.engine.products import product, runs
-from varprobe.engine.scaled_float import Signal, exponent, scale
 from varprobe.engine.weight_bases import Base
+from varprobe.nets.scaled_float import Signal, exponent, scale
 
 __all__ = [
     "Sink",

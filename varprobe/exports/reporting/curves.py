@@ -14,7 +14,7 @@ from varprobe.plots.facets import values, varying
 from varprobe.plots.groups import FEW_RUNGS
 from varprobe.plots.ladder import Ladder, find_ladder
 from varprobe.runs.diagnose import Diagnosis
-from varprobe.verdict.number_format import number
+from varprobe.spec.number_format import number
 from varprobe.verdict.table import factor_cell, grade, named, theory_cell, verdict
 
 __all__ = ["curves_of", "filters_of"]

@@ -10,8 +10,9 @@ import xarray as xr
 
 from varprobe.errors import RequestError
 from varprobe.model.runs import RECORD, model_record
-from varprobe.runs.open import Note, folder_of, read_run
+from varprobe.runs.open import read_run
 from varprobe.storage.dataset import STATISTICS, require_configs, with_configs
+from varprobe.sweeps.folders import Note, folder_of
 
 __all__ = ["Run", "runs_of"]
 

@@ -10,9 +10,9 @@ from varprobe.errors import RequestError
 from varprobe.exports.reporting.content import content_of
 from varprobe.exports.reporting.page import page_of
 from varprobe.exports.reporting.sources import Run, runs_of
-from varprobe.runs.open import Note
 from varprobe.storage.files import put, writing
 from varprobe.storage.paths import place_of
+from varprobe.sweeps.folders import Note
 
 __all__ = ["report", "require_file", "write"]
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from jaxtyping import Array
 
-from varprobe.engine.scaled_float import Signal
 from varprobe.errors import RequestError
 from varprobe.nets.norms import Norm
+from varprobe.nets.scaled_float import Signal
 from varprobe.spec.parameters import Parameter
 
 if TYPE_CHECKING:

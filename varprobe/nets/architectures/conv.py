@@ -9,11 +9,11 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from varprobe.engine.scaled_float import Signal
 from varprobe.engine.wired.layer import Layer
 from varprobe.errors import RequestError
 from varprobe.nets.architectures.architecture import Architecture, Plain, Slot
 from varprobe.nets.architectures.plain import activated
+from varprobe.nets.scaled_float import Signal
 from varprobe.spec.parameters import Parameter
 
 __all__ = ["Conv"]

@@ -9,12 +9,12 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from varprobe.engine.scaled_float import Signal
 from varprobe.engine.wired.layer import Layer
 from varprobe.engine.wired.lifts import added, enter
 from varprobe.nets.architectures.architecture import Architecture, Plain, Slot
 from varprobe.nets.architectures.plain import activated
 from varprobe.nets.initializers import Place
+from varprobe.nets.scaled_float import Signal
 from varprobe.spec.expressions import Expression
 from varprobe.spec.parameters import Parameter
 

@@ -11,12 +11,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from varprobe.engine.moments import factor, wide
-from varprobe.engine.scaled_float import Signal
 from varprobe.engine.wired.attention import attended, softmax_entropy
 from varprobe.engine.wired.layer import Layer
 from varprobe.engine.wired.lifts import added, enter
 from varprobe.nets.architectures.architecture import Architecture, Plain, Slot
 from varprobe.nets.norms import Norm
+from varprobe.nets.scaled_float import Signal
 from varprobe.spec.parameters import Parameter
 from varprobe.storage.memory import machine_bytes, memory_text
 from varprobe.sweeps.limits import product

@@ -8,7 +8,7 @@ import xarray as xr
 
 from varprobe.errors import MachineError, RequestError
 from varprobe.model.runs import RECORD, read_model_record
-from varprobe.runs.open import folder_of, no_run
+from varprobe.runs.open import no_run
 from varprobe.runs.verifying.cells import check_cells, check_dataset, check_probes
 from varprobe.runs.verifying.findings import Verification
 from varprobe.runs.verifying.folders import check_others
@@ -19,6 +19,7 @@ from varprobe.storage.checksums import DamagedError, unsealed_archive
 from varprobe.storage.files import checked
 from varprobe.storage.progress import Progress, Unwatched
 from varprobe.storage.steps import by_step
+from varprobe.sweeps.folders import folder_of
 from varprobe.sweeps.record import Record
 from varprobe.training.folders import MOST_ARRAYS, MOST_NUMBERS, read_record
 from varprobe.training.folders import RECORD as TRAINING

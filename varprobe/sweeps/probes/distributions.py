@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from varprobe.engine.moments import inverse_norm, measure
-from varprobe.engine.scaled_float import Signal
 from varprobe.engine.wired.taps import flat, samples
 from varprobe.engine.wired.watching import Watcher
+from varprobe.nets.scaled_float import Signal
 
 __all__ = ["BINS", "CENTERS", "EDGES", "Distributions", "densities"]
 

@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from varprobe.engine.scaled_float import Signal
 from varprobe.engine.wired.cell import Keys, run_layer, sinks_of
 from varprobe.engine.wired.program import NetNumbers, Wired
+from varprobe.nets.scaled_float import Signal
 from varprobe.sweeps.probes.products import Product, extended, identity, log10_values, reduced
 
 __all__ = ["NAMES", "jacobian_tables", "needs_batch", "summary"]

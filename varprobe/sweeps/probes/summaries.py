@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from varprobe.spec.expressions import number_text
-from varprobe.verdict.number_format import cosine, scientific
+from varprobe.spec.number_format import cosine, scientific
 
 __all__ = ["probe_fields", "probe_lines"]
 
