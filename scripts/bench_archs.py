@@ -21,9 +21,9 @@ from torch import Tensor, nn
 
 import varprobe as vp
 from varprobe.engine.groups import chunks_of
-from varprobe.nets.config import read_request
 from varprobe.sweeps.local_executor import LocalCrew
 from varprobe.sweeps.queue import Item, Listed
+from varprobe.sweeps.request import read_request
 
 INITS = "he_normal,lecun_normal,glorot_normal,normal(std=0.02)"
 SEEDS = 4

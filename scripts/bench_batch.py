@@ -13,9 +13,9 @@ import click
 import numpy as np
 
 from varprobe.engine.groups import chunks_of
-from varprobe.nets.config import read_request
 from varprobe.sweeps.local_executor import LocalCrew
 from varprobe.sweeps.queue import Item, Listed
+from varprobe.sweeps.request import read_request
 from varprobe.verdict.rates import slopes
 
 

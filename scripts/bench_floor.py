@@ -24,7 +24,7 @@ from varprobe.engine.inputs import arguments
 from varprobe.engine.program import Program
 from varprobe.engine.random_bits import layer_keys
 from varprobe.engine.weight_bases import Draw, Orthogonal
-from varprobe.nets.config import read_request
+from varprobe.sweeps.request import read_request
 
 OPTIONS = {"xla_cpu_multi_thread_eigen": False}
 

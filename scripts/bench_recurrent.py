@@ -19,7 +19,7 @@ from torch import nn
 
 import varprobe as vp
 from varprobe.engine.groups import chunks_of
-from varprobe.nets.config import read_request
+from varprobe.sweeps.request import read_request
 
 CELLS = {"rnn": nn.RNNCell, "lstm": nn.LSTMCell, "gru": nn.GRUCell}
 

@@ -14,9 +14,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from varprobe.nets.config import Request, read_request
 from varprobe.sweeps import pool_executor
 from varprobe.sweeps.dask_executor import DaskCrew
+from varprobe.sweeps.request import Request, read_request
 from varprobe.sweeps.resources import Resources
 from varprobe.sweeps.sweep import run
 
@@ -27,7 +27,7 @@ TINY = {"depth": 2, "width": 4, "act": "tanh", "init": "he_normal", "batch": 2}
 
 ALONE = """
 import sys, time
-from varprobe.nets.config import read_request
+from varprobe.sweeps.request import read_request
 from varprobe.sweeps.resources import Resources
 from varprobe.sweeps.sweep import run
 arguments = {arguments!r}

@@ -19,7 +19,8 @@ from torch import nn
 import varprobe as vp
 from varprobe.engine.groups import chunks_of
 from varprobe.engine.inputs import arguments
-from varprobe.nets.config import DEFAULT_BATCH, read_request
+from varprobe.nets.config import DEFAULT_BATCH
+from varprobe.sweeps.request import read_request
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": lambda: nn.GELU(approximate="tanh"), "tanh": nn.Tanh}
 

@@ -20,8 +20,8 @@ import xarray as xr
 import varprobe as vp
 from varprobe.engine import compile
 from varprobe.nets.activations import ACTIVATIONS
-from varprobe.nets.config import read_request
 from varprobe.nets.initializers import INITIALIZERS
+from varprobe.sweeps.request import read_request
 
 ARCHS = [
     "plain",

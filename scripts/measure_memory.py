@@ -51,9 +51,9 @@ def measure(case: dict[str, object], whole: bool) -> dict[str, float]:
     from varprobe.engine.compile import Worker, tables_of, teams
     from varprobe.engine.groups import chunks_of
     from varprobe.engine.inputs import arguments
-    from varprobe.nets.config import read_request
     from varprobe.sweeps.cell_costs import cell_bytes
     from varprobe.sweeps.estimates import sweep_bytes
+    from varprobe.sweeps.request import read_request
     from varprobe.sweeps.sweep import run
 
     jax.config.update("jax_enable_compilation_cache", False)

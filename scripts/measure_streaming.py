@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 
 import varprobe as vp
-from varprobe.nets.config import read_request
 from varprobe.storage import memory
-from varprobe.storage.dataset import dataset
 from varprobe.storage.files import open_dataset, save_dataset
+from varprobe.sweeps.assemble import dataset
 from varprobe.sweeps.record import fill
+from varprobe.sweeps.request import read_request
 
 SEEDS, DEPTH, CELL = 8, 50, 500
 

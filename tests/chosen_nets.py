@@ -5,7 +5,7 @@ from typing import Any
 
 from varprobe.engine import groups
 from varprobe.engine.wired.chunks import WiredChunk
-from varprobe.nets.config import Request, read_request
+from varprobe.sweeps.request import Request, read_request
 
 
 def request_of(nets: dict[str, list[str]], **arguments: Any) -> Request:

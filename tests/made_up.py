@@ -6,7 +6,7 @@ import numpy as np
 
 from varprobe.engine import compile
 from varprobe.engine.wired.own import OwnChunk
-from varprobe.storage.dataset import variable_names
+from varprobe.sweeps.assemble import variable_names
 
 __all__ = ["learned", "signals"]
 

@@ -20,6 +20,7 @@ import varprobe as vp
 from varprobe.__main__ import outcome
 from varprobe.cli.advise import show
 from varprobe.cli.console import console_for
+from varprobe.nets.activations import ACTIVATIONS
 from varprobe.theory.choices import PREFERENCE, choose, saturated_share
 from varprobe.theory.elementwise import activation
 from varprobe.theory.walks import walk
@@ -153,7 +154,7 @@ def test_biases_are_taken_where_they_are_worth_it() -> None:
     best, plain = choose(activation("gelu"), 50, 512)
     assert best.kind == "biases" and plain is not None and plain.sigma_b2 == 0
     assert best.cost < plain.worst + plain.spread + PREFERENCE[plain.kind]
-    assert set(ALTERNATIVES) <= set(vp.activations.ACTIVATIONS)
+    assert set(ALTERNATIVES) <= set(ACTIVATIONS)
 
 
 @pytest.mark.exhaustive
@@ -312,7 +313,7 @@ def test_critical_is_each_activations_own(tmp_path: Path) -> None:
 
 def test_critical_with_biases_gain_and_edges() -> None:
     """chi_1 = 1 at the fixed point with the sigma_b2 of the bias; gain is a factor; each layer has its own fan_in."""
-    from varprobe.nets.config import read_request
+    from varprobe.sweeps.request import read_request
 
     request = read_request(
         act="tanh", init="critical(gain=2)", init_first="critical", init_last="he_normal,critical",

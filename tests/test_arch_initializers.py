@@ -12,9 +12,9 @@ import xarray as xr
 
 import varprobe as vp
 from varprobe.errors import RequestError
-from varprobe.nets.config import read_request
 from varprobe.nets.initializers import Initializer, Place, resolve_initializer
 from varprobe.spec.calls import parse_calls
+from varprobe.sweeps.request import read_request
 from varprobe.sweeps.sweep import run
 
 ROUNDING = 1e-9

@@ -11,7 +11,7 @@ import pytest
 from varprobe.__main__ import main
 from varprobe.cli import command, options
 from varprobe.errors import RequestError
-from varprobe.nets.config import read_request
+from varprobe.sweeps.request import read_request
 
 pytestmark = pytest.mark.filterwarnings("error")
 

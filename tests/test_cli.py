@@ -382,8 +382,8 @@ def test_a_killed_device_is_exit_code_3_and_keeps_what_is_finished(here, run, mo
             raise jax.errors.JaxRuntimeError("INTERNAL: device lost\nsecond line")
         return real(*arguments)
 
-    monkeypatch.setattr(crews, "tables_of", dies)
-    monkeypatch.setattr(crews, "teams", lambda _: [tuple(jax.devices()[:1])])  # one after the other
+    monkeypatch.setattr(local_executor, "tables_of", dies)
+    monkeypatch.setattr(local_executor, "teams", lambda _: [tuple(jax.devices()[:1])])  # one after the other
     line = ["5" if x == "2" else x for x in TINY]  # five seeds, of which at most two wait in line
     code, out, err = run(*line, "--out", "new")
     assert (code, out) == (3, "")

@@ -19,8 +19,9 @@ import xarray as xr
 import varprobe as vp
 from varprobe.__main__ import outcome as main
 from varprobe.errors import MachineError
-from varprobe.nets.config import read_request
+from varprobe.sweeps import pool_executor
 from varprobe.sweeps.dask_executor import dask_crew
+from varprobe.sweeps.request import read_request
 from varprobe.sweeps.resources import Resources
 from varprobe.sweeps.sweep import run
 
@@ -117,7 +118,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
 @pytest.fixture
 def mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The file that a held worker makes; cells are sent one by one."""
-    monkeypatch.setattr(executors, "BATCH_WORK", 1.0)
+    monkeypatch.setattr(pool_executor, "BATCH_WORK", 1.0)
     monkeypatch.chdir(mine(tmp_path, tmp_path / "mark"))
     return tmp_path / "mark"
 

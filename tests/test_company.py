@@ -19,7 +19,8 @@ from chosen_nets import chunk_sizes, request_of
 
 import varprobe as vp
 from varprobe import sweep
-from varprobe.engine import groups
+from varprobe.engine import groups, plain_groups
+from varprobe.sweeps import local_executor
 from varprobe.sweeps.sweep import run
 
 COMPILED_AS_FOR_USERS = True
@@ -102,7 +103,7 @@ def test_chunks_as_whole(nets: dict[str, list[str]], whole: xr.Dataset, monkeypa
     """Nets split over cells of at most five."""
     request = request_of(nets, **WIDE)
     assert chunk_sizes(request) == [whole.sizes["config"]]
-    monkeypatch.setattr(engine, "CELL_BYTES", 5 * 4 * 5 * 16 * 10)
+    monkeypatch.setattr(plain_groups, "CELL_BYTES", 5 * 4 * 5 * 16 * 10)
     # seven or thirteen tanh nets, in pieces of one size
     assert chunk_sizes(request) == ([4, 4, 1] if nets is FEWER else [5, 5, 5, 1, 1, 1])
     assert_same(run(request), whole)
@@ -114,7 +115,7 @@ def test_weights_drawn_again_as_kept(
     request = request_of({"gelu": ["orthogonal"]} if nets is FEWER else nets, **WIDE)
     kept = groups.chunks_of(list(request.configs), request.setting)
     assert all(chunk.program.keep_weights for chunk in kept)
-    monkeypatch.setattr(engine, "WEIGHT_BYTES", 0)
+    monkeypatch.setattr(plain_groups, "WEIGHT_BYTES", 0)
     again = groups.chunks_of(list(request.configs), request.setting)
     assert not any(chunk.program.keep_weights for chunk in again)
     assert_same(run(request), vp.select(whole, act="gelu") if nets is FEWER else whole)
@@ -122,7 +123,7 @@ def test_weights_drawn_again_as_kept(
 
 def test_one_worker_as_two(nets: dict[str, list[str]], whole: xr.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     for count in (1, 2):
-        monkeypatch.setattr(crews, "teams", lambda _, count=count: [tuple(jax.local_devices()[:1])] * count)
+        monkeypatch.setattr(local_executor, "teams", lambda _, count=count: [tuple(jax.local_devices()[:1])] * count)
         assert_same(run(request_of(nets, **WIDE)), whole)
 
 

@@ -17,11 +17,11 @@ from varprobe.cli.plot import QUANTITIES
 from varprobe.exports.frames import TABLES
 from varprobe.nets.activations import ACTIVATIONS
 from varprobe.nets.architectures import ARCHITECTURES
-from varprobe.nets.config import DTYPES, LOSSES, RANGES
 from varprobe.nets.initializers import INITIALIZERS
 from varprobe.nets.norms import NORMS
 from varprobe.plots.kinds import KINDS as FIGURES
 from varprobe.plots.style import STYLES
+from varprobe.sweeps.request import DTYPES, LOSSES, RANGES
 from varprobe.verdict.snippets import FRAMEWORKS
 
 ALL = [name for commands in COMMANDS.values() for name in commands]

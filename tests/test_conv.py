@@ -19,7 +19,8 @@ from varprobe.engine.wired.convolutions import adjoint, convolve, kernel_gradien
 from varprobe.errors import RequestError
 from varprobe.nets.architectures.conv import Conv
 from varprobe.nets.architectures.plain import activated
-from varprobe.nets.config import Config, read_request
+from varprobe.nets.config import Config
+from varprobe.sweeps.request import read_request
 from varprobe.sweeps.sweep import run
 
 SEED = 1

@@ -11,7 +11,7 @@ import xarray as xr
 from scipy import stats
 
 import varprobe as vp
-from varprobe.storage.dataset import variable_names
+from varprobe.sweeps.assemble import variable_names
 from varprobe.sweeps.sweep import sweep
 from varprobe.verdict.flags import note_sentence
 from varprobe.verdict.rates import interval, rate, slopes

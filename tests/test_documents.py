@@ -406,8 +406,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_defaults: None
 
 def predicted(request: Any, frame: Any) -> Any:
     """With theory's numbers of plain stacks only."""
-    plain = all((c.arch_name, c.norm_name) == ("plain", "none") for c in request.configs)
-    return plain.predicted(request, frame) if plain else frame
+    alone = all((c.arch_name, c.norm_name) == ("plain", "none") for c in request.configs)
+    return plain.predicted(request, frame) if alone else frame
 
 
 def two_layers(stacks: Callable[..., Any], *given: Any, **options: Any) -> Any:

@@ -11,11 +11,11 @@ from varprobe.engine.groups import chunks_of
 from varprobe.engine.plain_cell import workspace_of
 from varprobe.engine.programs import run_program
 from varprobe.errors import RequestError
-from varprobe.nets.config import read_request
 from varprobe.sweeps import estimates
 from varprobe.sweeps.cell_costs import AROUND, cell_bytes, cell_footprint, shapes
 from varprobe.sweeps.estimates import Estimate, estimate, sweep_bytes, time_text
 from varprobe.sweeps.footprints import MOST_PACKED, footprint
+from varprobe.sweeps.request import read_request
 
 COMPILED_AS_FOR_USERS = True
 X = jax.ShapeDtypeStruct((256, 256), jnp.float32)

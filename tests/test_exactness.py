@@ -15,6 +15,7 @@ from scipy import special
 
 import varprobe as vp
 from varprobe import sweep
+from varprobe.engine import groups
 from varprobe.nets.activations import Activation, Behavior, behavior
 from varprobe.sweeps.probes import running
 from varprobe.sweeps.sweep import run
@@ -46,7 +47,7 @@ def test_homogeneity_as_full_computation(
     def without(act: Activation) -> Behavior:
         return dataclasses.replace(behavior(act), homogeneous=False)
 
-    monkeypatch.setattr(chunks, "behavior", without)
+    monkeypatch.setattr(groups, "behavior", without)
     monkeypatch.setattr(running, "behavior", without)
     assert (fewer, sum(chunk_sizes(request))) == (len(acts) * (len(inits) - 1), len(acts) * len(inits))
     full = run(request)

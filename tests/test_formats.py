@@ -14,7 +14,7 @@ from varprobe.nets.float_formats import FORMATS, TRAINED_IN
 from varprobe.plots import caption, plot_variance, variance_figure
 from varprobe.plots.curves import read_curves
 from varprobe.plots.formats import near_limits, strokes
-from varprobe.storage.dataset import variable_names
+from varprobe.sweeps.assemble import variable_names
 from varprobe.verdict.format_range import left_layers, left_sentence
 from varprobe.verdict.measured import measured_nets
 

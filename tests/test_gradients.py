@@ -20,8 +20,8 @@ from test_activations import BEHAVIORS
 
 import varprobe as vp
 from varprobe.nets.activations import ACTIVATIONS
-from varprobe.nets.config import read_request
 from varprobe.nets.initializers import INITIALIZERS
+from varprobe.sweeps.request import read_request
 from varprobe.sweeps.sweep import run
 
 COMPILED_AS_FOR_USERS = True

@@ -11,10 +11,10 @@ import pytest
 
 import varprobe as vp
 from varprobe.errors import RequestError
-from varprobe.nets.config import read_request
 from varprobe.nets.initializers import ALIASES, INITIALIZERS, STANDARD, Initializer, Place, resolve_initializer
 from varprobe.nets.parametrizations import log10_multipliers
 from varprobe.spec.calls import parse_calls
+from varprobe.sweeps.request import read_request
 
 PLACE = Place(fan_in=300, fan_out=100, width=400, depth=50, layer=7)
 

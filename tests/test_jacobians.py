@@ -15,9 +15,9 @@ import varprobe as vp
 from varprobe.engine.random_bits import keys_of
 from varprobe.engine.reference_network import plain_of
 from varprobe.errors import RequestError
-from varprobe.nets.config import read_request
 from varprobe.sweeps.probes.jacobians import summary
 from varprobe.sweeps.probes.products import extended, identity, log10_values, reduced
+from varprobe.sweeps.request import read_request
 from varprobe.sweeps.sweep import run
 from varprobe.theory.spectra import jacobian_spectrum
 

@@ -12,8 +12,8 @@ from varprobe.engine.groups import chunks_of
 from varprobe.engine.programs import AnyChunk
 from varprobe.engine.statistics import CellTable
 from varprobe.errors import MachineError, RequestError
-from varprobe.nets.config import read_request
 from varprobe.sweeps.cell_costs import cell_bytes
+from varprobe.sweeps.request import read_request
 from varprobe.sweeps.split import cut, drawn_again, in_pieces, is_out_of_memory, net_count, pieces, workers_within
 
 COMPILED_AS_FOR_USERS = True

@@ -5,8 +5,8 @@ import pytest
 import xarray as xr
 
 import varprobe as vp
-from varprobe.nets.config import read_request
 from varprobe.sweeps.predict.plain import predicted
+from varprobe.sweeps.request import read_request
 
 LINES = [
     f"theory_{name}_log10_ms" for name in ("preactivation", "activation", "gradient", "weight_gradient")

@@ -9,9 +9,10 @@ import xarray as xr
 import varprobe as vp
 from varprobe.engine.random_bits import keys_of
 from varprobe.errors import RequestError
-from varprobe.nets.config import read_request
 from varprobe.nets.norms import resolve_norm, standardized
 from varprobe.spec.calls import parse_calls
+from varprobe.sweeps.assemble import dataset
+from varprobe.sweeps.request import read_request
 from varprobe.sweeps.sweep import run
 
 DEPTH, WIDTH, INPUT, BATCH = 4, 6, 5, 3
@@ -253,6 +254,6 @@ def test_what_makes_no_sense_is_refused(arguments, option, part):
 
 
 def test_every_variable_is_named():
-    ds: xr.Dataset = vp.sweeping.dataset(read_request(arch="lstm", depth=2, width=3, init="he_normal"), [])
+    ds: xr.Dataset = dataset(read_request(arch="lstm", depth=2, width=3, init="he_normal"), [])
     for name in ("cell_log10_ms", "cell_gradient_log10_var", "u_forget_weight_gradient_log10_ms", "forget_gate_mean"):
         assert ds[name].attrs["long_name"]

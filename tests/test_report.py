@@ -26,9 +26,9 @@ from varprobe.errors import MachineError, RequestError, printable
 from varprobe.exports.reporting.arrays import moments
 from varprobe.exports.reporting.how import command_of
 from varprobe.exports.reporting.sources import runs_of
-from varprobe.nets.config import read_request
 from varprobe.plots.style import contrast
-from varprobe.storage.dataset import variable_names
+from varprobe.sweeps.assemble import variable_names
+from varprobe.sweeps.request import read_request
 
 HOSTILE = [
     "<script>window.pwned=1</script>",

@@ -13,11 +13,11 @@ from stand_in import compute_with
 
 import varprobe as vp
 from varprobe.__main__ import main
-from varprobe.nets.config import read_request
 from varprobe.runs.tolerances import LOST, SAFETY, UNIT, tolerances
 from varprobe.spec.serialize import repeatable
 from varprobe.storage.checksums import sealed_json, unsealed_json
-from varprobe.storage.dataset import variable_names
+from varprobe.sweeps.assemble import variable_names
+from varprobe.sweeps.request import read_request
 
 sweeping = importlib.import_module("varprobe.sweeps.sweep")
 

@@ -20,14 +20,14 @@ from hypothesis import strategies as st
 from stand_in import compute_with
 
 from varprobe.errors import MachineError, RequestError
-from varprobe.nets.config import read_request
 from varprobe.runs.open import open_run
 from varprobe.storage.checksums import sealed_archive, sealed_json, unsealed_json
-from varprobe.storage.dataset import variable_names
 from varprobe.storage.files import put
+from varprobe.sweeps.assemble import variable_names
 from varprobe.sweeps.folders import default_folder
 from varprobe.sweeps.local_executor import LocalCrew
 from varprobe.sweeps.record import plan, versions
+from varprobe.sweeps.request import read_request
 
 module = importlib.import_module("varprobe.sweeps.sweep")  # the package's attribute of this name is the function
 sweep = module.sweep
@@ -469,7 +469,7 @@ def failing(monkeypatch, number, when=lambda path: True):
             raise OSError(number, os.strerror(number), str(path))
         put(path, fill)
 
-    for name in ("storage", "plans"):
+    for name in ("storage.files", "sweeps.record"):
         monkeypatch.setattr(importlib.import_module(f"varprobe.{name}"), "put", fail)
 
 

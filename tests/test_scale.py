@@ -24,16 +24,16 @@ import varprobe as vp
 from varprobe.__main__ import outcome as main
 from varprobe.engine.groups import chunks_of, work_of
 from varprobe.errors import MachineError, RequestError
-from varprobe.nets.config import read_request
 from varprobe.nets.data import load_source
-from varprobe.storage.dataset import variable_names
 from varprobe.storage.files import Cell
 from varprobe.storage.locks import LOCKS, claims
 from varprobe.sweeps import pool_executor
+from varprobe.sweeps.assemble import variable_names
 from varprobe.sweeps.pickling import packed, unpacked
 from varprobe.sweeps.pool_executor import Batch, work
 from varprobe.sweeps.queue import Item
 from varprobe.sweeps.record import versions
+from varprobe.sweeps.request import read_request
 from varprobe.sweeps.resources import read_resources
 from varprobe.sweeps.shards import Shard, read_shard, share
 
@@ -216,7 +216,7 @@ print(*sweep(sys.argv[1]))
 @pytest.mark.parametrize("folder", [False, True])
 @pytest.mark.parametrize("work", [1.0, pool_executor.BATCH_WORK])
 def test_threads_as_an_executor(tmp_path: Path, wired: xr.Dataset, folder: bool, work: float, monkeypatch: Any) -> None:
-    monkeypatch.setattr(executors, "BATCH_WORK", work)
+    monkeypatch.setattr(pool_executor, "BATCH_WORK", work)
     with ThreadPoolExecutor(2) as pool:
         ds = vp.sweep(**WIRED, executor=pool, out=tmp_path / "run" if folder else None)
     assert_same(ds, wired)

@@ -17,14 +17,14 @@ import varprobe as vp
 from varprobe.__main__ import main
 from varprobe.cli.plot import selected
 from varprobe.errors import MachineError, RequestError
-from varprobe.nets.config import read_request
 from varprobe.runs.open import read_run
 from varprobe.storage import chunks, memory
 from varprobe.storage.chunks import block_size, blocks
-from varprobe.storage.dataset import dataset
 from varprobe.storage.files import load_dataset, open_dataset, save_dataset
 from varprobe.storage.memmap import missing_numbers
+from varprobe.sweeps.assemble import dataset
 from varprobe.sweeps.record import Record, fill
+from varprobe.sweeps.request import read_request
 
 ASKED: dict[str, Any] = {
     "depth": [2, 4],
@@ -58,7 +58,7 @@ def little(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def single(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of one configuration."""
-    monkeypatch.setattr(blockwise, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(chunks, "BLOCK_BYTES", 1)
 
 
 @pytest.fixture
@@ -127,7 +127,7 @@ def test_what_was_opened_lazily_is_saved_as_it_was(tmp_path: Path, single: None,
 def test_a_full_disk_is_one_line_and_leaves_what_was_there(
     tmp_path: Path, ds: xr.Dataset, full_disk: None, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
-    monkeypatch.setattr(blockwise, "BLOCK_BYTES", size)
+    monkeypatch.setattr(chunks, "BLOCK_BYTES", size)
     (tmp_path / "a.nc").write_text("dear")
     with pytest.raises(MachineError, match="cannot write '.*a.nc': File too large"):
         save_dataset(tmp_path / "a.nc", ds)
@@ -227,7 +227,7 @@ def test_exports_do_not_depend_on_blocks(
     tmp_path: Path, folder: Path, ds: xr.Dataset, monkeypatch: pytest.MonkeyPatch, ending: str
 ) -> None:
     whole = content_of(vp.export(ds, tmp_path / f"a.{ending}"))
-    monkeypatch.setattr(blockwise, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(chunks, "BLOCK_BYTES", 1)
     monkeypatch.setattr(memory, "free_bytes", lambda: 100)
     lazy, told = read_run(folder), []
     assert content_of(vp.export(lazy, tmp_path / f"b.{ending}", advance=told.append)) == whole and told == [1] * 6

@@ -10,14 +10,15 @@ import pytest
 import varprobe as vp
 from varprobe.engine.random_bits import keys_of
 from varprobe.engine.reference_network import plain_of
-from varprobe.engine.wired.attention import Lifts, attention, softmax_entropy, softmax_pullback
+from varprobe.engine.wired.attention import Lifts, attention, softmax_pullback
 from varprobe.errors import RequestError
 from varprobe.nets.architectures import architecture_of
-from varprobe.nets.config import read_request
 from varprobe.nets.initializers import Place, resolve_initializer
+from varprobe.nets.softmax import softmax_entropy
 from varprobe.runs.build import arguments_of, build
 from varprobe.spec.calls import parse_calls
 from varprobe.sweeps.record import hashable
+from varprobe.sweeps.request import read_request
 from varprobe.sweeps.sweep import run
 
 FIRST = {

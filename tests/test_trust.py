@@ -20,7 +20,7 @@ NAMES = [f"{q}_{s}" for q in ("activation", "preactivation") for s in ("log10_ms
 
 @pytest.fixture
 def unchecked(monkeypatch):
-    monkeypatch.setattr(trust, "sound", set())
+    monkeypatch.setattr(device_check, "sound", set())
 
 
 def changed(fake):
@@ -40,7 +40,7 @@ def test_a_sound_device_is_asked_once(unchecked, monkeypatch):
     device = jax.devices()[0]
     check_device(device)
     assert device_check.sound == {device}
-    monkeypatch.setattr(trust, "computed", lambda *_: pytest.fail("it was asked again"))
+    monkeypatch.setattr(device_check, "computed", lambda *_: pytest.fail("it was asked again"))
     check_device(device)
 
 
@@ -58,7 +58,7 @@ def test_a_sound_device_is_asked_once(unchecked, monkeypatch):
     ],
 )
 def test_a_broken_device_is_refused_in_one_line(unchecked, monkeypatch, fake, what):
-    monkeypatch.setattr(trust, "computed", changed(fake))
+    monkeypatch.setattr(device_check, "computed", changed(fake))
     monkeypatch.delenv("XLA_FLAGS", raising=False)
     for _ in range(2):  # it stays refused
         with pytest.raises(MachineError) as caught:

@@ -12,7 +12,7 @@ import xarray as xr
 
 import varprobe as vp
 from varprobe.errors import RequestError
-from varprobe.nets.config import read_request
+from varprobe.sweeps.request import read_request
 
 EXAMPLE = """\
 import jax, jax.numpy as jnp

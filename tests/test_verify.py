@@ -15,8 +15,8 @@ from stand_in import compute_with
 import varprobe as vp
 from varprobe.__main__ import main
 from varprobe.storage.checksums import sealed_archive, sealed_json, unsealed_archive, unsealed_json
-from varprobe.storage.dataset import variable_names
 from varprobe.storage.files import save_dataset
+from varprobe.sweeps.assemble import variable_names
 
 sweeping = importlib.import_module("varprobe.sweeps.sweep")
 

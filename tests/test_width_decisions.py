@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-import varprobe as vp
 from varprobe.training.scaling import Scaling, scaling_of
 from varprobe.training.width_decisions import Decision, decide
 
@@ -131,8 +130,9 @@ def test_a_power_is_fitted_to_the_widths_that_have_one() -> None:
 
 def test_undecided_passes_unless_strict(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [{"healthy": value, "notes": [], "reason": "", "init": "", "layers": []} for value in (True, None)]
-    monkeypatch.setattr("varprobe.runs.health.diagnose", lambda ds: vp.diagnosis.Diagnosis(rows))
+    monkeypatch.setattr("varprobe.runs.health.diagnose", lambda ds: Diagnosis(rows))
+    from varprobe.runs.diagnose import Diagnosis
     from varprobe.runs.health import assert_healthy, unhealthy
 
     assert_healthy(None)
-    assert len(unhealthy(vp.diagnosis.Diagnosis(rows), strict=True)) == 1
+    assert len(unhealthy(Diagnosis(rows), strict=True)) == 1

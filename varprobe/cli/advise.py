@@ -91,7 +91,7 @@ def advise(
         progress.note(f"following the candidates through {depth} layers, which takes some seconds")
     advice = choose(options["act"], depth, width)
     if not options["no_probe"]:
-        from varprobe.nets.config import read_request
+        from varprobe.sweeps.request import read_request
 
         asked = {name: options[name] for name in ("act", "seeds", "batch", "data") if options[name] is not None}
         read_request(**asked, depth=depth, width=width, init="he_normal")  # before anything is printed

@@ -9,7 +9,7 @@ from varprobe.cli.console import console_for
 from varprobe.errors import printable
 
 if TYPE_CHECKING:
-    from varprobe.nets.config import Request
+    from varprobe.sweeps.request import Request
     from varprobe.sweeps.resources import Resources
 
 __all__ = ["foretell"]

@@ -22,7 +22,7 @@ from varprobe.cli.options import ESSENTIAL, given, label_option, labels_of, shar
 from varprobe.errors import RequestError, printable
 
 if TYPE_CHECKING:
-    from varprobe.nets.config import Request
+    from varprobe.sweeps.request import Request
     from varprobe.sweeps.resources import Resources
 
 __all__ = ["PRESENTATION", "command", "measured", "measuring"]
@@ -150,8 +150,8 @@ def measured(
 def requested(options: dict[str, Any], shown: dict[str, Any]) -> tuple["Request", str | Path, dict[str, str]]:
     """(request, run folder, labels) that the options describe."""
     from varprobe.cli.device import device_name, keep_compiled_code
-    from varprobe.nets.config import read_request
     from varprobe.sweeps.folders import default_folder
+    from varprobe.sweeps.request import read_request
 
     if not shown["no_compile_cache"]:
         keep_compiled_code()

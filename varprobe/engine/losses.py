@@ -11,10 +11,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from varprobe.engine.moments import wide
 from varprobe.engine.products import linear
 from varprobe.engine.program import Block, LayerNumbers, Program
-from varprobe.nets.scaled_float import Signal, add, normalize, scale
+from varprobe.nets.scaled_float import Signal, add, normalize, scale, wide
 
 __all__ = ["gradient", "output_gradient"]
 

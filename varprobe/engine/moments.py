@@ -6,9 +6,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from varprobe.nets.scaled_float import Signal, exponent, scale
+from varprobe.nets.scaled_float import Signal, exponent, scale, wide
 
-__all__ = ["Factor", "Moments", "factor", "gram_is_cheaper", "measure", "product_moments", "wide"]
+__all__ = ["Factor", "Moments", "factor", "gram_is_cheaper", "measure", "product_moments"]
 
 
 class Moments(NamedTuple):
@@ -19,11 +19,6 @@ class Moments(NamedTuple):
     var: Float[Array, " nets"]
     absmax: Float[Array, " nets"]
     e: Int[Array, " nets"]
-
-
-def wide(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """At least float32: half precision is a storage format here."""
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
 
 
 def measure(signal: Signal) -> tuple[Signal, Moments]:

@@ -12,9 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from varprobe.engine.moments import wide
 from varprobe.engine.program import Phi, PhiNumbers
-from varprobe.nets.scaled_float import Signal, scale
+from varprobe.nets.scaled_float import Signal, scale, wide
 
 __all__ = ["activate", "value_alone", "value_and_slope"]
 

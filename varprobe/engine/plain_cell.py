@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from varprobe.engine import losses
-from varprobe.engine.moments import Moments, factor, gram_is_cheaper, measure, wide
+from varprobe.engine.moments import Moments, factor, gram_is_cheaper, measure
 from varprobe.engine.per_network import net_by_net
 from varprobe.engine.plain_layer import Backward, Carry, Forward, Kept, backward_net, forward_net, rounded, with_factor
 from varprobe.engine.products import products, weighted
@@ -22,7 +22,7 @@ from varprobe.engine.program import Block, Numbers, Program, Segment
 from varprobe.engine.random_bits import layer_keys
 from varprobe.engine.scans import scan_layers, scan_leaving
 from varprobe.engine.weight_bases import Draw
-from varprobe.nets.scaled_float import Signal
+from varprobe.nets.scaled_float import Signal, wide
 
 __all__ = ["CellStatistics", "run_cell", "workspace_of"]
 

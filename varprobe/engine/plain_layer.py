@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from varprobe.engine.moments import Factor, Moments, factor, measure, product_moments, wide
+from varprobe.engine.moments import Factor, Moments, factor, measure, product_moments
 from varprobe.engine.nonlinearity import activate
 from varprobe.engine.products import biased, weighted
 from varprobe.engine.program import Block, Program, Segment
-from varprobe.nets.scaled_float import Signal
+from varprobe.nets.scaled_float import Signal, wide
 
 __all__ = ["Backward", "Carry", "Forward", "Kept", "backward_net", "forward_net", "rounded", "with_factor"]
 

@@ -11,10 +11,9 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from varprobe.engine.moments import wide
 from varprobe.engine.program import LayerNumbers, Program
 from varprobe.engine.weight_bases import Base, rows_times
-from varprobe.nets.scaled_float import Signal, add, normalize, scale
+from varprobe.nets.scaled_float import Signal, add, normalize, scale, wide
 
 __all__ = ["biased", "linear", "products", "weighted"]
 

@@ -6,16 +6,16 @@ of the activation run through the same compiled code. `Numbers` are those differ
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from jaxtyping import Array, Float, Int
 
 from varprobe.engine.weight_bases import Base
+from varprobe.nets.config import LossName
 
 __all__ = ["Block", "LayerNumbers", "Numbers", "Phi", "PhiNumbers", "Program", "Segment", "segments_of"]
 
 HostOrDevice = Any  # numpy where it is made, traced where it is used
-LossName = Literal["cotangent", "mse", "cross_entropy"]
 
 
 @dataclass(frozen=True)

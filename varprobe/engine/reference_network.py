@@ -1,4 +1,4 @@
-"""`varprobe.build`: the very net that a sweep measured, as plain arrays and a plain function."""
+"""A network as plain arrays and a plain function, drawn as the engine draws it, to check the engine by."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -21,7 +21,7 @@ from varprobe.engine.wired.layer import unit_names
 from varprobe.nets.activations import behavior
 from varprobe.nets.architectures import Own, Plain
 from varprobe.nets.architectures.recurrent import Recurrent
-from varprobe.nets.config import Config, Request
+from varprobe.nets.config import Config, Setting
 from varprobe.nets.initializers import Initializer
 from varprobe.nets.norms import standardized
 from varprobe.nets.scaled_float import Signal
@@ -48,12 +48,11 @@ class Net(NamedTuple):
     cotangent: Float[Array, "batch outputs"]
 
 
-def net_of(request: Request, config: Config, seed: int) -> Net:
+def net_of(setting: Setting, config: Config, seed: int) -> Net:
     """Draw what the engine draws."""
-    setting = request.setting
     dtype = jnp.dtype(setting.dtype)
     keys = keys_of(setting.root_seed, seed)
-    units = unit_factors(request, config, seed) if config.data_driven else {}
+    units = unit_factors(setting, config, seed) if config.data_driven else {}
     params: tuple[Any, ...] = tuple(block_of(config, keys, layer, dtype, units) for layer in config.drawn_layers)
     arch = config.arch
     enters = arch.input_shape(config.widths[0], config.depth)
@@ -123,9 +122,9 @@ def readout_of(
     return {"w": w, "b": jnp.zeros((outputs,), dtype)}
 
 
-def unit_factors(request: Request, config: Config, seed: int) -> dict[tuple[int, str], tuple[float, int]]:
+def unit_factors(setting: Setting, config: Config, seed: int) -> dict[tuple[int, str], tuple[float, int]]:
     """(layer, slot) -> (f, k): what the engine multiplies that matrix by, f 2^k, for its product to have variance 1."""
-    setting = replace(request.setting, forward_only=True, loss="cotangent", outputs=0)
+    setting = replace(setting, forward_only=True, loss="cotangent", outputs=0)
     (chunk,) = wired_chunks([(0, config)], setting, {config.act: behavior(config.act)})
     with jax.enable_x64(setting.dtype == "float64"):
         found = jax.jit(run_wired, static_argnums=0)(chunk.program, *arguments(chunk, setting, seed))

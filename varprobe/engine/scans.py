@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-__all__ = ["scan_layers", "scan_leaving"]
+__all__ = ["scan_layers", "scan_leaving", "scan_counts"]
 
 
 def scan_layers(
@@ -47,3 +47,11 @@ def scan_leaving(
 def regroup(carry: Any, y: Any, left: Any) -> tuple[Any, tuple[Any, Any]]:
     """(carry, y, left) as lax.scan wants it."""
     return carry, (y, left)
+
+
+def scan_counts(params: Any) -> tuple[int, int]:
+    """How many of a scan's operands are constants, and how many are carried."""
+    if "ft_in" in params:
+        constants, carried = (len(part) for part in list(params["ft_in"].unpack())[:2])
+        return constants, carried
+    return params["num_consts"], params["num_carry"]

@@ -28,7 +28,6 @@ __all__ = [
     "rounding_of",
     "run_equation",
     "run_program",
-    "scan_counts",
     "source_of",
     "spread",
     "trace",
@@ -68,14 +67,6 @@ def trace(function: Callable[..., Any], *arguments: Any) -> tuple[Program, Any]:
 def is_literal(atom: Any) -> bool:
     """Whether an input of an equation is a number that stands in the program."""
     return isinstance(atom, Literal)
-
-
-def scan_counts(params: Any) -> tuple[int, int]:
-    """How many of a scan's operands are constants, and how many are carried."""
-    if "ft_in" in params:
-        constants, carried = (len(part) for part in list(params["ft_in"].unpack())[:2])
-        return constants, carried
-    return params["num_consts"], params["num_carry"]
 
 
 def others_in(equation: Any) -> Iterator[Program]:

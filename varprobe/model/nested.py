@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax.interpreters import ad
 
-from varprobe.model.compat import OPAQUE, Program, opened, others_in, scan_counts
+from varprobe.engine.scans import scan_counts
+from varprobe.model.compat import OPAQUE, Program, opened, others_in
 
 __all__ = [
     "Branches",

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-__all__ = ["Signal", "add", "exponent", "normalize", "power_of_two", "scale"]
+__all__ = ["Signal", "add", "exponent", "normalize", "power_of_two", "scale", "wide"]
 
 
 class Signal(NamedTuple):
@@ -53,3 +53,8 @@ def add(a: Signal, b: Signal) -> Signal:
     b_is_zero = jnp.all(b.m == 0, axis=(1, 2))
     e = jnp.where(a_is_zero, b.e, jnp.where(b_is_zero, a.e, jnp.maximum(a.e, b.e)))
     return Signal(scale(a.m, jnp.minimum(a.e - e, 0)) + scale(b.m, jnp.minimum(b.e - e, 0)), e)
+
+
+def wide(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """At least float32: half precision is a storage format here."""
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))

@@ -9,9 +9,10 @@ import xarray as xr
 
 from varprobe.engine.reference_network import Net, net_of
 from varprobe.errors import RequestError
-from varprobe.nets.config import OWN, read_request
+from varprobe.nets.config import OWN
 from varprobe.spec.arguments import single
 from varprobe.storage.dataset import FURTHER
+from varprobe.sweeps.request import read_request
 
 __all__ = ["arguments_of", "build"]
 
@@ -44,7 +45,7 @@ def build(config: Mapping[str, Any] | xr.Dataset, seed: int = 0) -> Net:
     request = read_request(**given)
     if len(request.configs) != 1:
         raise RequestError(f"build takes one configuration, these arguments describe {len(request.configs)}")
-    return net_of(request, request.configs[0], seed)
+    return net_of(request.setting, request.configs[0], seed)
 
 
 def arguments_of(ds: xr.Dataset) -> dict[str, Any]:

@@ -1,23 +1,13 @@
 """`varprobe.diagnose`: a verdict on every configuration of a dataset, with the reason and a remedy."""
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
-from varprobe.storage.chunks import Advance, blocks, unwatched
-from varprobe.storage.dataset import COORDINATES, FURTHER, require_whole, with_configs
-from varprobe.sweeps.probes.summaries import probe_fields
-from varprobe.verdict.causes import reason_of
-from varprobe.verdict.flags import flags_of, notes_of
-from varprobe.verdict.format_range import left_layers
-from varprobe.verdict.measured import Measured, measured_nets
-from varprobe.verdict.rates import rate
-from varprobe.verdict.remedies import advice_of
-from varprobe.verdict.words import certain, factor_fields, word
-from varprobe.verdict.z_scores import against_theory
+from varprobe.storage.chunks import Advance, unwatched
+from varprobe.storage.dataset import with_configs
+from varprobe.verdict.stacks import diagnosed_stacks
 
 __all__ = ["Diagnosis", "diagnose"]
 
@@ -98,8 +88,6 @@ def diagnose(ds: xr.Dataset, *, advance: Advance = unwatched) -> Diagnosis:
         for row in varprobe.diagnose(ds):
             print(row["init"], row["activation_factor"], row["healthy"], row["reason"])
     """
-    from varprobe.verdict.terminal import title_of
-
     if isinstance(ds, xr.Dataset) and "change_log10_ms" in ds:
         from varprobe.training.coord_verdict import judged
 
@@ -116,52 +104,4 @@ def diagnose(ds: xr.Dataset, *, advance: Advance = unwatched) -> Diagnosis:
         from varprobe.model.verdict import diagnosed_run
 
         return Diagnosis(*diagnosed_run(ds))
-    require_whole(ds)
-    rows, ends = [], []
-    for part in blocks(with_configs(ds), advance):
-        for net, further in zip(measured_nets(part), probe_fields(part), strict=True):
-            rows.append(row_of(net) | further)
-            ends.append(ends_of(net))
-    return Diagnosis(rows, title_of(rows, ds.attrs), ends)
-
-
-def row_of(net: Measured) -> dict[str, Any]:
-    """The verdict on one configuration."""
-    activation = net.values["activation_log10_ms"][:, 1:]
-    gradient = net.values["gradient_log10_ms"][:, :0:-1]
-    forward, backward = rate(activation), rate(gradient) if net.backward else None
-    words = word(forward, activation), word(backward, gradient) if backward else None
-    flags, left = flags_of(net), left_layers(net)
-    notes = notes_of(net, left)
-    healthy = not flags and not {"vanishing", "exploding"} & set(words)
-    row = {name: net.coordinates[name] for name in COORDINATES[:8]}
-    row |= {name: net.coordinates[name] for name in FURTHER if name in net.coordinates}
-    row |= {"seeds": net.seeds} | {name: net.coordinates[name] for name in COORDINATES[8:]}
-    row["activation_factor"], row["activation_factor_ci95"] = factor_fields(forward)
-    row["gradient_factor"], row["gradient_factor_ci95"] = factor_fields(backward)
-    row |= against_theory(net)
-    row["forward"], row["backward"] = words
-    row["certain"] = certain(forward, activation) and (backward is None or certain(backward, gradient))
-    row["flags"], row["notes"], row["formats"] = list(flags), notes, left
-    row["healthy"] = healthy
-    row["reason"] = reason_of(flags, notes, forward, backward, words, net)
-    row["advice"] = None if healthy else advice_of(list(flags), notes, forward, backward, net)
-    return row
-
-
-def ends_of(net: Measured) -> dict[str, float]:
-    """What `Diagnosis.ends` says of a configuration; NaN where it was not measured."""
-
-    def largest(names: Sequence[str]) -> float:
-        found = np.concatenate([net.mean(f"{name}_log10_absmax")[1:] for name in names])
-        return float(found.max()) if not np.isnan(found).any() else math.nan
-
-    gradient = net.mean("gradient_log10_ms") / 2
-    return {
-        "gradient_rms_first": float(gradient[1]),
-        "gradient_rms_last": float(gradient[-1]),
-        "largest_signal": largest(["preactivation", "activation"]),
-        "largest_gradient": largest(["gradient"]),
-        "activation_correlation": float(net.mean("activation_correlation")[-1]),
-        "gradient_correlation": float(net.mean("gradient_correlation")[1]),
-    }
+    return Diagnosis(*diagnosed_stacks(ds, advance))

@@ -11,7 +11,6 @@ import xarray as xr
 
 from varprobe.errors import RequestError
 from varprobe.model.runs import RECORD, read_model_record, save_model_run
-from varprobe.nets.config import read_request
 from varprobe.runs.compare import Comparison, compare
 from varprobe.runs.open import no_run
 from varprobe.runs.verifying.numbers import opened
@@ -22,6 +21,7 @@ from varprobe.storage.checksums import DamagedError
 from varprobe.storage.provenance import ROUNDING, machine
 from varprobe.sweeps.folders import folder_of, read_record
 from varprobe.sweeps.record import Record, versions
+from varprobe.sweeps.request import read_request
 from varprobe.sweeps.sweep import Progress, run
 from varprobe.training.folders import RECORD as TRAINING
 from varprobe.training.folders import read_record as read_record_of_training

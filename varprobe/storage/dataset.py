@@ -1,24 +1,16 @@
-"""From cells' tables to the dataset: the one module that knows about dims and coordinates."""
+"""The variables and coordinates of the dataset of a sweep, and what is required of one."""
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterable
-from importlib.metadata import version
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from varprobe.errors import RequestError, did_you_mean
-from varprobe.storage.memmap import missing_numbers
 
-if TYPE_CHECKING:
-    from varprobe.nets.config import Config, Request
-
-__all__ = ["COORDINATES", "dataset", "select", "skeleton", "variable_names"]
+__all__ = ["COORDINATES", "select"]
 
 COORDINATES = ("arch", "act", "init", "bias", "norm", "depth", "width", "batch", "loss", "dtype")
 """Always on `config`, swept or not."""
@@ -48,102 +40,10 @@ OTHERS = {
 }
 
 
-def variable_names(archs: Iterable[str] = ()) -> dict[str, str]:
-    """Every measured variable of a dataset, with what it is; more for some architectures, given by their call forms."""
+def measured_names() -> dict[str, str]:
+    """The variables that every dataset of a sweep has, with what they are."""
     moments = {f"{q}_{s}": f"{q.replace('_', ' ')}: {text}" for q in QUANTITIES for s, text in STATISTICS.items()}
-    return moments | OTHERS | further_names(archs)
-
-
-def further_names(archs: Iterable[str]) -> dict[str, str]:
-    """The variables that architectures add."""
-    names: dict[str, str] = {}
-    for text in archs:
-        if text != "plain":
-            from varprobe.engine.wired.tables import names_of
-            from varprobe.nets.architectures import architecture_of, is_registered
-
-            names |= names_of(architecture_of(text)) if is_registered(text) else {}
-    return names
-
-
-def coordinates_of(config: Config, request: Request) -> dict[str, Any]:
-    """A configuration's values of all coordinates."""
-    return {
-        "arch": config.arch_name,
-        "norm": config.norm_name,
-        "dropout": config.dropout,
-        "act": config.act.name,
-        "init": config.init.name,
-        "bias": config.bias.name,
-        "depth": config.depth,
-        "width": config.width,
-        "batch": config.batch,
-        "loss": request.setting.loss,
-        "dtype": request.setting.dtype,
-        "init_first": config.init_first.name if config.init_first else "",
-        "init_last": config.init_last.name if config.init_last else "",
-        **{option: init.name for option, init in config.roles},
-    }
-
-
-def dataset(
-    request: Request,
-    tables: Iterable[tuple[list[int], int, dict[str, np.ndarray]]],
-    place: Path | None = None,
-) -> xr.Dataset:
-    """All cells as one dataset with dims (config, seed, layer), float64; NaN where a quantity does not apply.
-
-    Args:
-        request: what was asked for.
-        tables: (configurations of the cell, seed, variable -> (configurations, depth + 1)).
-        place: the folder on whose disk the numbers may lie where memory has no room for them.
-
-    Raises:
-        RequestError: they do not fit into memory, and there is no place.
-        MachineError: the disk has no room for them.
-    """
-    bare, names = skeleton(request), variable_names(request.spec["arch"])
-    shape = len(request.configs), bare.sizes["seed"], bare.sizes["layer"]
-    arrays = dict(zip(names, missing_numbers(len(names), shape, place), strict=True))
-    for members, seed, table in tables:
-        for name, values in table.items():
-            arrays[name][members, seed, : values.shape[1]] = values
-    data = {k: (("config", "seed", "layer"), arrays[k], {"long_name": text}) for k, text in names.items()}
-    return bare.assign(data)
-
-
-def skeleton(request: Request) -> xr.Dataset:
-    """The dataset of a request without its variables: coordinates and attributes."""
-    layers = max(c.depth for c in request.configs) + 1
-    names = list(COORDINATES) + [k for k in FURTHER if any(request.spec[k])]
-    coords: dict[str, Any] = {"seed": np.arange(request.setting.seeds), "layer": np.arange(layers)}
-    each = [coordinates_of(c, request) for c in request.configs]
-    for name in names:
-        column = [values[name] for values in each]
-        if any(isinstance(v, str) for v in column):
-            column = [str(v) for v in column]
-        coords[name] = ("config", np.array(column))
-    return xr.Dataset(None, coords, attributes(request))
-
-
-def attributes(request: Request) -> dict[str, Any]:
-    """What is needed to repeat the run, as text and numbers."""
-    setting = request.setting
-    return {
-        "varprobe_version": version("varprobe"),
-        "jax_version": version("jax"),
-        "spec": json.dumps(request.spec),
-        "widths": json.dumps(
-            [list(w) for w in dict.fromkeys(c.widths for c in request.configs)]
-            if len({c.widths for c in request.configs}) < 100
-            else []
-        ),
-        "data_description": setting.source.description,
-        "loss": setting.loss,
-        "root_seed": setting.root_seed,
-        "seeds": setting.seeds,
-        "range": request.spec["range"],
-    }
+    return moments | OTHERS
 
 
 def require_dataset(ds: Any) -> None:
@@ -213,7 +113,7 @@ def require_whole(ds: Any) -> None:
         RequestError: and what is missing.
     """
     require_layers(ds)
-    missing = next((name for name in variable_names() if name not in ds.data_vars), None)
+    missing = next((name for name in measured_names() if name not in ds.data_vars), None)
     if missing is not None:
         raise RequestError(f"the dataset has no variable {missing!r}", "ds")
     require_every_layer(ds)

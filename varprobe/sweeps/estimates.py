@@ -11,12 +11,12 @@ from jax import lax
 
 from varprobe.engine import random_bits
 from varprobe.engine.programs import AnyChunk
-from varprobe.nets.config import Request
-from varprobe.storage.dataset import variable_names
 from varprobe.storage.memory import memory_text
+from varprobe.sweeps.assemble import variable_names
 from varprobe.sweeps.cell_costs import cell_bytes, cell_footprint
 from varprobe.sweeps.footprints import Work, footprint
 from varprobe.sweeps.limits import PLANNED
+from varprobe.sweeps.request import Request
 from varprobe.sweeps.split import pieces
 
 __all__ = ["Estimate", "estimate", "sweep_bytes"]

@@ -10,13 +10,14 @@ import xarray as xr
 from varprobe.engine.groups import work_of
 from varprobe.engine.statistics import CellTable
 from varprobe.errors import MachineError
-from varprobe.nets.config import Config, Request
+from varprobe.nets.config import Config
 from varprobe.storage.files import Cell
 from varprobe.storage.locks import Claims
 from varprobe.storage.progress import Progress
 from varprobe.sweeps.local_executor import Crew, Failure
 from varprobe.sweeps.queue import Item, Missing, Supply
 from varprobe.sweeps.record import fill
+from varprobe.sweeps.request import Request
 from varprobe.sweeps.run_folder import Run
 
 __all__ = ["Filling", "Table", "computed", "in_order"]

@@ -11,10 +11,10 @@ from typing import Any
 import xarray as xr
 
 from varprobe.errors import RequestError
-from varprobe.nets.config import Request
 from varprobe.storage.files import DamagedError, load_dataset, open_dataset
 from varprobe.storage.memmap import too_large
 from varprobe.sweeps.record import Record, asked, hashed
+from varprobe.sweeps.request import Request
 
 __all__ = ["Note", "Reader", "act_part", "default_folder", "folder_of", "read_record", "roomy", "span", "stored"]
 
@@ -69,7 +69,7 @@ def roomy(path: Path, sha256: str) -> xr.Dataset:
 
 def stored(folder: Path, record: Record, note: Note, read: Reader = roomy) -> xr.Dataset | None:
     """What results.nc holds, or None where it is to be made from the cells."""
-    from varprobe.storage.dataset import variable_names
+    from varprobe.sweeps.assemble import variable_names
 
     if record.results is None:
         return None

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jax.extend.core import Jaxpr, Literal
 
-from varprobe.model.compat import scan_counts
+from varprobe.engine.scans import scan_counts
 
 __all__ = ["Footprint", "Work", "footprint"]
 

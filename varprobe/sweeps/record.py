@@ -21,9 +21,10 @@ from varprobe.storage.provenance import machine
 
 if TYPE_CHECKING:
     from varprobe.nets.activations import Activation
-    from varprobe.nets.config import Config, Request
+    from varprobe.nets.config import Config
     from varprobe.nets.initializers import Initializer
     from varprobe.sweeps.probes.asked import Asked
+    from varprobe.sweeps.request import Request
 
 __all__ = [
     "ENGINE_VERSION",
@@ -94,7 +95,7 @@ class Record:
 
     def variables(self, cell: Cell) -> set[str]:
         """The variables that a cell holds."""
-        from varprobe.storage.dataset import variable_names
+        from varprobe.sweeps.assemble import variable_names
 
         archs = dict.fromkeys(self.coordinates["arch"][i] for i in cell.configs)
         backward = not self.spec["forward_only"]
@@ -148,8 +149,8 @@ class Record:
             RequestError: they do not fit into memory, and there is no place.
             MachineError: the disk has no room for them.
         """
-        from varprobe.storage.dataset import variable_names
         from varprobe.storage.memmap import missing_numbers
+        from varprobe.sweeps.assemble import variable_names
 
         seeds, layers = self.spec["seeds"], max(chunk["depth"] for chunk in self.chunks) + 1
         coords = {name: ("config", np.array(values)) for name, values in self.coordinates.items()}
@@ -254,7 +255,7 @@ def plan(request: "Request", groups: list[list[int]], now: dict[str, Any]) -> Re
         groups: the configurations of each chunk.
         now: `versions` where it is computed.
     """
-    from varprobe.storage.dataset import skeleton
+    from varprobe.sweeps.assemble import skeleton
 
     bare = skeleton(request)
     shared, each = hashable(request, now)

@@ -30,7 +30,7 @@ from varprobe.sweeps.folders import Note, folder_of, read_record, stored
 from varprobe.sweeps.record import NAME, Record, asked, changes
 
 if TYPE_CHECKING:
-    from varprobe.nets.config import Request
+    from varprobe.sweeps.request import Request
 
 __all__ = ["Run", "find_run"]
 

@@ -9,16 +9,17 @@ import xarray as xr
 
 from varprobe.engine.groups import chunks_of, work_of
 from varprobe.errors import RequestError
-from varprobe.nets.config import DEFAULT_BATCH, Request, read_request
-from varprobe.storage.dataset import dataset
+from varprobe.nets.config import DEFAULT_BATCH
 from varprobe.storage.locks import Claims, claims
 from varprobe.storage.progress import Progress, Unwatched
+from varprobe.sweeps.assemble import dataset
 from varprobe.sweeps.filling import Filling, Table, computed, in_order
 from varprobe.sweeps.predict.plain import predicted
 from varprobe.sweeps.probes.joining import Probing
 from varprobe.sweeps.probes.keeping import Shelf
 from varprobe.sweeps.queue import Item, Listed
 from varprobe.sweeps.record import plan
+from varprobe.sweeps.request import Request, read_request
 from varprobe.sweeps.resources import Resources, read_resources
 from varprobe.sweeps.run_folder import Run, find_run
 from varprobe.sweeps.shards import share

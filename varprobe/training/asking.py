@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from varprobe.errors import RequestError, did_you_mean
-from varprobe.nets.config import Config, Request, read_request
+from varprobe.nets.config import Config
 from varprobe.nets.data import load_source, random_law
 from varprobe.spec.arguments import numbers, single
 from varprobe.spec.user_code import is_reference
+from varprobe.sweeps.request import Request, read_request
 from varprobe.training.optimizers import DEFAULT, Optimizer, read_optimizers
 
 __all__ = ["MOST_STEPS", "Training", "powers_of_two", "read_at", "read_training"]

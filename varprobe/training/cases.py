@@ -22,7 +22,8 @@ from varprobe.model.factories import returned
 from varprobe.model.libraries import held
 from varprobe.model.objectives import cross_entropy
 from varprobe.model.probing import same_form
-from varprobe.nets.config import Config, Request, read_request
+from varprobe.nets.config import Config
+from varprobe.sweeps.request import Request, read_request
 from varprobe.training.feeding import Batch, batch_of
 from varprobe.training.learner import Learner
 from varprobe.training.mup import ROLES, by_role, factors, values_of
@@ -104,7 +105,7 @@ class StackCheck:
         """The net of `varprobe.build`, as a function of named parameters."""
         request, config = self.request[width], self.config[width]
         setting, keys = request.setting, keys_of(request.setting.root_seed, seed)
-        net = net_of(request, config, seed)
+        net = net_of(request.setting, config, seed)
         enters = config.arch.input_shape(config.widths[0], config.depth)
         _, rows = inputs_of(setting, keys, config.batch, enters, config.arch.embeds)
         target = target_of(setting, keys["loss"], rows, config.batch, math.prod(enters))

@@ -23,5 +23,5 @@ def trained_net(seed: int, *, stop: int | None = None, **given: Any) -> Net:
     if len(training.nets) != 1:
         raise RequestError(f"build takes one configuration and optimizer, these are {len(training.nets)}")
     stop = training.steps if stop is None else single("stop", stop, 0, training.steps)
-    net = net_of(training.request, training.request.configs[0], seed)
+    net = net_of(training.request.setting, training.request.configs[0], seed)
     return net._replace(params=jax.tree.map(jax.numpy.asarray, params_after(training, seed, stop)))

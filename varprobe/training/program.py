@@ -15,10 +15,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from varprobe.engine.moments import measure, wide
+from varprobe.engine.moments import measure
 from varprobe.engine.program import HostOrDevice
 from varprobe.engine.wired.cell import Keys
-from varprobe.nets.scaled_float import Signal
+from varprobe.nets.scaled_float import Signal, wide
 from varprobe.training.measuring import Gauge
 from varprobe.training.optimizers import Optimizer
 from varprobe.training.trainee import Numbers, Params, Trainee

@@ -9,8 +9,8 @@ import numpy as np
 import xarray as xr
 
 from varprobe.storage.checksums import DamagedError
-from varprobe.storage.dataset import skeleton, variable_names
 from varprobe.storage.progress import Progress, Unwatched
+from varprobe.sweeps.assemble import skeleton, variable_names
 from varprobe.training.asking import Training
 from varprobe.training.folders import require_folder, save_training, write_record
 from varprobe.training.jobs import Job, Outcome, jobs_of, outcomes

@@ -11,7 +11,8 @@ from varprobe.engine.kernel_bases import Kernel
 from varprobe.engine.random_bits import keys_of
 from varprobe.engine.reference_network import base_matrix, block_of, readout_of, unit_factors
 from varprobe.engine.weight_bases import Base, Custom
-from varprobe.nets.config import Config, Request
+from varprobe.nets.config import Config
+from varprobe.sweeps.request import Request
 from varprobe.training.trainee import Params, stacked_segments
 
 __all__ = ["Remembered", "starting_params", "unstacked"]
@@ -65,7 +66,7 @@ def starting_params(request: Request, config: Config, seed: int, x: Array, draw:
     """
     setting, keys = request.setting, draw.keys
     dtype = jnp.dtype(setting.dtype)
-    units = unit_factors(request, config, seed) if config.data_driven else {}
+    units = unit_factors(request.setting, config, seed) if config.data_driven else {}
     layers = [block_of(config, keys, layer, dtype, units, draw, draw.fold) for layer in config.drawn_layers]
     readout = readout_of(config, setting.outputs, keys, tuple(layers), jnp.asarray(x, dtype), dtype)
     blocks = []

@@ -9,7 +9,6 @@ import numpy as np
 import xarray as xr
 
 from varprobe.errors import RequestError
-from varprobe.runs.diagnose import diagnose
 from varprobe.storage.checksums import DamagedError
 from varprobe.storage.progress import Progress, Unwatched
 from varprobe.sweeps.record import versions
@@ -20,6 +19,7 @@ from varprobe.training.jobs import programs
 from varprobe.training.optimizers import DEFAULT
 from varprobe.training.outcomes import has_trained, skill_of_accuracy, skill_of_loss
 from varprobe.training.running import train_all
+from varprobe.verdict.stacks import diagnosed_stacks
 
 __all__ = ["run_trainability", "trainability", "with_defaults"]
 
@@ -158,7 +158,7 @@ def before(training: Training, progress: Progress) -> tuple[np.ndarray, list[dic
     setting = replace(request.setting, loss="cotangent", outputs=0)
     spec = request.spec | {"loss": "cotangent"}
     ds = run(replace(request, setting=setting, spec=spec), progress=Noting(progress))
-    return score_of(ds), diagnose(ds).rows
+    return score_of(ds), diagnosed_stacks(ds)[0]
 
 
 class Noting(Unwatched):

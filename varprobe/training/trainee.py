@@ -18,16 +18,17 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from varprobe.engine.moments import wide
-from varprobe.engine.program import LossName, Segment, segments_of
+from varprobe.engine.program import Segment, segments_of
 from varprobe.engine.random_bits import layer_keys
 from varprobe.engine.reference_network import last_state, learned, plain_of, pooled
 from varprobe.nets.architectures import Own
 from varprobe.nets.architectures.architecture import Plain
 from varprobe.nets.architectures.recurrent import Recurrent
-from varprobe.nets.config import Config, Request
+from varprobe.nets.config import Config, LossName
 from varprobe.nets.initializers import resolve_initializer
+from varprobe.nets.scaled_float import wide
 from varprobe.spec.calls import Call
+from varprobe.sweeps.request import Request
 from varprobe.training.layers import through
 
 __all__ = ["Numbers", "Params", "Trainee", "filled", "numbers_of", "serving", "stacked_segments", "trainee_of"]

@@ -7,8 +7,10 @@ import numpy as np
 import xarray as xr
 
 from varprobe.errors import printable
+from varprobe.model.verdict import diagnosed
 from varprobe.spec.number_format import brief, powered
 from varprobe.storage.steps import by_step
+from varprobe.verdict.stacks import diagnosed_stacks
 from varprobe.verdict.table import Line, Sheet, grade, named, varying, verdict, why
 
 __all__ = ["diagnosed_training", "training_sheet"]
@@ -28,17 +30,16 @@ def diagnosed_training(ds: xr.Dataset) -> tuple[list[Row], str]:
     `backward_at`, `healthy_at` and `update_ratio_at`, the RMS of the update over that of the weights in the median
     layer; `losses` at the start and the end, `final_accuracy`, `diverged_step` and `diverged_seeds`.
     """
-    from varprobe.runs.diagnose import diagnose
-
-    found = diagnose(by_step(ds))
+    steps_of = by_step(ds)
+    records, title, *_ = diagnosed(steps_of) if "site" in ds.coords else diagnosed_stacks(steps_of)
     at = ds["step"].values.tolist()
     rows = []
     for i in range(ds.sizes["config"]):
-        own = [dict(row) for row in found.rows[i * len(at) : (i + 1) * len(at)]]
+        own = [dict(row) for row in records[i * len(at) : (i + 1) * len(at)]]
         rows.append(row_of(ds.isel(config=i), own, at))
     steps = ds.attrs["steps"]
     optimizers = {row["optimizer"] for row in rows}
-    parts = [found.title, *(optimizers - {"own"} if len(optimizers) == 1 else []), f"{steps} step{'s' * (steps != 1)}"]
+    parts = [title, *(optimizers - {"own"} if len(optimizers) == 1 else []), f"{steps} step{'s' * (steps != 1)}"]
     return rows, ", ".join(printable(part) for part in parts if part)
 
 

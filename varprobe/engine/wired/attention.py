@@ -7,20 +7,19 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from varprobe.engine.moments import wide
-from varprobe.nets.scaled_float import Signal, exponent, scale
+from varprobe.engine.moments import factor
+from varprobe.nets.architectures.layer import Layer
+from varprobe.nets.scaled_float import Signal, exponent, scale, wide
+from varprobe.nets.softmax import dot, softmax_entropy, sum_of_products
 
-if TYPE_CHECKING:
-    from varprobe.engine.wired.layer import Layer
-
-__all__ = ["attended", "softmax_entropy"]
+__all__ = ["token_similarity", "attended"]
 
 LIMIT = 100
 """Exponents of scores, above and below: at 2^100 a softmax is one-hot, at 2^-100 uniform, in every dtype."""
@@ -34,6 +33,12 @@ class Lifts(NamedTuple):
 
     q: Float[Array, " nets"]
     k: Float[Array, " nets"]
+
+
+def token_similarity(m: Float[Array, "nets batch tokens units"]) -> Float[Array, " nets"]:
+    """Mean cosine between distinct tokens of a sample, over samples that have two with a direction."""
+    cosines = factor(m.reshape(-1, *m.shape[2:]), by_gram=False)[1]
+    return jnp.nanmean(cosines.reshape(m.shape[:2]), axis=1).astype(jnp.float32)
 
 
 def attended(
@@ -57,30 +62,6 @@ def attended(
     m, entropy = attention(static, split(q), split(k), split(v), q.e + k.e, Lifts(*lifts))
     layer.scalars["attention_entropy"] = lax.stop_gradient(entropy).astype(jnp.float32)
     return layer.stored(Signal(m.reshape(shape), v.e))
-
-
-def softmax_entropy(s: Float[Array, "... keys"]) -> tuple[Float[Array, "... keys"], Float[Array, ...]]:
-    """The softmax over the last axis, and its entropy in nats; entries of -inf have probability 0.
-
-    A compiler may take the product that a score is and its difference from the largest in one rounding (fused multiply
-    and add): the difference of the largest from itself is then a rounding error of the score's size, and not 0.
-    """
-    largest = jnp.max(s, axis=-1, keepdims=True)
-    shifted = jnp.where((s == largest) & jnp.isfinite(s), 0, s - largest)
-    exponentials = jnp.exp(shifted)
-    total = exponentials.sum(-1, keepdims=True)
-    p = exponentials / total
-    return p, jnp.log(total[..., 0]) - sum_of_products(p, jnp.where(p > 0, shifted, 0))
-
-
-def sum_of_products(a: Float[Array, "... keys"], b: Float[Array, "... keys"]) -> Float[Array, ...]:
-    """Sums of a b over the last axis, as a matrix product: on CPU a sum is done again for each element that uses it."""
-    return dot("...k,...k->...", a, b)
-
-
-def dot(pattern: str, a: Array, b: Array) -> Array:
-    """An einsum of full precision."""
-    return jnp.einsum(pattern, a, b, precision=lax.Precision.HIGHEST, preferred_element_type=wide(a).dtype)
 
 
 def softmax_pullback(p: Float[Array, "... keys"], g: Float[Array, "... keys"]) -> Float[Array, "... keys"]:

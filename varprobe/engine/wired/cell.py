@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from varprobe.engine.losses import output_gradient
-from varprobe.engine.moments import Moments, factor, measure, wide
+from varprobe.engine.moments import Moments, factor, measure
 from varprobe.engine.random_bits import layer_keys
 from varprobe.engine.scans import scan_layers
 from varprobe.engine.weight_bases import Base, Draw
@@ -20,7 +20,7 @@ from varprobe.engine.wired.convolutions import CONVOLVED
 from varprobe.engine.wired.layer import Layer
 from varprobe.engine.wired.program import NetNumbers, Wired
 from varprobe.engine.wired.taps import Sink, Slotted, at_unit_variance, boundary, by_base, flat, samples, sink_of
-from varprobe.nets.scaled_float import Signal, add, exponent, normalize, scale
+from varprobe.nets.scaled_float import Signal, add, exponent, normalize, scale, wide
 
 __all__ = ["Keys", "WiredStatistics", "run_wired"]
 

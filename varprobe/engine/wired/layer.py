@@ -5,7 +5,7 @@ Every method takes and returns the signals of all nets, (nets, batch, ..., units
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -13,15 +13,18 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from varprobe.engine.moments import Moments, factor, measure, wide
+from varprobe.engine.moments import Moments, factor, measure
 from varprobe.engine.nonlinearity import activate, value_alone, value_and_slope
 from varprobe.engine.plain_layer import EQUAL_WITHIN, SATURATED_BELOW
 from varprobe.engine.program import LayerNumbers, PhiNumbers
+from varprobe.engine.wired.attention import attended, token_similarity
 from varprobe.engine.wired.convolutions import convolution
+from varprobe.engine.wired.lifts import added, enter
 from varprobe.engine.wired.taps import Sink, Slotted, at_unit_variance, flat, samples, tap, weighted_product
 from varprobe.engine.wired.watching import watched
+from varprobe.nets.architectures.layer import Lift
 from varprobe.nets.norms import normalized
-from varprobe.nets.scaled_float import Signal, exponent, scale
+from varprobe.nets.scaled_float import Signal, exponent, scale, wide
 
 if TYPE_CHECKING:
     from varprobe.engine.wired.program import Wired
@@ -146,6 +149,22 @@ class Layer:
     def scaled(self, x: Signal, factors: Float[Array, " nets"]) -> Signal:
         """Each net's signal times a number."""
         return Signal(wide(x.m) * factors.astype(wide(x.m).dtype).reshape(-1, *(1,) * (x.m.ndim - 1)), x.e)
+
+    def enter(self, x: Signal, sinks: Iterable[str]) -> tuple[Signal, Lift]:
+        """(x, the lift of a branch that starts here); from now on the branch's sinks, by name, are the layer's."""
+        return enter(self, x, sinks)
+
+    def added(self, x: Signal, branch: Signal, lift: Lift) -> Signal:
+        """x + branch, the end of a branch that entered with this lift."""
+        return added(self, x, branch, lift)
+
+    def attended(self, q: Signal, k: Signal, v: Signal, heads: int, causal: bool, lifts: tuple[Lift, Lift]) -> Signal:
+        """softmax(q k^T / sqrt(units of a head)) v, head by head; `attention_entropy` becomes a scalar."""
+        return attended(self, q, k, v, heads, causal, lifts)
+
+    def similarity(self, x: Signal) -> Float[Array, " nets"]:
+        """The mean cosine between distinct tokens of a sample."""
+        return token_similarity(wide(x.m))
 
     def shares_of(self, x: Signal, branch: Signal, total: Signal) -> None:
         """What the mean squares of a stream and of its scaled branch are of that of their sum."""

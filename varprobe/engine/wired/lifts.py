@@ -9,22 +9,16 @@ what leaves it toward the input is scaled by it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Int
 
-from varprobe.engine.moments import wide
 from varprobe.engine.wired.taps import Sink
-from varprobe.nets.scaled_float import Signal, scale
-
-if TYPE_CHECKING:
-    from varprobe.engine.wired.layer import Layer
+from varprobe.nets.architectures.layer import Layer, Lift
+from varprobe.nets.scaled_float import Signal, scale, wide
 
 __all__ = ["added", "enter"]
-
-Lift = Float[Array, " nets"]
 
 
 def enter(layer: Layer, x: Signal, sinks: Iterable[str]) -> tuple[Signal, Lift]:

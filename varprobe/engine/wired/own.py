@@ -14,17 +14,17 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from varprobe.engine.moments import Moments, factor, measure, wide
+from varprobe.engine.moments import Moments, factor, measure
 from varprobe.engine.plain_groups import layer_numbers
 from varprobe.engine.plain_layer import EQUAL_WITHIN
-from varprobe.engine.program import LayerNumbers, LossName
+from varprobe.engine.program import LayerNumbers
 from varprobe.engine.random_bits import materialized
 from varprobe.engine.statistics import CellTable, quantity
 from varprobe.engine.weight_bases import Base, base_of
 from varprobe.engine.wired.cell import Keys, loss_gradient, near_one
 from varprobe.nets.architectures.own import Own
-from varprobe.nets.config import Config, Setting
-from varprobe.nets.scaled_float import Signal
+from varprobe.nets.config import Config, LossName, Setting
+from varprobe.nets.scaled_float import Signal, wide
 
 __all__ = ["OwnChunk", "OwnProgram", "own_chunks", "own_table", "run_own"]
 

@@ -5,10 +5,11 @@ from typing import Any, NamedTuple
 
 from jaxtyping import Array, Bool, Float
 
-from varprobe.engine.program import HostOrDevice, LayerNumbers, LossName, Phi, PhiNumbers, Segment
+from varprobe.engine.program import HostOrDevice, LayerNumbers, Phi, PhiNumbers, Segment
 from varprobe.engine.weight_bases import Base
 from varprobe.engine.wired.watching import Watcher
 from varprobe.nets.architectures.architecture import Architecture, Slot
+from varprobe.nets.config import LossName
 from varprobe.nets.norms import Norm
 
 __all__ = ["NetNumbers", "SegmentNumbers", "Wired"]

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from varprobe.engine.moments import Factor, Moments, factor, gram_is_cheaper, measure, product_moments, wide
+from varprobe.engine.moments import Factor, Moments, factor, gram_is_cheaper, measure, product_moments
 from varprobe.engine.products import product
 from varprobe.engine.random_bits import layer_keys
 from varprobe.engine.wired.cell import Keys, WiredStatistics, base_moments, draw, draw_bias, loss_gradient
@@ -22,7 +22,7 @@ from varprobe.engine.wired.program import NetNumbers, Wired
 from varprobe.engine.wired.step import NEVER, Node, Rows, Step, near_one
 from varprobe.engine.wired.taps import Sink, Slotted
 from varprobe.nets.architectures.recurrent import Recurrent
-from varprobe.nets.scaled_float import Signal, scale
+from varprobe.nets.scaled_float import Signal, scale, wide
 
 __all__ = ["run_recurrent"]
 

@@ -17,13 +17,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from varprobe.engine.moments import wide
 from varprobe.engine.nonlinearity import activate, value_and_slope
 from varprobe.engine.products import runs
 from varprobe.engine.wired.layer import Layer
 from varprobe.engine.wired.taps import by_base
 from varprobe.nets.norms import normalized
-from varprobe.nets.scaled_float import Signal, exponent, scale
+from varprobe.nets.scaled_float import Signal, exponent, scale, wide
 
 __all__ = ["NEVER", "Node", "Rows", "Step", "near_one"]
 

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from varprobe.engine.moments import Moments, factor, gram_is_cheaper, measure, product_moments, wide
+from varprobe.engine.moments import Moments, factor, gram_is_cheaper, measure, product_moments
 from varprobe.engine.products import product, runs
 from varprobe.engine.weight_bases import Base
-from varprobe.nets.scaled_float import Signal, exponent, scale
+from varprobe.nets.scaled_float import Signal, exponent, scale, wide
 
 __all__ = [
     "Sink",

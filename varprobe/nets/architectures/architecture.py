@@ -16,7 +16,7 @@ from varprobe.nets.scaled_float import Signal
 from varprobe.spec.parameters import Parameter
 
 if TYPE_CHECKING:
-    from varprobe.engine.wired.layer import Layer
+    from varprobe.nets.architectures.layer import Layer
     from varprobe.nets.initializers import Place
 
 __all__ = ["Architecture", "Plain", "Slot"]

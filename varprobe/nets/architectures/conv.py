@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from varprobe.engine.wired.layer import Layer
 from varprobe.errors import RequestError
 from varprobe.nets.architectures.architecture import Architecture, Plain, Slot
+from varprobe.nets.architectures.layer import Layer
 from varprobe.nets.architectures.plain import activated
 from varprobe.nets.scaled_float import Signal
 from varprobe.spec.parameters import Parameter

@@ -17,9 +17,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from varprobe.engine.wired.layer import Layer
 from varprobe.errors import RequestError, did_you_mean
 from varprobe.nets.architectures.architecture import Architecture, Plain, Slot
+from varprobe.nets.architectures.layer import Layer
 from varprobe.nets.scaled_float import Signal
 from varprobe.spec.calls import Call
 from varprobe.spec.expressions import Expression

@@ -7,8 +7,8 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from varprobe.engine.wired.layer import Layer
 from varprobe.nets.architectures.architecture import Architecture, Plain, Slot
+from varprobe.nets.architectures.layer import Layer
 from varprobe.nets.scaled_float import Signal
 from varprobe.spec.parameters import Parameter
 

@@ -9,9 +9,8 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from varprobe.engine.wired.layer import Layer
-from varprobe.engine.wired.lifts import added, enter
 from varprobe.nets.architectures.architecture import Architecture, Plain, Slot
+from varprobe.nets.architectures.layer import Layer
 from varprobe.nets.architectures.plain import activated
 from varprobe.nets.initializers import Place
 from varprobe.nets.scaled_float import Signal
@@ -63,14 +62,14 @@ class Residual(Architecture):
 
     def block(self, layer: Layer, x: Signal) -> Signal:
         """One block."""
-        inner, lift = enter(layer, x, ("preactivation", "branch", "w_weight", "v_weight"))
+        inner, lift = layer.enter(x, ("preactivation", "branch", "w_weight", "v_weight"))
         z = layer.see("preactivation", layer.linear("w", layer.activated(inner) if self.order == "pre" else inner))
         if self.branch_layers == 1:
             out = z if self.order == "pre" else layer.activated(z)
         else:
             out = layer.linear("v", layer.activated(z))
         branch = layer.scaled(layer.see("branch", out), layer.numbers["branch_scale"])
-        total = added(layer, x, branch, lift)
+        total = layer.added(x, branch, lift)
         layer.shares_of(x, branch, total)
         return total
 

@@ -8,18 +8,15 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
-from varprobe.engine.moments import factor, wide
-from varprobe.engine.wired.attention import attended, softmax_entropy
-from varprobe.engine.wired.layer import Layer
-from varprobe.engine.wired.lifts import added, enter
 from varprobe.nets.architectures.architecture import Architecture, Plain, Slot
+from varprobe.nets.architectures.layer import Layer
 from varprobe.nets.norms import Norm
-from varprobe.nets.scaled_float import Signal
+from varprobe.nets.scaled_float import Signal, wide
+from varprobe.nets.softmax import softmax_entropy
 from varprobe.spec.parameters import Parameter
 from varprobe.storage.memory import machine_bytes, memory_text
-from varprobe.sweeps.limits import product
 
 __all__ = ["Transformer"]
 
@@ -104,18 +101,18 @@ class Transformer(Architecture):
             ("attention_branch", self.attention, ("q", "k", "v", "o")),
             ("mlp_branch", self.perceptron, ("w", "down", "gate")),
         ):
-            h, lift = enter(layer, x, (site, "preactivation", *(f"{s}_weight" for s in slots)))
+            h, lift = layer.enter(x, (site, "preactivation", *(f"{s}_weight" for s in slots)))
             h = layer.norm(h, "pre") if self.norm_position == "pre" else h
-            x = added(layer, x, layer.see(site, branch(layer, h)), lift)
+            x = layer.added(x, layer.see(site, branch(layer, h)), lift)
             x = layer.norm(x, "pre") if self.norm_position == "post" else x
-        layer.scalars["token_similarity"] = similarity(wide(x.m))
+        layer.scalars["token_similarity"] = layer.similarity(x)
         return x
 
     def attention(self, layer: Layer, h: Signal) -> Signal:
         """The branch of the attention."""
-        (for_q, lift_q), (for_k, lift_k) = (enter(layer, h, (f"{name}_weight",)) for name in "qk")
+        (for_q, lift_q), (for_k, lift_k) = (layer.enter(h, (f"{name}_weight",)) for name in "qk")
         q, k, v = layer.linear("q", for_q), layer.linear("k", for_k), layer.linear("v", h)
-        y = attended(layer, q, k, v, self.heads, self.causal, (lift_q, lift_k))
+        y = layer.attended(q, k, v, self.heads, self.causal, (lift_q, lift_k))
         return layer.dropped(layer.linear("o", y), ATTENTION)
 
     def perceptron(self, layer: Layer, h: Signal) -> Signal:
@@ -167,13 +164,10 @@ class Transformer(Architecture):
             return f"norm_position=none leaves no place for --norm {config.norm_name}"
         if config.norm.position == "post":
             return f"norm_position says where a norm stands; leave position= out of --norm {config.norm_name}"
-        need, have = SCORES * 4 * product([config.batch, self.heads, self.tokens, self.tokens]), machine_bytes()
+        need, have = (
+            SCORES * 4 * math.prod(map(float, (config.batch, self.heads, self.tokens, self.tokens))),
+            machine_bytes(),
+        )
         if need > have:
             return f"its scores need about {memory_text(need)} of memory; this machine has {memory_text(have)}"
         return None
-
-
-def similarity(m: Float[Array, "nets batch tokens units"]) -> Float[Array, " nets"]:
-    """Mean cosine between distinct tokens of a sample, over samples that have two with a direction."""
-    cosines = factor(m.reshape(-1, *m.shape[2:]), by_gram=False)[1]
-    return jnp.nanmean(cosines.reshape(m.shape[:2]), axis=1).astype(jnp.float32)

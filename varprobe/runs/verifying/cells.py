@@ -13,9 +13,9 @@ from varprobe.runs.verifying.findings import Verification
 from varprobe.runs.verifying.numbers import BLOCK, differing, read_rows
 from varprobe.runs.verifying.plan import once
 from varprobe.storage.checksums import DamagedError
-from varprobe.storage.dataset import variable_names
 from varprobe.storage.files import Cell, load_cell
 from varprobe.storage.progress import Progress
+from varprobe.sweeps.assemble import variable_names
 from varprobe.sweeps.probes.asked import Asked
 from varprobe.sweeps.probes.keeping import Kept, kept_name, load_kept
 from varprobe.sweeps.record import NAME, Record

@@ -27,8 +27,9 @@ from varprobe.theory.sources import Fast
 from varprobe.theory.trajectories import Inputs, Nets, pass_backward, pass_forward
 
 if TYPE_CHECKING:
-    from varprobe.nets.config import Config, Request
+    from varprobe.nets.config import Config
     from varprobe.nets.data import Source
+    from varprobe.sweeps.request import Request
 
 __all__ = ["inputs_of", "is_plain", "predicted", "problem_of", "theory_names"]
 

@@ -15,8 +15,8 @@ from varprobe.sweeps.queue import Missing
 from varprobe.sweeps.shards import Shard, share
 
 if TYPE_CHECKING:
-    from varprobe.nets.config import Request
     from varprobe.sweeps.local_executor import Crew
+    from varprobe.sweeps.request import Request
 
 __all__ = ["Probing"]
 

@@ -13,9 +13,9 @@ from varprobe.storage.files import checked, put, writing
 from varprobe.sweeps.record import hashable, hashed
 
 if TYPE_CHECKING:
-    from varprobe.nets.config import Request
     from varprobe.sweeps.probes.asked import Asked
     from varprobe.sweeps.probes.running import Job, Table
+    from varprobe.sweeps.request import Request
 
 __all__ = ["KINDS", "Kept", "Shelf", "kept_name", "load_kept"]
 

@@ -12,7 +12,7 @@ from varprobe.theory.sources import Source
 from varprobe.theory.trajectories import Inputs, Nets, pass_forward
 
 if TYPE_CHECKING:
-    from varprobe.nets.config import Request
+    from varprobe.sweeps.request import Request
 
 __all__ = ["with_theory"]
 

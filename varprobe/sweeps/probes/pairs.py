@@ -11,10 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from varprobe.engine.moments import inverse_norm, measure, wide
+from varprobe.engine.moments import inverse_norm, measure
 from varprobe.engine.wired.taps import flat, samples
 from varprobe.engine.wired.watching import Watcher
-from varprobe.nets.scaled_float import Signal
+from varprobe.nets.scaled_float import Signal, wide
 
 __all__ = ["Pairs", "cosines", "effective_rank", "partners"]
 

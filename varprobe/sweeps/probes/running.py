@@ -16,11 +16,12 @@ from varprobe.engine.wired.program import Wired
 from varprobe.engine.wired.tables import joined
 from varprobe.errors import MachineError, first_line
 from varprobe.nets.activations import Activation, Behavior, behavior
-from varprobe.nets.config import Config, Request, Setting
+from varprobe.nets.config import Config, Setting
 from varprobe.sweeps.probes.asked import Asked
 from varprobe.sweeps.probes.distributions import Distributions, densities
 from varprobe.sweeps.probes.jacobians import jacobian_tables, needs_batch
 from varprobe.sweeps.probes.pairs import Pairs, cosines, effective_rank, partners
+from varprobe.sweeps.request import Request
 
 __all__ = ["Job", "jobs_of", "run_jobs"]
 

@@ -1,0 +1,498 @@
+"""What is asked of a sweep, checked: the grid of configurations and the setting that they share."""
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+
+from varprobe.errors import RequestError
+from varprobe.nets.activations import Activation, resolve_activation
+from varprobe.nets.architectures import Architecture, Own, Slot, resolve_architecture
+from varprobe.nets.config import DEFAULT_BATCH, OWN, ROLES, Config, Setting, place_of
+from varprobe.nets.data import Source, load_source
+from varprobe.nets.initializers import STANDARD, Initializer, Place, resolve_initializer
+from varprobe.nets.norms import Norm, resolve_norm
+from varprobe.spec.arguments import listed, named, numbers, resolved, single, word, yes_or_no
+from varprobe.spec.calls import Call
+from varprobe.spec.expressions import Expression, number_text
+from varprobe.spec.serialize import repeatable
+from varprobe.spec.shapes import read_stacks
+from varprobe.spec.user_code import is_block
+from varprobe.sweeps.limits import check_count, check_shapes
+from varprobe.sweeps.probes.asked import Asked, check_asked, read_asked
+from varprobe.sweeps.user_checks import is_custom, try_block, try_initializer
+
+__all__ = ["DTYPES", "LOSSES", "RANGES", "Request", "read_request"]
+
+CLASSES = 10
+
+
+LOSSES = ("cotangent", "mse", "cross_entropy")
+
+
+DTYPES = ("float32", "float64", "bfloat16", "float16")
+
+
+RANGES = ("unbounded", "dtype")
+
+
+MOST_DROPPED = 0.999
+
+
+@dataclass(frozen=True)
+class Request:
+    """A sweep to be run: its configurations, its setting, and the canonical text of both.
+
+    `arguments` are those of `read_request` as JSON; None where they cannot be written down, and then `unrepeatable`
+    says why.
+    """
+
+    configs: tuple[Config, ...]
+    setting: Setting
+    spec: dict[str, Any]
+    reusable: bool
+    probes: Asked = Asked()
+    arguments: dict[str, Any] | None = None
+    unrepeatable: str = ""
+
+
+def read_request(
+    *,
+    depth: Any = None,
+    width: Any = 512,
+    act: Any = "relu",
+    init: Any = None,
+    init_first: Any = None,
+    init_last: Any = None,
+    init_qk: Any = None,
+    init_v: Any = None,
+    init_o: Any = None,
+    init_mlp: Any = None,
+    bias: Any = "zeros",
+    sigma_w2: Any = None,
+    sigma_b2: Any = None,
+    arch: Any = "plain",
+    norm: Any = "none",
+    dropout: Any = 0.0,
+    input_width: int | None = None,
+    batch: Any = DEFAULT_BATCH,
+    seeds: int = 8,
+    root_seed: int = 0,
+    data: Any = "normal",
+    labels: Any = None,
+    standardize: bool = False,
+    loss: str = "cotangent",
+    dtype: str = "float32",
+    range: Literal["unbounded", "dtype"] = "unbounded",
+    forward_only: bool = False,
+    correlation: Any = None,
+    jacobian: bool = False,
+    histogram: bool = False,
+) -> Request:
+    """Check every argument of `varprobe.sweep` (see there) and expand the grid.
+
+    Raises:
+        RequestError: names the argument, its value, what is allowed, and the nearest right spelling.
+    """
+    arguments, unrepeatable = repeatable(locals())
+    word("loss", loss, LOSSES)
+    word("dtype", dtype, DTYPES)
+    word("range", range, RANGES)
+    yes_or_no("standardize", standardize)
+    yes_or_no("forward_only", forward_only)
+    probes = read_asked(correlation, jacobian, histogram)
+    if sigma_w2 is not None and init is not None:
+        raise RequestError(f"{sigma_w2!r} sets the initializer, as --init does; give one of the two", "sigma_w2")
+    if sigma_b2 is not None and bias != "zeros":
+        raise RequestError(f"{sigma_b2!r} sets the bias, as --bias does; give one of the two", "sigma_b2")
+    wanted = {"act": listed("act", act)}
+    if sigma_w2 is not None:
+        wanted["sigma_w2"] = numbers("sigma_w2", sigma_w2, 0, integer=False)
+    else:
+        wanted["init"] = listed("init", list(STANDARD) if init is None else init)
+    if sigma_b2 is not None:
+        wanted["sigma_b2"] = numbers("sigma_b2", sigma_b2, 0, integer=False)
+    else:
+        wanted["bias"] = listed("bias", bias)
+    edges = {"init_first": init_first, "init_last": init_last}
+    edges |= dict(zip(ROLES, (init_qk, init_v, init_o, init_mlp), strict=True))
+    wanted |= {name: listed(name, value) for name, value in edges.items() if value is not None}
+    wanted |= {"arch": listed("arch", arch), "norm": listed("norm", norm)}
+    dropouts = numbers("dropout", dropout, 0, MOST_DROPPED, integer=False)
+    stacks = read_stacks(depth, width)
+    archs = named_parts("arch", wanted["arch"], resolve_architecture)
+    if all(a.own for a in archs.values()):
+        last = None if loss != "cotangent" else init_last
+        weights_given = {"init": init, "sigma_w2": sigma_w2, "init_first": init_first, "init_last": last}
+        biases_given = {"bias": None if bias == "zeros" else bias, "sigma_b2": sigma_b2}
+        refuse_given(next(iter(archs)), weights_given | biases_given | {"act": None if act == "relu" else act})
+    batches = numbers("batch", batch, 1)
+    seeds = single("seeds", seeds, 1)
+    root_seed = single("root_seed", root_seed, 0, 2**32 - 1)
+    given = single("input_width", input_width, 1) if input_width is not None else None
+    check_count(
+        {name: len(v) for name, v in wanted.items()} | {"batch": len(batches), "dropout": len(dropouts)}, stacks, seeds
+    )
+
+    source = named("data", lambda: load_source(data, labels=labels, standardize=standardize))
+    if labels is not None and loss == "cotangent":
+        raise RequestError("labels are for the losses mse and cross_entropy; the cotangent takes none", "labels")
+    if source.width is not None and given is not None and given != source.width:
+        raise RequestError(
+            f"{given} does not fit {source.description}, whose samples have {source.width} values", "input_width"
+        )
+    check_range(source, dtype)
+    if source.rows is not None and max(batches) > len(source.rows):
+        raise RequestError(
+            f"{max(batches)} samples are more than the {len(source.rows)} rows of {source.description}", "batch"
+        )
+    outputs = outputs_of(source, loss)
+    shapes = stacks.expanded()
+    _, weight_option, bias_option, *_ = wanted
+    norms = named_parts("norm", wanted.pop("norm"), resolve_norm)
+    wanted.pop("arch")
+    check_roles(archs, wanted)
+    kinds: dict[str, Callable[..., Any]] = {"act": resolve_activation, "sigma_w2": of_sigma_w2, "sigma_b2": of_sigma_b2}
+    found = {name: resolved(name, v, kinds.get(name, resolve_initializer)) for name, v in wanted.items()}
+    acts, inits, biases = found["act"], found[weight_option], found[bias_option]
+    firsts, lasts = found.get("init_first", [None]), found.get("init_last", [None])
+    by_role = {name: found[name] for name in ROLES if name in found}
+    for b in biases:
+        if not b.for_bias:
+            raise RequestError(
+                f"{b.name} has no meaning for a bias vector "
+                "(allowed: zeros, ones, constant, normal, truncated_normal, uniform, torch_default, keras_*)",
+                bias_option,
+            )
+    stacked = {
+        name: [(w, (named("arch", partial(units, source.width or given, p)), *p)) for w, p in shapes]
+        for name, units in ((name, a.file_units if source.width else a.random_units) for name, a in archs.items())
+    }
+    for name, a in archs.items():
+        if given and source.width is None and a.random_units(given, shapes[0][1]) != given:
+            raise RequestError(f"the data of {name} have the width of its blocks", "input_width")
+        for w, widths in stacked[name]:
+            check_shapes([(w, widths[1:])], widths[0], outputs, batches, dtype, *a.extent)
+    configs = tuple(
+        Config(
+            act=a,
+            init=for_net(i, a, b),
+            init_first=f and for_net(f, a, b),
+            init_last=last and for_net(last, a, b),
+            bias=b,
+            width=w,
+            widths=ws,
+            batch=n,
+            arch_name=arch,
+            arch=archs[arch],
+            norm_name=norm_name,
+            norm=norm,
+            dropout=p,
+            roles=tuple((name, for_net(r, a, b)) for name, r in zip(by_role, rs, strict=True)),
+        )
+        for arch, p, a in itertools.product(archs, dropouts, acts)
+        for norm_name, norm in dict.fromkeys(norm if norm[1] else own_norm(archs[arch]) for norm in norms.items())
+        for (w, ws), f, last, rs, b, n, i in itertools.product(
+            stacked[arch], firsts, lasts, list(itertools.product(*by_role.values())), biases, batches, inits
+        )
+    )
+    configs = tuple(dict.fromkeys(owned(c) if c.arch.own else c for c in configs))
+    check_networks(configs, (weight_option, bias_option), dtype)
+    if "init_last" in wanted and not outputs and (unread := next((t for t, a in archs.items() if a.shared), None)):
+        raise RequestError(f"{unread} has no matrix that it is for, unless --loss has a read-out", "init_last")
+    check_asked(probes, configs)
+    weights = {weight_option: inits, "init_first": firsts, "init_last": lasts}
+    for name, several in weights.items():
+        every = (i and for_net(i, a, b) for i, a, b in itertools.product(several, acts, biases))
+        weights[name] = list(dict.fromkeys(every))
+    check_places(
+        {bias_option: biases, **weights},
+        (weight_option, bias_option),
+        [(archs[name], widths) for name, each in stacked.items() for _, widths in each],
+        outputs,
+    )
+    setting = Setting(seeds, root_seed, source, loss, outputs, dtype, range == "dtype", bool(forward_only))  # type: ignore[arg-type]
+    blocks = [a for a in archs.values() if isinstance(a, Own)]
+    parts = itertools.chain(acts, inits, firsts, lasts, *by_role.values(), biases, blocks)
+    digests = [o.digest for o in parts if o is not None and o.digest != ""]
+    spec = {
+        "act": list(dict.fromkeys(c.act.name for c in configs)),
+        "init": list(dict.fromkeys(c.init.name for c in configs)),
+        "bias": list(dict.fromkeys(c.bias.name for c in configs)),
+        "init_first": [f.name for f in firsts if f],
+        "init_last": [i.name for i in lasts if i],
+        **{name: [i.name for i in by_role.get(name, [])] for name in ROLES},
+        "depth": list(dict.fromkeys(len(p) for _, p in shapes)),
+        "width": list(dict.fromkeys(w for w, _ in shapes)),
+        "input_width": given,
+        "batch": batches,
+        "arch": list(archs),
+        "norm": list(norms),
+        "dropout": dropouts,
+        "seeds": seeds,
+        "root_seed": root_seed,
+        "data": source.name,
+        "labels": labels if isinstance(labels, str) else None,
+        "data_digest": source.digest,
+        "standardize": bool(standardize),
+        "loss": loss,
+        "dtype": dtype,
+        "range": range,
+        "forward_only": bool(forward_only),
+        "code": digests,
+        **probes.spec,
+    }
+    return Request(configs, setting, spec, all(d is not None for d in digests), probes, arguments, unrepeatable)
+
+
+def named_parts(option: str, wanted: list[Any], resolve: Callable[..., tuple[str, Any]]) -> dict[str, Any]:
+    """Canonical call form, or label -> what it names, each once."""
+    found: dict[str, Any] = {}
+    for item in wanted:
+        label, item = item if isinstance(item, tuple) else (None, item)
+        if not isinstance(item, Call) and not (option == "arch" and is_block(item)):
+            raise RequestError(f"{item!r:.60} is not a name", option)
+        name, part = named(option, partial(resolve, item, label=label))
+        if found.setdefault(name, part) != part:
+            raise RequestError(f'two different blocks are called {name!r}; label them, as {{"Ours": block}}', option)
+    return found
+
+
+def refuse_given(block: str, options: Mapping[str, Any]) -> None:
+    """Refuse options that do not apply to a user's own block; None stands for those that were not given."""
+    for option, value in options.items():
+        if value is not None:
+            raise RequestError(f"{block} has its own; this option does not apply to it", option)
+
+
+def owned(config: Config) -> Config:
+    """The configuration of a user's own block, to which what names activation and weights does not apply.
+
+    A loss's read-out is `lecun_normal` unless --init-last names another.
+    """
+    init = replace(resolve_initializer(Call("lecun_normal")), name=OWN)
+    bias = replace(resolve_initializer(Call("zeros")), name=OWN)
+    act = replace(resolve_activation(Call("identity")), name=OWN)
+    return replace(config, act=act, init=init, init_first=None, bias=bias)
+
+
+def own_norm(arch: Architecture) -> tuple[str, Norm]:
+    """The norm of an architecture where --norm is none."""
+    return arch.own_norm.kind, arch.own_norm
+
+
+def check_roles(archs: Mapping[str, Architecture], wanted: Iterable[str]) -> None:
+    """Refuse an option for matrices that an architecture does not have.
+
+    Raises:
+        RequestError: says which architectures have them.
+    """
+    for option in (name for name in ROLES if name in wanted):
+        for text, arch in archs.items():
+            if option not in {f"init_{slot.role}" for slot in arch.slots(1, 1)}:
+                raise RequestError(f"{text} has no such matrices; transformer has them", option)
+
+
+def for_net(init: Initializer, act: Activation, bias: Initializer) -> Initializer:
+    """An initializer with the numbers that it has in a net; only `critical` depends on activation and biases."""
+    if init.settled:
+        return init
+    from varprobe.theory.sigmas import settled
+
+    return settled(init, act, bias)
+
+
+def of_sigma_w2(value: float, label: None = None) -> Initializer:
+    """Normal weights with fan_in * Var W = value."""
+    fixed = (("mode", Expression("fan_in")), ("distribution", "normal"))
+    return resolve_initializer(Call("variance_scaling", (("scale", Expression(number_text(value))), *fixed)))
+
+
+def of_sigma_b2(value: float, label: None = None) -> Initializer:
+    """Normal biases with Var b = value."""
+    return resolve_initializer(Call("normal", (("var", Expression(number_text(value))),)))
+
+
+def check_networks(configs: Sequence[Config], options: tuple[str, str], dtype: str) -> None:
+    """Refuse networks that make no sense, or whose initializers have no value at some matrix.
+
+    Args:
+        configs: all of them; what they share is checked once.
+        options: those of the weights and of the biases.
+        dtype: of signals.
+
+    Raises:
+        RequestError: says which option, and why.
+    """
+    seen: set[object] = set()
+    for c in configs:
+        parts = c.arch_name, c.norm_name, c.widths, c.batch
+        if parts not in seen:
+            seen.add(parts)
+            if c.norm and (why := norm_refusal(c)):
+                raise RequestError(f"{c.norm_name}: {why}", "norm")
+            if c.arch.stream and len(set(c.widths)) > 1:
+                raise RequestError(f"{c.width}: every block of {c.arch_name} keeps the width of its input", "width")
+            if why := c.arch.refusal(c):
+                raise RequestError(f"{c.arch_name}: {why}", "arch")
+            if isinstance(c.arch, Own):
+                named("arch", partial(try_block, c.arch, c.arch_name, c.widths[-1], c.depth, c.batch, dtype))
+            for layer in c.drawn_layers:
+                named("arch", partial(c.arch.numbers, c.place(layer)))
+                named(options[0] if c.init.residual else "arch", partial(c.numbers, layer))
+        check_branches(c, options[0])
+        check_laws(c, options[0], seen)
+        key = (c.arch_name, c.widths, c.init.name, c.bias.name, c.init_first, c.init_last, c.roles)
+        if c.arch_name == "plain" or key in seen:
+            continue
+        seen.add(key)
+        for layer in c.drawn_layers:
+            for i, slot in enumerate(c.slots(layer)):
+                role, place = f"init_{slot.role}", c.place(layer, slot=i)
+                weights = (role if role in dict(c.roles) else options[0], c.initializer(layer, i), place, place[:2])
+                for option, init, at, shape in (weights, (options[1], c.bias, place._replace(bias=True), place[1:2])):
+                    check_values(option, init, [at])
+                    if is_custom(init) and (init, shape) not in seen:
+                        seen.add((init, shape))
+                        named(option, partial(try_initializer, init, shape, at, in_earnest=True))
+
+
+def check_branches(c: Config, option: str) -> None:
+    """Refuse initializers of residual branches where there are none."""
+    for name, init in ((option, c.init), ("init_first", c.init_first), ("init_last", c.init_last), *c.roles):
+        if init is None or not init.residual:
+            continue
+        if not any(slot.branch for slot in c.slots(1)):
+            raise RequestError(
+                f"{init.name} is for residual branches, and {c.arch_name} has none (try --arch residual)", name
+            )
+        if init.branch_scale and "branch_scale" not in c.arch.numbers(c.place(1)):
+            raise RequestError(f"{init.name} sets the branch_scale, and {c.arch_name} has none", name)
+        for layer in range(1, c.depth + 1):
+            check_values(name, init, [c.place(layer)])
+            named(name, partial(c.numbers, layer))
+
+
+def check_laws(c: Config, option: str, seen: set[object]) -> None:
+    """Refuse initializers whose law has no meaning in a matrix.
+
+    Raises:
+        RequestError: says which option, and why.
+    """
+    key = c.arch_name, c.widths, c.init, c.init_first, c.init_last, c.roles
+    if key in seen:
+        return
+    seen.add(key)
+    edges = {id(c.init_last): "init_last", id(c.init_first): "init_first", id(c.init): option}
+    for layer in range(1, c.depth + 1):
+        for i, slot in enumerate(c.slots(layer)):
+            init = c.initializer(layer, i)
+            role = f"init_{slot.role}"
+            owner = role if role in dict(c.roles) else edges.get(id(init), option)
+            named(owner, partial(c.arch.law, init.law, slot))
+
+
+def norm_refusal(c: Config) -> str | None:
+    """Why a norm makes no sense in a network."""
+    narrowest, positions = min(c.widths[1:]), math.prod(c.arch.sample_shape(1))
+    if c.norm.kind == "batch" and c.batch * positions < 2:
+        return "a batch of one sample has no variance"
+    if c.norm.kind == "layer" and narrowest < 2:
+        return "a layer of one unit has no variance"
+    if c.norm.kind == "group":
+        odd = next((w for w in c.widths[1:] if w % c.norm.groups), None)
+        if odd is not None:
+            return f"{c.norm.groups} groups do not divide {odd} units"
+        if narrowest == c.norm.groups and positions < 2:
+            return "groups of one unit have no variance"
+    return None
+
+
+def check_range(source: Source, dtype: str) -> None:
+    """Refuse values that would be infinite in float32, in which data are measured unless the dtype is float64."""
+    limit = float(np.finfo(np.float64 if dtype == "float64" else np.float32).max)
+    for option, values in (("data", source.rows), ("labels", source.labels)):
+        if values is not None and (largest := float(np.abs(values).max())) > limit:
+            raise RequestError(f"{largest:.3g} is beyond float32; use --dtype float64, or scale it", option)
+
+
+def outputs_of(source: Source, loss: str) -> int:
+    """Units of the read-out: 0 for the cotangent, classes or target columns otherwise."""
+    if loss == "cotangent":
+        return 0
+    labels = source.labels
+    if labels is None:
+        return CLASSES if loss == "cross_entropy" else 1
+    if loss == "mse":
+        return 1 if labels.ndim == 1 else labels.shape[1]
+    if labels.ndim != 1 or not np.array_equal(labels, np.round(labels)) or labels.min() < 0:
+        raise RequestError("cross_entropy needs one whole number from 0 per sample", "labels")
+    return max(2, int(labels.max()) + 1)
+
+
+def check_places(
+    roles: Mapping[str, Sequence[Initializer | None]],
+    common: tuple[str, str],
+    stacks: Sequence[tuple[Architecture, tuple[int, ...]]],
+    outputs: int,
+) -> None:
+    """Evaluate every initializer wherever it stands, so that a bad value is met before anything runs.
+
+    Args:
+        roles: option -> the initializers that it names, [None] where it is not given.
+        common: the options of the weights and of the biases.
+        stacks: architecture and widths, input first.
+        outputs: units of the read-out, 0 without one.
+    """
+    edges = {name for name in ("init_first", "init_last") if roles[name][0] is not None}
+    for arch, widths in dict.fromkeys(stacks):
+        slots = [arch.slots(*pair)[0] for pair in itertools.pairwise(widths)]
+        depth, owner = len(widths) - 1, dict.fromkeys(range(1, len(widths)), common[0])
+        owner |= {depth: "init_last"} if "init_last" in edges else {}
+        owner |= {1: "init_first"} if "init_first" in edges else {}
+        owner |= {depth + 1: "init_last" if "init_last" in edges else common[0]} if outputs else {}
+        places: dict[str, list[Place]] = {
+            common[1]: [in_slot(place_of(widths, layer), slots) for layer in range(1, depth + 1)]
+        }
+        for layer, option in owner.items():
+            places.setdefault(option, []).append(in_slot(place_of(widths, layer, outputs), slots))
+        for option, found in places.items():
+            distinct = list({(p.fan_in, p.fan_out): p for p in reversed(found)}.values())
+            for init in roles[option]:
+                assert init is not None
+                check_values(option, init, found if init.layerwise else distinct)
+                if is_custom(init):
+                    shapes = {shape_at(p, slots, option == common[1]): p for p in reversed(distinct)}
+                    for i, (shape, place) in enumerate(shapes.items()):
+                        named(option, partial(try_initializer, init, shape, place, in_earnest=i == 0))
+
+
+def in_slot(place: Place, slots: Sequence[Slot]) -> Place:
+    """A place with the fans of its layer's first matrix; the read-out keeps its own."""
+    if place.layer > len(slots):
+        return place
+    fan_in, fan_out = slots[place.layer - 1].fans
+    return place._replace(fan_in=fan_in, fan_out=fan_out)
+
+
+def shape_at(place: Place, slots: Sequence[Slot], bias: bool) -> tuple[int, ...]:
+    """What an initializer is asked for at a place: the shape of the matrix, or of its biases."""
+    if place.layer > len(slots):
+        return place[:2]
+    slot = slots[place.layer - 1]
+    return (slot.units,) if bias else slot.shape
+
+
+def check_values(option: str, init: Initializer, places: Iterable[Place]) -> None:
+    """Evaluate an initializer's parameters at these places."""
+    for place in places:
+        try:
+            init.at(place)
+        except RequestError as error:
+            raise RequestError(error.message, option if error.option in (None, "init") else error.option) from error
+        except (ArithmeticError, ValueError) as error:
+            raise RequestError(f"{init.name} is not a real number at layer {place.layer}", option) from error
