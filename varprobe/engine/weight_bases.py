@@ -6,6 +6,7 @@ it needs for one layer, multiply rows by it (`forward`) or by its transpose (`ba
 """
 
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +19,20 @@ from jaxtyping import Array, Float
 
 from varprobe.engine import random_bits
 
-__all__ = ["Base", "Custom", "Dense", "Draw", "Eye", "Nothing", "Orthogonal", "Sparse", "base_of", "rows_times"]
+__all__ = [
+    "Base",
+    "Custom",
+    "Dense",
+    "Draw",
+    "Eye",
+    "Nothing",
+    "Orthogonal",
+    "Sparse",
+    "base_of",
+    "rows_times",
+    "Kernel",
+    "center",
+]
 
 MIN_ROWS = 64
 MIN_SIDE = 8
@@ -319,12 +333,39 @@ def reflect(
     return rows
 
 
+def center(sides: tuple[int, ...]) -> tuple[int, ...]:
+    """Where in a kernel the entry of a position's own input stands; of even sides the first in the middle."""
+    return tuple((side - 1) // 2 for side in sides)
+
+
+@dataclass(frozen=True)
+class Kernel(Base):
+    """A kernel with these sides, as the matrix itself, whatever its inner base can multiply by without forming it.
+
+    centered: the inner base fills the center, and zeros the rest.
+    """
+
+    inner: Base
+    sides: tuple[int, ...]
+    centered: bool = False
+
+    def draw(self, draw: Draw) -> Float[Array, "rows channels"]:
+        """The matrix. The user's own function is asked for a kernel, (sides..., channels in, channels out)."""
+        rows, channels = draw.shape
+        shape: tuple[int, ...] = (rows // math.prod(self.sides), channels)
+        if not self.centered:
+            shape = (*self.sides, *shape) if isinstance(self.inner, Custom) else draw.shape
+        asked = draw if shape == draw.shape else Draw(draw.key, shape, draw.layer, draw.depth, draw.dtype, draw.running)
+        matrix = self.inner.matrix(self.inner.draw(asked), shape).astype(draw.dtype)
+        if self.centered:
+            matrix = jnp.zeros((*self.sides, *shape), draw.dtype).at[center(self.sides)].set(matrix)
+        return matrix.reshape(rows, channels)
+
+
 def base_of(law: tuple[Any, ...]) -> Base:
     """The base that an initializer's law names."""
     kind, *details = law
     if kind == "kernel":
-        from varprobe.engine.kernel_bases import Kernel
-
         inner, *rest = details
         return Kernel(base_of(inner), *rest)
     if kind in ("normal", "uniform", "truncated_normal"):

@@ -15,7 +15,7 @@ from varprobe.model.sites import Context, Scan, Shard
 from varprobe.model.tags import Place, Point, Tag, plain
 
 if TYPE_CHECKING:
-    from varprobe.model.reading import Reader
+    from varprobe.model.reader import Reader
 
 __all__ = ["read_branches", "read_closed", "read_loop", "read_shards", "read_while"]
 

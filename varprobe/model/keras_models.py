@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import keras
 
 from varprobe.errors import RequestError
-from varprobe.model.bridges import Bridge, require_model, unchanged
+from varprobe.model.bridge import Bridge, require_model, unchanged
 from varprobe.model.libraries import Split, name_of
 
 __all__ = ["KERAS"]

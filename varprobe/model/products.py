@@ -12,7 +12,7 @@ from varprobe.model.operations import SPARSE
 from varprobe.model.tags import Place, Tag, plain
 
 if TYPE_CHECKING:
-    from varprobe.model.reading import Reader
+    from varprobe.model.reader import Reader
 
 __all__ = ["product"]
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,41 +25,22 @@ from varprobe.model.operations import (
     TAKING,
 )
 from varprobe.model.products import product
-from varprobe.model.sites import Reading, Scan, Shard, Site
-from varprobe.model.tags import Known, Place, Point, Tag, plain
+from varprobe.model.reader import Reader
+from varprobe.model.tags import Place, Point, Tag, plain
 from varprobe.model.uses import holds, is_power, users_in
 
-__all__ = ["MARK", "Reader", "Rule"]
+__all__ = ["MARK", "ProgramReader"]
 
 MARK = "varprobe:"
 """What the names of `mark` begin with in a program."""
 
-Rule = Callable[["Reader", Any, Place, list[Tag]], Tag]
-"""(reader, equation, place, tags of its inputs) -> the tag of its output."""
 
+class ProgramReader(Reader):
+    """The walk through a program, equation by equation."""
 
-class Reader:
-    """The walk through a program; `found` is what it has come upon, `rules` are of primitives by name."""
-
-    def __init__(self, rules: Mapping[str, Rule]) -> None:
-        self.rules = rules
-        self.found = Reading()
-        self.same: dict[Point, Point] = {}
-        self.scaled: dict[Point, Point] = {}
-        self.losses: set[Point] = set()
-        self.powers: dict[Point, tuple[Point, bool]] = {}
-        self.users: Counter[Any] = Counter()
-        self.uses: dict[int, tuple[Any, ...]] = {}
-        self.summands: dict[Point, int] = {}
-        self.scans: tuple[Scan, ...] = ()
-        self.shards: tuple[Shard, ...] = ()
-        self.path: list[Any] = []
-        self.last = self.ruled = False
-        self.now: Place = ()
-
-    def trial(self) -> Reader:
+    def trial(self) -> ProgramReader:
         """A reader that knows the same and changes nothing of it."""
-        other = Reader(self.rules)
+        other = ProgramReader(self.rules)
         other.found.sites = [replace(site, exits={}, bounded={}) for site in self.found.sites]
         other.scans, other.uses = self.scans, dict(self.uses)
         other.path = list(self.path)
@@ -154,106 +134,6 @@ class Reader:
         found = plain(tags)
         return [replace(found, entries=v.aval.size, part=found.part or name == "pad") for v in equation.outvars]
 
-    def cut(self, equation: Any, variable: Any, tag: Tag) -> Tag:
-        """The tag of a value, behind a joint where no gradient goes through."""
-        if equation.primitive.name != "stop_gradient" and jnp.issubdtype(variable.aval.dtype, jnp.inexact):
-            return tag
-        if not tag.behind or all(node < 0 and self.found.joint(node).cut for node in tag.behind):
-            return tag
-        return replace(tag, behind=frozenset({self.found.join(tag.behind, cut=True)}))
-
-    def bind(self, program: Program, inside: Place, equation: Any, place: Place) -> None:
-        """Note which variables of a call are the same values as those around it."""
-        self.bind_inputs(program, inside, equation.invars, place)
-        for inner, outer in zip(program.jaxpr.outvars, equation.outvars, strict=True):
-            if not compat.is_literal(inner):
-                self.same[Point(place, outer)] = Point(inside, inner)
-
-    def bind_inputs(self, program: Program, inside: Place, atoms: Sequence[Any], place: Place) -> None:
-        """Note which inputs of a program are the same values as those around it."""
-        for inner, outer in zip(program.jaxpr.invars, atoms, strict=True):
-            if not compat.is_literal(outer):
-                self.same[Point(inside, inner)] = Point(place, outer)
-
-    def bind_reshaped(self, equation: Any, place: Place) -> None:
-        """Note that reshaped values are those that were given, unless they are rounded."""
-        if equation.primitive.name == "reduce_precision":
-            return
-        for given, found in zip(equation.invars, equation.outvars, strict=False):
-            if not compat.is_literal(given) and holds(found.aval.dtype, given.aval.dtype):
-                self.same[Point(place, found)] = Point(place, given)
-
-    def located(self, name: str) -> str:
-        """The name of an equation that is being read, with the line of the user's code and its function."""
-        return compat.located(name, self.path)
-
-    def origin(self, point: Point) -> Point:
-        """Where a value was computed."""
-        while point in self.same:
-            point = self.same[point]
-        return point
-
-    def softmax(self, equation: Any, place: Place, tags: list[Tag]) -> Tag:
-        """Probabilities; what they are made of are logits."""
-        latest = max(tag.latest for tag in tags)
-        if latest >= 0 and self.found.sites[latest].kind == "mixing":
-            self.found.sites[latest].kind = "logits"
-        return self.new("probabilities", equation, place, plain(tags))
-
-    def new(self, kind: str, equation: Any, place: Place, like: Tag, fed: Tag | None = None, number: int = 0) -> Tag:
-        """A site at what an equation gives, and the tag of that; `fed` is of the parameter that a product is fed by."""
-        variable = equation.outvars[number]
-        if not jnp.issubdtype(variable.aval.dtype, jnp.inexact):
-            return like
-        scope, source = compat.name_stack(equation), compat.source_of(equation)
-        own = fed.parameters if fed else frozenset()
-        near = own or like.parameters
-        site = Site(kind, Point(place, variable), self.now, self.scans, own, near, scope, source)
-        site.behind, site.shards, site.last = like.behind, self.shards, self.last
-        if fed and own:
-            site.kernel, site.slices, site.frozen = fed.leaf, fed.slices, fed.frozen
-        self.found.sites.append(site)
-        number = len(self.found.sites) - 1
-        known = Known(number, True)
-        return Tag(True, near, number, known, behind=frozenset({number}), entries=variable.aval.size)
-
-    def movable(self, equation: Any, tags: Sequence[Tag], atoms: Sequence[Any] | None = None) -> bool:
-        """Whether its signal is the value of a site, and nothing else uses it; `atoms` are the inputs to look at."""
-        signals = [(a, t) for a, t in zip(atoms or equation.invars, tags, strict=True) if t.signal]
-        size = (atoms or equation.outvars)[0].aval.size
-        return all(
-            t.of and t.of.linear and t.of.whole and t.of.own and self.users[a] <= 1 and self.size_of(t.of.site) == size
-            for a, t in signals
-        )
-
-    def size_of(self, site: int) -> int:
-        """How many entries the value of a site has."""
-        return int(self.found.sites[site].value.variable.aval.size)
-
-    def shifted(self, tags: list[Tag]) -> Tag:
-        """A linear function of a site's value, with parameters, beside others that use it."""
-        found = self.elementwise(tags)
-        linear = all(tag.of.linear for tag in tags if tag.of)
-        return replace(found, of=replace(found.of, linear=linear, own=False)) if found.of else found
-
-    def moved(self, equation: Any, place: Place, site: int, tag: Tag, more: frozenset[int], number: int = 0) -> Tag:
-        """The site's value is what this equation gives."""
-        found = self.found.sites[site]
-        found.product = found.product or found.value
-        found.value = Point(place, equation.outvars[number])
-        found.parameters |= more
-        return replace(tag, of=Known(site, True))
-
-    def elementwise(self, tags: list[Tag]) -> Tag:
-        """Follows from a site if all its signals do."""
-        signals = [tag for tag in tags if tag.signal and not tag.index]
-        sites = {tag.of.site if tag.of else None for tag in signals}
-        (site,) = sites if len(sites) == 1 else (None,)
-        known = [tag.of for tag in signals if tag.of]
-        of = None if site is None else Known(site, False, all(k.whole for k in known), all(k.mask for k in known))
-        found = replace(plain(tags), of=of, root=next((tag.root for tag in tags if tag.root), ""))
-        return replace(found, gated=any(tag.gated for tag in signals))
-
     def note_endings(self, equation: Any, place: Place, tags: list[Tag]) -> None:
         """What a loss does to the last value of a network: it scales it, or takes a log or an exponential."""
         name, found = equation.primitive.name, Point(place, equation.outvars[0]) if equation.outvars else None
@@ -274,14 +154,6 @@ class Reader:
             if tag.of and tag.of.site not in kept:
                 self.leave(place, atom, tag, equation.primitive.name.startswith("reduce_"))
 
-    def leave(self, place: Place, atom: Any, tag: Tag, reduced: bool = False) -> None:
-        """A value that follows from a site is used elsewhere; of powers that are summed, what they are powers of is."""
-        if tag.of and tag.of.whole and not tag.of.mask and not compat.is_literal(atom):
-            point, linear = Point(place, atom), tag.of.linear
-            while reduced and (power := self.origin(point)) in self.powers:
-                point, linear = self.powers[power]
-            self.found.sites[tag.of.site].exits[self.origin(point)] = linear
-
     def finish(self, behind: frozenset[int]) -> None:
         """What is known at the end: the activation of a site is the first nonlinear function of it that is used.
 
@@ -298,6 +170,22 @@ class Reader:
                 nonlinear = [point for exit in nonlinear if (point := self.unscaled(exit)) not in self.losses]
             if nonlinear and site.kind in ("linear", "conv", "sum", "norm"):
                 site.activation = nonlinear[0]
+
+    def bind_reshaped(self, equation: Any, place: Place) -> None:
+        """Note that reshaped values are those that were given, unless they are rounded."""
+        if equation.primitive.name == "reduce_precision":
+            return
+        for given, found in zip(equation.invars, equation.outvars, strict=False):
+            if not compat.is_literal(given) and holds(found.aval.dtype, given.aval.dtype):
+                self.same[Point(place, found)] = Point(place, given)
+
+    def cut(self, equation: Any, variable: Any, tag: Tag) -> Tag:
+        """The tag of a value, behind a joint where no gradient goes through."""
+        if equation.primitive.name != "stop_gradient" and jnp.issubdtype(variable.aval.dtype, jnp.inexact):
+            return tag
+        if not tag.behind or all(node < 0 and self.found.joint(node).cut for node in tag.behind):
+            return tag
+        return replace(tag, behind=frozenset({self.found.join(tag.behind, cut=True)}))
 
     def unscaled(self, point: Point) -> Point:
         """A value before it was multiplied by numbers, or numbers were added."""

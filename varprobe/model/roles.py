@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from varprobe.model.compat import Program
 from varprobe.model.given import DATA, FROZEN, OTHER, Given
-from varprobe.model.reading import Reader
+from varprobe.model.reading import ProgramReader
 from varprobe.model.rules import RULES
 from varprobe.model.sites import Reading
 from varprobe.model.tags import Tag
@@ -36,7 +36,7 @@ def read_as_used(program: Program, leaves: int, given: tuple[Given, ...]) -> tup
 
 def read(program: Program, roles: Sequence[str]) -> Reading:
     """The sites of a program, whose inputs are data, parameters (frozen ones too), or neither."""
-    reader = Reader(RULES)
+    reader = ProgramReader(RULES)
     tags = {
         DATA: lambda i, x: data_tag(i, x.aval),
         FROZEN: lambda i, x: Tag(parameters=frozenset({i}), leaf=i, entries=x.aval.size),

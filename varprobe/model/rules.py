@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from varprobe.model import compat
-from varprobe.model.reading import Reader, Rule
+from varprobe.model.reader import Reader, Rule
 from varprobe.model.sums import added, subtracted
 from varprobe.model.tags import INVERSE, ROOT, SHIFT, Place, Point, Tag, plain
 

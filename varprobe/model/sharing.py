@@ -11,7 +11,7 @@ from varprobe.model.sites import Site
 from varprobe.model.tags import Place, Tag, plain
 
 if TYPE_CHECKING:
-    from varprobe.model.reading import Reader
+    from varprobe.model.reader import Reader
 
 __all__ = ["count_all", "summed"]
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from varprobe.model.reading import Reader
+from varprobe.model.reader import Reader
 from varprobe.model.sites import Reading
 from varprobe.model.tags import SHIFT, Known, Place, Tag, plain
 

@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
 from varprobe.errors import RequestError
-from varprobe.model.bridges import Bridge, require_model
+from varprobe.model.bridge import Bridge, require_model
 from varprobe.model.libraries import Split, name_of
 
 __all__ = ["TORCH"]

@@ -7,10 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from varprobe.engine.kernel_bases import Kernel
 from varprobe.engine.random_bits import keys_of
 from varprobe.engine.reference_network import base_matrix, block_of, readout_of, unit_factors
-from varprobe.engine.weight_bases import Base, Custom
+from varprobe.engine.weight_bases import Base, Custom, Kernel
 from varprobe.nets.config import Config
 from varprobe.sweeps.request import Request
 from varprobe.training.trainee import Params, stacked_segments

@@ -15,9 +15,8 @@ from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
-from varprobe.engine.kernel_bases import center
 from varprobe.engine.moments import measure
-from varprobe.engine.weight_bases import Base
+from varprobe.engine.weight_bases import Base, center
 from varprobe.engine.wired.taps import Sink, Slotted, drained, flat
 from varprobe.nets.architectures.architecture import Slot
 from varprobe.nets.scaled_float import Signal, wide
