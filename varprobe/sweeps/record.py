@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from varprobe.nets.activations import Activation
     from varprobe.nets.config import Config
     from varprobe.nets.initializers import Initializer
-    from varprobe.sweeps.probes.asked import Asked
+    from varprobe.sweeps.probe_options import Asked
     from varprobe.sweeps.request import Request
 
 __all__ = [

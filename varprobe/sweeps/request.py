@@ -23,7 +23,7 @@ from varprobe.spec.serialize import repeatable
 from varprobe.spec.shapes import read_stacks
 from varprobe.spec.user_code import is_block
 from varprobe.sweeps.limits import check_count, check_shapes
-from varprobe.sweeps.probes.asked import Asked, check_asked, read_asked
+from varprobe.sweeps.probe_options import Asked, check_asked, read_asked
 from varprobe.sweeps.user_checks import is_custom, try_block, try_initializer
 
 __all__ = ["DTYPES", "LOSSES", "RANGES", "Request", "read_request"]

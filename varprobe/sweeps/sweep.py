@@ -15,8 +15,8 @@ from varprobe.storage.progress import Progress, Unwatched
 from varprobe.sweeps.assemble import dataset
 from varprobe.sweeps.filling import Filling, Table, computed, in_order
 from varprobe.sweeps.predict.plain import predicted
-from varprobe.sweeps.probes.joining import Probing
 from varprobe.sweeps.probes.keeping import Shelf
+from varprobe.sweeps.probing import Probing
 from varprobe.sweeps.queue import Item, Listed
 from varprobe.sweeps.record import plan
 from varprobe.sweeps.request import Request, read_request

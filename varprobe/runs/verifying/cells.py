@@ -16,7 +16,7 @@ from varprobe.storage.checksums import DamagedError
 from varprobe.storage.files import Cell, load_cell
 from varprobe.storage.progress import Progress
 from varprobe.sweeps.assemble import variable_names
-from varprobe.sweeps.probes.asked import Asked
+from varprobe.sweeps.probe_options import Asked
 from varprobe.sweeps.probes.keeping import Kept, kept_name, load_kept
 from varprobe.sweeps.record import NAME, Record
 

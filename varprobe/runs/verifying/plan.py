@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from itertools import chain
 
-from varprobe.sweeps.probes.asked import Asked
+from varprobe.sweeps.probe_options import Asked
 from varprobe.sweeps.record import NAME, Record, cell_name, identity_of
 
 __all__ = ["once", "plan_faults"]

@@ -13,7 +13,7 @@ from varprobe.storage.files import checked, put, writing
 from varprobe.sweeps.record import hashable, hashed
 
 if TYPE_CHECKING:
-    from varprobe.sweeps.probes.asked import Asked
+    from varprobe.sweeps.probe_options import Asked
     from varprobe.sweeps.probes.running import Job, Table
     from varprobe.sweeps.request import Request
 

@@ -17,7 +17,7 @@ from varprobe.engine.wired.tables import joined
 from varprobe.errors import MachineError, first_line
 from varprobe.nets.activations import Activation, Behavior, behavior
 from varprobe.nets.config import Config, Setting
-from varprobe.sweeps.probes.asked import Asked
+from varprobe.sweeps.probe_options import Asked
 from varprobe.sweeps.probes.distributions import Distributions, densities
 from varprobe.sweeps.probes.jacobians import jacobian_tables, needs_batch
 from varprobe.sweeps.probes.pairs import Pairs, cosines, effective_rank, partners

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from varprobe.sweeps.probes.asked import Asked
+from varprobe.sweeps.probe_options import Asked
 
 if TYPE_CHECKING:
     from varprobe.nets.config import Config
