@@ -51,7 +51,7 @@ def allowed(arch: str, norm: str, act: str, inits: Iterable[str]) -> tuple[list[
         try:
             read_request(arch=arch, norm=norm, act=act, init=init, **TINY)
             taken.append(init)
-        except vp.RequestError as error:
+        except vp.InvalidArgumentError as error:
             refused[init] = str(error)
     return taken, refused
 

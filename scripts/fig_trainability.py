@@ -21,7 +21,7 @@ with page("trainability", 1, 2, height=2.9) as axes:
         check(
             f"of {beyond.sum()} networks beyond 6 xi_c those that learn, {text}", one.trained.values[beyond].sum(), 0, 0
         )
-        found = vp.prediction(one)
+        found = vp.verdict_accuracy(one)
         print(f"{found.found} of {found.unhealthy} that were said not to train did not, and {found.failed} in all")
         vp.plot_trainability(one, ax=ax)
         legend = ax.get_legend()

@@ -29,7 +29,7 @@ import varprobe as vp
 from varprobe.__main__ import outcome
 from varprobe.cli.options import labels_of
 from varprobe.cli.plot import size_of
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.model.runs import save_model_run
 from varprobe.nets.activations import resolve_activation
 from varprobe.nets.architectures import resolve_architecture
@@ -136,7 +136,7 @@ STAGES = (
 """Where a command is done with its arguments."""
 
 
-class ReachedError(RequestError):
+class ReachedError(InvalidArgumentError):
     """A command line was understood."""
 
 
@@ -329,7 +329,7 @@ def resolved(text: str) -> None:
         if ":" in call.name:
             continue  # it would be imported
         for look_up in (resolve_activation, resolve_initializer, resolve_norm, resolve_architecture):
-            with contextlib.suppress(RequestError):
+            with contextlib.suppress(InvalidArgumentError):
                 look_up(call)
 
 
@@ -362,7 +362,7 @@ def fault_of(read: Reading, made: Any) -> str:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             read(made)
-    except RequestError as error:
+    except InvalidArgumentError as error:
         return "" if "\n" not in str(error) else f"several lines: {error!r}"
     except Exception:
         return traceback.format_exc()

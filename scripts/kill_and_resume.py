@@ -60,7 +60,7 @@ def sweep_into(folder: Path, options: dict[str, Any], cache: Path, told: Any = N
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     try:
         varprobe.sweep(**options, out=folder)
-    except (varprobe.MachineError, varprobe.RequestError) as error:
+    except (varprobe.MachineError, varprobe.InvalidArgumentError) as error:
         if told is None:
             raise
         told.put(f"{type(error).__name__}: {error}")

@@ -28,7 +28,7 @@ AXES = ("optimizer", "norm", "act", "depth")
 
 def line(name: str, ds) -> str:
     """One row of the table."""
-    found = vp.prediction(ds)
+    found = vp.verdict_accuracy(ds)
     numbers = (found.precision, found.recall, found.rank_correlation)
     cells = " ".join("     -" if number is None else f"{number:6.2f}" for number in numbers)
     return f"{name:34} {found.nets:5} {found.failed:6} {found.unhealthy:9} {cells}"

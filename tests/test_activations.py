@@ -12,7 +12,7 @@ import pytest
 from scipy import special
 
 import varprobe as vp
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.nets.activations import ACTIVATIONS, ALIASES, Activation, Behavior, behavior, resolve_activation
 from varprobe.spec.calls import parse_calls
 
@@ -294,7 +294,7 @@ def test_the_users_own_is_measured_like_the_registered(folder: Path) -> None:
     ],
 )
 def test_refuses_of_the_users_own(folder: Path, name: str, message: str) -> None:
-    with pytest.raises(RequestError) as caught:
+    with pytest.raises(InvalidArgumentError) as caught:
         named(f"mine.py:{name}")
     assert f"mine.py:{name}" in str(caught.value)
     assert message in str(caught.value)
@@ -319,7 +319,7 @@ def test_refuses_of_the_users_own(folder: Path, name: str, message: str) -> None
     ],
 )
 def test_refuses(text: str, message: str) -> None:
-    with pytest.raises(RequestError) as caught:
+    with pytest.raises(InvalidArgumentError) as caught:
         named(text)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -166,11 +166,11 @@ def test_advice_of_callables_and_json() -> None:
     assert advice.act == "mine" and json.loads(json.dumps(advice.as_dict(), allow_nan=False))["chi_1"] > 0
     ds = advice.probe("keras", seeds=1, batch=2)
     assert ds.init.values.tolist() == ["glorot_uniform", advice.init] and set(ds.act.values) == {"mine"}
-    with pytest.raises(vp.RequestError, match="depth: 10001 is beyond"):
+    with pytest.raises(vp.InvalidArgumentError, match="depth: 10001 is beyond"):
         vp.advise(mine, depth=10001)
-    with pytest.raises(vp.RequestError, match="^init: the advice decides it"):
+    with pytest.raises(vp.InvalidArgumentError, match="^init: the advice decides it"):
         advice.probe(init="he_normal")
-    with pytest.raises(vp.RequestError, match="unknown framework 'flaxx'; did you mean 'flax'"):
+    with pytest.raises(vp.InvalidArgumentError, match="unknown framework 'flaxx'; did you mean 'flax'"):
         advice.probe("flaxx")
 
 
@@ -187,7 +187,7 @@ def test_averages_that_end(capsys: Any) -> None:
     """sinh has averages to q of about 200 only; the points that lead beyond are left out."""
     advice = vp.advise(jax.numpy.sinh, depth=3, width=64)
     assert math.isfinite(advice.worst)
-    with pytest.raises(vp.RequestError):
+    with pytest.raises(vp.InvalidArgumentError):
         vp.theory.critical(jax.numpy.sinh, q=1e6)
 
 
@@ -461,6 +461,6 @@ def test_activations_that_cannot_be(kind: str, said: str) -> None:
         "nan": lambda x: jnp.log(x),
         "step": lambda x: jnp.sign(x),
     }
-    with pytest.raises(vp.RequestError, match=said) as caught:
+    with pytest.raises(vp.InvalidArgumentError, match=said) as caught:
         vp.advise({"f": functions[kind]}["f"], depth=3)
     assert caught.value.option == "act"

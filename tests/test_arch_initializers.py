@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 
 import varprobe as vp
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.nets.initializers import Initializer, Place, resolve_initializer
 from varprobe.spec.calls import parse_calls
 from varprobe.sweeps.request import read_request
@@ -272,7 +272,7 @@ def test_torch_default_is_that_of_torch(kind: str, bias: bool, largest: float) -
     ],
 )
 def test_refused(arguments: dict[str, Any], message: str) -> None:
-    with pytest.raises(RequestError) as error:
+    with pytest.raises(InvalidArgumentError) as error:
         read_request(**{"depth": 3, "width": 8, **arguments})
     assert str(error.value).startswith(message)
 

@@ -219,6 +219,6 @@ def test_mixed_runs_are_resumed_and_rebuilt(forward_only: bool, tmp_path: Any) -
     ],
 )
 def test_refused_with_a_reason(arguments: dict[str, Any], message: str) -> None:
-    with pytest.raises(vp.RequestError) as caught:
+    with pytest.raises(vp.InvalidArgumentError) as caught:
         vp.sweep(**{"depth": 2, "width": 8, "seeds": 1} | arguments)
     assert message in str(caught.value) and "\n" not in str(caught.value)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.spec.calls import Call, Value, parse_calls, parse_numbers, split_items
 from varprobe.spec.expressions import VARIABLES, Expression, parse_expression
 
@@ -32,7 +32,7 @@ def test_split_items() -> None:
     ],
 )
 def test_split_items_refuses(text: str, message: str) -> None:
-    with pytest.raises(RequestError) as caught:
+    with pytest.raises(InvalidArgumentError) as caught:
         split_items(text)
     assert str(caught.value) == message
 
@@ -124,7 +124,7 @@ def test_ranges(text: str, canonical: list[str]) -> None:
     ],
 )
 def test_not_a_call(text: str, message: str) -> None:
-    with pytest.raises(RequestError) as caught:
+    with pytest.raises(InvalidArgumentError) as caught:
         parse_calls(text)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -135,7 +135,7 @@ def test_not_a_call(text: str, message: str) -> None:
 def test_any_text(text: str) -> None:
     try:
         calls = parse_calls(text)
-    except RequestError as error:
+    except InvalidArgumentError as error:
         assert "\n" not in str(error)
     else:
         assert calls
@@ -235,16 +235,16 @@ def test_real_numbers(value: object, numbers: list[float]) -> None:
     ],
 )
 def test_not_numbers(value: object, message: str) -> None:
-    with pytest.raises(RequestError) as caught:
+    with pytest.raises(InvalidArgumentError) as caught:
         parse_numbers(value, "depth", integer=True, low=1, high=100)
     assert str(caught.value) == message
     assert caught.value.option == "depth"
 
 
 def test_one_bound() -> None:
-    with pytest.raises(RequestError, match=r"^batch: 1 is out of range \(allowed: at least 2\)$"):
+    with pytest.raises(InvalidArgumentError, match=r"^batch: 1 is out of range \(allowed: at least 2\)$"):
         parse_numbers(1, "batch", integer=True, low=2)
-    with pytest.raises(RequestError, match=r"^p: 1.5 is out of range \(allowed: at most 1\)$"):
+    with pytest.raises(InvalidArgumentError, match=r"^p: 1.5 is out of range \(allowed: at most 1\)$"):
         parse_numbers(1.5, "p", integer=False, high=1)
 
 
@@ -253,7 +253,7 @@ def test_one_bound() -> None:
 def test_any_text_for_numbers(text: str, integer: bool) -> None:
     try:
         numbers: list = parse_numbers(text, "depth", integer=integer)  # type: ignore[call-overload]
-    except RequestError as error:
+    except InvalidArgumentError as error:
         assert "\n" not in str(error)
     else:
         assert numbers and len(set(numbers)) == len(numbers) and np.isfinite(np.array(numbers, dtype=float)).all()

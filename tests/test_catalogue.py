@@ -10,7 +10,7 @@ import pytest
 
 from varprobe.__main__ import main
 from varprobe.cli import command, options
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.sweeps.request import read_request
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -604,7 +604,7 @@ CATALOGUE: list[tuple[str, str]] = [
     ("check --stric", "--stric: unknown option; did you mean '--strict'? (`varprobe check --help-all` shows all)"),
     ("check \u202efdp", "RUN: there is no run '\\u202efdp'"),
     # model
-    ("model", "FACTORY: missing FACTORY, such as mynet.py:make"),
+    ("probe", "FACTORY: missing FACTORY, such as mynet.py:make"),
     ("model mine.py", "FACTORY: 'mine.py' is not of the form PKG.MOD:NAME or FILE.py:NAME"),
     ("model mine.py:nothere", "FACTORY: mine.py:nothere: there is no 'nothere' in it"),
     ("model mine.py:number", "FACTORY: mine.py:number: 'number' is of type int, not a function"),
@@ -996,7 +996,7 @@ def test_a_grid_may_repeat_its_axes(refused):
     ],
 )
 def test_python_arguments(arguments, message):
-    with pytest.raises(RequestError) as caught:
+    with pytest.raises(InvalidArgumentError) as caught:
         read_request(**arguments)
     assert str(caught.value).startswith(message)
 
@@ -1026,12 +1026,12 @@ def test_what_is_nearly_wrong_is_right(place, monkeypatch):
 
 def test_bad_values_are_found_at_every_layer(place, monkeypatch):
     """Layer 37 of 50, and the read-out, which only a loss has."""
-    with pytest.raises(RequestError, match=r"^init: .*divides by zero at layer=37"):
+    with pytest.raises(InvalidArgumentError, match=r"^init: .*divides by zero at layer=37"):
         read_request(init="normal(std=1/abs)".replace("abs", "(layer-37)**2"))
-    with pytest.raises(RequestError, match=r"^init: .*divides by zero"):
+    with pytest.raises(InvalidArgumentError, match=r"^init: .*divides by zero"):
         read_request(init="normal(std=1/(layer-51)**2)", loss="mse")
     assert len(read_request(init="normal(std=1/(layer-51)**2)").configs) == 1
-    with pytest.raises(RequestError, match=r"^init_last: .*divides by zero"):
+    with pytest.raises(InvalidArgumentError, match=r"^init_last: .*divides by zero"):
         read_request(init="zeros", init_last="normal(std=1/(layer-51)**2)", loss="mse")
     assert len(read_request(init="normal(std=1/(layer-1)**2)", init_first="zeros").configs) == 1
 

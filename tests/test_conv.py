@@ -16,7 +16,7 @@ import varprobe as vp
 from varprobe.engine.random_bits import keys_of
 from varprobe.engine.reference_network import Net, plain_of
 from varprobe.engine.wired.convolutions import adjoint, convolve, kernel_gradient
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.nets.architectures.conv import Conv
 from varprobe.nets.architectures.plain import activated
 from varprobe.nets.config import Config
@@ -289,7 +289,7 @@ GRID: dict[str, Any] = {"depth": 2, "width": 4, "batch": 2, "seeds": 1, "init": 
     ],
 )
 def test_refused(arguments: dict[str, Any], option: str, message: str) -> None:
-    with pytest.raises(RequestError) as caught:
+    with pytest.raises(InvalidArgumentError) as caught:
         read_request(**GRID | arguments)
     assert caught.value.option == option
     assert message in str(caught.value)
@@ -299,5 +299,5 @@ def test_what_norms_see_in_positions() -> None:
     """One sample has a variance over positions; groups of one channel are an instance norm."""
     for norm in ("batch", "group(groups=4)"):
         read_request(**GRID | {"arch": "conv", "batch": 1, "norm": norm})
-    with pytest.raises(RequestError, match="no variance"):
+    with pytest.raises(InvalidArgumentError, match="no variance"):
         read_request(**GRID | {"norm": "group(groups=4)"})

@@ -320,7 +320,7 @@ ELLIPSES = {
 def test_an_ellipsis_goes_on_by_a_ratio_or_a_step(text: str) -> None:
     expected = ELLIPSES[text]
     if expected is None:
-        with pytest.raises(vp.RequestError, match="widths: "):
+        with pytest.raises(vp.InvalidArgumentError, match="widths: "):
             parse_numbers(text, "widths", integer=False)
         return
     assert parse_numbers(text, "widths", integer=False) == expected
@@ -357,7 +357,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_is_refused(case: str) -> None:
     given, message = REFUSED[case]
-    with pytest.raises(vp.RequestError, match=message):
+    with pytest.raises(vp.InvalidArgumentError, match=message):
         vp.coord_check(**{"widths": [8, 16], "steps": 1, "seeds": None} | given)
 
 
@@ -446,7 +446,7 @@ def test_the_figure_has_a_line_a_step_and_the_powers(stacks: Any, widths: list[i
     assert text.get_fontweight() == "bold"
     ax = vp.plot_coord_check(stacks.isel(config=0), "value")
     assert len(ax.get_lines()) == 3 and ax.get_xlabel() == "width"
-    with pytest.raises(vp.RequestError, match="one configuration"):
+    with pytest.raises(vp.InvalidArgumentError, match="one configuration"):
         vp.plot_coord_check(stacks)
-    with pytest.raises(vp.RequestError, match="coordinate check"):
+    with pytest.raises(vp.InvalidArgumentError, match="coordinate check"):
         vp.plot_coord_check(stacks.drop_vars("change_log10_ms"))

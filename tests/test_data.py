@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import varprobe.nets.data
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.nets.data import LAWS, Source, load_source
 
 TABLE = np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
@@ -28,7 +28,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def refused(data: Any, **options: Any) -> str:
-    with pytest.raises(RequestError) as caught:
+    with pytest.raises(InvalidArgumentError) as caught:
         load_source(data, **options)
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -277,7 +277,7 @@ def test_damaged_files(name: str, save: Any, damage: list[tuple[int, int]]) -> N
     Path(name).write_bytes(content)
     try:
         rows = rows_of(load_source(name))
-    except RequestError as error:
+    except InvalidArgumentError as error:
         assert "\n" not in str(error)
         assert name in str(error)
     else:  # an archive has a checksum
@@ -290,7 +290,7 @@ def test_any_csv(text: str) -> None:
     Path("a.csv").write_bytes(text.encode())
     try:
         assert np.isfinite(rows_of(load_source("a.csv"))).all()
-    except RequestError as error:
+    except InvalidArgumentError as error:
         assert "\n" not in str(error)
 
 

@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 
 import varprobe as vp
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.sweeps.probes.distributions import BINS, EDGES, densities, spread
 
 SMALL: dict[str, Any] = {"depth": 3, "width": 8, "batch": 4, "seeds": 1, "dtype": "float64"}
@@ -87,9 +87,9 @@ def test_rows_and_figure(measured: xr.Dataset) -> None:
     assert "Excess kurtosis" in str(vp.diagnose(measured))
     ax = vp.plot_histogram(measured.isel(config=[0]), "gradient")
     assert [text.get_text() for text in ax.get_yticklabels()] == ["1", "2", "3"]
-    with pytest.raises(RequestError, match="one configuration"):
+    with pytest.raises(InvalidArgumentError, match="one configuration"):
         vp.plot_histogram(measured)
-    with pytest.raises(RequestError, match="no histograms"):
+    with pytest.raises(InvalidArgumentError, match="no histograms"):
         vp.plot_histogram(measured.drop_vars("activation_density").isel(config=[0]))
 
 
@@ -129,6 +129,6 @@ def test_command_draws(measured: xr.Dataset, tmp_path: Any) -> None:
     assert done.exit_code == 0, done.output
     assert (tmp_path / "run" / "histogram.pdf").is_file()
     wrong = CliRunner().invoke(command, ["plot", str(tmp_path / "run"), "--kind", "spectrum"], obj=[])
-    assert isinstance(wrong.exception, RequestError) and "no Jacobians" in wrong.exception.message
+    assert isinstance(wrong.exception, InvalidArgumentError) and "no Jacobians" in wrong.exception.message
     assert "," in (tmp_path / "run" / "results.csv").read_text().splitlines()[0]
     assert "activation_density" not in (tmp_path / "run" / "results.csv").read_text().splitlines()[0]

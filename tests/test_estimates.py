@@ -10,7 +10,7 @@ from jax import lax
 from varprobe.engine.groups import chunks_of
 from varprobe.engine.plain_cell import workspace_of
 from varprobe.engine.programs import run_program
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.sweeps import estimates
 from varprobe.sweeps.cell_costs import AROUND, cell_bytes, cell_footprint, shapes
 from varprobe.sweeps.estimates import Estimate, estimate, sweep_bytes, time_text
@@ -116,7 +116,7 @@ def test_estimate_in_pieces(still: None) -> None:
     found = estimate(request, [chunk], 1, budget=cell_bytes(chunk) * 0.8)
     assert found.parted == 8 and "8 of them in pieces" in str(found)
     assert found.memory < estimate(request, [chunk], 1).memory
-    with pytest.raises(RequestError, match="by itself, and there are") as error:
+    with pytest.raises(InvalidArgumentError, match="by itself, and there are") as error:
         estimate(request, [chunk], 1, budget=2**20)
     assert error.value.option == "memory"
 

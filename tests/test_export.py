@@ -20,7 +20,7 @@ from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 
 import varprobe as vp
 from varprobe.__main__ import main
-from varprobe.errors import MachineError, RequestError
+from varprobe.errors import InvalidArgumentError, MachineError
 from varprobe.exports.naming import config_names
 from varprobe.exports.sheets import in_markdown, in_math
 from varprobe.model.runs import save_model_run
@@ -390,7 +390,7 @@ def test_an_offline_run_logs_what_event_files_do(ds: xr.Dataset, wandb_runs: lis
     assert len(edges) == 62 and shares.sum() == pytest.approx(1, abs=0.01)
     rows = vp.diagnose(ds).rows
     assert [v["reason"] for v in run.summary["verdicts"].values()] == [row["reason"] for row in rows]
-    with pytest.raises(RequestError, match="'wandb' is in it"):
+    with pytest.raises(InvalidArgumentError, match="'wandb' is in it"):
         vp.export(ds, "wandb:tracked")
 
 
@@ -402,12 +402,12 @@ def test_an_earlier_export_is_replaced_and_other_folders_are_not(ds: xr.Dataset,
     vp.export(steps, "tb:logs")
     assert any("step 10" in tag for tag in events("logs").Tags()["scalars"]) and len(list(Path("logs").iterdir())) == 1
     Path("logs", "mine.txt").write_text("dear")
-    with pytest.raises(RequestError, match=r"is not empty \('mine.txt' is in it\)"):
+    with pytest.raises(InvalidArgumentError, match=r"is not empty \('mine.txt' is in it\)"):
         vp.export(ds, "tb:logs")
     assert Path("logs", "mine.txt").read_text() == "dear"
     Path("empty").mkdir()
     vp.export(steps, "tb:empty")
-    with pytest.raises(RequestError, match="the current folder"):
+    with pytest.raises(InvalidArgumentError, match="the current folder"):
         vp.export(ds, "tb:.")
     assert sorted(path.name for path in Path().iterdir()) == ["empty", "logs"]
 
@@ -457,7 +457,7 @@ def test_paths_that_are_none(ds: xr.Dataset, path: Any, message: str) -> None:
     Path("folder.csv").mkdir()
     Path("folder.csv", "other").touch()
     Path("file").touch()
-    with pytest.raises(RequestError) as caught:
+    with pytest.raises(InvalidArgumentError) as caught:
         vp.export(ds, path)
     assert str(caught.value).startswith(message) and "\n" not in str(caught.value)
 
@@ -479,7 +479,7 @@ def test_paths_that_are_none(ds: xr.Dataset, path: Any, message: str) -> None:
     ],
 )
 def test_what_cannot_be_exported(ds: xr.Dataset, call: Any, message: str) -> None:
-    with pytest.raises(RequestError) as caught:
+    with pytest.raises(InvalidArgumentError) as caught:
         call(ds)
     assert str(caught.value).startswith(message) and not list(Path().iterdir())
 
@@ -499,7 +499,7 @@ def test_a_missing_library_is_named_with_its_extra(
     monkeypatch.setitem(sys.modules, module, None)
     for name in [name for name in sys.modules if name.startswith(f"{module}.")]:
         monkeypatch.delitem(sys.modules, name)
-    with pytest.raises(RequestError, match=re.escape(command)):
+    with pytest.raises(InvalidArgumentError, match=re.escape(command)):
         vp.export(ds, target)
     assert not list(Path().iterdir())
 

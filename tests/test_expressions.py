@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.spec.expressions import VARIABLES, Expression, number_text, parse_expression
 
 SHAPE = dict(fan_in=64, fan_out=256, width=512, depth=50, layer=3)
@@ -106,7 +106,7 @@ def test_names_and_constant() -> None:
     ],
 )
 def test_not_an_expression(text: str, message: str) -> None:
-    with pytest.raises(RequestError) as caught:
+    with pytest.raises(InvalidArgumentError) as caught:
         parse_expression(text)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -127,13 +127,13 @@ def test_not_an_expression(text: str, message: str) -> None:
 )
 def test_no_value(text: str, message: str) -> None:
     expression = parse_expression(text)
-    with pytest.raises(RequestError) as caught:
+    with pytest.raises(InvalidArgumentError) as caught:
         expression.evaluate(**SHAPE)
     assert str(caught.value) == message
 
 
 def test_missing_variable() -> None:
-    with pytest.raises(RequestError, match="^'1/layer' needs layer, which has no value here$"):
+    with pytest.raises(InvalidArgumentError, match="^'1/layer' needs layer, which has no value here$"):
         parse_expression("1/layer").evaluate(fan_in=1)
 
 
@@ -143,7 +143,7 @@ def test_any_text(text: str) -> None:
         expression = parse_expression(text)
         assert parse_expression(expression.text) == expression
         assert math.isfinite(expression.evaluate(**SHAPE))
-    except RequestError as error:
+    except InvalidArgumentError as error:
         assert "\n" not in str(error)
 
 
@@ -169,5 +169,5 @@ def test_same_value_as_python(text: str) -> None:
         expected = None
     try:
         assert parse_expression(text).evaluate(**SHAPE) == expected
-    except RequestError as error:
+    except InvalidArgumentError as error:
         assert expected is None and "negative" in str(error)

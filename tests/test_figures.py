@@ -20,7 +20,7 @@ from test_plots_training import training
 
 import varprobe as vp
 from varprobe.__main__ import outcome
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.model.curves import as_curves
 from varprobe.plots import save_figure
 from varprobe.plots.change import both
@@ -543,7 +543,7 @@ def test_a_file_says_how_it_was_made(tmp_path, ending, command):
 )
 def test_a_foreign_file_says_nothing(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(RequestError, match="does not say how it was made"):
+    with pytest.raises(InvalidArgumentError, match="does not say how it was made"):
         origin_of(tmp_path / name)
 
 
@@ -636,7 +636,7 @@ def test_latex_is_asked_for_where_it_is_not(monkeypatch):
     from varprobe.plots import style as module
 
     monkeypatch.setattr(module, "which", lambda name: None)
-    with pytest.raises(RequestError, match="latex and dvipng are not installed"), vp.style("icml", usetex=True):
+    with pytest.raises(InvalidArgumentError, match="latex and dvipng are not installed"), vp.style("icml", usetex=True):
         pass
 
 
@@ -690,7 +690,7 @@ def test_a_lost_signal_is_seen_to_be_lost():
     "kind", ["heatmap", "panels", "correlation", "match", "spectrum", "histogram", "width", "model"]
 )
 def test_a_page_that_is_too_small_is_refused(runs, kind):
-    with pytest.raises(RequestError, match="inches are too small") as caught:
+    with pytest.raises(InvalidArgumentError, match="inches are too small") as caught:
         draw(runs, kind, size=(1.0, 1.0))
     assert caught.value.option == "size"
 
@@ -707,7 +707,7 @@ def test_a_page_that_is_too_small_is_refused(runs, kind):
     ],
 )
 def test_labels_that_would_mislead_are_refused(runs, labels, message):
-    with pytest.raises(RequestError, match=message):
+    with pytest.raises(InvalidArgumentError, match=message):
         heatmap_figure(runs["heatmap"][0], labels=labels)
 
 
@@ -727,7 +727,7 @@ def test_dollars_in_names_are_dollars(monkeypatch):
 )
 @pytest.mark.parametrize("name", ["plot_spectrum", "plot_histogram", "plot_widths"])
 def test_a_dataset_without_what_is_drawn_is_refused(runs, name, cut, message):
-    with pytest.raises(RequestError, match=message):
+    with pytest.raises(InvalidArgumentError, match=message):
         getattr(vp, name)(cut(runs["spectrum"][0]))
 
 
@@ -740,15 +740,15 @@ def test_dims_in_any_order_draw_the_same(runs):
 
 @pytest.mark.parametrize("wrong", [None, 3, ["paper"], "papre"])
 def test_names_of_any_type_are_looked_up(runs, wrong):
-    with pytest.raises(RequestError, match="unknown style"), vp.style(wrong):
+    with pytest.raises(InvalidArgumentError, match="unknown style"), vp.style(wrong):
         pass
-    with pytest.raises(RequestError, match="unknown quantity"):
+    with pytest.raises(InvalidArgumentError, match="unknown quantity"):
         vp.plot_heatmap(runs["heatmap"][0], quantity=wrong)
 
 
 @pytest.mark.parametrize("wrong", ["x", np.zeros(2)])
 def test_axes_must_be_axes(runs, wrong):
-    with pytest.raises(RequestError, match="no pair of axes"):
+    with pytest.raises(InvalidArgumentError, match="no pair of axes"):
         vp.plot_heatmap(runs["heatmap"][0], ax=wrong)
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 
 EXAMPLES = {
     "calls": 300,
@@ -63,7 +63,7 @@ def test_inputs_reach_what_is_behind_the_parsers(place):
 def accepted(read, made):
     try:
         read(made)
-    except RequestError:
+    except InvalidArgumentError:
         return False
     return True
 
@@ -78,7 +78,7 @@ def raises(error):
 def test_a_fault_is_told():
     assert "KeyError: 'x'" in fuzz.fault_of(raises(KeyError("x")), "input")
     assert "AssertionError" in fuzz.fault_of(raises(AssertionError()), "input")
-    assert fuzz.fault_of(raises(RequestError("one line")), "input") == ""
+    assert fuzz.fault_of(raises(InvalidArgumentError("one line")), "input") == ""
     assert fuzz.fault_of(lambda made: made, "input") == ""
 
 

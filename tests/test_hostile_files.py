@@ -22,7 +22,7 @@ from stand_in import compute_with
 
 import varprobe as vp
 import varprobe.nets.data
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.model.runs import save_model_run
 from varprobe.nets.data import load_source
 from varprobe.plots import save_figure
@@ -54,7 +54,7 @@ def refused(what, *arguments, **options) -> str:
     """The line with which it is refused, on the way to which no more than 64 MiB are allocated."""
     tracemalloc.start()
     try:
-        with pytest.raises(RequestError) as caught:
+        with pytest.raises(InvalidArgumentError) as caught:
             what(*arguments, **options)
         assert tracemalloc.get_traced_memory()[1] < 2**26
     finally:
@@ -334,7 +334,7 @@ def test_no_link_leads_out_of_a_run(run, here, kind, name, recwarn):
         line = refused(vp.open_run, run / kind)
         assert line == f"run: {path} is a link that leads out of the run folder"
         before = snapshot(here / "outside")
-        with pytest.raises(RequestError, match="is a link that leads out of the run folder"):
+        with pytest.raises(InvalidArgumentError, match="is a link that leads out of the run folder"):
             again(kind)
         assert snapshot(here / "outside") == before
         return
@@ -529,7 +529,7 @@ def test_cells(run, what, here):
         case _:
             path.write_bytes(b"hello" if what == "not an archive" else b"")
     notes: list[str] = []
-    with pytest.raises(RequestError) as caught:
+    with pytest.raises(InvalidArgumentError) as caught:
         vp.open_run(run / "stack", note=notes.append)
     line = str(caught.value)
     assert line.startswith(f"run: {run / 'stack'} has lost its results.nc: 1 of 2 cells; resume with")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import varprobe as vp
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.nets.initializers import ALIASES, INITIALIZERS, STANDARD, Initializer, Place, resolve_initializer
 from varprobe.nets.parametrizations import log10_multipliers
 from varprobe.spec.calls import parse_calls
@@ -183,7 +183,7 @@ def test_biases(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["he_normal", "orthogonal", "identity", "sparse(density=0.1)", "variance_scaling"])
 def test_no_biases(name: str) -> None:
-    with pytest.raises(RequestError, match="bias: .* has no meaning for a bias vector"):
+    with pytest.raises(InvalidArgumentError, match="bias: .* has no meaning for a bias vector"):
         vp.build({"act": "relu", "init": "he_normal", "bias": name, "depth": 1, "width": 3, "batch": 1})
 
 
@@ -233,7 +233,7 @@ def test_no_biases(name: str) -> None:
     ],
 )
 def test_refuses(text: str, message: str) -> None:
-    with pytest.raises(RequestError) as caught:
+    with pytest.raises(InvalidArgumentError) as caught:
         named(text)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -256,15 +256,15 @@ def test_refuses(text: str, message: str) -> None:
     ],
 )
 def test_refuses_at_a_place(text: str, message: str) -> None:
-    with pytest.raises(RequestError) as caught:
+    with pytest.raises(InvalidArgumentError) as caught:
         named(text).at(PLACE)
     assert message in str(caught.value)
 
 
 def test_refuses_before_anything_runs() -> None:
-    with pytest.raises(RequestError, match=r"^init: normal\(std=3-layer\): std must not be negative"):
+    with pytest.raises(InvalidArgumentError, match=r"^init: normal\(std=3-layer\): std must not be negative"):
         vp.sweep(init="normal(std=3-layer)", depth=4, width=3)
-    with pytest.raises(RequestError, match="^init_first: unknown initializer"):
+    with pytest.raises(InvalidArgumentError, match="^init_first: unknown initializer"):
         vp.sweep(init_first="he", depth=4, width=3)
 
 
@@ -306,7 +306,7 @@ def test_the_users_own() -> None:
     ],
 )
 def test_refuses_of_the_users_own(function: Callable[..., Any], message: str) -> None:
-    with pytest.raises(RequestError, match=message):
+    with pytest.raises(InvalidArgumentError, match=message):
         resolve_initializer(function)
 
 

@@ -14,7 +14,7 @@ from jaxtyping import Float
 import varprobe as vp
 from varprobe.engine.random_bits import keys_of
 from varprobe.engine.reference_network import plain_of
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.sweeps.probes.jacobians import summary
 from varprobe.sweeps.probes.products import extended, identity, log10_values, reduced
 from varprobe.sweeps.request import read_request
@@ -217,9 +217,9 @@ def test_theory_keeps_mass_and_mean_square(depth: int, active: float) -> None:
 
 
 def test_refusals(plain: xr.Dataset) -> None:
-    with pytest.raises(RequestError, match="2048 values is more than the 1024"):
+    with pytest.raises(InvalidArgumentError, match="2048 values is more than the 1024"):
         vp.sweep(depth=2, width=2048, jacobian=True)
-    with pytest.raises(RequestError, match="neither True nor False"):
+    with pytest.raises(InvalidArgumentError, match="neither True nor False"):
         vp.sweep(depth=2, width=4, jacobian="yes")  # type: ignore[arg-type]
-    with pytest.raises(RequestError, match="no Jacobians"):
+    with pytest.raises(InvalidArgumentError, match="no Jacobians"):
         vp.plot_spectrum(plain.drop_vars("jacobian_log10_singular_values"))

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.storage import memory
 from varprobe.storage.memory import LEAST, device_free_bytes, free_bytes, machine_bytes, memory_text, read_memory
 
@@ -115,13 +115,13 @@ def test_amounts(text: str | float | None, count: float, monkeypatch: pytest.Mon
 )
 def test_what_is_no_amount(text: str, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "machine_bytes", lambda: 16.0 * GIB)
-    with pytest.raises(RequestError, match=why.replace("(", r"\(")) as error:
+    with pytest.raises(InvalidArgumentError, match=why.replace("(", r"\(")) as error:
         read_memory(text, free=8 * GIB)
     assert error.value.option == "memory"
 
 
 def test_too_little_is_free() -> None:
-    with pytest.raises(RequestError, match="what is free is 100 MiB; the least is 512 MiB"):
+    with pytest.raises(InvalidArgumentError, match="what is free is 100 MiB; the least is 512 MiB"):
         read_memory(None, free=125 * 2**20)
     assert memory_text(LEAST) == "512 MiB"
 

@@ -1,4 +1,4 @@
-"""`varprobe model`, and what becomes of its runs."""
+"""`varprobe probe`, and what becomes of its runs."""
 
 import json
 from collections.abc import Callable
@@ -86,7 +86,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
 
 def test_a_healthy_model_and_its_run(run: Run) -> None:
-    code, out, err = run("model", "net.py:make", "--seeds", "4", "--out", "made", "--no-compile-cache")
+    code, out, err = run("probe", "net.py:make", "--seeds", "4", "--out", "made", "--no-compile-cache")
     assert (code, err) == (0, "") and all(len(line) <= 80 for line in out.splitlines())
     assert "Net, 7 sites, 4 seeds, batch 8, loss cross_entropy, 7 of 7 matrix products" in out
     ds = vp.open_run("made")
@@ -101,7 +101,7 @@ def test_a_healthy_model_and_its_run(run: Run) -> None:
 
 
 def test_an_unhealthy_model_as_json(run: Run) -> None:
-    code, out, err = run("model", "net.py:small", "--json", "--out", "made", "--no-compile-cache")
+    code, out, err = run("probe", "net.py:small", "--json", "--out", "made", "--no-compile-cache")
     answer = json.loads(out)
     (row,) = answer["rows"]
     assert (code, err, answer["run"]) == (0, "", "made")
@@ -118,18 +118,18 @@ def test_an_unhealthy_model_as_json(run: Run) -> None:
 
 def test_data_of_a_file(run: Run) -> None:
     np.save("rows.npy", np.full((9, 16), 3.0))
-    code, out, _ = run("model", "net.py:small", "--data", "rows.npy", "--out", "made", "--json", "--no-compile-cache")
+    code, out, _ = run("probe", "net.py:small", "--data", "rows.npy", "--out", "made", "--json", "--no-compile-cache")
     assert code == 0 and float(vp.open_run("made").activation_log10_ms[0, 0, 0]) == pytest.approx(2 * np.log10(3))
 
 
 @pytest.mark.exhaustive
 def test_side_by_side(run: Run) -> None:
-    assert run("model", "net.py:small", "--out", "made", "--no-compile-cache")[0] == 0
-    code, out, err = run("model", "--compare", "made", "net.py:make", "--seeds", "1", "--no-compile-cache")
+    assert run("probe", "net.py:small", "--out", "made", "--no-compile-cache")[0] == 0
+    code, out, err = run("probe", "--compare", "made", "net.py:make", "--seeds", "1", "--no-compile-cache")
     lines = out.splitlines()
     assert (code, err) == (0, "") and max(map(len, lines)) <= 80
     assert lines[0] == "A = made, B = net.py:make; RMS at each site" and len(lines) == 2 + 8
-    code, out, _ = run("model", "--compare", "made", "made", "--json", "--no-compile-cache")
+    code, out, _ = run("probe", "--compare", "made", "made", "--json", "--no-compile-cache")
     rows = json.loads(out)["rows"]
     assert [row["site"] for row in rows[:2]] == ["input", "layers/0"]
     assert {row["signal_ratio"] for row in rows} == {1.0}
@@ -173,13 +173,13 @@ def test_bad_input(arguments: list[str], message: str, run: Run) -> None:
     np.save("few.npy", np.ones((2, 16)))
     writing = ["--out", "made"] if not {"--compare", "--out"} & set(arguments[:2]) else []
     message = message.replace("{here}", str(Path.cwd()))
-    code, out, err = run("model", "--no-compile-cache", *writing, *arguments)
+    code, out, err = run("probe", "--no-compile-cache", *writing, *arguments)
     assert (code, out) == (2, "") and err.startswith(f"varprobe: {message}") and err.count("\n") == 1
     assert not Path("made").exists()
 
 
 def test_damaged_runs(run: Run) -> None:
-    assert run("model", "net.py:small", "--out", "made", "--no-compile-cache")[0] == 0
+    assert run("probe", "net.py:small", "--out", "made", "--no-compile-cache")[0] == 0
     Path("made/results.nc").write_bytes(b"no")
     code, _, err = run("check", "made")
     assert code == 2 and err == "varprobe: RUN: made/results.nc is damaged; probe the model again\n"

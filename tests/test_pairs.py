@@ -12,7 +12,7 @@ import xarray as xr
 
 import varprobe as vp
 from varprobe.engine.random_bits import keys_of
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.sweeps.probes.pairs import cosines, effective_rank, partners
 
 C0 = (-0.5, 0.3, 0.99)
@@ -111,13 +111,13 @@ def test_effective_rank_of_known_spectra() -> None:
 
 @pytest.mark.parametrize("value", ["1.5", "", "-2", "nan", "x", "0.5:0.1:3"])
 def test_wrong_cosines(value: str) -> None:
-    with pytest.raises(RequestError) as error:
+    with pytest.raises(InvalidArgumentError) as error:
         vp.sweep(depth=2, width=4, correlation=value)
     assert error.value.option == "correlation"
 
 
 def test_inputs_of_one_value_are_parallel() -> None:
-    with pytest.raises(RequestError, match="parallel"):
+    with pytest.raises(InvalidArgumentError, match="parallel"):
         vp.sweep(depth=2, width=4, input_width=1, correlation=0.5)
 
 
@@ -137,5 +137,5 @@ def test_run_folders_keep_what_was_probed(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("varprobe.sweeps.local_executor.run_jobs", lambda jobs: pytest.fail("computed again"))
     with pytest.warns(UserWarning, match="results.nc"):
         xr.testing.assert_identical(vp.sweep(**arguments, correlation=list(C0), out=tmp_path / "run"), first)
-    with pytest.raises(RequestError, match="correlation is"):
+    with pytest.raises(InvalidArgumentError, match="correlation is"):
         vp.sweep(**arguments, correlation=0.5, out=tmp_path / "run")

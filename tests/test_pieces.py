@@ -11,7 +11,7 @@ from varprobe.engine.compile import Worker, tables_of
 from varprobe.engine.groups import chunks_of
 from varprobe.engine.programs import AnyChunk
 from varprobe.engine.statistics import CellTable
-from varprobe.errors import MachineError, RequestError
+from varprobe.errors import InvalidArgumentError, MachineError
 from varprobe.sweeps.cell_costs import cell_bytes
 from varprobe.sweeps.request import read_request
 from varprobe.sweeps.split import cut, drawn_again, in_pieces, is_out_of_memory, net_count, pieces, workers_within
@@ -79,7 +79,9 @@ def test_own_block_is_one_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(tmp_path)
     chunk, _ = chunk_of(arch="gated.py:Gated")
     assert pieces(chunk, cell_bytes(chunk)) == [chunk]
-    with pytest.raises(RequestError, match=r"configuration 0 \(depth 3, width 10, batch 16\) takes .* by itself") as e:
+    with pytest.raises(
+        InvalidArgumentError, match=r"configuration 0 \(depth 3, width 10, batch 16\) takes .* by itself"
+    ) as e:
         pieces(chunk, cell_bytes(chunk) - 1)
     assert e.value.option == "memory"
 

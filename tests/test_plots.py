@@ -12,7 +12,7 @@ from matplotlib import pyplot as plt
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import LogNorm, to_hex, to_rgb
 
-from varprobe.errors import MachineError, RequestError
+from varprobe.errors import InvalidArgumentError, MachineError
 from varprobe.plots import caption, plot_variance, save_figure, variance_figure
 from varprobe.plots.curves import read_curves
 from varprobe.plots.facets import varying
@@ -259,11 +259,11 @@ def test_what_was_not_measured_is_refused_or_by_default_left_out(default):
     forward = default.copy()
     forward["gradient_log10_var"] = default.gradient_log10_var * np.nan
     assert len(variance_figure(forward.isel(config=[0])).axes) == 1
-    with pytest.raises(RequestError, match="gradient_log10_var was not measured.*forward-only"):
+    with pytest.raises(InvalidArgumentError, match="gradient_log10_var was not measured.*forward-only"):
         plot_variance(forward)
-    with pytest.raises(RequestError, match="unknown quantity 'gradients'; did you mean 'gradient'"):
+    with pytest.raises(InvalidArgumentError, match="unknown quantity 'gradients'; did you mean 'gradient'"):
         plot_variance(default, "gradients")
-    with pytest.raises(RequestError, match="unknown statistic 'std'"):
+    with pytest.raises(InvalidArgumentError, match="unknown statistic 'std'"):
         plot_variance(default, statistic="std")
 
 
@@ -361,11 +361,11 @@ def test_depth_alone_gets_the_colors_and_three_coordinates_join_in_the_title():
 
 def test_more_than_a_page_shows_is_refused_with_the_way_out():
     rows = dataset([c for w in range(11) for c in inits("he_normal", "glorot_normal", width=w, depth=3)])
-    with pytest.raises(RequestError, match="11 rows.*at most 10.*--select width=0"):
+    with pytest.raises(InvalidArgumentError, match="11 rows.*at most 10.*--select width=0"):
         variance_figure(rows)
     many = dataset([{"init": f"mine.py:f{'x' * i}", "slope": 0.0, "depth": 3} for i in range(25)])
     for draw in (variance_figure, plot_variance):
-        with pytest.raises(RequestError, match="25 curves.*at most 24.*--select init="):
+        with pytest.raises(InvalidArgumentError, match="25 curves.*at most 24.*--select init="):
             draw(many)
 
 
@@ -408,7 +408,7 @@ def test_a_narrow_figure_has_a_legend_above_and_one_too_small_is_refused(default
     fig.draw_without_rendering()
     assert legend.get_window_extent().y0 >= max(ax.bbox.y1 for ax in fig.axes)
     require_clean(fig)
-    with pytest.raises(RequestError, match=r"7 curves cannot be named in 2 x 1.2 inches"):
+    with pytest.raises(InvalidArgumentError, match=r"7 curves cannot be named in 2 x 1.2 inches"):
         variance_figure(default, size=(2, 1.2))
 
 
@@ -513,9 +513,9 @@ def test_the_same_data_give_the_same_bytes(tmp_path, twins, ending):
 
 def test_files_that_cannot_be_are_refused_and_none_is_left_half_written(tmp_path, monkeypatch):
     fig = variance_figure(dataset(inits("he_normal"), seeds=1))
-    with pytest.raises(RequestError, match=r"unknown figure format '.jpg'.*\.pdf, \.svg, \.png"):
+    with pytest.raises(InvalidArgumentError, match=r"unknown figure format '.jpg'.*\.pdf, \.svg, \.png"):
         save_figure(fig, tmp_path / "a.jpg")
-    with pytest.raises(RequestError, match="no folder"):
+    with pytest.raises(InvalidArgumentError, match="no folder"):
         save_figure(fig, tmp_path / "nowhere" / "a.pdf")
     target = tmp_path / "a.pdf"
     target.write_bytes(b"old")

@@ -131,7 +131,7 @@ def test_python_function(diagrams: dict[str, Diagram]) -> None:
         assert same is ax and ax.get_xlim() == (0.5, 3)
         other = vp.plot_phase("relu", sigma_w2=[0.5, 1, 2], sigma_b2=[0.1, 1])
         assert not artists(other, "initializer") and other.get_ylim() == (0.1, 1)  # sigma_b2 = 0 is not there
-        with pytest.raises(vp.RequestError, match="unknown quantity 'chi'"):
+        with pytest.raises(vp.InvalidArgumentError, match="unknown quantity 'chi'"):
             vp.plot_phase("relu", show="chi")
     finally:
         pyplot.close("all")

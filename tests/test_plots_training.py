@@ -11,7 +11,7 @@ from test_plots import dataset, of, require_clean
 
 import varprobe as vp
 from varprobe.__main__ import outcome
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.plots.ladder import Ladder
 from varprobe.plots.steps import bar_ticks, chosen_steps, step_looks, ticks_to
 from varprobe.plots.style import ladder_map
@@ -191,7 +191,7 @@ def test_more_than_four_configurations_are_drawn_against_the_step():
     many = xr.concat(
         [ds.assign_coords(optimizer=("config", [f"sgd(lr={i}{j})" for j in range(6)])) for i in range(5)], "config"
     )
-    with pytest.raises(RequestError, match="30 curves in a panel cannot be told apart"):
+    with pytest.raises(InvalidArgumentError, match="30 curves in a panel cannot be told apart"):
         training_figure(many)
 
 
@@ -224,16 +224,16 @@ def test_sites_of_a_model_stand_in_the_order_of_execution():
     ],
 )
 def test_what_cannot_be_drawn_is_refused(arguments, message):
-    with pytest.raises(RequestError, match=message):
+    with pytest.raises(InvalidArgumentError, match=message):
         plot_training(training(["he_normal"]), **arguments)
 
 
 def test_other_datasets_are_refused():
-    with pytest.raises(RequestError, match="no steps of training"):
+    with pytest.raises(InvalidArgumentError, match="no steps of training"):
         plot_training(dataset([{"init": "he_normal", "slope": 0.0}]))
-    with pytest.raises(RequestError, match="one configuration at a time, this dataset has 2"):
+    with pytest.raises(InvalidArgumentError, match="one configuration at a time, this dataset has 2"):
         plot_training(training(["he_normal", "glorot_normal"]))
-    with pytest.raises(RequestError, match="one layer, since there are 2"):
+    with pytest.raises(InvalidArgumentError, match="one layer, since there are 2"):
         plot_training(training(["he_normal", "glorot_normal"]), "gradient", "step", layers=[1, 2])
 
 

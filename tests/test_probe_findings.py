@@ -11,7 +11,7 @@ import optax
 import pytest
 
 import varprobe as vp
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.model.growth import growth_of
 
 RANDOM = np.random.default_rng(0)
@@ -250,12 +250,12 @@ def test_parameters_that_an_optimizer_leaves_alone_are_noted() -> None:
 
 @pytest.mark.parametrize("optimizer", ["adam", optax.adam, 1e-3])
 def test_what_is_not_an_optimizer_is_refused(optimizer: Any) -> None:
-    with pytest.raises(RequestError, match="optax.adam"):
+    with pytest.raises(InvalidArgumentError, match="optax.adam"):
         vp.probe(network, weights(1), X, Y, optimizer=optimizer)
 
 
 def test_one_kind_of_step_at_a_time() -> None:
-    with pytest.raises(RequestError, match="step_size"):
+    with pytest.raises(InvalidArgumentError, match="step_size"):
         vp.probe(network, weights(1), X, Y, optimizer=optax.adam(1e-3), step_size=0.1)
 
 

@@ -151,7 +151,7 @@ def test_a_factory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
     Path("net.py").write_text(FACTORY)
     np.save("rows.npy", X)
     with pytest.raises(SystemExit) as stop:
-        main(["model", "net.py:make", "--seeds", "2", "--data", "rows.npy", "--out", "run"])
+        main(["probe", "net.py:make", "--seeds", "2", "--data", "rows.npy", "--out", "run"])
     assert stop.value.code == 0, capsys.readouterr()
     ds = vp.open_run("run")
     assert ds.sizes["seed"] == 2 and ds.attrs["coverage"] == "2 of 2 matrix products probed"
@@ -171,11 +171,13 @@ class Unready(keras.Model):
 
 def test_messages(monkeypatch: pytest.MonkeyPatch) -> None:
     model, fresh = made(), Unready()
-    with pytest.raises(vp.RequestError, match=r"^Unready has no variables yet: build it, as by model\(x\), before"):
+    with pytest.raises(
+        vp.InvalidArgumentError, match=r"^Unready has no variables yet: build it, as by model\(x\), before"
+    ):
         vp.probe(fresh, X)
     fresh(abs(X))
     with pytest.raises(
-        vp.RequestError, match=r"^Unready is not traceable by jax: test_probe_keras.py:\d+: return self"
+        vp.InvalidArgumentError, match=r"^Unready is not traceable by jax: test_probe_keras.py:\d+: return self"
     ):
         vp.probe(fresh, X)
     with pytest.raises(ValueError, match="expected axis -1 of input shape to have value 6") as error:
@@ -187,14 +189,14 @@ def test_messages(monkeypatch: pytest.MonkeyPatch) -> None:
         lambda: vp.instrument(lambda model, x: model(x).sum())(model, X),
         lambda: vp.track(lambda model, x: model(x).sum(), params=model, optimizer="sgd", batches=X, steps=1),
     ):
-        with pytest.raises(vp.RequestError, match=way):
+        with pytest.raises(vp.InvalidArgumentError, match=way):
             wrong()
-    with pytest.raises(vp.RequestError, match=r"^init: init returns dict \(allowed: a fresh model of keras\)$"):
+    with pytest.raises(vp.InvalidArgumentError, match=r"^init: init returns dict \(allowed: a fresh model of keras\)$"):
         vp.probe(model, X, init=lambda key: {}, seeds=1)
-    with pytest.raises(vp.RequestError, match="^init: init gives 2 trainable variables, and the model has 10$"):
+    with pytest.raises(vp.InvalidArgumentError, match="^init: init gives 2 trainable variables, and the model has 10$"):
         vp.probe(model, X, init=lambda key: fresh, seeds=1)
     monkeypatch.setattr(keras.backend, "backend", lambda: "tensorflow")
     with pytest.raises(
-        vp.RequestError, match=r"on the tensorflow backend \(allowed: jax; set KERAS_BACKEND=jax before"
+        vp.InvalidArgumentError, match=r"on the tensorflow backend \(allowed: jax; set KERAS_BACKEND=jax before"
     ):
         vp.probe(model, X)

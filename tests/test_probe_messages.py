@@ -92,7 +92,7 @@ CALLS = {
 
 @pytest.mark.parametrize(("arguments", "message"), [*FOREIGN.values(), *CALLS.values()], ids=[*FOREIGN, *CALLS])
 def test_one_line_with_a_way_out(arguments: tuple[Any, ...], message: str) -> None:
-    with pytest.raises(vp.RequestError) as error:
+    with pytest.raises(vp.InvalidArgumentError) as error:
         vp.probe(*arguments)
     assert str(error.value).startswith(message) and "\n" not in str(error.value)
 
@@ -101,7 +101,9 @@ def test_models_of_torch_need_torchax(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torchax", None)
     module = looks_like("torch.nn.modules.module", "Module", __call__=called)
     for arguments in ((module, X), (lambda module, x: module(x), module, X)):
-        with pytest.raises(vp.RequestError, match=r'^models of PyTorch need torchax: pip install "varprobe\[torch\]"$'):
+        with pytest.raises(
+            vp.InvalidArgumentError, match=r'^models of PyTorch need torchax: pip install "varprobe\[torch\]"$'
+        ):
             vp.probe(*arguments)
 
 
@@ -112,9 +114,11 @@ def test_tuples_beside_arrays_are_settings() -> None:
 def test_a_loss_of_several_outputs_names_them() -> None:
     for name, target in {"mse": X, "cross_entropy": np.arange(4)}.items():
         message = f"loss: the model gives a dict, and {name} needs one array: output= picks one of logits"
-        with pytest.raises(vp.RequestError, match=re.escape(message)):
+        with pytest.raises(vp.InvalidArgumentError, match=re.escape(message)):
             vp.probe(opens, W, X, target, loss=name)
-    with pytest.raises(vp.RequestError, match=r"takes \(params, x, y\); only the first argument of the batch goes to"):
+    with pytest.raises(
+        vp.InvalidArgumentError, match=r"takes \(params, x, y\); only the first argument of the batch goes to"
+    ):
         vp.probe(loss, W, X, X, loss="mse")
 
 
@@ -190,7 +194,7 @@ def stopped(x: Any, w: Any) -> Any:
     ],
 )
 def test_products_in_opaque_calls_have_a_way_out(function: Callable[..., Any], primitive: str, way: str) -> None:
-    with pytest.raises(vp.RequestError) as error:
+    with pytest.raises(vp.InvalidArgumentError) as error:
         vp.probe(lambda w, x: function(x, w).sum(), W, X)
     text = str(error.value)
     assert text.startswith("<lambda> has no matrix product of a signal; 0 of 1 matrix product probed; 1 opaque: ")

@@ -138,7 +138,7 @@ def test_losses_of_the_picked_output() -> None:
     ],
 )  # fmt: skip
 def test_outputs_that_are_not_there(function: Callable[..., Any], options: dict[str, Any], message: str) -> None:
-    with pytest.raises(vp.RequestError) as error:
+    with pytest.raises(vp.InvalidArgumentError) as error:
         vp.probe(function, P, X, **options)
     assert str(error.value).startswith(message) and "\n" not in str(error.value)
 
@@ -203,7 +203,7 @@ def test_a_part_of_an_argument_is_frozen() -> None:
     ],
 )
 def test_arguments_that_are_not_there(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(vp.RequestError) as error:
+    with pytest.raises(vp.InvalidArgumentError) as error:
         vp.probe(behind, {"w": W}, W, X, **options)
     assert str(error.value).startswith(message) and "\n" not in str(error.value)
 
@@ -222,7 +222,9 @@ def test_positions_of_a_model_begin_with_its_batch() -> None:
     for frozen in (0, "target"):
         found = plan_of(subject_of(Model(W), (W, X), None, frozen=frozen)).layout
         assert kinds(found) == [("w", "linear"), ("target", "linear")]
-    with pytest.raises(vp.RequestError, match=r"there is no argument 2 \(allowed: target, x, or positions 0 to 1\)"):
+    with pytest.raises(
+        vp.InvalidArgumentError, match=r"there is no argument 2 \(allowed: target, x, or positions 0 to 1\)"
+    ):
         vp.probe(Model(W), W, X, frozen=2)
 
 

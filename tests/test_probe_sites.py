@@ -342,7 +342,7 @@ def test_chaos_is_not_mistaken_for_a_change() -> None:
     ],
 )  # fmt: skip
 def test_bad_input(call: Callable[..., Any], message: str) -> None:
-    with pytest.raises(vp.RequestError) as error:
+    with pytest.raises(vp.InvalidArgumentError) as error:
         call({"w": jnp.eye(3)}, jnp.ones((2, 3)))
     assert str(error.value).startswith(message) and "\n" not in str(error.value)
 

@@ -284,7 +284,7 @@ def test_messages() -> None:
         "unknown loss 'crossentropy'": lambda: vp.probe(module, X, Y, loss="crossentropy"),
     }  # fmt: skip
     for message, call in wrong.items():
-        with pytest.raises(vp.RequestError) as error:
+        with pytest.raises(vp.InvalidArgumentError) as error:
             call()
         assert message in str(error.value) and "\n" not in str(error.value), message
     assert torch.equal(Rounded.apply(X), X.round())
@@ -296,7 +296,7 @@ def test_a_torchax_that_does_not_import(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr("varprobe.model.bridges.needed", fails)
     with pytest.raises(
-        vp.RequestError, match=r"with torch 2\..*: pip install --upgrade --pre torchax \(no overload\)$"
+        vp.InvalidArgumentError, match=r"with torch 2\..*: pip install --upgrade --pre torchax \(no overload\)$"
     ):
         vp.probe(Net(), X)
 

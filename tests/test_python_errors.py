@@ -1,4 +1,4 @@
-"""What Python callers get wrong: one RequestError that names the argument, never an error from deep inside."""
+"""What Python callers get wrong: one InvalidArgumentError that names the argument, never an error from deep inside."""
 
 from collections.abc import Callable
 from typing import Any
@@ -44,7 +44,7 @@ def ds(measured: Callable[..., xr.Dataset]) -> xr.Dataset:
     ],
 )
 def test_one_line_names_the_argument(ds: xr.Dataset, call: Callable[[Any], Any], message: str) -> None:
-    with pytest.raises(vp.RequestError) as caught:
+    with pytest.raises(vp.InvalidArgumentError) as caught:
         call(ds)
     assert str(caught.value).startswith(message) and "\n" not in str(caught.value)
 

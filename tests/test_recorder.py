@@ -88,17 +88,19 @@ def test_the_site_that_breaks_is_named() -> None:
 
 def test_what_is_refused() -> None:
     probed, p, recorder = jax.jit(vp.instrument(loss)), parameters(jnp.float32), vp.Recorder()
-    with pytest.raises(vp.RequestError, match="nothing was recorded"):
+    with pytest.raises(vp.InvalidArgumentError, match="nothing was recorded"):
         recorder.dataset()
     stats = probed(p, jnp.ones((2, WIDTH)), jnp.zeros(2, int))[2]
     recorder(3, stats)
-    with pytest.raises(vp.RequestError, match="step: step 3 comes after step 3; steps must rise"):
+    with pytest.raises(vp.InvalidArgumentError, match="step: step 3 comes after step 3; steps must rise"):
         recorder(3, stats)
-    with pytest.raises(vp.RequestError, match="stats: dict is not what a function of varprobe.instrument gives"):
+    with pytest.raises(
+        vp.InvalidArgumentError, match="stats: dict is not what a function of varprobe.instrument gives"
+    ):
         recorder(4, p)
-    with pytest.raises(vp.RequestError, match="step: 4.5 is no whole number"):
+    with pytest.raises(vp.InvalidArgumentError, match="step: 4.5 is no whole number"):
         recorder(4.5, stats)  # type: ignore[arg-type]
-    with pytest.raises(vp.RequestError, match="another model"):
+    with pytest.raises(vp.InvalidArgumentError, match="another model"):
         recorder(4, probed(p, jnp.ones((5, WIDTH)), jnp.zeros(5, int))[2])
 
 

@@ -8,7 +8,7 @@ import xarray as xr
 
 import varprobe as vp
 from varprobe.engine.random_bits import keys_of
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.nets.norms import resolve_norm, standardized
 from varprobe.spec.calls import parse_calls
 from varprobe.sweeps.assemble import dataset
@@ -248,7 +248,7 @@ def test_rows_of_a_file_are_cut_into_steps_or_fed_whole():
     ],
 )
 def test_what_makes_no_sense_is_refused(arguments, option, part):
-    with pytest.raises(RequestError, match=part) as caught:
+    with pytest.raises(InvalidArgumentError, match=part) as caught:
         read_request(**{"depth": 3, "width": 4, "init": "he_normal"} | arguments)
     assert caught.value.option == option
 

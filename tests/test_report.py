@@ -22,7 +22,7 @@ from varprobe.__main__ import main
 from varprobe.cli.options import given
 from varprobe.cli.sweep import PRESENTATION
 from varprobe.cli.sweep import command as sweep_command
-from varprobe.errors import MachineError, RequestError, printable
+from varprobe.errors import InvalidArgumentError, MachineError, printable
 from varprobe.exports.reporting.arrays import moments
 from varprobe.exports.reporting.how import command_of
 from varprobe.exports.reporting.sources import runs_of
@@ -532,14 +532,14 @@ def test_wrong_requests_are_answered_in_one_line(run, folder, arguments, line):
 
 @pytest.mark.parametrize("what", [3, [], {}, xr.Dataset(), [made([{}]), 3]])
 def test_what_is_no_run_is_refused(tmp_path, what):
-    with pytest.raises(RequestError):
+    with pytest.raises(InvalidArgumentError):
         vp.report(what, tmp_path / "x.html")
     assert not list(tmp_path.iterdir())
 
 
 def test_without_plotly_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "plotly.offline", None)
-    with pytest.raises(RequestError, match=re.escape('pip install "varprobe[report]"')):
+    with pytest.raises(InvalidArgumentError, match=re.escape('pip install "varprobe[report]"')):
         vp.report(made([{}]), tmp_path / "x.html")
 
 

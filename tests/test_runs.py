@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stand_in import compute_with
 
-from varprobe.errors import MachineError, RequestError
+from varprobe.errors import InvalidArgumentError, MachineError
 from varprobe.runs.open import open_run
 from varprobe.storage.checksums import sealed_archive, sealed_json, unsealed_json
 from varprobe.storage.files import put
@@ -163,7 +163,7 @@ def test_an_interrupted_run_resumes_to_the_same_bits(tmp_path, whole, monkeypatc
     with pytest.raises(KeyboardInterrupt):
         sweep(**TINY, out=out, progress=Watcher(interrupt_after=3))
     assert len(cells_of(out)) == 3 and not strays(out) and not (out / "results.nc").exists()
-    with pytest.raises(RequestError, match=r"unfinished: 3 of 4 cells; resume with the same command"):
+    with pytest.raises(InvalidArgumentError, match=r"unfinished: 3 of 4 cells; resume with the same command"):
         open_run(out)
     kept = {p: p.read_bytes() for p in cells_of(out)}
     watch = Watcher()
@@ -257,7 +257,7 @@ def test_a_damaged_cell_is_named_and_computed_again(folder, whole, damage, resul
     damage(victim)
     if results_too:
         (folder / "results.nc").unlink()
-        with pytest.raises(RequestError, match="3 of 4 cells"), pytest.warns(UserWarning) as warned:
+        with pytest.raises(InvalidArgumentError, match="3 of 4 cells"), pytest.warns(UserWarning) as warned:
             open_run(folder)
         assert len(warned) == 2 and victim.name in str(warned[1].message)
     watch = Watcher()
@@ -301,7 +301,7 @@ def test_results_stay_readable_without_the_cells(folder, whole):
         path.unlink()
     identical(open_run(folder), whole)
     (folder / "results.nc").unlink()
-    with pytest.raises(RequestError, match="has lost its results.nc: 0 of 4 cells"), pytest.warns(UserWarning):
+    with pytest.raises(InvalidArgumentError, match="has lost its results.nc: 0 of 4 cells"), pytest.warns(UserWarning):
         open_run(folder)
 
 
@@ -415,7 +415,7 @@ def test_cells_are_named_by_what_decides_their_numbers():
 )
 def test_a_folder_of_another_run_is_refused(folder, change, words):
     before = files_of(folder)
-    with pytest.raises(RequestError, match=words) as caught:
+    with pytest.raises(InvalidArgumentError, match=words) as caught:
         sweep(**TINY | change, out=folder)
     assert caught.value.option == "out" and files_of(folder) == before
 
@@ -438,25 +438,25 @@ def test_what_is_not_a_run_folder_is_refused_and_left_alone(tmp_path):
         (3, "cannot be used"),
         (tmp_path / ("x" * 300), "cannot be used"),
     ]:
-        with pytest.raises(RequestError, match=words) as caught:
+        with pytest.raises(InvalidArgumentError, match=words) as caught:
             sweep(**TINY, out=out)
         assert caught.value.option == "out" and "\n" not in str(caught.value)
     assert files_of(tmp_path) == before and len(list(tmp_path.iterdir())) == 3
 
 
 def test_nothing_is_made_for_a_wrong_request(tmp_path):
-    with pytest.raises(RequestError):
+    with pytest.raises(InvalidArgumentError):
         sweep(**TINY | {"act": "rleu"}, out=tmp_path / "a" / "run")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_request_that_proves_wrong_while_it_runs_leaves_nothing(tmp_path, monkeypatch):
     def run(*_):
-        raise RequestError("no")
+        raise InvalidArgumentError("no")
         yield
 
     monkeypatch.setattr(LocalCrew, "run", run)
-    with pytest.raises(RequestError, match="no"):
+    with pytest.raises(InvalidArgumentError, match="no"):
         sweep(**TINY, out=tmp_path / "a" / "run")
     assert list(tmp_path.iterdir()) == []
 
@@ -474,7 +474,8 @@ def failing(monkeypatch, number, when=lambda path: True):
 
 
 @pytest.mark.parametrize(
-    "number, error", [(errno.EROFS, RequestError), (errno.EACCES, RequestError), (errno.ENOSPC, MachineError)]
+    "number, error",
+    [(errno.EROFS, InvalidArgumentError), (errno.EACCES, InvalidArgumentError), (errno.ENOSPC, MachineError)],
 )
 def test_an_unwritable_folder_is_met_before_anything_is_computed(tmp_path, monkeypatch, computed, number, error):
     failing(monkeypatch, number)
@@ -577,7 +578,7 @@ def test_open_run_says_what_it_was_given_instead_of_a_run(tmp_path, monkeypatch,
         ("runs/relu-first/results.nc", "did you mean its folder 'runs/relu-first'"),
         ("", "cannot be"),
     ]:
-        with pytest.raises(RequestError, match=words) as caught:
+        with pytest.raises(InvalidArgumentError, match=words) as caught:
             open_run(path)
         assert caught.value.option == "run"
 
@@ -587,7 +588,7 @@ def test_links_out_of_a_run_are_refused(folder, tmp_path, name):
     (folder / name).rename(tmp_path / name)
     (folder / name).symlink_to(tmp_path / name)
     for call in (lambda: open_run(folder), lambda: sweep(**TINY, out=folder)):
-        with pytest.raises(RequestError, match=f"{name} is a link"):
+        with pytest.raises(InvalidArgumentError, match=f"{name} is a link"):
             call()
 
 
@@ -602,7 +603,7 @@ def test_a_whole_folder_may_be_a_link_or_moved(folder, tmp_path, whole):
 def test_a_damaged_spec_is_refused_in_one_line(folder, text):
     (folder / "spec.json").write_text(text)
     for call in (lambda: open_run(folder), lambda: sweep(**TINY, out=folder)):
-        with pytest.raises(RequestError, match="not a run that varprobe wrote") as caught:
+        with pytest.raises(InvalidArgumentError, match="not a run that varprobe wrote") as caught:
             call()
         assert "\n" not in str(caught.value)
 
@@ -612,7 +613,7 @@ def test_a_spec_that_names_files_elsewhere_is_refused(folder, name):
     record = unsealed_json(folder / "spec.json")
     record["chunks"][0]["cells"][1] = name
     (folder / "spec.json").write_bytes(sealed_json(record))
-    with pytest.raises(RequestError, match="not a run that varprobe wrote: its spec.json is another program's"):
+    with pytest.raises(InvalidArgumentError, match="not a run that varprobe wrote: its spec.json is another program's"):
         open_run(folder)
 
 

@@ -23,7 +23,7 @@ from stand_in import compute_with
 import varprobe as vp
 from varprobe.__main__ import outcome as main
 from varprobe.engine.groups import chunks_of, work_of
-from varprobe.errors import MachineError, RequestError
+from varprobe.errors import InvalidArgumentError, MachineError
 from varprobe.nets.data import load_source
 from varprobe.storage.files import Cell
 from varprobe.storage.locks import LOCKS, claims
@@ -74,7 +74,7 @@ def test_shares_are_a_partition_of_equal_work(sizes: list[int], count: int) -> N
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "1/0", "1", "a/b", "-1/3", "1/3/3", "1.5/3", "", None, 3, "²/3"])
 def test_what_is_no_share_is_refused(text: Any) -> None:
-    with pytest.raises(RequestError) as caught:
+    with pytest.raises(InvalidArgumentError) as caught:
         read_shard(text)
     assert caught.value.option == "shard" and repr(text) in str(caught.value)
 
@@ -117,10 +117,10 @@ def test_shares_of_probes(tmp_path: Path, asked: dict[str, Any]) -> None:
 
 
 def test_a_share_needs_a_folder_and_code_that_can_be_known_again(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="a share is kept in a run folder") as caught:
+    with pytest.raises(InvalidArgumentError, match="a share is kept in a run folder") as caught:
         vp.sweep(**TINY, shard="1/2")
     assert caught.value.option == "shard"
-    with pytest.raises(RequestError, match="source is in no file"):
+    with pytest.raises(InvalidArgumentError, match="source is in no file"):
         vp.sweep(**TINY | {"act": lambda x: jnp.tanh(x)}, out=tmp_path / "run", shard="1/2")
     assert not (tmp_path / "run").exists()
 
@@ -274,7 +274,10 @@ def test_what_cannot_travel_is_named() -> None:
     def bound(x: jax.Array) -> jax.Array:
         return x if lock else jnp.tanh(x)
 
-    with ThreadPoolExecutor(1) as pool, pytest.raises(RequestError, match="bound cannot be sent to another process"):
+    with (
+        ThreadPoolExecutor(1) as pool,
+        pytest.raises(InvalidArgumentError, match="bound cannot be sent to another process"),
+    ):
         vp.sweep(**TINY | {"act": bound}, executor=pool)
 
 
@@ -311,7 +314,7 @@ def test_what_is_no_executor_is_refused() -> None:
             raise AssertionError
 
     for thing, hint in ((3, "is not a concurrent.futures.Executor"), (Client(), "client.get_executor()")):
-        with pytest.raises(RequestError) as caught:
+        with pytest.raises(InvalidArgumentError) as caught:
             vp.sweep(**TINY, executor=thing)  # type: ignore[arg-type]
         assert caught.value.option == "executor" and hint in str(caught.value)
 
@@ -364,7 +367,7 @@ def test_how_many_devices_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("varprobe.sweeps.resources.cores", lambda: 2)
     assert read_resources(devices=2).devices == 2
     for wrong, words in ((3, "3 is more than the 2 cores here"), (0, "0 is out of range"), ("x", "'x'")):
-        with pytest.raises(RequestError) as caught:
+        with pytest.raises(InvalidArgumentError) as caught:
             read_resources(devices=wrong)
         assert caught.value.option == "devices" and words in str(caught.value)
 

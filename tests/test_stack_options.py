@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 import varprobe as vp
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.nets.data import load_source
 
 QUANTITIES = ("preactivation", "activation", "gradient", "weight_gradient")
@@ -96,13 +96,13 @@ def test_select(grid: xr.Dataset) -> None:
     assert one.sizes["config"] == 1
     xr.testing.assert_identical(one, grid.isel(config=[6]))
     assert vp.select(grid, depth=[2, 4], act=["relu"]).sizes["config"] == 4
-    with pytest.raises(RequestError, match="unknown coordinate 'initt'; did you mean 'init'?"):
+    with pytest.raises(InvalidArgumentError, match="unknown coordinate 'initt'; did you mean 'init'?"):
         vp.select(grid, initt="he_normal")
-    with pytest.raises(RequestError, match="no configuration has init=he_norml"):
+    with pytest.raises(InvalidArgumentError, match="no configuration has init=he_norml"):
         vp.select(grid, init="he_norml")
-    with pytest.raises(RequestError, match="no configuration has depth=3"):
+    with pytest.raises(InvalidArgumentError, match="no configuration has depth=3"):
         vp.select(grid, depth=3)
-    with pytest.raises(RequestError, match="no configuration has depth=2"):
+    with pytest.raises(InvalidArgumentError, match="no configuration has depth=2"):
         vp.select(grid, act="tanh", depth=4).pipe(vp.select, depth=2)
 
 
@@ -119,9 +119,9 @@ def test_build_takes_a_row(grid: xr.Dataset) -> None:
     expected = np.log10(np.mean(np.square(ours.apply(ours.params, ours.x))))
     assert float(row.activation_log10_ms[2, 4]) == pytest.approx(float(expected), abs=1e-5)
     assert float(row.activation_log10_ms[1, 4]) != pytest.approx(float(expected), abs=1e-3)
-    with pytest.raises(RequestError, match="this dataset has 8"):
+    with pytest.raises(InvalidArgumentError, match="this dataset has 8"):
         vp.build(grid)
-    with pytest.raises(RequestError, match="these arguments describe 4"):
+    with pytest.raises(InvalidArgumentError, match="these arguments describe 4"):
         vp.build({**GRID, "depth": 4})
 
 
@@ -138,9 +138,9 @@ def test_profiles() -> None:
     assert shapes(width="5-3", input_width=7) == [(7, 5), (5, 3)]
     assert shapes(width=4, depth=2, input_width=7) == [(7, 4), (4, 4)]
     assert shapes(width="5-3", depth=2) == [(5, 5), (5, 3)]
-    with pytest.raises(RequestError, match="^depth: 3 does not fit the profile 5-3"):
+    with pytest.raises(InvalidArgumentError, match="^depth: 3 does not fit the profile 5-3"):
         shapes(width="5-3", depth=3)
-    with pytest.raises(RequestError, match="width"):
+    with pytest.raises(InvalidArgumentError, match="width"):
         shapes(width="5-0")
 
 
@@ -239,9 +239,9 @@ def test_file_with_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     output = np.asarray(targets.apply(targets.params, targets.x))[:, 0]
     wanted = output - np.asarray(targets.cotangent)[:, 0] * 6 / 2
     np.testing.assert_allclose(targets.x[:, 0] * 5, wanted, atol=1e-5)  # x = 0.2 y
-    with pytest.raises(RequestError, match="^batch: 7 samples"):
+    with pytest.raises(InvalidArgumentError, match="^batch: 7 samples"):
         vp.build({**config, "batch": 7})
-    with pytest.raises(RequestError, match="^input_width: 3 does not fit"):
+    with pytest.raises(InvalidArgumentError, match="^input_width: 3 does not fit"):
         vp.build({**config, "input_width": 3})
 
 

@@ -16,7 +16,7 @@ from xarray.testing import assert_identical
 import varprobe as vp
 from varprobe.__main__ import main
 from varprobe.cli.plot import selected
-from varprobe.errors import MachineError, RequestError
+from varprobe.errors import InvalidArgumentError, MachineError
 from varprobe.runs.open import read_run
 from varprobe.storage import chunks, memory
 from varprobe.storage.chunks import block_size, blocks
@@ -94,7 +94,9 @@ def test_the_frame_of_a_record_may_lie_on_disk(folder: Path, tmp_path: Path, lit
 
 
 def test_only_memory_that_does_not_suffice_is_refused(little: None) -> None:
-    with pytest.raises(RequestError, match=r"^out: the results take 1.6e-07 GB, and 1e-07 GB .*name a run folder"):
+    with pytest.raises(
+        InvalidArgumentError, match=r"^out: the results take 1.6e-07 GB, and 1e-07 GB .*name a run folder"
+    ):
         missing_numbers(1, (5, 2, 2), None)
 
 
@@ -179,7 +181,7 @@ def test_blocks_hold_as_many_as_fit(ds: xr.Dataset) -> None:
 
 def test_what_memory_cannot_hold_is_to_be_opened_in_chunks(folder: Path, ds: xr.Dataset, little: None) -> None:
     with pytest.raises(
-        RequestError, match=r"^chunks: the numbers of .*results.nc take .*; open them lazily, with chunks={}"
+        InvalidArgumentError, match=r"^chunks: the numbers of .*results.nc take .*; open them lazily, with chunks={}"
     ):
         vp.open_run(folder)
     assert_identical(vp.open_run(folder, chunks={}).compute(), ds)
@@ -208,14 +210,14 @@ def test_cells_are_read_where_the_dataset_is_damaged(
     ],
 )
 def test_wrong_chunks(folder: Path, chunks: Any, message: str) -> None:
-    with pytest.raises(RequestError) as caught:
+    with pytest.raises(InvalidArgumentError) as caught:
         vp.open_run(folder, chunks=chunks)
     assert str(caught.value).startswith(message) and "\n" not in str(caught.value)
 
 
 def test_without_dask_the_extra_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "dask.array", None)
-    with pytest.raises(RequestError, match=r'results in chunks need dask: pip install "varprobe\[dask\]"'):
+    with pytest.raises(InvalidArgumentError, match=r'results in chunks need dask: pip install "varprobe\[dask\]"'):
         vp.open_run(folder, chunks={})
 
 

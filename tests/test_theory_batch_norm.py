@@ -6,7 +6,7 @@ from float64_blocks import measure, phi
 from scipy.integrate import quad
 
 import varprobe as vp
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.theory.closed import arc_cosine
 from varprobe.theory.elementwise import activation
 from varprobe.theory.spheres import sphere_averages
@@ -125,6 +125,6 @@ def test_eps_counts_where_samples_are_few() -> None:
     ({"act": lambda x: 0 * x}, "constant over a normalized batch"),
 ])  # fmt: skip
 def test_refused(arguments: dict, says: str) -> None:
-    with pytest.raises(RequestError) as caught:
+    with pytest.raises(InvalidArgumentError) as caught:
         vp.theory.batch_norm(**{"act": "relu", **arguments})
     assert says in str(caught.value)

@@ -5,7 +5,7 @@ import pytest
 from float64_blocks import agree, phi
 
 import varprobe as vp
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 
 LN10 = np.log(10)
 
@@ -95,6 +95,6 @@ def test_against_nets() -> None:
     ({"q0": float("inf")}, "q0: inf is not a finite number above 0"),
 ])  # fmt: skip
 def test_refused(arguments: dict, says: str) -> None:
-    with pytest.raises(RequestError) as caught:
+    with pytest.raises(InvalidArgumentError) as caught:
         vp.theory.convolution("relu", **arguments)
     assert says in str(caught.value)

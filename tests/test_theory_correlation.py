@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import varprobe as vp
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.theory.closed import arc_cosine, arc_sine, closed_form
 from varprobe.theory.elementwise import activation
 from varprobe.theory.gaussian import pair
@@ -109,5 +109,5 @@ def test_a_kink_off_zero() -> None:
 
 @pytest.mark.parametrize("c", [1.0000001, -2, np.nan, "0.5", None, True])
 def test_correlations_out_of_range(c: object) -> None:
-    with pytest.raises(RequestError, match="^c: .* is not a number from -1 to 1$"):
+    with pytest.raises(InvalidArgumentError, match="^c: .* is not a number from -1 to 1$"):
         vp.theory.correlation_map("relu", c)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import varprobe as vp
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.theory.finite_widths import chi2_log, relu_log
 
 # n: E and Var of ln chi2_n / n, then of ln (2/n) chi2_K, K ~ Binomial(n, 1/2) given K > 0
@@ -179,6 +179,6 @@ def test_orthogonal_linear_nets_do_not_vary() -> None:
     ],
 )
 def test_refused(arguments: dict, says: str) -> None:
-    with pytest.raises(RequestError) as caught:
+    with pytest.raises(InvalidArgumentError) as caught:
         vp.theory.finite_width("relu", **arguments)
     assert says in str(caught.value)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import varprobe as vp
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 
 # tanh: sigma_w2, sigma_b2, q*, chi_1, chi_q, c*, slope at c*; mpmath residuals of q* below 1e-13
 TANH = [
@@ -173,6 +173,6 @@ def test_grid_is_fast() -> None:
     ],
 )
 def test_refused(call, says: str) -> None:
-    with pytest.raises(RequestError) as caught:
+    with pytest.raises(InvalidArgumentError) as caught:
         call()
     assert says in str(caught.value)

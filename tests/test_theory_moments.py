@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import integrate, special, stats
 
 import varprobe as vp
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.nets.activations import ACTIVATIONS
 from varprobe.theory.closed import closed_form
 from varprobe.theory.elementwise import activation, evaluate
@@ -176,6 +176,6 @@ def test_a_file_of_the_user_is_an_activation(tmp_path, monkeypatch: pytest.Monke
     ],
 )
 def test_refused(call, says: str) -> None:
-    with pytest.raises(RequestError) as caught:
+    with pytest.raises(InvalidArgumentError) as caught:
         call()
     assert says in str(caught.value) and "\n" not in str(caught.value)

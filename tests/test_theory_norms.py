@@ -5,7 +5,7 @@ import pytest
 from float64_blocks import agree, measure
 
 import varprobe as vp
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 
 LN10 = np.log(10)
 
@@ -94,7 +94,7 @@ def test_against_nets(arguments: dict) -> None:
     ({"eps": float("nan")}, "eps: nan is not a finite number"),
 ])  # fmt: skip
 def test_refused(arguments: dict, says: str) -> None:
-    with pytest.raises(RequestError) as caught:
+    with pytest.raises(InvalidArgumentError) as caught:
         vp.theory.normalized("relu", **arguments)
     assert says in str(caught.value)
 

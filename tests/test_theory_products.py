@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import varprobe as vp
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 
 
 @pytest.mark.parametrize("depth", [1, 2, 10, 1000])
@@ -75,7 +75,7 @@ def test_refused() -> None:
         ({"depth": 3, "q": -1}, "q: -1 is not a number from"),
         ({"depth": 3, "act": lambda x: 0 * x}, "is constant over"),
     ):
-        with pytest.raises(RequestError) as caught:
+        with pytest.raises(InvalidArgumentError) as caught:
             vp.theory.singular_values(**arguments)
         assert says in str(caught.value)
     assert np.isnan(vp.theory.singular_values(3, "tanh").largest_log10)

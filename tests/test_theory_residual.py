@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import varprobe as vp
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.theory.blocks import Blocks, Shape, pass_blocks
 from varprobe.theory.elementwise import activation
 from varprobe.theory.sources import Source
@@ -248,6 +248,6 @@ def test_a_net_is_the_same_in_any_company() -> None:
     ({"width": 0}, "width: 0 is not a whole number of at least 1"),
 ])  # fmt: skip
 def test_refused(arguments: dict, says: str) -> None:
-    with pytest.raises(RequestError) as caught:
+    with pytest.raises(InvalidArgumentError) as caught:
         vp.theory.residual("relu", **arguments)
     assert says in str(caught.value)

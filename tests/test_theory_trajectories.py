@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import varprobe as vp
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 
 # tanh, n Var W = 1/3 (Glorot & Bengio 2010's standard initialization), input variance 1: two quadratures
 STANDARD_Z = [0.3333333333333333, 0.07062506808523906, 0.020750185581333888, 0.006645387355178833, 0.0021862296148031073]  # fmt: skip
@@ -147,6 +147,6 @@ def test_no_signal() -> None:
     ],
 )
 def test_refused(arguments: dict, says: str) -> None:
-    with pytest.raises(RequestError) as caught:
+    with pytest.raises(InvalidArgumentError) as caught:
         vp.theory.trajectory(**{"act": "tanh", "sigma_w2": 1.0, **arguments})
     assert says in str(caught.value)

@@ -5,7 +5,7 @@ import pytest
 from float64_blocks import agree, normalize, phi
 
 import varprobe as vp
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.theory.elementwise import activation
 from varprobe.theory.laws import pair_of
 from varprobe.theory.token_kernels import token_kernels
@@ -193,6 +193,6 @@ def test_against_nets(act: str, norm: str, causal: bool, gated: bool) -> None:
     ({"branch_scale": float("inf")}, "branch_scale: inf is not a finite number"),
 ])  # fmt: skip
 def test_refused(arguments: dict, says: str) -> None:
-    with pytest.raises(RequestError) as caught:
+    with pytest.raises(InvalidArgumentError) as caught:
         vp.theory.transformer("gelu", **arguments)
     assert says in str(caught.value)

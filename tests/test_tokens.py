@@ -6,7 +6,7 @@ import pytest
 
 import varprobe as vp
 from varprobe.engine.inputs import batch_of
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.nets.data import load_source
 
 KEY = jax.random.key(3)
@@ -60,14 +60,14 @@ def test_names_and_digests():
     ],
 )
 def test_what_is_wrong_is_said(text, words):
-    with pytest.raises(RequestError) as caught:
+    with pytest.raises(InvalidArgumentError) as caught:
         load_source(text)
     assert words in str(caught.value) and caught.value.option == "data"
 
 
 def test_laws_take_neither_labels_nor_scaling():
     for name, value in (("labels", np.zeros(3)), ("standardize", True)):
-        with pytest.raises(RequestError, match="random law"):
+        with pytest.raises(InvalidArgumentError, match="random law"):
             load_source("tokens", **{name: value})
 
 

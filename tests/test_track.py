@@ -14,7 +14,7 @@ import xarray as xr
 
 import varprobe as vp
 from varprobe.__main__ import main
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.storage.progress import Unwatched
 from varprobe.training.asking import powers_of_two, read_training
 from varprobe.training.batches import lesson, rows_by_step
@@ -342,7 +342,7 @@ def test_a_run_folder_resumes_with_the_same_bits(kept, ds):
     assert vp.open_run(folder).identical(again)
     assert vp.verify(folder).intact
     assert vp.rerun(folder).reproduced
-    with pytest.raises(RequestError, match="holds another run"):
+    with pytest.raises(InvalidArgumentError, match="holds another run"):
         vp.track(**ASKED | {"steps": 8}, optimizer=RATES, out=folder)
 
 
@@ -445,7 +445,7 @@ def test_an_optimizer_of_ones_own(tmp_path, monkeypatch, capsys):
         expected, losses = plain_loop(vp.build(SMALL | {"depth": 1}), given, optax.adabelief(0.02), 3)
         assert apart(vp.build(ds.isel(config=0), seed=0).params, expected) < 1e-9
     np.testing.assert_allclose(ds.batch_loss.values[0, 0], losses, rtol=1e-9)
-    with pytest.raises(RequestError, match="names code, own.py:ours"):
+    with pytest.raises(InvalidArgumentError, match="names code, own.py:ours"):
         vp.rerun("run")
     assert vp.rerun("run", allow_code=True).reproduced
     for text, message in (
@@ -454,6 +454,6 @@ def test_an_optimizer_of_ones_own(tmp_path, monkeypatch, capsys):
         ("own.py:ours(rl=1)", "unexpected keyword argument"),
         ("own.py:our", "did you mean 'ours'?"),
     ):
-        with pytest.raises(RequestError, match=message) as error:
+        with pytest.raises(InvalidArgumentError, match=message) as error:
             read_optimizers(text)
         assert error.value.option == "optimizer"

@@ -291,5 +291,5 @@ def test_what_is_refused(case: str) -> None:
     found["batches"] = {"one": batches(1)[0], "generator": iter(batches(3))}.get(
         str(found["batches"]), found["batches"]
     )
-    with pytest.raises(vp.RequestError, match=message):
+    with pytest.raises(vp.InvalidArgumentError, match=message):
         track_model(**found)

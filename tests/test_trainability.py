@@ -11,7 +11,7 @@ import xarray as xr
 import varprobe as vp
 from varprobe.__main__ import outcome
 from varprobe.cli.trainability import depths_of, sentences
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.plots.trainability import edges, trainability_figure
 from varprobe.training import jobs
 from varprobe.training.asking import read_training
@@ -153,20 +153,22 @@ def test_it_resumes_and_rests(ds, run, monkeypatch):
 
 
 def test_what_is_measured_on_the_way_is_for_track():
-    with pytest.raises(RequestError, match=r"at: trainability measures nothing on the way; varprobe\.track does"):
+    with pytest.raises(
+        InvalidArgumentError, match=r"at: trainability measures nothing on the way; varprobe\.track does"
+    ):
         vp.trainability(**GRID, at=[0])
 
 
 def test_prediction_counts_nets(ds):
-    found, each = vp.prediction(ds), foretold_by_optimizer(ds)
+    found, each = vp.verdict_accuracy(ds), foretold_by_optimizer(ds)
     assert list(each) == OPTIMIZERS.split(",") and found.nets == 24 == sum(f.nets for f in each.values())
     unhealthy = np.repeat(~ds.healthy.values[:, None], 2, axis=1)
     assert found.unhealthy == unhealthy.sum() and found.failed == (~ds.trained.values).sum()
     assert found.found == (unhealthy & ~ds.trained.values).sum() == sum(f.found for f in each.values())
     slow = each["sgd(lr=0.1)"]
     assert slow.rank_correlation < -0.3
-    with pytest.raises(RequestError, match="not a dataset of varprobe.trainability"):
-        vp.prediction(ds.drop_vars("score"))
+    with pytest.raises(InvalidArgumentError, match="not a dataset of varprobe.trainability"):
+        vp.verdict_accuracy(ds.drop_vars("score"))
 
 
 @pytest.fixture(scope="module")
@@ -194,9 +196,9 @@ def test_a_squared_error_is_judged_by_what_it_explains(squared):
 def test_a_net_that_diverges_is_data(squared):
     fast = vp.select(squared, optimizer="sgd(lr=10000)")
     assert (fast.diverged_step.values > 1).all() and np.isnan(fast.skill.values).all()
-    assert not fast.trained.values.any() and vp.prediction(squared).failed == 3
+    assert not fast.trained.values.any() and vp.verdict_accuracy(squared).failed == 3
     assert np.isnan(vp.select(squared, optimizer="sgd(lr=0.1)").diverged_step.values).all()
-    assert "2 of 4 nets left the range of floats." in sentences(squared, vp.prediction(squared))
+    assert "2 of 4 nets left the range of floats." in sentences(squared, vp.verdict_accuracy(squared))
 
 
 def test_defaults_stand_for_what_is_not_given():
@@ -283,7 +285,7 @@ def test_a_panel_an_optimizer(ds):
     figure = trainability_figure(ds)
     panels = [ax for ax in figure.axes if artists(ax, "plane")]
     assert [ax.get_title(loc="left") for ax in panels] == OPTIMIZERS.split(",")
-    with pytest.raises(RequestError, match="needs a run of varprobe trainability"):
+    with pytest.raises(InvalidArgumentError, match="needs a run of varprobe trainability"):
         trainability_figure(ds.drop_vars("skill"))
 
 
@@ -316,7 +318,7 @@ def test_json_has_a_row_a_net(ds, run, capsys):
     code, out, err = command(capsys, *SIZES, "--optimizer", OPTIMIZERS, "--out", str(run), "--json")
     told = json.loads(out)
     assert (code, err, told["run"], len(told["rows"])) == (0, "", str(run), 24)
-    expected = vp.prediction(ds)
+    expected = vp.verdict_accuracy(ds)
     assert told["rank_correlation"] == pytest.approx(expected.rank_correlation)
     assert (told["precision"], told["recall"]) == (expected.precision, expected.recall)
     assert list(told["by_optimizer"]) == OPTIMIZERS.split(",")
@@ -335,7 +337,7 @@ def test_the_screen_is_80_columns_and_counts(ds, run, capsys, tmp_path):
     assert (code, err) == (0, "") and max(map(len, out.splitlines())) <= max(
         80, len(f"Data    {run}/results.nc, results.csv; found finished; --fresh trains again")
     )
-    found = vp.prediction(ds)
+    found = vp.verdict_accuracy(ds)
     assert f"{found.precision:.2f} ({found.found}/{found.unhealthy})" in out
     assert f"{found.unhealthy} of 24 nets were unhealthy before training; {found.failed} did not train." in out
     assert f"Figure  {save}" in out

@@ -11,7 +11,7 @@ import varprobe as vp
 from varprobe.engine.random_bits import keys_of
 from varprobe.engine.reference_network import plain_of
 from varprobe.engine.wired.attention import Lifts, attention, softmax_pullback
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.nets.architectures import architecture_of
 from varprobe.nets.initializers import Place, resolve_initializer
 from varprobe.nets.softmax import softmax_entropy
@@ -237,7 +237,7 @@ def test_norm_none_is_layer_norm_once():
     ],
 )
 def test_what_makes_no_sense_is_refused(option, arguments, words):
-    with pytest.raises(RequestError) as caught:
+    with pytest.raises(InvalidArgumentError) as caught:
         read_request(**{"depth": 2, "width": 8, "arch": "transformer", "init": "he_normal"} | arguments)
     assert words in str(caught.value) and caught.value.option == option
 

@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 
 import varprobe as vp
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.sweeps.request import read_request
 
 EXAMPLE = """\
@@ -210,7 +210,7 @@ class Raises:
 )
 def test_a_bad_block_is_told_in_one_line(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "bad.py").write_text(BAD)
-    with pytest.raises(RequestError) as error:
+    with pytest.raises(InvalidArgumentError) as error:
         read_request(arch=f"{tmp_path / 'bad.py'}:{name}", **TINY)
     text = str(error.value)
     assert text.startswith("arch: ") and message in text and "\n" not in text
@@ -234,7 +234,7 @@ def test_a_bad_block_is_told_in_one_line(tmp_path: Path, name: str, message: str
     ],
 )
 def test_what_does_not_apply_is_refused(gated: Path, arguments: dict[str, Any], message: str) -> None:
-    with pytest.raises(RequestError) as error:
+    with pytest.raises(InvalidArgumentError) as error:
         read_request(**{"arch": "gated.py:Gated", **TINY, **arguments})
     assert str(error.value).startswith(message)
 
@@ -270,7 +270,7 @@ class Ending:
     ],
 )
 def test_blocks_that_cannot_work_are_refused(block: Any, message: str) -> None:
-    with pytest.raises(RequestError) as error:
+    with pytest.raises(InvalidArgumentError) as error:
         read_request(**{"arch": block, **TINY})
     assert str(error.value).startswith(message)
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from varprobe.errors import RequestError, lookup
+from varprobe.errors import InvalidArgumentError, lookup
 from varprobe.spec.user_code import REQUIRED, UserCode, digest_of, is_reference, keyword_parameters, load
 
 Write = Callable[[str, str], Path]
@@ -69,7 +69,7 @@ def sha256(*contents: str) -> str:
 def test_is_reference(name: str, expected: bool) -> None:
     assert is_reference(name) is expected
     if not expected:
-        with pytest.raises(RequestError, match="is not of the form PKG.MOD:NAME or FILE.py:NAME"):
+        with pytest.raises(InvalidArgumentError, match="is not of the form PKG.MOD:NAME or FILE.py:NAME"):
             load(name)
 
 
@@ -77,7 +77,7 @@ def test_is_reference(name: str, expected: bool) -> None:
 def test_any_text(text: str) -> None:
     try:
         load(text)
-    except RequestError as error:
+    except InvalidArgumentError as error:
         assert "\n" not in str(error)
 
 
@@ -211,19 +211,19 @@ def test_prints_go_to_stderr(write: Write, capsys: pytest.CaptureFixture[str]) -
 def test_failures(write: Write, reference: str, text: str, message: str) -> None:
     folder = write("mine.py", text).parent
     (folder / "folder.py").mkdir()
-    with pytest.raises(RequestError) as caught:
+    with pytest.raises(InvalidArgumentError) as caught:
         load(reference)
     assert str(caught.value) == message.format(cwd=str(folder))
 
 
 def test_impossible_file_name() -> None:
-    with pytest.raises(RequestError, match=r"cannot read 'a\\x00.py': .*embedded null"):
+    with pytest.raises(InvalidArgumentError, match=r"cannot read 'a\\x00.py': .*embedded null"):
         load("a\0.py:f")
 
 
 def test_broken_encoding(write: Write) -> None:
     write("mine.py", "").write_bytes(b"x = '\xff'\n")
-    with pytest.raises(RequestError, match=r"^mine.py:f: .*(utf-8|encoding)"):
+    with pytest.raises(InvalidArgumentError, match=r"^mine.py:f: .*(utf-8|encoding)"):
         load("mine.py:f")
 
 
@@ -262,9 +262,9 @@ def test_keyword_parameters() -> None:
     assert keyword_parameters(lambda *args, gain=3: None, positional=3) == {"gain": 3}
     assert keyword_parameters(functools.partial(plain, beta=5)) == {"beta": 5}
     assert keyword_parameters(math.hypot) == {}  # a builtin without a signature
-    with pytest.raises(RequestError, match="^plain is called with 3 positional arguments and takes 2$"):
+    with pytest.raises(InvalidArgumentError, match="^plain is called with 3 positional arguments and takes 2$"):
         keyword_parameters(plain, positional=3)
-    with pytest.raises(RequestError, match="^needy needs y, which can only be given by position$"):
+    with pytest.raises(InvalidArgumentError, match="^needy needs y, which can only be given by position$"):
         keyword_parameters(needy)
 
 

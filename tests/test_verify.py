@@ -270,7 +270,7 @@ def test_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Any) -> No
         "        return x\n"
         "    return net, w, jnp.ones((2, 4)), {'loss': 'cotangent'}\n"
     )
-    assert run("model", "net.py:make", "--seeds", "2", "--out", "made", "--no-compile-cache")[0] == 0
+    assert run("probe", "net.py:make", "--seeds", "2", "--out", "made", "--no-compile-cache")[0] == 0
     assert vp.verify("made").findings == []
     record = unsealed_json(Path("made/model.json"))
     assert record["asked"] == {"factory": "net.py:make", "data": None, "seeds": 2, "step_size": None}

@@ -18,11 +18,12 @@ HOMES = {
     "assert_healthy": "varprobe.runs.health",
     "MachineError": "varprobe.errors",
     "Recorder": "varprobe.model.recording",
-    "RequestError": "varprobe.errors",
+    "InvalidArgumentError": "varprobe.errors",
     "build": "varprobe.runs.build",
     "coord_check": "varprobe.training.coordinates",
     "diagnose": "varprobe.runs.diagnose",
     "export": "varprobe.exports.exporting",
+    "healthy": "varprobe.runs.health",
     "instrument": "varprobe.model.instrumenting",
     "mark": "varprobe.model.marking",
     "open_run": "varprobe.runs.open",
@@ -40,7 +41,7 @@ HOMES = {
     "plot_training": "varprobe.plots.training",
     "plot_trainability": "varprobe.plots.trainability",
     "plot_variance": "varprobe.plots",
-    "prediction": "varprobe.training.nets",
+    "verdict_accuracy": "varprobe.training.nets",
     "probe": "varprobe.model.probing",
     "report": "varprobe.exports.reporting.writing",
     "rerun": "varprobe.runs.rerun",
@@ -57,13 +58,14 @@ HOMES = {
 __all__ = [
     "MachineError",
     "Recorder",
-    "RequestError",
+    "InvalidArgumentError",
     "advise",
     "assert_healthy",
     "build",
     "coord_check",
     "diagnose",
     "export",
+    "healthy",
     "instrument",
     "mark",
     "open_run",
@@ -81,7 +83,7 @@ __all__ = [
     "plot_training",
     "plot_trainability",
     "plot_variance",
-    "prediction",
+    "verdict_accuracy",
     "probe",
     "report",
     "rerun",
@@ -96,7 +98,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from varprobe import theory
-    from varprobe.errors import MachineError, RequestError
+    from varprobe.errors import InvalidArgumentError, MachineError
     from varprobe.exports.exporting import export
     from varprobe.exports.reporting.writing import report
     from varprobe.model.instrumenting import instrument
@@ -120,20 +122,26 @@ if TYPE_CHECKING:
     from varprobe.plots.widths import plot_widths
     from varprobe.runs.build import build
     from varprobe.runs.diagnose import diagnose
-    from varprobe.runs.health import assert_healthy
+    from varprobe.runs.health import assert_healthy, healthy
     from varprobe.runs.open import open_run
     from varprobe.runs.rerun import rerun
     from varprobe.runs.verifying.whole import verify
     from varprobe.storage.dataset import select
     from varprobe.sweeps.sweep import sweep
     from varprobe.training.coordinates import coord_check
-    from varprobe.training.nets import prediction
+    from varprobe.training.nets import verdict_accuracy
     from varprobe.training.track import track
     from varprobe.training.trainability import trainability
     from varprobe.verdict.advise import advise
 
 
+RENAMED = {"RequestError": "InvalidArgumentError", "prediction": "verdict_accuracy"}
+"""Public names of 0.1, and what they are called."""
+
+
 def __getattr__(name: str) -> Any:
+    if name in RENAMED:
+        raise AttributeError(f"varprobe.{name} is called varprobe.{RENAMED[name]}")
     if name not in HOMES:
         raise AttributeError(f"module 'varprobe' has no attribute {name!r}")
     home = import_module(HOMES[name])

@@ -30,7 +30,7 @@ def outcome(arguments: list[str]) -> int:
     from varprobe.cli.complaints import complaint
     from varprobe.cli.completion import VARIABLE, completed
     from varprobe.cli.interrupts import INTERRUPTED
-    from varprobe.errors import MachineError, RequestError
+    from varprobe.errors import InvalidArgumentError, MachineError
 
     try:
         if os.environ.get(VARIABLE):
@@ -41,7 +41,7 @@ def outcome(arguments: list[str]) -> int:
         return DONE
     except click.exceptions.Exit as stop:
         return stop.exit_code
-    except (RequestError, click.ClickException) as error:
+    except (InvalidArgumentError, click.ClickException) as error:
         complain(complaint(error))
         return WRONG
     except (MachineError, MemoryError) as error:

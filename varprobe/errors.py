@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import TypeVar
 
-__all__ = ["MachineError", "RequestError", "did_you_mean", "first_line", "lookup", "printable", "require_name"]
+__all__ = ["MachineError", "InvalidArgumentError", "did_you_mean", "first_line", "lookup", "printable", "require_name"]
 
 T = TypeVar("T")
 
 
-class RequestError(ValueError):
+class InvalidArgumentError(ValueError):
     """The request cannot be carried out as it stands (exit code 2).
 
     The message is one line: the value, what is allowed, and the nearest right spelling. `option` is the
@@ -22,11 +22,11 @@ class RequestError(ValueError):
         super().__init__(f"{option}: {self.message}" if option else self.message)
 
     def __reduce__(self) -> tuple[type, tuple[str, str | None]]:
-        return RequestError, (self.message, self.option)
+        return InvalidArgumentError, (self.message, self.option)
 
-    def at(self, option: str) -> "RequestError":
+    def at(self, option: str) -> "InvalidArgumentError":
         """This error, naming `option` unless a more precise one was named where it was raised."""
-        return self if self.option else RequestError(self.message, option)
+        return self if self.option else InvalidArgumentError(self.message, option)
 
 
 class MachineError(RuntimeError):
@@ -55,10 +55,10 @@ def did_you_mean(name: str, known: Iterable[str], see: str = "") -> str:
 
 
 def lookup(registry: Mapping[str, T], name: str, what: str, see: str = "") -> T:
-    """`registry[name]`, or a RequestError that says what was meant and where all names are listed."""
+    """`registry[name]`, or a InvalidArgumentError that says what was meant and where all names are listed."""
     if isinstance(name, str) and name in registry:
         return registry[name]
-    raise RequestError(f"unknown {what} {name!r}{did_you_mean(name, registry, see)}")
+    raise InvalidArgumentError(f"unknown {what} {name!r}{did_you_mean(name, registry, see)}")
 
 
 def require_name(name: str, names: Iterable[str]) -> None:
@@ -66,7 +66,7 @@ def require_name(name: str, names: Iterable[str]) -> None:
     names = list(names)
     if name not in names:
         words = [n for n in names if not n.isdecimal()]
-        raise RequestError(f"nothing in this run is called {name!r}{did_you_mean(name, words)}", "label")
+        raise InvalidArgumentError(f"nothing in this run is called {name!r}{did_you_mean(name, words)}", "label")
 
 
 def printable(text: str) -> str:

@@ -9,7 +9,7 @@ import click
 from varprobe.cli.console import TerminalProgress, console_for
 from varprobe.cli.help import Command
 from varprobe.cli.sweep import draw, measured, measuring
-from varprobe.errors import RequestError, printable
+from varprobe.errors import InvalidArgumentError, printable
 from varprobe.verdict.columns import GAP, fold, side_by_side
 
 if TYPE_CHECKING:
@@ -66,11 +66,11 @@ def command(arguments: list[str], quiet: bool, **options: Any) -> None:
 
     try:
         framework(options["framework"])
-    except RequestError as error:
+    except InvalidArgumentError as error:
         raise error.at("framework") from None
     odd = next((name for name in OF_THE_PROBE if options["no_probe"] and options[name] is not None), None)
     if odd is not None:
-        raise RequestError(f"{options[odd]!r} is for the measurement, which --no-probe leaves out", odd)
+        raise InvalidArgumentError(f"{options[odd]!r} is for the measurement, which --no-probe leaves out", odd)
     depth, width = single("depth", options["depth"], 1, DEEPEST), single("width", options["width"], 1)
     with measuring(arguments, quiet) as (progress, stdout):
         advise(arguments, options, depth, width, progress, stdout)

@@ -8,7 +8,7 @@ from varprobe.cli.console import TerminalProgress, console_for
 from varprobe.cli.help import Command
 from varprobe.cli.options import ESSENTIAL, given, stack_options, with_spec
 from varprobe.cli.sweep import PRESENTATION, measured, measuring
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.verdict.columns import fold
 
 __all__ = ["command"]
@@ -42,7 +42,7 @@ def command(arguments: list[str], run: str | None, strict: bool, **options: Any)
     if run is not None:
         odd = next(iter([*given(options), *(k for k, v in shown.items() if v and k not in OF_A_RUN)]), None)
         if odd is not None:
-            raise RequestError(f"does not go with a RUN ({run!r}), which has its own", odd)
+            raise InvalidArgumentError(f"does not go with a RUN ({run!r}), which has its own", odd)
     with measuring(arguments, shown["quiet"]) as (progress, stdout):
         healthy = check(run, strict, options, shown, progress, stdout)
     if not healthy:

@@ -4,7 +4,7 @@ import re
 
 import click
 
-from varprobe.errors import RequestError, did_you_mean, printable
+from varprobe.errors import InvalidArgumentError, did_you_mean, printable
 
 __all__ = ["complaint", "one_line"]
 
@@ -21,9 +21,9 @@ def one_line(text: str) -> str:
     return cut if len(cut) <= LONGEST else f"{cut[: LONGEST - 200]} ... {cut[-200:]}"
 
 
-def complaint(error: RequestError | click.ClickException) -> str:
+def complaint(error: InvalidArgumentError | click.ClickException) -> str:
     """The line for an error that is the user's to mend."""
-    if isinstance(error, RequestError):
+    if isinstance(error, InvalidArgumentError):
         return f"{spelled(error.option)}: {error.message}" if error.option else error.message
     if isinstance(error, click.NoSuchOption):
         return f"{error.option_name}: unknown option{nearest(error)}"

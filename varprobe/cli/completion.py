@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 import click
 from click.shell_completion import CompletionItem, shell_complete
 
-from varprobe.errors import RequestError, did_you_mean
+from varprobe.errors import InvalidArgumentError, did_you_mean
 
 __all__ = ["NAMES", "VARIABLE", "completed", "suggest_for"]
 
@@ -108,9 +108,11 @@ def completed(command: click.Command) -> int:
     """Print what the shell asks for in the environment; the exit code.
 
     Raises:
-        RequestError: it asks for something else.
+        InvalidArgumentError: it asks for something else.
     """
     instruction = os.environ[VARIABLE]
     if instruction not in INSTRUCTIONS:
-        raise RequestError(f"{VARIABLE}={instruction!r} is no instruction{did_you_mean(instruction, INSTRUCTIONS)}")
+        raise InvalidArgumentError(
+            f"{VARIABLE}={instruction!r} is no instruction{did_you_mean(instruction, INSTRUCTIONS)}"
+        )
     return shell_complete(command, {}, "varprobe", VARIABLE, instruction)

@@ -10,7 +10,7 @@ from varprobe.cli.console import TerminalProgress, console_for
 from varprobe.cli.help import Command, help_all
 from varprobe.cli.plot import file_of
 from varprobe.cli.sweep import measuring
-from varprobe.errors import RequestError, printable
+from varprobe.errors import InvalidArgumentError, printable
 
 __all__ = ["command", "measured"]
 
@@ -113,17 +113,17 @@ def measured(options: dict[str, Any], option: str, progress: TerminalProgress) -
         return coord_check(**given, progress=progress)
     try:
         factory = load(reference).function
-    except RequestError as error:
+    except InvalidArgumentError as error:
         raise error.at(option) from error
     try:
         return coord_check(factory, **given, progress=progress)
-    except RequestError as error:
+    except InvalidArgumentError as error:
         if error.option in ASKED:
             raise
-        raise RequestError(error.message, option) from error
+        raise InvalidArgumentError(error.message, option) from error
     except Exception as error:  # the model may raise anything
         text = " ".join(str(error).split())
-        raise RequestError(f"{reference} fails: {type(error).__name__}: {text}", option) from error
+        raise InvalidArgumentError(f"{reference} fails: {type(error).__name__}: {text}", option) from error
 
 
 def draw(ds: Any, path: Path, arguments: list[str]) -> None:

@@ -9,7 +9,7 @@ import click
 from varprobe.cli.console import TerminalProgress
 from varprobe.cli.help import Command
 from varprobe.cli.plot import naming, selected
-from varprobe.errors import RequestError, printable
+from varprobe.errors import InvalidArgumentError, printable
 
 __all__ = ["command"]
 
@@ -36,7 +36,7 @@ def command(run: str, save: str | None, table: str | None, select: tuple[str, ..
     offline run for wandb sync. A run of trainability has a row a net, in .md and .tex one an optimizer.
     """
     if save is None:
-        raise RequestError("missing; what is to be written, such as table.tex or tb:logs", "save")
+        raise InvalidArgumentError("missing; what is to be written, such as table.tex or tb:logs", "save")
     from varprobe.exports.exporting import export, required
     from varprobe.exports.targets import ENDINGS
     from varprobe.runs.open import read_run
@@ -68,5 +68,5 @@ def saving() -> Iterator[None]:
     """Let errors about the path name --save."""
     try:
         yield
-    except RequestError as error:
-        raise RequestError(error.message, "save" if error.option in (None, "path") else error.option) from error
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(error.message, "save" if error.option in (None, "path") else error.option) from error

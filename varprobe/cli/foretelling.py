@@ -19,7 +19,7 @@ def foretell(request: "Request", out: str | Path, resources: "Resources", as_jso
     """Print configurations, cells, time, memory and disk of a sweep; nothing of it is computed or written.
 
     Raises:
-        RequestError: a network does not fit into memory, or the folder is no place for this run.
+        InvalidArgumentError: a network does not fit into memory, or the folder is no place for this run.
     """
     from varprobe.engine.groups import chunks_of, work_of
     from varprobe.sweeps.estimates import estimate

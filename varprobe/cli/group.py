@@ -24,7 +24,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "phase": "Draw the phase diagram of an activation, predicted and measured.",
     },
     "your model": {
-        "model": "Measure every site of a network of your own, in any JAX library.",
+        "probe": "Measure every site of a network of your own, in any JAX library.",
     },
     "training": {
         "track": "Follow variance and gradients through the first steps of training.",
@@ -39,6 +39,10 @@ COMMANDS: dict[str, dict[str, str]] = {
     },
 }
 """Group -> command -> one line. `varprobe.cli.NAME`, hyphens as underscores, holds the command, as `command`."""
+
+
+RENAMED = {"model": "probe"}
+"""Names that commands had in 0.1, and what they are called."""
 
 
 class LazyGroup(WithExamples, click.Group):
@@ -59,6 +63,8 @@ class LazyGroup(WithExamples, click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command, or name the nearest one."""
         if args[0] not in self.list_commands(ctx) and not ctx.resilient_parsing:
+            if args[0] in RENAMED:
+                ctx.fail(f"{args[0]!r} is called {RENAMED[args[0]]!r}: varprobe {RENAMED[args[0]]}")
             ctx.fail(f"unknown command {args[0]!r}{did_you_mean(args[0], self.list_commands(ctx), 'varprobe --help')}")
         return super().resolve_command(ctx, args)
 

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from varprobe.cli.completion import suggest_for
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 
 __all__ = ["Command", "WithExamples", "help_all"]
 
@@ -65,7 +65,7 @@ class Command(WithExamples):
             raise
         for param, times in Counter(order).items():
             if times > 1 and not param.multiple and not getattr(param, "is_flag", False) and param.nargs == 1:
-                raise RequestError(f"given {times} times; it takes one value", param.name)
+                raise InvalidArgumentError(f"given {times} times; it takes one value", param.name)
         ctx.allow_extra_args = True
         super().parse_args(ctx, args)
         if ctx.args:

@@ -8,7 +8,7 @@ import click
 
 from varprobe.cli.console import console_for
 from varprobe.cli.help import Command
-from varprobe.errors import RequestError, lookup
+from varprobe.errors import InvalidArgumentError, lookup
 from varprobe.verdict.columns import GAP, side_by_side
 
 __all__ = ["command"]
@@ -110,7 +110,7 @@ def command(kind: str) -> None:
     """List activations, initializers, architectures, norms, optimizers or verdicts, with parameters and formulas."""
     try:
         first, second, read = lookup(KINDS, kind, "list")
-    except RequestError as error:
+    except InvalidArgumentError as error:
         raise error.at("list") from error
     console, rows = console_for(sys.stdout), [(first, second, "meaning"), *read()]
     names, parameters = (max(len(row[i]) for row in rows) for i in (0, 1))

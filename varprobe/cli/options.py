@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from varprobe.cli.help import help_all
-from varprobe.errors import RequestError, require_name
+from varprobe.errors import InvalidArgumentError, require_name
 
 __all__ = [
     "ESSENTIAL",
@@ -168,7 +168,7 @@ def given(options: dict[str, Any]) -> dict[str, Any]:
     chosen = {k: v for k, v in options.items() if v is not None and v is not False and v != ()}
     for weights, short in (("init", "sigma_w2"), ("bias", "sigma_b2")):
         if weights in chosen and short in chosen:
-            raise RequestError(f"{chosen[short][0]!r} is short for a --{weights}; give one of the two", short)
+            raise InvalidArgumentError(f"{chosen[short][0]!r} is short for a --{weights}; give one of the two", short)
     return {k: (v[0] if len(v) == 1 else list(v)) if isinstance(v, tuple) else v for k, v in chosen.items()}
 
 
@@ -185,7 +185,7 @@ def pairs_of(option: str, texts: Iterable[str], example: str, last: bool = False
     for text in texts:
         name, _, value = text.rpartition("=") if last else text.partition("=")
         if not name.strip() or not value.strip():
-            raise RequestError(f"{text!r} is not of the form {example}", option)
+            raise InvalidArgumentError(f"{text!r} is not of the form {example}", option)
         pairs.append((name.strip(), value.strip()))
     return pairs
 
@@ -213,12 +213,12 @@ def canonical(text: str) -> list[str]:
 
     try:
         calls = parse_calls(text)
-    except RequestError:
+    except InvalidArgumentError:
         return []
     found = [str(call) for call in calls]
     for resolve in (resolve_initializer, resolve_activation):
         try:
             found += [resolve(call).name for call in calls if not is_reference(call.name)]
-        except RequestError:
+        except InvalidArgumentError:
             continue
     return list(dict.fromkeys(found))

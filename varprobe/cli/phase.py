@@ -11,7 +11,7 @@ from varprobe.cli.console import TerminalProgress, console_for
 from varprobe.cli.help import Command
 from varprobe.cli.plot import file_of, size_of
 from varprobe.cli.sweep import measured, measuring
-from varprobe.errors import RequestError, did_you_mean, printable
+from varprobe.errors import InvalidArgumentError, did_you_mean, printable
 from varprobe.verdict.columns import GAP, fold, side_by_side
 
 if TYPE_CHECKING:
@@ -66,14 +66,14 @@ def command(arguments: list[str], quiet: bool, **options: Any) -> None:
     gradient per layer, over the deeper half of the layers, with that of an infinitely wide network of this depth.
     """
     if options["show"] not in SHOW:
-        raise RequestError(f"unknown quantity {options['show']!r}{did_you_mean(options['show'], SHOW)}", "show")
+        raise InvalidArgumentError(f"unknown quantity {options['show']!r}{did_you_mean(options['show'], SHOW)}", "show")
     if not options["measure"]:
         odd = next((name for name in OF_MEASURING if options[name]), None)
         if odd is not None:
             value = "" if options[odd] is True else f"{options[odd]!r} "
-            raise RequestError(f"{value}goes with --measure, which runs networks", odd)
+            raise InvalidArgumentError(f"{value}goes with --measure, which runs networks", odd)
     elif options["show"] == "xi":
-        raise RequestError("'xi' is of theory; --measure measures chi_1 (leave out one of the two)", "show")
+        raise InvalidArgumentError("'xi' is of theory; --measure measures chi_1 (leave out one of the two)", "show")
     with measuring(arguments, quiet) as (progress, stdout):
         phase(arguments, options, progress, stdout)
 

@@ -12,7 +12,7 @@ import click
 from varprobe.cli.console import TerminalProgress
 from varprobe.cli.help import Command
 from varprobe.cli.options import canonical, label_option, labels_of, pairs_of
-from varprobe.errors import RequestError, did_you_mean, printable
+from varprobe.errors import InvalidArgumentError, did_you_mean, printable
 from varprobe.storage.paths import place_of
 
 __all__ = ["command"]
@@ -38,11 +38,11 @@ def size_of(text: str | None) -> tuple[float, float] | None:
         return None
     match = SIZE.fullmatch(text.strip())
     if not match:
-        raise RequestError(f"{text!r} is not a size such as 3.25x2.4in (units: in, cm, mm)", "size")
+        raise InvalidArgumentError(f"{text!r} is not a size such as 3.25x2.4in (units: in, cm, mm)", "size")
     unit = INCHES[(match[3] or "in").lower()]
     width, height = float(match[1]) * unit, float(match[2]) * unit
     if not (1 <= width <= 50 and 1 <= height <= 50):
-        raise RequestError(f"{text!r} is outside 1 to 50 inches", "size")
+        raise InvalidArgumentError(f"{text!r} is outside 1 to 50 inches", "size")
     return width, height
 
 
@@ -51,7 +51,7 @@ def quantities_of(texts: Sequence[str]) -> tuple[str, ...]:
     names = [name.strip() for text in texts for name in text.split(",")]
     for name in names:
         if name not in QUANTITIES:
-            raise RequestError(f"unknown quantity {name!r}{did_you_mean(name, QUANTITIES)}", "quantity")
+            raise InvalidArgumentError(f"unknown quantity {name!r}{did_you_mean(name, QUANTITIES)}", "quantity")
     return tuple(dict.fromkeys(names))
 
 
@@ -61,11 +61,11 @@ def file_of(save: str | None, run: str, kind: str = "variance") -> Path:
         return Path(run).expanduser() / f"{kind}.pdf"
     path = place_of(save, "save")
     if path.suffix.lower() not in ENDINGS:
-        raise RequestError(f"{save!r} must end in one of {', '.join(ENDINGS)}", "save")
+        raise InvalidArgumentError(f"{save!r} must end in one of {', '.join(ENDINGS)}", "save")
     if path.is_dir():
-        raise RequestError(f"{save!r} is a folder, not a file", "save")
+        raise InvalidArgumentError(f"{save!r} is a folder, not a file", "save")
     if not path.parent.is_dir():
-        raise RequestError(f"there is no folder {str(path.parent)!r} for {path.name!r}", "save")
+        raise InvalidArgumentError(f"there is no folder {str(path.parent)!r} for {path.name!r}", "save")
     return path
 
 
@@ -97,8 +97,8 @@ def naming(option: str) -> Iterator[None]:
     """Let errors name this option."""
     try:
         yield
-    except RequestError as error:
-        raise RequestError(error.message, option if error.option in (None, "ds") else error.option) from error
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(error.message, option if error.option in (None, "ds") else error.option) from error
 
 
 def kinds() -> dict[str, dict[str, str]]:
@@ -161,10 +161,10 @@ def command(arguments: list[str], run: tuple[str, ...], source: str | None, **op
     if options["kind"] is not None:
         require_fit(options["kind"], options, run)
     elif len(run) > 1:
-        raise RequestError(f"unexpected {run[1]!r}; a figure of two runs is --kind before-after")
+        raise InvalidArgumentError(f"unexpected {run[1]!r}; a figure of two runs is --kind before-after")
     inches = size_of(options["size"])
     if not run:
-        raise RequestError("missing (see --help)", "run")
+        raise InvalidArgumentError("missing (see --help)", "run")
     columns = columns_of(options["columns"])
     latex = options["usetex"] or (options["save"] or "").lower().endswith(".pgf")
     with contextlib.ExitStack() as stack:
@@ -195,7 +195,7 @@ def command(arguments: list[str], run: tuple[str, ...], source: str | None, **op
 def columns_of(text: str | None) -> int:
     """1 or 2."""
     if text not in (None, "1", "2"):
-        raise RequestError(f"{text!r} is not 1 or 2", "columns")
+        raise InvalidArgumentError(f"{text!r} is not 1 or 2", "columns")
     return int(text or 1)
 
 
@@ -203,7 +203,7 @@ def require_fit(name: str, options: dict[str, Any], run: Sequence[str]) -> dict[
     """The keywords that the options mean to a kind.
 
     Raises:
-        RequestError: there is no such kind, it does not have one of them, or is of more or fewer runs.
+        InvalidArgumentError: there is no such kind, it does not have one of them, or is of more or fewer runs.
     """
     from varprobe.plots.kinds import kind_of
 
@@ -217,11 +217,13 @@ def require_fit(name: str, options: dict[str, Any], run: Sequence[str]) -> dict[
     refused = kind.refused(given | ({"labels": 0} if options["label"] else {}))
     if refused is not None:
         names = {"quantities": "quantity", "labels": "label", "theory": "no_theory", "formats": "no_formats"}
-        raise RequestError(f"does not go with --kind {name}", names.get(refused, refused))
+        raise InvalidArgumentError(f"does not go with --kind {name}", names.get(refused, refused))
     if len(run) > kind.runs:
-        raise RequestError(f"unexpected {run[kind.runs]!r}; --kind {name} takes {('one RUN', 'two')[kind.runs - 1]}")
+        raise InvalidArgumentError(
+            f"unexpected {run[kind.runs]!r}; --kind {name} takes {('one RUN', 'two')[kind.runs - 1]}"
+        )
     if 0 < len(run) < kind.runs:
-        raise RequestError(f"--kind {name} takes two, BEFORE and AFTER", "run")
+        raise InvalidArgumentError(f"--kind {name} takes two, BEFORE and AFTER", "run")
     return given
 
 
@@ -229,7 +231,7 @@ def tell(source: str, run: tuple[str, ...], options: dict[str, Any]) -> None:
     """Print how a figure was made."""
     odd = next((name for name, value in options.items() if value and name not in ("kind", "style")), None)
     if run or odd:
-        raise RequestError("draws nothing, so nothing else goes with it", "from")
+        raise InvalidArgumentError("draws nothing, so nothing else goes with it", "from")
     from varprobe.plots.origin import origin_of
 
     found = origin_of(source)

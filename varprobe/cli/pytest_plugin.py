@@ -78,10 +78,10 @@ def varprobe(request: pytest.FixtureRequest) -> Iterator[Probes]:
     probes = Probes()
     yield probes
     if request.config.getoption("--varprobe"):
-        from varprobe.errors import RequestError
+        from varprobe.errors import InvalidArgumentError
 
         for ds in list(probes.datasets):
-            with contextlib.suppress(RequestError):  # what cannot be judged has no table
+            with contextlib.suppress(InvalidArgumentError):  # what cannot be judged has no table
                 request.node.user_properties.append((PROPERTY, str(probes.diagnose(ds))))
 
 

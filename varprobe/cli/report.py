@@ -9,7 +9,7 @@ import click
 
 from varprobe.cli.console import PATIENCE, TerminalProgress
 from varprobe.cli.help import Command
-from varprobe.errors import RequestError, printable
+from varprobe.errors import InvalidArgumentError, printable
 
 __all__ = ["command"]
 
@@ -31,9 +31,9 @@ def command(run: tuple[str, ...], save: str | None, show: bool, quiet: bool) -> 
     It needs no network. Two runs are shown as before and after. A RUN is the folder of a sweep or of a model.
     """
     if not run:
-        raise RequestError("missing RUN, the folder of a run", "run")
+        raise InvalidArgumentError("missing RUN, the folder of a run", "run")
     if save is None and len(run) > 1:
-        raise RequestError(f"{len(run)} runs need --save FILE.html", "save")
+        raise InvalidArgumentError(f"{len(run)} runs need --save FILE.html", "save")
     from varprobe.exports.reporting.sources import runs_of
     from varprobe.exports.reporting.writing import require_file, write
 

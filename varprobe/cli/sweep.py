@@ -19,7 +19,7 @@ from varprobe.cli.console import TerminalProgress, console_for
 from varprobe.cli.help import Command
 from varprobe.cli.interrupts import last_words
 from varprobe.cli.options import ESSENTIAL, given, label_option, labels_of, share_options, stack_options, with_spec
-from varprobe.errors import RequestError, printable
+from varprobe.errors import InvalidArgumentError, printable
 
 if TYPE_CHECKING:
     from varprobe.sweeps.request import Request
@@ -172,7 +172,7 @@ def resources_of(shown: dict[str, Any], progress: TerminalProgress) -> Iterator[
         yield read_resources(**asked)
         return
     if asked["devices"] is not None:
-        raise RequestError(f"{asked['devices']}: the workers of --dask decide", "devices")
+        raise InvalidArgumentError(f"{asked['devices']}: the workers of --dask decide", "devices")
     resources = read_resources(**asked)
     from varprobe.sweeps.dask_executor import dask_crew
 
@@ -204,7 +204,7 @@ def draw(
 
     `arguments` are of the command line that made them, for `varprobe plot --from`.
     """
-    from varprobe.errors import MachineError, RequestError
+    from varprobe.errors import InvalidArgumentError, MachineError
 
     path = folder / "variance.pdf"
     if path.is_file() and (folder / "variance.png").is_file() and not remake:
@@ -215,7 +215,7 @@ def draw(
 
     try:
         figure = variance_figure(ds, labels=labels, full_range=full_range, theory=theory)
-    except RequestError as error:
+    except InvalidArgumentError as error:
         return f"none: {error.message}"
     try:
         for file in (path, folder / "variance.png"):

@@ -9,7 +9,7 @@ import click
 
 from varprobe.cli.console import console_for
 from varprobe.cli.help import Command
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.verdict.columns import GAP, fold, side_by_side
 
 __all__ = ["command"]
@@ -91,7 +91,7 @@ def settings(
 
     for short, name, long in ((sigma_w2, "sigma_w2", init), (sigma_b2, "sigma_b2", bias)):
         if short is not None and long is not None:
-            raise RequestError(f"{short!r} is what {long!r} has too; give one of the two", name)
+            raise InvalidArgumentError(f"{short!r} is what {long!r} has too; give one of the two", name)
     layers, units = single("depth", depth, 1, 1_000_000), single("width", width, 1)
     biases = (
         named("bias", lambda: sigma_b2_of(bias or "zeros", units, layers))

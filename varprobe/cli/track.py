@@ -111,14 +111,14 @@ def default_folder(training: "Training") -> Path:
 
 def draw(ds: Any, folder: Path, labels: dict[str, str], arguments: list[str]) -> str:
     """Write training.pdf and training.png; says where, or why there is no figure."""
-    from varprobe.errors import RequestError
+    from varprobe.errors import InvalidArgumentError
     from varprobe.plots import save_figure
     from varprobe.plots.origin import origin
     from varprobe.plots.training import training_figure
 
     try:
         figure = training_figure(ds, labels=labels)
-    except RequestError as error:
+    except InvalidArgumentError as error:
         return f"none: {error.message}"
     for name in ("training.pdf", "training.png"):
         save_figure(figure, folder / name, spec=origin(arguments, ds))

@@ -96,14 +96,14 @@ def run(
 
 def draw(ds: "xr.Dataset", folder: Path, path: Path | None, arguments: list[str]) -> str:
     """Write the figure; says where, or why there is none."""
-    from varprobe.errors import RequestError
+    from varprobe.errors import InvalidArgumentError
     from varprobe.plots import save_figure
     from varprobe.plots.origin import origin
     from varprobe.plots.trainability import trainability_figure
 
     try:
         figure = trainability_figure(ds)
-    except RequestError as error:
+    except InvalidArgumentError as error:
         return f"none: {error.message}"
     files = [folder / "trainability.png", folder / "trainability.pdf"] if path is None else [path]
     for file in files:
@@ -113,16 +113,16 @@ def draw(ds: "xr.Dataset", folder: Path, path: Path | None, arguments: list[str]
 
 def answer(ds: "xr.Dataset", folder: Path, figure: str) -> dict[str, Any]:
     """The object of --json."""
-    from varprobe.training.nets import foretold_by_optimizer, net_rows, prediction
+    from varprobe.training.nets import foretold_by_optimizer, net_rows, verdict_accuracy
 
-    told = {"version": version("varprobe"), "run": str(folder), "rows": net_rows(ds), **asdict(prediction(ds))}
+    told = {"version": version("varprobe"), "run": str(folder), "rows": net_rows(ds), **asdict(verdict_accuracy(ds))}
     told["by_optimizer"] = {name: asdict(found) for name, found in foretold_by_optimizer(ds).items()}
     return told | {"figure": figure}
 
 
 def show(ds: "xr.Dataset", folder: Path, figure: str, right: str, wide: bool, stdout: TextIO) -> None:
     """Print how the verdict fared, how deep nets trained, and where the files are."""
-    from varprobe.training.nets import HEADINGS, prediction, prediction_lines
+    from varprobe.training.nets import HEADINGS, prediction_lines, verdict_accuracy
 
     console = console_for(stdout, wide)
     for piece in fold(title_of(ds), console.width, indent=2):
@@ -132,7 +132,7 @@ def show(ds: "xr.Dataset", folder: Path, figure: str, right: str, wide: bool, st
     if reached and (len(reached) <= MOST_LINES or wide):
         console.print()
         table(console, reached)
-    for sentence in sentences(ds, prediction(ds)):
+    for sentence in sentences(ds, verdict_accuracy(ds)):
         for piece in fold(printable(sentence), console.width, indent=2):
             console.print(piece, soft_wrap=True)
     for line in (f"Figure  {figure}", f"Data    {folder / 'results.nc'}, results.csv; {right}"):

@@ -27,7 +27,7 @@ def save_events(folder: Path, ds: xr.Dataset) -> None:
     configuration in one chart, the tab Text the verdicts, and a model's sites by layer.
 
     Raises:
-        RequestError: no TensorBoard, or a folder with other things.
+        InvalidArgumentError: no TensorBoard, or a folder with other things.
         MachineError: the disk refuses.
     """
     proto = "tensorboard.compat.proto"

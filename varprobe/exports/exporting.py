@@ -6,7 +6,7 @@ from typing import Literal
 
 import xarray as xr
 
-from varprobe.errors import RequestError, did_you_mean
+from varprobe.errors import InvalidArgumentError, did_you_mean
 from varprobe.exports.events import FILE, save_events
 from varprobe.exports.folders import require_free
 from varprobe.exports.frames import NETS, TABLES, save_csv_to, save_dataset_to, save_json_to, save_parquet_to
@@ -61,7 +61,8 @@ def export(
         The file or folder, which appears whole or not at all; an earlier one is replaced.
 
     Raises:
-        RequestError: a path or table that is none, no dataset, a folder with other things, or a library is missing.
+        InvalidArgumentError: a path or table that is none, no dataset, a folder with other things, or a library is
+            missing.
         MachineError: the disk refuses.
 
     Example:
@@ -76,7 +77,7 @@ def export(
         require_layers(ds, widths=target.kind not in FOLDERS)
         ds, chosen = with_configs(ds), table or ENDINGS.get(target.kind, "layers")
     if not ds.sizes["config"]:
-        raise RequestError("the dataset has no configuration left", "ds")
+        raise InvalidArgumentError("the dataset has no configuration left", "ds")
     told = ds if chosen == "verdicts" or target.kind == ".nc" else by_step(ds)
     if target.kind in FOLDERS:
         FOLDERS[target.kind](target.path, told)
@@ -93,12 +94,12 @@ def require_nets(ds: xr.Dataset, target: Target, table: str | None) -> None:
     """Refuse what a grid of trained nets cannot be written as.
 
     Raises:
-        RequestError: and why.
+        InvalidArgumentError: and why.
     """
     if table is not None:
-        raise RequestError("does not go with a grid of trained nets, which has one", "table")
+        raise InvalidArgumentError("does not go with a grid of trained nets, which has one", "table")
     if target.kind in FOLDERS:
-        raise RequestError(f"{target.kind}FOLDER is for curves, and a grid of trained nets has none", "path")
+        raise InvalidArgumentError(f"{target.kind}FOLDER is for curves, and a grid of trained nets has none", "path")
     require_dims(ds, "config")
 
 
@@ -106,7 +107,8 @@ def required(path: str | os.PathLike[str], table: str | None) -> Target:
     """Where an export goes, checked before anything is read or measured.
 
     Raises:
-        RequestError: a path that is none, a folder with other things, or a table that this kind of file has not.
+        InvalidArgumentError: a path that is none, a folder with other things, or a table that this kind of file has
+            not.
     """
     kind, place = target = target_of(path)
     if kind in FOLDERS:
@@ -114,11 +116,11 @@ def required(path: str | os.PathLike[str], table: str | None) -> Target:
     if table is None:
         return target
     if table not in TABLES:
-        raise RequestError(f"unknown table {table!r}{did_you_mean(table, TABLES)}", "table")
+        raise InvalidArgumentError(f"unknown table {table!r}{did_you_mean(table, TABLES)}", "table")
     if kind in FOLDERS:
-        raise RequestError(f"does not go with {kind}FOLDER, which has curves", "table")
+        raise InvalidArgumentError(f"does not go with {kind}FOLDER, which has curves", "table")
     if kind == ".nc":
-        raise RequestError("does not go with .nc, which has the dataset itself", "table")
+        raise InvalidArgumentError("does not go with .nc, which has the dataset itself", "table")
     if kind in SHEETS and table == "layers":
-        raise RequestError(f"'layers' is too long for {kind}; use .csv or .parquet", "table")
+        raise InvalidArgumentError(f"'layers' is too long for {kind}; use .csv or .parquet", "table")
     return target

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.storage.files import writing
 
 __all__ = ["placed", "require_free"]
@@ -22,7 +22,7 @@ def placed(folder: Path, replaced: str | None = None) -> Iterator[Path]:
         replaced: a folder with nothing but a file of this name is an earlier export, and is replaced too.
 
     Raises:
-        RequestError: there is something else in the folder.
+        InvalidArgumentError: there is something else in the folder.
         MachineError: the disk refuses; nothing is left behind.
     """
     folder = folder.resolve()
@@ -49,12 +49,12 @@ def require_free(folder: Path, replaced: str | None) -> None:
     """Refuse to replace what is not ours, or the folder that the user is in.
 
     Raises:
-        RequestError: and what is in it.
+        InvalidArgumentError: and what is in it.
     """
     if not folder.exists():
         return
     if folder.samefile(Path.cwd()):
-        raise RequestError(f"{str(folder)!r} is the current folder; name a new one", "path")
+        raise InvalidArgumentError(f"{str(folder)!r} is the current folder; name a new one", "path")
     other = next((name for name in sorted(os.listdir(folder)) if name != replaced), None)
     if other is not None:
-        raise RequestError(f"{str(folder)!r} is not empty ({other!r} is in it); name a new folder", "path")
+        raise InvalidArgumentError(f"{str(folder)!r} is not empty ({other!r} is in it); name a new folder", "path")

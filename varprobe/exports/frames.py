@@ -56,7 +56,7 @@ def save_parquet_to(path: Path, ds: xr.Dataset, table: str, advance: Advance) ->
     """Write a table as Parquet; the dataset's attributes are its metadata, under `varprobe`, as JSON.
 
     Raises:
-        RequestError: no pyarrow.
+        InvalidArgumentError: no pyarrow.
         MachineError: the disk refuses.
     """
     pa, parquet = needed("pyarrow", "Parquet files"), needed("pyarrow.parquet", "Parquet files")

@@ -27,7 +27,7 @@ def save_offline(folder: Path, ds: xr.Dataset) -> None:
     is sent anywhere.
 
     Raises:
-        RequestError: no wandb, or a folder that is not empty.
+        InvalidArgumentError: no wandb, or a folder that is not empty.
         MachineError: the disk refuses.
     """
     wandb = needed("wandb", "offline runs", "wandb")

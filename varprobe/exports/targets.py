@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from varprobe.errors import RequestError, did_you_mean
+from varprobe.errors import InvalidArgumentError, did_you_mean
 from varprobe.storage.paths import place_of
 
 __all__ = ["ENDINGS", "PREFIXES", "Target", "target_of"]
@@ -34,24 +34,24 @@ def target_of(text: str | os.PathLike[str]) -> Target:
     """The kind and the place of an export.
 
     Raises:
-        RequestError: an ending or a prefix that is none, no folder behind the prefix, or the folder that the file or
-            the folder is to stand in is not there.
+        InvalidArgumentError: an ending or a prefix that is none, no folder behind the prefix, or the folder that the
+            file or the folder is to stand in is not there.
     """
     written = os.fspath(text) if isinstance(text, str | os.PathLike) else ""
     if not isinstance(written, str) or not written.strip() or "\0" in written:
-        raise RequestError(f"{text!r} names no file{allowed('')}", "path")
+        raise InvalidArgumentError(f"{text!r} names no file{allowed('')}", "path")
     prefix, colon, rest = written.partition(":")
     if prefix + colon in PREFIXES:
         if not rest.strip():
-            raise RequestError(f"{written!r} names no folder, such as {prefix}:logs", "path")
+            raise InvalidArgumentError(f"{written!r} names no folder, such as {prefix}:logs", "path")
         return Target(prefix + colon, standing(written, rest, is_folder=True))
     ending = Path(written).suffix.lower()
     if ending in ENDINGS:
         return Target(ending, standing(written, written, is_folder=False))
     if colon and not ending and not set("/\\") & set(prefix):
-        raise RequestError(f"unknown prefix {prefix + colon!r}{allowed(prefix + colon)}", "path")
+        raise InvalidArgumentError(f"unknown prefix {prefix + colon!r}{allowed(prefix + colon)}", "path")
     what = f"unknown ending {ending!r}" if ending else f"{written!r} has no ending"
-    raise RequestError(what + allowed(ending), "path")
+    raise InvalidArgumentError(what + allowed(ending), "path")
 
 
 def allowed(near: str) -> str:
@@ -63,9 +63,9 @@ def standing(written: str, place: str, is_folder: bool) -> Path:
     """The place, where a file or folder can be put."""
     path = place_of(place, "path")
     if is_folder and path.is_file():
-        raise RequestError(f"{place!r} is a file, not a folder", "path")
+        raise InvalidArgumentError(f"{place!r} is a file, not a folder", "path")
     if not is_folder and path.is_dir():
-        raise RequestError(f"{written!r} is a folder, not a file", "path")
+        raise InvalidArgumentError(f"{written!r} is a folder, not a file", "path")
     if not path.absolute().parent.is_dir():
-        raise RequestError(f"there is no folder {str(path.parent)!r} for {path.name!r}", "path")
+        raise InvalidArgumentError(f"there is no folder {str(path.parent)!r} for {path.name!r}", "path")
     return path

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.model.bridges import PYTREES, bridge_of
 from varprobe.model.calls import Form, checked_call, signature_of
 from varprobe.model.foreign import is_array, refuse_foreign_arrays, refuse_foreign_model, refuse_numbers
@@ -66,7 +66,8 @@ def subject_of(
     """What `vp.probe` is given, read.
 
     Raises:
-        RequestError: the model cannot be called or has no parameters, or the loss, output or argument is unknown.
+        InvalidArgumentError: the model cannot be called or has no parameters, or the loss, output or argument is
+            unknown.
     """
     subject = model if is_alone(model) else next(iter(arguments), None)
     bridge, form = bridge_of(subject), form_of(model)
@@ -77,14 +78,14 @@ def subject_of(
         split, batch = of_variables(model[0].apply, model[1]), arguments
     elif is_transformed(model):
         if not arguments:
-            raise RequestError("a transformed function needs its parameters: probe(transformed, params, x)")
+            raise InvalidArgumentError("a transformed function needs its parameters: probe(transformed, params, x)")
         split, batch = of_transformed(model, arguments[0]), arguments[1:]
     elif is_module(model):
         split, batch = bridge.split(lambda model, *batch: model(*batch), model), arguments
     elif not callable(model):
-        raise RequestError(f"{type(model).__name__} is no function and no model")
+        raise InvalidArgumentError(f"{type(model).__name__} is no function and no model")
     elif not arguments:
-        raise RequestError("a function needs parameters: probe(loss_fn, params, *batch)")
+        raise InvalidArgumentError("a function needs parameters: probe(loss_fn, params, *batch)")
     else:
         refuse_foreign_arrays("params", arguments[0])
         split, batch = bridge.split(model, arguments[0]), arguments[1:]
@@ -123,11 +124,11 @@ def joined(form: Form, split: Split, batch: tuple[Any, ...], loss: Any, output: 
     """A model with its loss; what is no array in the batch is a constant.
 
     Raises:
-        RequestError: there is nothing to differentiate, no such loss, or a part of the batch is not for jax.
+        InvalidArgumentError: there is nothing to differentiate, no such loss, or a part of the batch is not for jax.
     """
     if not jax.tree.leaves(split.parameters):
         where = "its first argument; probe(loss_fn, params, *batch)" if form.before else "it, or in what comes after it"
-        raise RequestError(f"{form.name} has no parameters: there is no array of floats in {where}")
+        raise InvalidArgumentError(f"{form.name} has no parameters: there is no array of floats in {where}")
     names = form.names(len(batch))
     for name, argument in zip(names, batch, strict=True):
         refuse_foreign_arrays(name, argument)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.model.foreign import library_of
 from varprobe.model.libraries import Split, name_of
 
@@ -34,7 +34,7 @@ def require_model(fresh: Any, library: str) -> None:
     """Check what `init` returned.
 
     Raises:
-        RequestError: it is not a model of the library.
+        InvalidArgumentError: it is not a model of the library.
     """
     if library_of(fresh) != library:
-        raise RequestError(f"init returns {name_of(fresh)} (allowed: a fresh model of {library})", "init")
+        raise InvalidArgumentError(f"init returns {name_of(fresh)} (allowed: a fresh model of {library})", "init")

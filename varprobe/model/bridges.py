@@ -3,7 +3,7 @@
 from importlib.metadata import version
 from typing import Any
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.model.bridge import Bridge, unchanged
 from varprobe.model.foreign import library_of
 from varprobe.model.libraries import of_tree
@@ -20,12 +20,12 @@ def require_torchax() -> None:
     """Import torchax, whose releases fail to import with a torch that is newer.
 
     Raises:
-        RequestError: it is not installed, or fails.
+        InvalidArgumentError: it is not installed, or fails.
     """
     try:
         needed("torchax", "models of PyTorch", extra="torch")
     except AttributeError as error:
-        raise RequestError(
+        raise InvalidArgumentError(
             f"torchax {version('torchax')} does not import with torch {version('torch')}: pip install --upgrade --pre "
             f"torchax ({error})"
         ) from error
@@ -35,7 +35,7 @@ def bridge_of(model: Any) -> Bridge:
     """The bridge for a model, or for a pytree of parameters.
 
     Raises:
-        RequestError: torchax is not installed, or does not import.
+        InvalidArgumentError: torchax is not installed, or does not import.
     """
     library = library_of(model)
     if library == "keras":

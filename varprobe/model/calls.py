@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 
 __all__ = ["Form", "checked_call", "signature_of"]
 
@@ -68,7 +68,7 @@ def checked_call(call: Callable[..., Any], form: Form, loss: Any) -> Callable[..
             message = refusal(form, len(batch), loss) if REFUSED.search(str(error)) else ""
             if not message:
                 raise
-            raise RequestError(message) from None
+            raise InvalidArgumentError(message) from None
 
     return checked
 

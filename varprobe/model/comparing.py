@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.model.families import labels_of
 from varprobe.spec.number_format import brief
 from varprobe.verdict.rates import power
@@ -21,11 +21,11 @@ def side_by_side(a: xr.Dataset, b: xr.Dataset) -> list[dict[str, Any]]:
     """A row for each site of either, in the order of A and then of B; what one of them lacks is None.
 
     Raises:
-        RequestError: one is no dataset of a model.
+        InvalidArgumentError: one is no dataset of a model.
     """
     for ds in (a, b):
         if "site" not in ds.coords:
-            raise RequestError("this is a run of stacks; --compare takes models", "compare")
+            raise InvalidArgumentError("this is a run of stacks; --compare takes models", "compare")
     found = [levels_of(ds) for ds in (a, b)]
     rows = []
     for site in dict.fromkeys([*found[0], *found[1]]):

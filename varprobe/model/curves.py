@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.model.families import families_of
 
 __all__ = ["as_curves"]
@@ -15,15 +15,15 @@ def as_curves(ds: xr.Dataset) -> xr.Dataset:
     Sites without an activation pass their preactivation on.
 
     Raises:
-        RequestError: there is no family, or several steps.
+        InvalidArgumentError: there is no family, or several steps.
     """
     if "config" in ds.dims:
         if ds.sizes["config"] > 1:
-            raise RequestError("a figure shows one step; choose with isel(config=...)", "ds")
+            raise InvalidArgumentError("a figure shows one step; choose with isel(config=...)", "ds")
         ds = ds.isel(config=0)
     families = families_of(ds)
     if not families:
-        raise RequestError("no two sites of this model are alike, so there is no curve to draw", "ds")
+        raise InvalidArgumentError("no two sites of this model are alike, so there is no curve to draw", "ds")
     pieces = []
     for family in families:
         member = xr.DataArray(np.isin(np.arange(ds.sizes["layer"]), family.layers), dims="layer")

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from varprobe.errors import RequestError, did_you_mean
+from varprobe.errors import InvalidArgumentError, did_you_mean
 from varprobe.model.adapters import is_alone, parameters_argument
 from varprobe.model.bridges import bridge_of
 from varprobe.spec.user_code import load
@@ -29,7 +29,7 @@ def made(reference: str, option: str) -> Made:
     """Load a factory and call it, with a key if it takes one; then init calls it with the others.
 
     Raises:
-        RequestError: it does not load, fails, or returns something else.
+        InvalidArgumentError: it does not load, fails, or returns something else.
     """
     try:
         factory = load(reference).function
@@ -37,7 +37,7 @@ def made(reference: str, option: str) -> Made:
         arguments, keywords = returned(factory, reference, *((jax.random.key(0),) if takes_key else ()))
         if takes_key and "init" not in keywords:
             keywords["init"] = lambda key: parameters_argument(*returned(factory, reference, key)[0])
-    except RequestError as error:
+    except InvalidArgumentError as error:
         raise error.at(option) from error
     return Made(arguments, keywords)
 
@@ -57,17 +57,17 @@ def returned(
     """(arguments, keywords) that a factory returns, given a key or what else it takes.
 
     Raises:
-        RequestError: it fails, or returns no tuple.
+        InvalidArgumentError: it fails, or returns no tuple.
     """
     try:
         found = factory(*given)
-    except RequestError:
+    except InvalidArgumentError:
         raise
     except (Exception, SystemExit) as error:  # the user's code may raise anything
-        raise RequestError(f"{reference} fails: {type(error).__name__}: {error}") from error
+        raise InvalidArgumentError(f"{reference} fails: {type(error).__name__}: {error}") from error
     if not isinstance(found, tuple) or not found:
         what = type(found).__name__
-        raise RequestError(
+        raise InvalidArgumentError(
             f"{reference} returns {what} (allowed: a tuple of what probe takes, as (loss_fn, params, x))"
         )
     keywords = found[-1]
@@ -78,7 +78,7 @@ def returned(
         return found[:-1], dict(keywords)
     plain = [name for name in others if not isinstance(keywords[name], dict | list | tuple)]
     if plain and not any(hasattr(leaf, "dtype") for leaf in jax.tree.leaves(keywords)):
-        raise RequestError(f"{reference} returns a dict with {plain[0]!r}{did_you_mean(str(plain[0]), known)}")
+        raise InvalidArgumentError(f"{reference} returns a dict with {plain[0]!r}{did_you_mean(str(plain[0]), known)}")
     return found, {}
 
 
@@ -91,7 +91,7 @@ def with_rows(found: Made, rows: np.ndarray) -> Made:
     """The same with the first array of the batch replaced by rows of a file, as many as it has, in its shape.
 
     Raises:
-        RequestError: there is no array of floats in the batch, or the rows do not fit.
+        InvalidArgumentError: there is no array of floats in the batch, or the rows do not fit.
     """
     start = 1 if is_alone(found.arguments[0]) else 2
     batch = bridge_of(found.arguments[start - 1]).arrays(found.arguments[start:])
@@ -99,11 +99,11 @@ def with_rows(found: Made, rows: np.ndarray) -> Made:
         if isinstance(leaf, jax.Array | np.ndarray) and np.issubdtype(leaf.dtype, np.floating) and leaf.ndim:
             count, size = leaf.shape[0], leaf[0].size
             if rows.shape[1] != size:
-                raise RequestError(
+                raise InvalidArgumentError(
                     f"rows of {rows.shape[1]} values do not fit inputs of shape {list(leaf.shape[1:])}", "data"
                 )
             if len(rows) < count:
-                raise RequestError(f"{len(rows)} rows are fewer than the batch of {count}", "data")
+                raise InvalidArgumentError(f"{len(rows)} rows are fewer than the batch of {count}", "data")
             new = np.asarray(rows[:count], np.float32).reshape(leaf.shape).astype(leaf.dtype)
             return found._replace(arguments=(*found.arguments[:i], jax.numpy.asarray(new), *found.arguments[i + 1 :]))
-    raise RequestError("the factory's batch has no array of floats to replace", "data")
+    raise InvalidArgumentError("the factory's batch has no array of floats to replace", "data")

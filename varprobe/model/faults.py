@@ -7,7 +7,7 @@ from types import TracebackType
 
 import jax
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 
 __all__ = ["in_its_words"]
 
@@ -29,11 +29,11 @@ def in_its_words(error: Exception, name: str) -> Exception:
     )
     if isinstance(error, UNTRACEABLE):
         line = last_line(error.__traceback__, hidden) or one_line(error)
-        return RequestError(f"{name} is not traceable by jax: {line}")
+        return InvalidArgumentError(f"{name} is not traceable by jax: {line}")
     trace = error.__traceback__
     while trace is not None and file_of(trace).startswith(hidden):
         trace = trace.tb_next
-    return error if isinstance(error, RequestError) or trace is None else error.with_traceback(trace)
+    return error if isinstance(error, InvalidArgumentError) or trace is None else error.with_traceback(trace)
 
 
 def one_line(error: Exception) -> str:

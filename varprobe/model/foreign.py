@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.model.paths import parts_of, slashed
 
 __all__ = ["is_array", "library_of", "refuse_foreign_arrays", "refuse_foreign_model", "refuse_numbers"]
@@ -40,19 +40,19 @@ def refuse_foreign_model(thing: Any) -> None:
     """Refuse a model of another library where a pytree or a function of JAX is needed.
 
     Raises:
-        RequestError: the message says how to make one of it.
+        InvalidArgumentError: the message says how to make one of it.
     """
     roots = {t.__module__.partition(".")[0] for t in type(thing).__mro__}
     for library, way in LIBRARIES.items():
         if library in roots and callable(thing):
-            raise RequestError(f"{type(thing).__name__} is a model of {library} and no pytree of arrays: {way}")
+            raise InvalidArgumentError(f"{type(thing).__name__} is a model of {library} and no pytree of arrays: {way}")
 
 
 def refuse_foreign_arrays(name: str, argument: Any) -> None:
     """Refuse arrays and tables of other libraries in an argument of this name.
 
     Raises:
-        RequestError: the message says how to convert the first of them.
+        InvalidArgumentError: the message says how to convert the first of them.
     """
     for path, leaf in jax.tree_util.tree_leaves_with_path(argument):
         if is_array(leaf) or isinstance(leaf, type) or hasattr(leaf, "__jax_array__") or not hasattr(leaf, "__array__"):
@@ -61,7 +61,7 @@ def refuse_foreign_arrays(name: str, argument: Any) -> None:
         method = next((f".{m}()" for m in CONVERSIONS if hasattr(leaf, m)), "")
         what = f"{library}.{type(leaf).__name__}, which jax does not trace"
         label = name if name.isidentifier() and not path else type(leaf).__name__.lower()
-        raise RequestError(f"{where} is a {what}: jnp.asarray({label}{method}) makes it an array")
+        raise InvalidArgumentError(f"{where} is a {what}: jnp.asarray({label}{method}) makes it an array")
 
 
 def refuse_numbers(names: Sequence[str], batch: Sequence[Any]) -> None:
@@ -70,7 +70,7 @@ def refuse_numbers(names: Sequence[str], batch: Sequence[Any]) -> None:
     Tuples, and lists of integers, may be settings: they are refused if nothing in the batch is an array.
 
     Raises:
-        RequestError: the message names the list.
+        InvalidArgumentError: the message names the list.
     """
     settings = any(map(is_array, jax.tree.leaves(batch)))
     for name, argument in zip(names, batch, strict=True):
@@ -80,4 +80,4 @@ def refuse_numbers(names: Sequence[str], batch: Sequence[Any]) -> None:
                 known = numbers and all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers)
                 if known and (not settings or any(isinstance(n, float) for n in numbers)):
                     where, kind = "/".join(filter(None, (name, path))), type(part).__name__
-                    raise RequestError(f"{where} is a {kind} of numbers; jnp.asarray makes it an array")
+                    raise InvalidArgumentError(f"{where} is a {kind} of numbers; jnp.asarray makes it an array")

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import io_callback
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.model.adapters import Subject, subject_of
 from varprobe.model.agreement import reference, require_agreement, rounded_otherwise
 from varprobe.model.foreign import refuse_foreign_model
@@ -44,7 +44,7 @@ def instrument(
         print(varprobe.diagnose(recorder))
     """
     if not callable(loss_fn):
-        raise RequestError(f"{type(loss_fn).__name__} is no function", "loss_fn")
+        raise InvalidArgumentError(f"{type(loss_fn).__name__} is no function", "loss_fn")
     require_step_size(step_size)
 
     @wraps(loss_fn)

@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 import keras
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.model.bridge import Bridge, require_model, unchanged
 from varprobe.model.libraries import Split, name_of
 
@@ -21,15 +21,17 @@ def split(function: Callable[..., Any], model: Any) -> Split:
     frozen parameters. The model itself is not changed.
 
     Raises:
-        RequestError: Keras has another backend, or the model has no variables yet.
+        InvalidArgumentError: Keras has another backend, or the model has no variables yet.
     """
     if keras.backend.backend() != "jax":
-        raise RequestError(
+        raise InvalidArgumentError(
             f"{name_of(model)} is a model of Keras on the {keras.backend.backend()} backend (allowed: jax; set "
             "KERAS_BACKEND=jax before keras is imported)"
         )
     if not model.built:
-        raise RequestError(f"{name_of(model)} has no variables yet: build it, as by model(x), before it is probed")
+        raise InvalidArgumentError(
+            f"{name_of(model)} has no variables yet: build it, as by model(x), before it is probed"
+        )
     trained, others = model.trainable_variables, model.non_trainable_variables
     names = paths_of([*trained, *others])
     values = {name: variable.value for name, variable in zip(names, (*trained, *others), strict=True)}
@@ -48,7 +50,7 @@ def split(function: Callable[..., Any], model: Any) -> Split:
         require_model(fresh, "keras")
         values = [variable.value for variable in fresh.trainable_variables]
         if len(values) != len(parameters):
-            raise RequestError(
+            raise InvalidArgumentError(
                 f"init gives {len(values)} trainable variables, and the model has {len(parameters)}", "init"
             )
         return dict(zip(parameters, values, strict=True))

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.model.foreign import library_of, refuse_foreign_model
 
 __all__ = [
@@ -84,7 +84,7 @@ def held(tree: Any) -> Held:
     """A pytree, a flax.nnx.Module or an Equinox module taken apart; what is neither stays as it is.
 
     Raises:
-        RequestError: it is a model of another library.
+        InvalidArgumentError: it is a model of another library.
     """
     refuse_foreign_model(tree)
     if is_nnx(tree):
@@ -119,7 +119,7 @@ def of_tree(function: Callable[..., Any], tree: Any) -> Split:
 
     def extract(fresh: Any) -> Any:
         if structure_of(fresh) != shape:
-            raise RequestError("init returns parameters of another structure", "init")
+            raise InvalidArgumentError("init returns parameters of another structure", "init")
         return held(fresh).parameters
 
     def call(parameters: Any, *batch: Any) -> tuple[Any, Any]:
@@ -145,10 +145,10 @@ def of_variables(apply: Callable[..., Any], variables: Any) -> Split:
     """A Linen module's apply; only `params` is differentiated, and what it would change is thrown away.
 
     Raises:
-        RequestError: there is no `params`.
+        InvalidArgumentError: there is no `params`.
     """
     if not hasattr(variables, "items") or "params" not in variables:
-        raise RequestError("the variables of a Linen module need 'params': probe((module, variables), x)")
+        raise InvalidArgumentError("the variables of a Linen module need 'params': probe((module, variables), x)")
     rest = {name: value for name, value in variables.items() if name != "params"}
 
     def call(parameters: Any, *batch: Any) -> tuple[Any, Any]:

@@ -4,7 +4,7 @@ from typing import Any
 
 from jax.ad_checkpoint import checkpoint_name
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.model.reading import MARK
 
 __all__ = ["mark"]
@@ -21,7 +21,7 @@ def mark(name: str, x: Any) -> Any:
         h = varprobe.mark("after_mixing", h)
     """
     if not isinstance(name, str) or not name.strip():
-        raise RequestError(f"{name!r} is no name of a site", "name")
+        raise InvalidArgumentError(f"{name!r} is no name of a site", "name")
     if not hasattr(x, "dtype"):
-        raise RequestError(f"{type(x).__name__} is no array", "x")
+        raise InvalidArgumentError(f"{type(x).__name__} is no array", "x")
     return checkpoint_name(x, MARK + name)

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from varprobe.errors import RequestError, did_you_mean
+from varprobe.errors import InvalidArgumentError, did_you_mean
 from varprobe.model.outputs import chosen_array, chosen_part, is_float, require_output
 from varprobe.model.paths import parts_of
 
@@ -27,25 +27,27 @@ def objective_of(loss: Any, size: int, output: Any = None) -> Objective:
         output: which of the outputs the loss is made of; None for the default.
 
     Raises:
-        RequestError: the loss is unknown or needs a target, or `output` was given without a loss.
+        InvalidArgumentError: the loss is unknown or needs a target, or `output` was given without a loss.
     """
     if loss is None:
         if output is not None:
-            raise RequestError(
+            raise InvalidArgumentError(
                 f"{output!r} picks the output for a loss, and without loss= the function itself is the loss "
                 f"(allowed with loss=: {', '.join(LOSSES)} or a function)",
                 "output",
             )
         return own
     if isinstance(loss, str) and loss not in LOSSES:
-        raise RequestError(f"unknown loss {loss!r}{did_you_mean(loss, LOSSES)}", "loss")
+        raise InvalidArgumentError(f"unknown loss {loss!r}{did_you_mean(loss, LOSSES)}", "loss")
     if not isinstance(loss, str) and not callable(loss):
-        raise RequestError(f"{loss!r} is no loss (allowed: {', '.join(LOSSES)} or a function of the output)", "loss")
+        raise InvalidArgumentError(
+            f"{loss!r} is no loss (allowed: {', '.join(LOSSES)} or a function of the output)", "loss"
+        )
     require_output(output)
     if loss == "cotangent":
         return against_noise(output)
     if loss in LOSSES and size < 2:
-        raise RequestError(f"{loss} needs a target: probe(model, x, y, loss={loss!r})", "loss")
+        raise InvalidArgumentError(f"{loss} needs a target: probe(model, x, y, loss={loss!r})", "loss")
     return of_output({"mse": squared_error, "cross_entropy": cross_entropy}.get(loss, loss), output)
 
 
@@ -83,19 +85,21 @@ def scalar(found: Any, state: Any) -> tuple[Any, Any]:
     """(scalar, (anything, state)) of what a loss returns.
 
     Raises:
-        RequestError: it is no scalar.
+        InvalidArgumentError: it is no scalar.
     """
     value, more = found if isinstance(found, tuple) and len(found) == 2 else (found, None)
     leaves = jax.tree.leaves(value)
     alone = len(leaves) == 1 and leaves[0] is value
     if not alone or jnp.shape(value) or not jnp.issubdtype(jnp.result_type(value), jnp.floating):
         what = f"{jnp.result_type(value)}{list(jnp.shape(value))}" if alone else type(value).__name__
-        raise RequestError(
+        raise InvalidArgumentError(
             f"the function returns {what} and no scalar (allowed: {', '.join(LOSSES)} or one's own)", "loss"
         )
     for leaf in jax.tree.leaves(more):
         if not hasattr(leaf, "dtype") and not isinstance(leaf, bool | int | float | complex):
-            raise RequestError(f"the function returns {type(leaf).__name__} beside the scalar (allowed: arrays)")
+            raise InvalidArgumentError(
+                f"the function returns {type(leaf).__name__} beside the scalar (allowed: arrays)"
+            )
     return value, (more, state)
 
 
@@ -103,12 +107,14 @@ def one_array(output: Any, name: str) -> Any:
     """An output that a loss can be made of.
 
     Raises:
-        RequestError: the output is not an array.
+        InvalidArgumentError: the output is not an array.
     """
     if not hasattr(output, "shape"):
         floats = ", ".join(path for path, part in parts_of(output) if is_float(part))
         way = f"output= picks one of {floats}" if floats else "there is none in it"
-        raise RequestError(f"the model gives a {type(output).__name__}, and {name} needs one array: {way}", "loss")
+        raise InvalidArgumentError(
+            f"the model gives a {type(output).__name__}, and {name} needs one array: {way}", "loss"
+        )
     return output
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from varprobe.errors import RequestError, did_you_mean
+from varprobe.errors import InvalidArgumentError, did_you_mean
 from varprobe.model.paths import children_of, parts_of
 
 __all__ = ["Chosen", "attributes_of", "chosen_array", "chosen_part", "is_float", "require_output"]
@@ -45,18 +45,18 @@ def require_output(output: Any) -> None:
     """Check the form of `output=`.
 
     Raises:
-        RequestError: it is not an index, a key, a path or a function.
+        InvalidArgumentError: it is not an index, a key, a path or a function.
     """
     allowed = output is None or isinstance(output, int | str) or callable(output)
     if not allowed or isinstance(output, bool):
-        raise RequestError(f"{output!r} does not name an output (allowed: {WAYS})", "output")
+        raise InvalidArgumentError(f"{output!r} does not name an output (allowed: {WAYS})", "output")
 
 
 def chosen_part(found: Any, output: int | str | Callable[[Any], Any] | None) -> tuple[Any, Chosen]:
     """(part, its description) of what a model returns; the whole if `output` is None.
 
     Raises:
-        RequestError: the output does not exist.
+        InvalidArgumentError: the output does not exist.
     """
     floats = [path for path, part in parts_of(found) if is_float(part)]
     if output is None:
@@ -65,7 +65,7 @@ def chosen_part(found: Any, output: int | str | Callable[[Any], Any] | None) -> 
         return output(found), Chosen(str(getattr(output, "__name__", type(output).__name__)), tuple(floats))
     wanted, parts = str(output), dict(parts_of(found))
     if not wanted or wanted not in parts:
-        raise RequestError(missing(wanted, list(parts)[1:], floats), "output")
+        raise InvalidArgumentError(missing(wanted, list(parts)[1:], floats), "output")
     return parts[wanted], Chosen(wanted, outside(wanted, floats))
 
 
@@ -73,14 +73,14 @@ def chosen_array(found: Any, output: int | str | Callable[[Any], Any] | None) ->
     """(array, its description): the first array of floats in what `output` picks.
 
     Raises:
-        RequestError: the output does not exist, or it contains no floats.
+        InvalidArgumentError: the output does not exist, or it contains no floats.
     """
     part, chosen = chosen_part(found, output)
     arrays = [(path, leaf) for path, leaf in parts_of(part) if is_float(leaf)]
     if not arrays:
         whose = f"output {chosen.path}" if chosen.path else "the function"
         verb = "holds" if chosen.path else "returns"
-        raise RequestError(f"{whose} {verb} no floats, so there is nothing to differentiate")
+        raise InvalidArgumentError(f"{whose} {verb} no floats, so there is nothing to differentiate")
     path, array = arrays[0]
     if callable(output):
         return array, chosen

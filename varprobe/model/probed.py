@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.model import compat
 from varprobe.model.adapters import Subject
 from varprobe.model.layout import Layout, layout_of, leaf_slices
@@ -86,7 +86,9 @@ def plan_of(subject: Subject) -> Plan:
     inputs = [*names, *paths_of(names, given)]
     size = jnp.shape(subject.batch[data]) if data >= 0 else ()
     if 0 in size:
-        raise RequestError(f"{inputs[len(names) + data]} is empty, {list(size)}; there is no sample to probe with")
+        raise InvalidArgumentError(
+            f"{inputs[len(names) + data]} is empty, {list(size)}; there is no sample to probe with"
+        )
     samples = size[0] if len(size) > 1 else 1  # a vector is one sample
     layout = layout_of(reading, taps, len(names), inputs, ranks, subject.about(samples, shape[1][0]))
     layout = layout._replace(rounding=compat.rounding_of(program))

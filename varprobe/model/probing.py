@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import xarray as xr
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.model.adapters import Subject, subject_of
 from varprobe.model.agreement import reference, require_agreement, rounded_otherwise
 from varprobe.model.faults import in_its_words
@@ -85,7 +85,7 @@ def probe(
         lists the others.
 
     Raises:
-        RequestError: no parameters, no scalar and no loss, no such output or argument, not traceable, no matrix
+        InvalidArgumentError: no parameters, no scalar and no loss, no such output or argument, not traceable, no matrix
             product.
         ChangedError: the loss or a gradient is not that of the model as it is: a defect of varprobe.
 
@@ -98,14 +98,18 @@ def probe(
     steps = require_optimizer(optimizer, step_size)
     subject = subject_of(model, arguments, loss, output, frozen, data)
     if count > 1 and init is None and not subject.noise:
-        raise RequestError("every seed is the same without init=, a function of a key (a factory takes it)", "seeds")
+        raise InvalidArgumentError(
+            "every seed is the same without init=, a function of a key (a factory takes it)", "seeds"
+        )
     try:
         plan = plan_of(subject)
     except Exception as error:
         raise in_its_words(error, subject.name) from None
     if not plan.layout.products:
         where = (plan.layout.coverage, ways_out(plan.layout.opaque)) if plan.layout.opaque else ()
-        raise RequestError("; ".join(filter(None, (f"{subject.name} has no matrix product of a signal", *where))))
+        raise InvalidArgumentError(
+            "; ".join(filter(None, (f"{subject.name} has no matrix product of a signal", *where)))
+        )
     program, arguments = form_of(plan.program), (subject.parameters, *subject.batch)
     run = running(plan, program and (program, subject.given), *arguments)
     as_it_is = run_again(partial(reference, subject.function), program, *arguments)
@@ -126,12 +130,14 @@ def checked(init: Any, seeds: Any) -> int:
     """How many seeds.
 
     Raises:
-        RequestError: an option that is not what it should be.
+        InvalidArgumentError: an option that is not what it should be.
     """
     if init is not None and not callable(init):
-        raise RequestError(f"{init!r} is no function of a key", "init")
+        raise InvalidArgumentError(f"{init!r} is no function of a key", "init")
     if seeds is not None and (isinstance(seeds, bool) or not isinstance(seeds, int) or not 1 <= seeds <= MOST_SEEDS):
-        raise RequestError(f"{seeds!r} is out of range (allowed: whole numbers from 1 to {MOST_SEEDS})", "seeds")
+        raise InvalidArgumentError(
+            f"{seeds!r} is out of range (allowed: whole numbers from 1 to {MOST_SEEDS})", "seeds"
+        )
     return seeds or (8 if init else 1)
 
 
@@ -155,7 +161,7 @@ def same_form(expected: Any, found: Any) -> None:
     """Refuse fresh parameters that are not like those that were read.
 
     Raises:
-        RequestError: and where they differ.
+        InvalidArgumentError: and where they differ.
     """
     before, after = (
         {slashed(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(t)} for t in (expected, found)
@@ -163,7 +169,7 @@ def same_form(expected: Any, found: Any) -> None:
     for name in before.keys() | after.keys():
         shapes = [f"{t[name].dtype}{list(t[name].shape)}" if name in t else "nothing" for t in (before, after)]
         if shapes[0] != shapes[1]:
-            raise RequestError(f"init gives {shapes[1]} for {name}, which is {shapes[0]}", "init")
+            raise InvalidArgumentError(f"init gives {shapes[1]} for {name}, which is {shapes[0]}", "init")
 
 
 def running(plan: Plan, read: Any, *arguments: Any) -> Callable[[Any, Any], tuple[Any, Any, Stats]]:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.model.layout import Layout
 from varprobe.model.probed import Stats, fetched
 from varprobe.model.stats import Seen
@@ -65,7 +65,7 @@ class Recorder:
     def __init__(self, every: int = 1, keep: int = 50) -> None:
         for name, value in (("every", every), ("keep", keep)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise RequestError(f"{value!r} is out of range (allowed: whole numbers from 1)", name)
+                raise InvalidArgumentError(f"{value!r} is out of range (allowed: whole numbers from 1)", name)
         self.every = every
         self.steps: list[int] = []
         self.kept: deque[tuple[int, Stats]] = deque(maxlen=keep)
@@ -77,20 +77,23 @@ class Recorder:
         """Record a step; only what is recorded is copied from the device.
 
         Raises:
-            RequestError: the steps are no whole numbers that rise, or the statistics are none, or another model's.
+            InvalidArgumentError: the steps are no whole numbers that rise, or the statistics are none, or another
+                model's.
         """
         if not isinstance(stats, Stats):
-            raise RequestError(f"{type(stats).__name__} is not what a function of varprobe.instrument gives", "stats")
+            raise InvalidArgumentError(
+                f"{type(stats).__name__} is not what a function of varprobe.instrument gives", "stats"
+            )
         try:
             step = index(step)
         except TypeError as error:
-            raise RequestError(f"{step!r} is no whole number", "step") from error
+            raise InvalidArgumentError(f"{step!r} is no whole number", "step") from error
         if step % self.every:
             return
         if self.steps and step <= self.steps[-1]:
-            raise RequestError(f"step {step} comes after step {self.steps[-1]}; steps must rise", "step")
+            raise InvalidArgumentError(f"step {step} comes after step {self.steps[-1]}; steps must rise", "step")
         if self.layout is not None and stats.layout != self.layout:
-            raise RequestError("these are the statistics of another model, or of other shapes", "stats")
+            raise InvalidArgumentError("these are the statistics of another model, or of other shapes", "stats")
         self.layout = stats.layout
         stats = fetched(stats)
         self.steps.append(step)
@@ -103,10 +106,10 @@ class Recorder:
         """The steps that are kept, one configuration each, with the coordinate `step`.
 
         Raises:
-            RequestError: nothing was recorded.
+            InvalidArgumentError: nothing was recorded.
         """
         if not self.kept:
-            raise RequestError("nothing was recorded")
+            raise InvalidArgumentError("nothing was recorded")
         return dataset_of([[stats] for _, stats in self.kept], {"step": [step for step, _ in self.kept]})
 
     @property

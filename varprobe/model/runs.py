@@ -7,7 +7,7 @@ from typing import Any
 
 import xarray as xr
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.storage.checksums import DamagedError, sealed_json, unsealed_json
 from varprobe.storage.files import checked, load_dataset, put, save_csv, save_dataset, writing
 from varprobe.storage.paths import require_room_for
@@ -29,7 +29,7 @@ def require_folder(folder: Path) -> None:
     """Refuse what cannot become a model's run folder, before anything is measured.
 
     Raises:
-        RequestError: it holds the run of something else, or is no folder that can be written.
+        InvalidArgumentError: it holds the run of something else, or is no folder that can be written.
     """
     require_room_for(RECORD, folder)
 
@@ -38,7 +38,7 @@ def save_model_run(folder: Path, ds: xr.Dataset, asked: dict[str, Any]) -> None:
     """Write a model's dataset; model.json comes last, so that a folder that has it is whole.
 
     Raises:
-        RequestError: it cannot be a model's run folder.
+        InvalidArgumentError: it cannot be a model's run folder.
         MachineError: the disk refuses.
     """
     require_folder(folder)
@@ -75,7 +75,7 @@ def open_model_run(folder: Path, read: Callable[[Path, str], xr.Dataset] = load_
     """The dataset of a model's run folder; `read` takes results.nc and its sha256.
 
     Raises:
-        RequestError: it is damaged.
+        InvalidArgumentError: it is damaged.
     """
     digest = model_record(folder).get("results")
     try:
@@ -84,16 +84,16 @@ def open_model_run(folder: Path, read: Callable[[Path, str], xr.Dataset] = load_
             raise DamagedError("does not hold a model's layers")
         return ds
     except DamagedError as error:
-        raise RequestError(f"{folder / 'results.nc'} {error}; probe the model again", "run") from error
+        raise InvalidArgumentError(f"{folder / 'results.nc'} {error}; probe the model again", "run") from error
 
 
 def model_record(folder: Path) -> dict[str, Any]:
     """`read_model_record` of a folder that the user named.
 
     Raises:
-        RequestError: it is not one that varprobe wrote.
+        InvalidArgumentError: it is not one that varprobe wrote.
     """
     try:
         return read_model_record(folder)
     except DamagedError as error:
-        raise RequestError(f"{folder / RECORD} {error}", "run") from error
+        raise InvalidArgumentError(f"{folder / RECORD} {error}", "run") from error

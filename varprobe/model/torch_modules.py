@@ -10,7 +10,7 @@ import torchax
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.model.bridge import Bridge, require_model
 from varprobe.model.libraries import Split, name_of
 
@@ -33,12 +33,14 @@ class Modes(TorchFunctionMode):
     """The modes of torch that torchax does not follow: results under torch.no_grad have no gradient.
 
     Raises:
-        RequestError: an operation runs under torch.autocast.
+        InvalidArgumentError: an operation runs under torch.autocast.
     """
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if any(map(torch.is_autocast_enabled, ("cpu", "cuda"))):
-            raise RequestError("torchax does not follow torch.autocast; module.bfloat16() is probed in half precision")
+            raise InvalidArgumentError(
+                "torchax does not follow torch.autocast; module.bfloat16() is probed in half precision"
+            )
         found = function(*args, **(kwargs or {}))
         if torch.is_grad_enabled():
             return found
@@ -52,7 +54,7 @@ def split(function: Callable[..., Any], module: Any) -> Split:
     operations take a fixed key. The module itself is not changed.
 
     Raises:
-        RequestError: the module has parameters without a shape.
+        InvalidArgumentError: the module has parameters without a shape.
     """
     state, called = state_of(module), Called(function, module)
 
@@ -91,9 +93,9 @@ def refused(rule: Any, *arguments: Any) -> Any:
     """Refuse a function with its own backward, which torchax would not call.
 
     Raises:
-        RequestError: always.
+        InvalidArgumentError: always.
     """
-    raise RequestError(
+    raise InvalidArgumentError(
         f"{rule.__name__} is a torch.autograd.Function, whose backward torchax does not call: write it with detach(), "
         "as x + (f(x) - x).detach() for a gradient that passes f"
     )
@@ -103,12 +105,12 @@ def parameters_of(module: Any, trained: bool = True) -> dict[str, Any]:
     """The parameters that need a gradient, or the others, by name.
 
     Raises:
-        RequestError: one has no shape yet.
+        InvalidArgumentError: one has no shape yet.
     """
     found = dict(module.named_parameters())
     for name, tensor in found.items():
         if torch.nn.parameter.is_lazy(tensor):
-            raise RequestError(f"{name} has no shape yet: call the module on a batch before it is probed")
+            raise InvalidArgumentError(f"{name} has no shape yet: call the module on a batch before it is probed")
     return {name: array_of(tensor) for name, tensor in found.items() if tensor.requires_grad == trained}
 
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 
 __all__ = ["Descent", "Optimizer", "require_optimizer", "require_step_size", "stepped"]
 
@@ -39,27 +39,27 @@ def require_step_size(step_size: Any) -> None:
     """Refuse what is not a step size.
 
     Raises:
-        RequestError: it is not a number above zero.
+        InvalidArgumentError: it is not a number above zero.
     """
     number = isinstance(step_size, int | float | np.number) and not isinstance(step_size, bool)
     if step_size is not None and not (number and 0 < step_size < float("inf")):
-        raise RequestError(f"{step_size!r} is out of range (allowed: numbers above 0)", "step_size")
+        raise InvalidArgumentError(f"{step_size!r} is out of range (allowed: numbers above 0)", "step_size")
 
 
 def require_optimizer(optimizer: Any, step_size: Any) -> Optimizer | None:
     """The optimizer that was given, or gradient descent with the step size; None for neither.
 
     Raises:
-        RequestError: it has no init and update, or both were given.
+        InvalidArgumentError: it has no init and update, or both were given.
     """
     require_step_size(step_size)
     if optimizer is None:
         return None if step_size is None else Descent(float(step_size))
     if step_size is not None:
-        raise RequestError("goes without step_size=, which is plain gradient descent", "optimizer")
+        raise InvalidArgumentError("goes without step_size=, which is plain gradient descent", "optimizer")
     if isinstance(optimizer, type) or not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
         what = repr(optimizer) if isinstance(optimizer, str | int | float) else type(optimizer).__name__
-        raise RequestError(f"{what} is not an optimizer of optax, such as optax.adam(1e-3)", "optimizer")
+        raise InvalidArgumentError(f"{what} is not an optimizer of optax, such as optax.adam(1e-3)", "optimizer")
     return optimizer  # type: ignore[no-any-return]
 
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from varprobe.errors import RequestError, did_you_mean, lookup
+from varprobe.errors import InvalidArgumentError, did_you_mean, lookup
 from varprobe.spec.calls import Call
 from varprobe.spec.expressions import Expression
 from varprobe.spec.user_code import REQUIRED, UserCode, is_reference, keyword_parameters, load
@@ -89,8 +89,8 @@ def resolve_activation(spec: Call | Callable[[jax.Array], jax.Array], label: str
     """The activation that a call form or a Python callable means.
 
     Raises:
-        RequestError: unknown name or parameter, a value of the wrong kind, or user code that is not an elementwise
-            function traceable by jax.
+        InvalidArgumentError: unknown name or parameter, a value of the wrong kind, or user code that is not an
+            elementwise function traceable by jax.
     """
     if not isinstance(spec, Call):
         from varprobe.spec.user_code import digest_of
@@ -124,7 +124,7 @@ def user_activation(spec: Call, code: UserCode) -> Activation:
     arguments = named_arguments(spec, list(known))
     missing = [k for k, default in known.items() if default is REQUIRED and k not in dict(arguments)]
     if missing:
-        raise RequestError(f"{spec.name} needs a value for {', '.join(missing)}")
+        raise InvalidArgumentError(f"{spec.name} needs a value for {', '.join(missing)}")
     values = tuple((k, v if isinstance(v, bool | str) else number(spec, k, v)) for k, v in arguments)
     return Activation(str(Call(spec.name, tuple(arguments))), code.function, static=values, digest=code.digest)
 
@@ -136,11 +136,11 @@ def named_arguments(spec: Call, known: list[str]) -> list[tuple[str, Any]]:
         if not name:
             if len(known) != 1:
                 takes = f"takes {', '.join(f'{k}=' for k in known)}" if known else "takes no parameters"
-                raise RequestError(f"{spec}: a value without a name; {spec.name} {takes}")
+                raise InvalidArgumentError(f"{spec}: a value without a name; {spec.name} {takes}")
             name = known[0]
         if name not in known:
             allowed = did_you_mean(name, known) if known else f" ({spec.name} takes no parameters)"
-            raise RequestError(f"{spec}: unknown parameter {name!r}{allowed}")
+            raise InvalidArgumentError(f"{spec}: unknown parameter {name!r}{allowed}")
         arguments.append((name, value))
     return arguments
 
@@ -148,14 +148,16 @@ def named_arguments(spec: Call, known: list[str]) -> list[tuple[str, Any]]:
 def number(spec: Call, name: str, value: Any) -> float:
     """A constant number."""
     if not isinstance(value, Expression) or not value.constant:
-        raise RequestError(f"{spec}: {name} must be a number, got {value if isinstance(value, str) else str(value)!r}")
+        raise InvalidArgumentError(
+            f"{spec}: {name} must be a number, got {value if isinstance(value, str) else str(value)!r}"
+        )
     return value.evaluate()
 
 
 def flag(spec: Call, name: str, value: Any) -> bool:
     """true or false."""
     if not isinstance(value, bool):
-        raise RequestError(f"{spec}: {name} must be true or false, got {str(value)!r}")
+        raise InvalidArgumentError(f"{spec}: {name} must be true or false, got {str(value)!r}")
     return value
 
 
@@ -165,27 +167,29 @@ def check_elementwise(act: Activation) -> Activation:
     try:
         found = jax.eval_shape(act, x)
         if not isinstance(found, jax.ShapeDtypeStruct):
-            raise RequestError(f"{act.name} returns {type(found).__name__}, not an array")
+            raise InvalidArgumentError(f"{act.name} returns {type(found).__name__}, not an array")
         if found.dtype != x.dtype and found.shape == x.shape:
-            raise RequestError(f"{act.name} returns {found.dtype} for float32, not the dtype it was given")
+            raise InvalidArgumentError(f"{act.name} returns {found.dtype} for float32, not the dtype it was given")
         y = np.asarray(jax.jit(act)(x))
         part = np.asarray(jax.jit(act)(x[1:, ::-2]))
         jax.jit(jax.grad(lambda x: act(x).sum()))(x)
-    except RequestError:
+    except InvalidArgumentError:
         raise
     except Exception as error:  # the user's code may raise anything; its own words are the most useful ones
         first = str(error).strip().splitlines()[0] if str(error).strip() else ""
-        raise RequestError(
+        raise InvalidArgumentError(
             f"{act.name} failed on a (3, 4) array under jax.jit and jax.grad (is it written with "
             f"jax.numpy?): {type(error).__name__}: {first}"
         ) from error
     if y.shape != x.shape:
-        raise RequestError(f"{act.name} is not elementwise: it maps shape (3, 4) to {y.shape}")
+        raise InvalidArgumentError(f"{act.name} is not elementwise: it maps shape (3, 4) to {y.shape}")
     if not np.allclose(part, y[1:, ::-2], rtol=1e-4, atol=1e-6, equal_nan=True):
-        raise RequestError(f"{act.name} is not elementwise: a value depends on the others, or on where it stands")
+        raise InvalidArgumentError(
+            f"{act.name} is not elementwise: a value depends on the others, or on where it stands"
+        )
     if not np.isfinite(y).all():
         where = x[~np.isfinite(y)][0]
-        raise RequestError(f"{act.name} is not finite at x = {where:g}")
+        raise InvalidArgumentError(f"{act.name} is not finite at x = {where:g}")
     return act
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.nets.activations import Activation
 from varprobe.nets.architectures import Architecture, PlainStack, Slot
 from varprobe.nets.data import Source
@@ -111,7 +111,7 @@ class Config:
         if "branch_scale" in found:
             scale = found["branch_scale"] = found["branch_scale"] * self.weights_at(layer).branch_scale_at(place)
             if scale and not 1 / LARGEST_SCALE <= abs(scale) <= LARGEST_SCALE:
-                raise RequestError(
+                raise InvalidArgumentError(
                     f"branch_scale is {scale:.3g} in layer {layer} "
                     f"(allowed: 0 and magnitudes from {1 / LARGEST_SCALE:g} to {LARGEST_SCALE:g})"
                 )

@@ -21,7 +21,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from varprobe.errors import RequestError, did_you_mean
+from varprobe.errors import InvalidArgumentError, did_you_mean
 from varprobe.spec.calls import parse_calls
 from varprobe.spec.parameters import Parameter, read_parameters
 from varprobe.storage.safe_open import UntrustedError, opened
@@ -106,13 +106,14 @@ def load_source(data: Any, *, labels: Any = None, standardize: bool = False) -> 
         standardize: subtract each feature's mean and divide by its standard deviation; constant features become 0.
 
     Raises:
-        RequestError: unknown name, a file that cannot be read, or content that is not a finite table of numbers.
+        InvalidArgumentError: unknown name, a file that cannot be read, or content that is not a finite table of
+            numbers.
     """
     if isinstance(data, str) and (law := random_law(data)):
         if labels is not None:
-            raise RequestError(f"labels need data with rows; {data!r} is a random law", "labels")
+            raise InvalidArgumentError(f"labels need data with rows; {data!r} is a random law", "labels")
         if standardize:
-            raise RequestError(f"only rows can be standardized; {data!r} is a random law", "standardize")
+            raise InvalidArgumentError(f"only rows can be standardized; {data!r} is a random law", "standardize")
         return law
     try:
         if isinstance(data, str) and data == "digits":
@@ -123,13 +124,13 @@ def load_source(data: Any, *, labels: Any = None, standardize: bool = False) -> 
         description = f"{phrase} ({rows.shape[0]} x {rows.shape[1]})"
         if standardize:
             rows, description = standardized(rows, phrase), f"{description}, standardized"
-    except RequestError as error:
+    except InvalidArgumentError as error:
         raise error.at("data") from error.__cause__
     try:
         if labels is not None:
             _, phrase, array = table_of(labels, [])
             targets = as_labels(array, phrase, len(rows))
-    except RequestError as error:
+    except InvalidArgumentError as error:
         raise error.at("labels") from error.__cause__
     for array in [rows] if targets is None else [rows, targets]:
         array.setflags(write=False)
@@ -140,7 +141,7 @@ def random_law(text: str) -> Source | None:
     """The source of a random law; None where the text names none.
 
     Raises:
-        RequestError: a parameter of `tokens` is wrong.
+        InvalidArgumentError: a parameter of `tokens` is wrong.
     """
     if text in LAWS:
         return Source(text, LAWS[text], None, None, text, None)
@@ -149,9 +150,9 @@ def random_law(text: str) -> Source | None:
     try:
         call, *more = parse_calls(text)
         if more:
-            raise RequestError(f"takes one number of tokens, got {text!r}")
+            raise InvalidArgumentError(f"takes one number of tokens, got {text!r}")
         name, values = read_parameters(call, "tokens", TOKENS)
-    except RequestError as error:
+    except InvalidArgumentError as error:
         raise error.at("data") from error
     vocab = values["vocab"]
     return Source(name, f"embedded tokens (vocab {vocab})", None, None, f"tokens(vocab={vocab})", None, vocab)
@@ -162,7 +163,7 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
-        raise RequestError('digits need scikit-learn: pip install "varprobe[data]"') from error
+        raise InvalidArgumentError('digits need scikit-learn: pip install "varprobe[data]"') from error
     images, labels = load_digits(return_X_y=True)
     return images / 16, labels.astype(np.int64)
 
@@ -173,15 +174,15 @@ def table_of(value: Any, known: list[str]) -> tuple[str, str, np.ndarray]:
         try:
             return "array", "array", np.asarray(value)
         except Exception as error:  # whatever the conversion of a foreign array raises
-            raise RequestError(f"not an array: {type(error).__name__}: {error}") from error
+            raise InvalidArgumentError(f"not an array: {type(error).__name__}: {error}") from error
     text = str(value)
     form = FILE.fullmatch(text)
     if not form:
         hint = did_you_mean(text, known) if known else ""
-        raise RequestError(f"unknown name {text!r}{hint}; a file must end in .npy, .npz or .csv")
+        raise InvalidArgumentError(f"unknown name {text!r}{hint}; a file must end in .npy, .npz or .csv")
     path, ending, array = Path(form["path"]), form["ending"].lower(), form["array"]
     if array and ending != ".npz":
-        raise RequestError(f"{text!r} names an array, but only an .npz file holds arrays with names")
+        raise InvalidArgumentError(f"{text!r} names an array, but only an .npz file holds arrays with names")
     phrase = f"{path.name}:{array}" if array else path.name
     with reading(path) as file:
         if ending == ".npz":
@@ -196,35 +197,37 @@ def reading(path: Path) -> Iterator[IO[bytes]]:
     try:
         with opened(path) as file:
             yield file
-    except RequestError:
+    except InvalidArgumentError:
         raise
     except UntrustedError as error:
-        raise RequestError(f"{str(path)!r} {error}") from None
+        raise InvalidArgumentError(f"{str(path)!r} {error}") from None
     except FileNotFoundError:
         beside = [p.name for p in path.parent.glob("*") if FILE.fullmatch(p.name)]
         near = get_close_matches(path.name, beside, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise RequestError(f"there is no file {str(path)!r}{hint}") from None
+        raise InvalidArgumentError(f"there is no file {str(path)!r}{hint}") from None
     except OSError as error:
-        raise RequestError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
+        raise InvalidArgumentError(f"cannot read {str(path)!r}: {error.strerror or error}") from error
     except MemoryError as error:
-        raise RequestError(f"{path.name} does not fit into memory") from error
+        raise InvalidArgumentError(f"{path.name} does not fit into memory") from error
     except Exception as error:  # a damaged archive fails in a dozen ways, from zlib's to the header parser's
-        raise RequestError(f"{path.name} is damaged, or not what its ending says: {error}") from error
+        raise InvalidArgumentError(f"{path.name} is damaged, or not what its ending says: {error}") from error
 
 
 def read_npy(file: IO[bytes], size: int, phrase: str) -> np.ndarray:
     """The array in an npy file of `size` bytes, which its header must not exceed."""
     start, shape, fortran_order, dtype = read_header(file, phrase)
     if dtype.hasobject:
-        raise RequestError(f"{phrase} holds Python objects, not numbers")
+        raise InvalidArgumentError(f"{phrase} holds Python objects, not numbers")
     count = math.prod(shape)
     check_size(count * max(dtype.itemsize, 8), phrase)
     promised = count * dtype.itemsize
     fits = min(shape, default=0) >= 0 and start + promised <= size
     content = file.read(promised) if fits else b""
     if not fits or len(content) < promised:
-        raise RequestError(f"{phrase} is cut off: its header announces {dtype} of shape {shape}, more than it holds")
+        raise InvalidArgumentError(
+            f"{phrase} is cut off: its header announces {dtype} of shape {shape}, more than it holds"
+        )
     return np.ndarray(shape, dtype, content, order="F" if fortran_order else "C")
 
 
@@ -236,11 +239,13 @@ def read_header(file: IO[bytes], phrase: str) -> tuple[int, tuple[int, ...], boo
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     version = np.lib.format.read_magic(file)
     if version not in readers:
-        raise RequestError(f"{phrase} has version {version} of the npy format, which is for tables with named columns")
+        raise InvalidArgumentError(
+            f"{phrase} has version {version} of the npy format, which is for tables with named columns"
+        )
     length = file.read(2 * version[0])
     count = int.from_bytes(length, "little")
     if count > MAX_HEADER:
-        raise RequestError(f"{phrase} claims a header of {count} bytes (at most {MAX_HEADER})")
+        raise InvalidArgumentError(f"{phrase} claims a header of {count} bytes (at most {MAX_HEADER})")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of headers that Python 2 wrote
         shape, fortran_order, dtype = readers[version](io.BytesIO(length + file.read(count)))
@@ -252,13 +257,13 @@ def read_npz(file: IO[bytes], phrase: str, array: str | None) -> np.ndarray:
     with zipfile.ZipFile(file) as archive:
         members = {m.filename.removesuffix(".npy"): m for m in archive.infolist() if m.filename.endswith(".npy")}
         if not members:
-            raise RequestError(f"{phrase} holds no arrays")
+            raise InvalidArgumentError(f"{phrase} holds no arrays")
         names = ", ".join([*list(members)[:12], *(["..."] if len(members) > 12 else [])])
         if array is None and len(members) > 1:
-            raise RequestError(f"{phrase} holds several arrays; name one as {phrase}:NAME (it has {names})")
+            raise InvalidArgumentError(f"{phrase} holds several arrays; name one as {phrase}:NAME (it has {names})")
         name = next(iter(members)) if array is None else array
         if name not in members:
-            raise RequestError(f"{phrase} holds no array {name!r} (it has {names})")
+            raise InvalidArgumentError(f"{phrase} holds no array {name!r} (it has {names})")
         with archive.open(members[name]) as member:
             return read_npy(member, members[name].file_size, f"{phrase}:{name}")
 
@@ -269,7 +274,7 @@ def read_csv(file: IO[bytes], size: int, phrase: str) -> np.ndarray:
     lines = lines_of(file, phrase)
     _, first = next(lines, (0, ""))
     if not first:
-        raise RequestError(f"{phrase} has no rows")
+        raise InvalidArgumentError(f"{phrase} has no rows")
     rest = (line for _, line in lines)
     try:
         return np.loadtxt(itertools.chain([first], rest), delimiter=",", comments=None, quotechar='"', ndmin=2)
@@ -281,10 +286,12 @@ def read_csv(file: IO[bytes], size: int, phrase: str) -> np.ndarray:
             cells = line.split(",")
             for column, cell in enumerate(cells, 1):
                 if not is_number(cell):
-                    raise RequestError(f"{phrase}, line {at}, column {column}: {cell!r} is not a number") from None
+                    raise InvalidArgumentError(
+                        f"{phrase}, line {at}, column {column}: {cell!r} is not a number"
+                    ) from None
             if len(cells) != columns:
-                raise RequestError(f"{phrase}, line {at} has {len(cells)} columns, not {columns}") from None
-        raise RequestError(f"{phrase} is not a table of numbers: {error}") from None
+                raise InvalidArgumentError(f"{phrase}, line {at} has {len(cells)} columns, not {columns}") from None
+        raise InvalidArgumentError(f"{phrase} is not a table of numbers: {error}") from None
 
 
 def lines_of(file: IO[bytes], phrase: str) -> Generator[tuple[int, str]]:
@@ -296,7 +303,7 @@ def lines_of(file: IO[bytes], phrase: str) -> Generator[tuple[int, str]]:
             if not line:
                 return
             if len(line) > MAX_LINE:
-                raise RequestError(f"{phrase}, line {at} is longer than {MAX_LINE >> 20} MiB")
+                raise InvalidArgumentError(f"{phrase}, line {at} is longer than {MAX_LINE >> 20} MiB")
             if not line.strip():
                 continue
             if not first or any(is_number(cell) for cell in line.split(",")):
@@ -318,7 +325,9 @@ def is_number(cell: str) -> bool:
 def check_size(count: int, phrase: str) -> None:
     """Refuse what would take more memory than anybody means to spend on a batch."""
     if count > MAX_BYTES:
-        raise RequestError(f"{phrase} would take {count / 2**30:.3g} GiB in memory (at most {MAX_BYTES >> 30} GiB)")
+        raise InvalidArgumentError(
+            f"{phrase} would take {count / 2**30:.3g} GiB in memory (at most {MAX_BYTES >> 30} GiB)"
+        )
 
 
 def as_rows(array: np.ndarray, phrase: str) -> np.ndarray:
@@ -326,18 +335,20 @@ def as_rows(array: np.ndarray, phrase: str) -> np.ndarray:
     kind, foreign = array.dtype.kind, array.dtype.kind == "V" and array.dtype.type is not np.void  # bfloat16 and such
     if kind not in "biuf" and not foreign:
         holds = {"O": "Python objects", "c": "complex numbers"}.get(kind, f"values of type {array.dtype}")
-        raise RequestError(f"{phrase} holds {holds}, not real numbers")
+        raise InvalidArgumentError(f"{phrase} holds {holds}, not real numbers")
     if array.ndim == 0:
-        raise RequestError(f"{phrase} is a single number, not rows")
+        raise InvalidArgumentError(f"{phrase} is a single number, not rows")
     if array.size == 0:
-        raise RequestError(f"{phrase} has no {'columns' if len(array) else 'rows'} (its shape is {array.shape})")
+        raise InvalidArgumentError(
+            f"{phrase} has no {'columns' if len(array) else 'rows'} (its shape is {array.shape})"
+        )
     check_size(array.size * 8, phrase)
     with np.errstate(over="ignore"):
         rows = array.reshape(len(array), -1).astype(np.float64, order="C")
     finite = np.isfinite(rows)
     if not finite.all():
         row, column = divmod(int(np.argmin(finite)), rows.shape[1])
-        raise RequestError(f"{phrase} holds {rows[row, column]} at row {row}, column {column} (counted from 0)")
+        raise InvalidArgumentError(f"{phrase} holds {rows[row, column]} at row {row}, column {column} (counted from 0)")
     return rows
 
 
@@ -345,9 +356,11 @@ def as_labels(array: np.ndarray, phrase: str, samples: int) -> np.ndarray:
     """The array as labels for so many samples."""
     rows = as_rows(array, phrase)
     if array.ndim > 2:
-        raise RequestError(f"{phrase} has shape {array.shape}; labels are one number or one row of numbers a sample")
+        raise InvalidArgumentError(
+            f"{phrase} has shape {array.shape}; labels are one number or one row of numbers a sample"
+        )
     if len(rows) != samples:
-        raise RequestError(f"{phrase} has {len(rows)} rows and the data {samples}")
+        raise InvalidArgumentError(f"{phrase} has {len(rows)} rows and the data {samples}")
     if rows.shape[1] > 1:
         return rows
     whole = np.abs(rows).max() < 2**53 and (rows == np.rint(rows)).all()
@@ -358,7 +371,7 @@ def standardized(rows: np.ndarray, phrase: str) -> np.ndarray:
     """Each feature with mean 0 and standard deviation 1, or 0 where it is constant."""
     varies = rows.max(axis=0) > rows.min(axis=0)  # the deviation of a constant rounds to something above 0
     if not varies.any():
-        raise RequestError(f"every feature of {phrase} is constant; standardized they are all 0", "standardize")
+        raise InvalidArgumentError(f"every feature of {phrase} is constant; standardized they are all 0", "standardize")
     scaled = rows / np.where(varies, np.abs(rows).max(axis=0), 1)  # squares of it neither overflow nor underflow
     centered = np.where(varies, scaled - scaled.mean(axis=0), 0)
     return centered / np.where(varies, centered.std(axis=0), 1)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from varprobe.errors import RequestError, did_you_mean, lookup
+from varprobe.errors import InvalidArgumentError, did_you_mean, lookup
 from varprobe.spec.calls import Call
 from varprobe.spec.expressions import Expression
 
@@ -98,7 +98,7 @@ def fan(mode: str, place: Place) -> float:
 def scaled(variance: float, distribution: str) -> float:
     """The scale of a base with that law, for a variance of W."""
     if variance < 0:
-        raise RequestError("scale must not be negative")
+        raise InvalidArgumentError("scale must not be negative")
     per_std = {"normal": 1.0, "truncated_normal": 1 / TRUNCATED_STD, "uniform": math.sqrt(3)}
     return math.sqrt(variance) * per_std[distribution]
 
@@ -148,13 +148,13 @@ def mup_numbers(values: Values, place: Place) -> tuple[float, float]:
 def ntk_multiplier(values: Values, place: Place) -> float:
     """sqrt(scale / fan_in)."""
     if not values["scale"] > 0:
-        raise RequestError(f"scale must be above 0, got {values['scale']:g}")
+        raise InvalidArgumentError(f"scale must be above 0, got {values['scale']:g}")
     return math.sqrt(values["scale"] / place.fan_in)
 
 
 def unsettled(values: Values, place: Place) -> tuple[float, float]:
     """Where an initializer stands that needs an activation, and has none (see `theory.sigmas.settled`)."""
-    raise RequestError("its variance is that of an activation, and none is given here")
+    raise InvalidArgumentError("its variance is that of an activation, and none is given here")
 
 
 DISTRIBUTIONS = ("truncated_normal", "normal", "uniform")
@@ -346,17 +346,17 @@ class Initializer:
         """(mean, scale) of W = mean + scale * base.
 
         Raises:
-            RequestError: a value is out of range there, or not finite.
+            InvalidArgumentError: a value is out of range there, or not finite.
         """
         values = self.values(place)
         gain, shift = values.pop("gain", 1.0), values.pop("shift", 0.0)
         try:
             mean, scale = self.numbers(values, place)
-        except RequestError as error:
-            raise error if error.option else RequestError(f"{self.name}: {error.message}") from None
+        except InvalidArgumentError as error:
+            raise error if error.option else InvalidArgumentError(f"{self.name}: {error.message}") from None
         mean, scale = gain * mean + shift, gain * scale
         if not (math.isfinite(mean) and math.isfinite(scale)):
-            raise RequestError(f"{self.name} is not finite at layer {place.layer}")
+            raise InvalidArgumentError(f"{self.name} is not finite at layer {place.layer}")
         return mean, scale
 
     def values(self, place: Place) -> Values:
@@ -365,7 +365,7 @@ class Initializer:
         for name, value in self.arguments:
             values[name] = value.evaluate(**place._asdict()) if isinstance(value, Expression) else value
             if name in POSITIVE and values[name] < 0:
-                raise RequestError(f"{self.name}: {name} must not be negative, got {values[name]:g}")
+                raise InvalidArgumentError(f"{self.name}: {name} must not be negative, got {values[name]:g}")
         return values
 
     def multiplier_at(self, place: Place) -> float:
@@ -396,7 +396,7 @@ def resolve_initializer(spec: Call | Callable[..., Any], label: str | None = Non
     """The initializer that a call form or a Python callable means.
 
     Raises:
-        RequestError: unknown name or parameter, or a value that it does not take.
+        InvalidArgumentError: unknown name or parameter, or a value that it does not take.
     """
     from varprobe.spec.user_code import digest_of, is_reference, load
 
@@ -443,41 +443,45 @@ def check_arguments(spec: Call, name: str, registered: Registered) -> list[tuple
     for key, value in spec.args:
         if not key:
             if not known:
-                raise RequestError(f"{spec}: {name} takes no parameters")
+                raise InvalidArgumentError(f"{spec}: {name} takes no parameters")
             if len(own) != 1 or not registered.positional:
-                raise RequestError(
+                raise InvalidArgumentError(
                     f"{spec}: a value needs its name here: {name}({' or '.join(f'{k}=' for k in known)})"
                 )
             key = own[0]
         if key in ("sigma", "sd", "s", "sigma_w"):
-            raise RequestError(
+            raise InvalidArgumentError(
                 f"{spec}: {key!r} is ambiguous, texts disagree whether it is a standard deviation or a "
                 f"variance; say std= or var="
             )
         if key not in known:
             allowed = did_you_mean(key, known) if known else f" ({name} takes no parameters)"
-            raise RequestError(f"{spec}: unknown parameter {key!r}{allowed}")
+            raise InvalidArgumentError(f"{spec}: unknown parameter {key!r}{allowed}")
         if key in registered.words:
             value = value.text if isinstance(value, Expression) else value
             if value not in registered.words[key]:
-                raise RequestError(
+                raise InvalidArgumentError(
                     f"{spec}: unknown {key} {str(value)!r}{did_you_mean(str(value), registered.words[key])}"
                 )
         elif not isinstance(value, Expression):
-            raise RequestError(f"{spec}: {key} must be a number or an expression, got {str(value)!r}")
+            raise InvalidArgumentError(f"{spec}: {key} must be a number or an expression, got {str(value)!r}")
         arguments.append((key, value))
     given = [k for k, _ in arguments if k in registered.one_of]
     if len(given) > 1:
-        raise RequestError(f"{spec}: give one of {', '.join(given)}, not several")
+        raise InvalidArgumentError(f"{spec}: give one of {', '.join(given)}, not several")
     if registered.one_of and not given and all(registered.parameters[k] is None for k in registered.one_of):
-        raise RequestError(f"{spec} needs {' or '.join(f'{k}=' for k in registered.one_of)}: {registered.meaning}")
+        raise InvalidArgumentError(
+            f"{spec} needs {' or '.join(f'{k}=' for k in registered.one_of)}: {registered.meaning}"
+        )
     return arguments
 
 
 def constant(spec: Call, name: str, value: Any, low: float, high: float) -> float:
     """A number in (low, high] that does not depend on the layer."""
     if not value.constant or not low < value.evaluate() <= high:
-        raise RequestError(f"{spec}: {name} must be a number above {low:g} and at most {high:g}, got {str(value)!r}")
+        raise InvalidArgumentError(
+            f"{spec}: {name} must be a number above {low:g} and at most {high:g}, got {str(value)!r}"
+        )
     return value.evaluate()
 
 
@@ -495,10 +499,10 @@ def custom(
             common.append((key, value))
             continue
         if key not in known or key in positions:
-            raise RequestError(f"{name}: unknown parameter {key!r}{did_you_mean(key, [*known, *COMMON])}")
+            raise InvalidArgumentError(f"{name}: unknown parameter {key!r}{did_you_mean(key, [*known, *COMMON])}")
         keywords.append((key, value.evaluate() if isinstance(value, Expression) else value))
     missing = [k for k, d in known.items() if d is REQUIRED and k not in positions and k not in dict(keywords)]
     if missing:
-        raise RequestError(f"{name} needs a value for {', '.join(missing)}")
+        raise InvalidArgumentError(f"{name} needs a value for {', '.join(missing)}")
     law = ("custom", function, tuple(keywords), positions)
     return Initializer(name, law, tuple(common), lambda v, p: (0.0, 1.0), True, digest)

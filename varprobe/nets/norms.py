@@ -7,7 +7,7 @@ from typing import Literal
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from varprobe.errors import RequestError, lookup
+from varprobe.errors import InvalidArgumentError, lookup
 from varprobe.nets.scaled_float import Signal, power_of_two
 from varprobe.spec.calls import Call
 from varprobe.spec.parameters import Parameter, read_parameters
@@ -58,10 +58,10 @@ def resolve_norm(spec: Call, label: str | None = None) -> tuple[str, Norm]:
     """(canonical call form, norm) of a call.
 
     Raises:
-        RequestError: unknown name or parameter, or a value that it does not take.
+        InvalidArgumentError: unknown name or parameter, or a value that it does not take.
     """
     if not isinstance(spec, Call):
-        raise RequestError("takes names, not functions")
+        raise InvalidArgumentError("takes names, not functions")
     registered = lookup(NORMS, spec.name, "norm", "varprobe list norms")
     text, values = read_parameters(spec, spec.name, registered.parameters)
     return text, Norm(spec.name, **values)  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.model.curves import as_curves
 from varprobe.plots.facets import one_panel
 from varprobe.plots.variance import plot_variance, variance_figure
@@ -25,7 +25,7 @@ def plot_before_after(
     """Draw one quantity of two runs against the layer, as `varprobe.plot_variance` draws one run, and with its options.
 
     Raises:
-        RequestError: as `varprobe.plot_variance`, or a stack is compared with a model.
+        InvalidArgumentError: as `varprobe.plot_variance`, or a stack is compared with a model.
     """
     return plot_variance(both(before, after), quantity, ax, **options)
 
@@ -47,7 +47,7 @@ def change_figure(
     of `variance_figure`.
 
     Raises:
-        RequestError: as `variance_figure`, or a stack is compared with a model.
+        InvalidArgumentError: as `variance_figure`, or a stack is compared with a model.
     """
     return variance_figure(
         both(before, after), quantities=quantities, size=size, labels=labels, full_range=full_range,
@@ -61,7 +61,7 @@ def both(before: xr.Dataset, after: xr.Dataset) -> xr.Dataset:
         require_layers(ds)
     kinds = ["site" in ds.coords for ds in (before, after)]
     if kinds[0] != kinds[1]:
-        raise RequestError("one run is of stacks and the other of a model; both must be of one kind", "run")
+        raise InvalidArgumentError("one run is of stacks and the other of a model; both must be of one kind", "run")
     pair = [as_curves(ds) if "site" in ds.coords else with_configs(ds) for ds in (before, after)]
     shared = [str(name) for name in pair[0].data_vars if name in pair[1] and set(pair[0][name].dims) <= DIMS]
     named = [str(name) for name in pair[0].coords if name in pair[1].coords and pair[0][name].dims == ("config",)]

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from varprobe.errors import RequestError, lookup
+from varprobe.errors import InvalidArgumentError, lookup
 from varprobe.model.families import labels_of
 from varprobe.plots.logaxis import exponent_axis
 from varprobe.plots.pages import dress, key, on_axes, page
@@ -56,14 +56,14 @@ def plot_coord_check(ds: xr.Dataset, quantity: str = "change", ax: Axes | None =
         ax: the axes to draw in, by default a new figure's.
 
     Raises:
-        RequestError: it is no such dataset, has several configurations, or nothing is finite.
+        InvalidArgumentError: it is no such dataset, has several configurations, or nothing is finite.
     """
     lookup(QUANTITIES, quantity, "quantity")
     one = whole(ds)
     if one.sizes["config"] > 1:
-        raise RequestError("a panel shows one configuration; choose with isel(config=[...])", "ds")
+        raise InvalidArgumentError("a panel shows one configuration; choose with isel(config=[...])", "ds")
     if one.sizes["layer"] > MOST_LAYERS:
-        raise RequestError(f"{one.sizes['layer']} layers cannot be told apart (at most {MOST_LAYERS})", "ds")
+        raise InvalidArgumentError(f"{one.sizes['layer']} layers cannot be told apart (at most {MOST_LAYERS})", "ds")
     return on_axes(ax, (3.6, 2.8), lambda ax: draw_layers(ax, one.isel(config=0), quantity))
 
 
@@ -73,7 +73,7 @@ def coordinates_figure(
     """A column for each layer, rows (value, change, power) for each configuration, a color for each step.
 
     Raises:
-        RequestError: as `plot_coord_check`, or it has more configurations or layers than a page has room for.
+        InvalidArgumentError: as `plot_coord_check`, or it has more configurations or layers than a page has room for.
     """
     one = whole(ds)
     configs, layers = one.sizes["config"], one.sizes["layer"]
@@ -81,7 +81,9 @@ def coordinates_figure(
         one = one.isel(layer=np.unique(np.linspace(0, layers - 1, MOST_PANELS).round().astype(int)))
         layers = one.sizes["layer"]
     if configs > 3:
-        raise RequestError(f"{configs} configurations need more than a page (at most 3): choose with --select", "ds")
+        raise InvalidArgumentError(
+            f"{configs} configurations need more than a page (at most 3): choose with --select", "ds"
+        )
     steps = one["step"].values
     colors = [look.color for look in ordered_looks(np.linspace(0, 1, steps.size).tolist())]
     names = names_of(one, labels or {})
@@ -107,13 +109,13 @@ def whole(ds: Any) -> xr.Dataset:
     """The dataset with a dimension for configurations.
 
     Raises:
-        RequestError: it is none of `varprobe.coord_check`, or nothing in it is finite.
+        InvalidArgumentError: it is none of `varprobe.coord_check`, or nothing in it is finite.
     """
     if not isinstance(ds, xr.Dataset) or "change_log10_ms" not in ds:
-        raise RequestError("this figure shows a coordinate check (varprobe.coord_check)", "ds")
+        raise InvalidArgumentError("this figure shows a coordinate check (varprobe.coord_check)", "ds")
     one = ds if "config" in ds.dims else ds.expand_dims("config")
     if not np.isfinite(one["value_log10_ms"]).any():
-        raise RequestError("nothing is finite", "ds")
+        raise InvalidArgumentError("nothing is finite", "ds")
     return one.transpose("config", "seed", "width", "step", "layer", ...)
 
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from varprobe.errors import RequestError, lookup
+from varprobe.errors import InvalidArgumentError, lookup
 from varprobe.plots.facets import one_panel
 from varprobe.plots.logaxis import LayerLocator
 from varprobe.plots.pages import dress, key, on_axes, page
@@ -41,7 +41,7 @@ def plot_correlation(
         labels: what to write instead of a name.
 
     Raises:
-        RequestError: pairs were not followed, or there are more configurations than can be told apart.
+        InvalidArgumentError: pairs were not followed, or there are more configurations than can be told apart.
     """
     names, styles = named(ds, quantity, labels)
     return on_axes(ax, (4.0, 2.6), lambda ax: draw(ax, ds, quantity, names, styles, legend=True))
@@ -53,12 +53,12 @@ def correlation_figure(
     """`plot_correlation` forward and, where there are gradients, backward, side by side.
 
     Raises:
-        RequestError: as `plot_correlation`.
+        InvalidArgumentError: as `plot_correlation`.
     """
     names, styles = named(ds, "activation", labels)
     there = [q for q in VARIABLES if VARIABLES[q] in ds and np.isfinite(ds[VARIABLES[q]].values).any()]
     if not there:
-        raise RequestError("no cosine is finite", "ds")
+        raise InvalidArgumentError("no cosine is finite", "ds")
     with page(size, (5.5, 2.6), 1, len(there), sharey=True) as (figure, grid):
         for ax, quantity in zip(grid[0], there, strict=True):
             draw(ax, ds, quantity, names, styles, legend=False)
@@ -70,13 +70,13 @@ def named(ds: xr.Dataset, quantity: str, labels: Mapping[str, str] | None) -> tu
     """A name and a look for each configuration."""
     require_configs(ds)
     if lookup(VARIABLES, quantity, "quantity") not in ds:
-        raise RequestError("no pairs were followed in this dataset; sweep with --correlation 0.1,0.5,0.9", "ds")
+        raise InvalidArgumentError("no pairs were followed in this dataset; sweep with --correlation 0.1,0.5,0.9", "ds")
     if not np.isfinite(ds[VARIABLES[quantity]].values[..., 1:, :]).any():
-        raise RequestError("no cosine is finite here; a forward-only run has none of gradients", "ds")
+        raise InvalidArgumentError("no cosine is finite here; a forward-only run has none of gradients", "ds")
     check_labels(labels or {}, names_in(ds))
     plan = one_panel(ds, labels)
     if len(plan.names) > MOST:
-        raise RequestError(
+        raise InvalidArgumentError(
             f"{len(plan.names)} configurations cannot be told apart (at most {MOST}): choose with --select", "select"
         )
     if plan.ladder and len(plan.names) > 1:

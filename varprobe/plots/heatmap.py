@@ -10,7 +10,7 @@ from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.model.curves import as_curves
 from varprobe.plots.curves import Curve, read_curves
 from varprobe.plots.facets import Facets, one_panel
@@ -47,7 +47,7 @@ def plot_heatmap(
         labels: what to write instead of a name.
 
     Raises:
-        RequestError: the quantity was not measured, or there are more than 400 rows.
+        InvalidArgumentError: the quantity was not measured, or there are more than 400 rows.
     """
     ds, plan = prepared(ds, labels)
     planes = {quantity: plane_of(ds, quantity, plan)}
@@ -70,7 +70,7 @@ def heatmap_figure(
     """`plot_heatmap` of several quantities side by side, in one scale; a forward-only run has no gradients.
 
     Raises:
-        RequestError: as `plot_heatmap`.
+        InvalidArgumentError: as `plot_heatmap`.
     """
     ds, plan = prepared(ds, labels)
     there = [q for q in quantities if measured(ds, q)] if tuple(quantities) == DEFAULT else list(quantities)
@@ -90,7 +90,9 @@ def prepared(ds: xr.Dataset, labels: Mapping[str, str] | None) -> tuple[xr.Datas
     ds = as_curves(ds) if "site" in ds.coords else ds
     check_labels(labels or {}, names_in(ds))
     if ds.sizes.get("config", 1) > MOST_ROWS:
-        raise RequestError(f"{ds.sizes['config']} rows are more than a page shows (at most {MOST_ROWS})", "select")
+        raise InvalidArgumentError(
+            f"{ds.sizes['config']} rows are more than a page shows (at most {MOST_ROWS})", "select"
+        )
     return ds, one_panel(ds, labels)
 
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from varprobe.errors import RequestError, lookup
+from varprobe.errors import InvalidArgumentError, lookup
 from varprobe.plots.facets import one_panel
 from varprobe.plots.pages import on_axes, page
 from varprobe.plots.style import LABEL_SIZE, LEAST_SIZE, grey, ladder_map, sized
@@ -40,13 +40,13 @@ def plot_histogram(ds: xr.Dataset, quantity: str = "activation", ax: Axes | None
         ax: the axes to draw in, by default a new figure's.
 
     Raises:
-        RequestError: it has no histograms, or several configurations.
+        InvalidArgumentError: it has no histograms, or several configurations.
     """
     require_histograms(ds, [quantity])
     if np.isnan(ds[f"{quantity}_density"].values).all():
-        raise RequestError("no histogram was measured; a forward-only run has none of gradients", "quantity")
+        raise InvalidArgumentError("no histogram was measured; a forward-only run has none of gradients", "quantity")
     if ds.sizes.get("config", 1) != 1:
-        raise RequestError(
+        raise InvalidArgumentError(
             f"one configuration at a time, this dataset has {ds.sizes['config']}; see varprobe.select", "ds"
         )
     one = ds.isel(config=0) if "config" in ds.dims else ds
@@ -63,16 +63,18 @@ def histogram_figure(
     """A column for each configuration, a row for each quantity; a forward-only run has no gradients.
 
     Raises:
-        RequestError: there are no histograms, or more configurations than a page holds.
+        InvalidArgumentError: there are no histograms, or more configurations than a page holds.
     """
     require_histograms(ds, quantities)
     check_labels(labels or {}, names_in(ds))
     count = ds.sizes["config"]
     if count > MOST:
-        raise RequestError(f"{count} configurations do not fit a page (at most {MOST}): choose with --select", "ds")
+        raise InvalidArgumentError(
+            f"{count} configurations do not fit a page (at most {MOST}): choose with --select", "ds"
+        )
     there = [q for q in quantities if not np.isnan(ds[f"{q}_density"].values).all()]
     if not there:
-        raise RequestError(
+        raise InvalidArgumentError(
             "no histogram was measured in this dataset; a forward-only run has none of gradients", "quantity"
         )
     names = one_panel(ds, labels).names
@@ -94,7 +96,7 @@ def require_histograms(ds: xr.Dataset, quantities: Sequence[str]) -> None:
     for quantity in quantities:
         lookup(SYMBOLS, quantity, "quantity with histograms")
         if f"{quantity}_density" not in ds:
-            raise RequestError("the dataset has no histograms; sweep with --histogram (histogram=True)", "ds")
+            raise InvalidArgumentError("the dataset has no histograms; sweep with --histogram (histogram=True)", "ds")
 
 
 def draw(ax: Axes, one: xr.Dataset, quantity: str) -> None:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.plots.groups import Group
 from varprobe.plots.labels import GUTTER, column, draw_labels
 from varprobe.plots.ladder import Ladder
@@ -46,7 +46,7 @@ def name_curves(figure: Figure, panels: Sequence[Sequence[Panel]], at: int) -> N
     top = legend.get_window_extent().height * 72 / figure.dpi
     wide, high = figure.get_size_inches()
     if top > 0.45 * high * 72 or arrange(grid, at, LEGEND_ROOM, top) < LEAST_PANEL:
-        raise RequestError(
+        raise InvalidArgumentError(
             f"{len(groups)} curves cannot be named in {wide:.3g} x {high:.3g} inches: ask for a larger size,"
             " or for fewer curves with --select",
             "size",

@@ -78,6 +78,6 @@ def kind_of(name: str) -> Kind:
     """The kind of that name.
 
     Raises:
-        RequestError: there is none, with the nearest.
+        InvalidArgumentError: there is none, with the nearest.
     """
     return lookup(KINDS, name, "kind", "varprobe plot --help")

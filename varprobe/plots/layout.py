@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.plots.style import AXIS_SIZE, LEAST_SIZE
 
 __all__ = ["BETWEEN", "LEAST_PANEL", "arrange", "figure_of", "height", "overhang", "pixels", "scaled"]
@@ -78,7 +78,7 @@ def arrange(grid: Sequence[Sequence[Axes]], at: int, column: float, top: float =
         rises[1:-1] += BETWEEN
         each = (tall - rises.sum()) / rows
         if each < LEAST_PANEL:
-            raise RequestError(
+            raise InvalidArgumentError(
                 f"{rows} rows of panels do not fit into a height of {tall / 72:.2g} inches;"
                 f" ask for {(rises.sum() + rows * LEAST_PANEL) / 72:.2g} or more, or for fewer with --select",
                 "size",

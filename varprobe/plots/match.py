@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.plots.logaxis import as_power
 from varprobe.plots.pages import dress, key, on_axes, page
 from varprobe.plots.style import grey, looks, sheet, sized
@@ -33,7 +33,7 @@ def plot_match(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
         ax: the axes to draw in, by default a new figure's.
 
     Raises:
-        RequestError: theory predicts none of its configurations.
+        InvalidArgumentError: theory predicts none of its configurations.
     """
     points = points_of(ds)
     return on_axes(ax, (3.0, 2.8), lambda ax: draw(ax, points, legend=True))
@@ -43,7 +43,7 @@ def match_figure(ds: xr.Dataset, *, size: tuple[float, float] | None = None) -> 
     """`plot_match`, and beside it the distances in standard errors where these are known (below it in a column).
 
     Raises:
-        RequestError: as `plot_match`.
+        InvalidArgumentError: as `plot_match`.
     """
     points = points_of(ds)
     known = any(point["z"] is not None for some in points.values() for point in some)
@@ -69,7 +69,7 @@ def points_of(ds: xr.Dataset) -> dict[str, list[dict[str, Any]]]:
                 ends, z = row[f"{name}_factor_ci95"], row.get(f"theory_{name}_z")
                 found[name].append({"predicted": predicted, "measured": measured, "ends": ends, "z": z})
     if not any(found.values()):
-        raise RequestError("theory predicts none of these configurations, so there is nothing to compare", "ds")
+        raise InvalidArgumentError("theory predicts none of these configurations, so there is nothing to compare", "ds")
     return found
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import xarray as xr
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.storage.paths import place_of
 from varprobe.storage.safe_open import UntrustedError, content_of
 
@@ -36,27 +36,29 @@ def origin_of(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What the file of a figure says of how it was made: `varprobe`, `command` and `runs`, or what `spec` held.
 
     Raises:
-        RequestError: there is no such file, or varprobe did not make it.
+        InvalidArgumentError: there is no such file, or varprobe did not make it.
     """
     path = place_of(path, "from")
     readers = {".pdf": of_pdf, ".svg": of_svg, ".png": of_png, ".pgf": of_pgf}
     reader = readers.get(path.suffix.lower())
     if reader is None:
-        raise RequestError(f"{str(path)!r} must end in one of {', '.join(readers)}", "from")
+        raise InvalidArgumentError(f"{str(path)!r} must end in one of {', '.join(readers)}", "from")
     if not path.exists():
-        raise RequestError(f"there is no file {str(path)!r}", "from")
+        raise InvalidArgumentError(f"there is no file {str(path)!r}", "from")
     try:
         content = content_of(path, MAX_BYTES)
     except UntrustedError as error:
-        raise RequestError(f"{str(path)!r} {error}", "from") from None
+        raise InvalidArgumentError(f"{str(path)!r} {error}", "from") from None
     except OSError as error:
-        raise RequestError(f"{str(path)!r} cannot be read: {error.strerror or error}", "from") from error
+        raise InvalidArgumentError(f"{str(path)!r} cannot be read: {error.strerror or error}", "from") from error
     try:
         found = json.loads(reader(content))
     except Exception:  # a foreign or damaged file fails in many ways
         found = None
     if not isinstance(found, dict):
-        raise RequestError(f"{str(path)!r} does not say how it was made; varprobe writes that into its figures", "from")
+        raise InvalidArgumentError(
+            f"{str(path)!r} does not say how it was made; varprobe writes that into its figures", "from"
+        )
     return found
 
 

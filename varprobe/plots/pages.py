@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.plots.style import LABEL_SIZE, grey, paper, sheet, sized, ticks
 
 __all__ = ["dress", "key", "on_axes", "page", "require_room"]
@@ -25,7 +25,9 @@ def on_axes(ax: Axes | None, size: Size, draw: Callable[[Axes], object]) -> Axes
     """Draw on the axes given, or on those of a new figure of `size` inches (in the style `paper`), and return them."""
     if ax is not None:
         if not isinstance(ax, Axes) or ax.name != "rectilinear":
-            raise RequestError(f"{ax!r:.80} is no pair of axes of matplotlib's, such as pyplot.subplots()[1]", "ax")
+            raise InvalidArgumentError(
+                f"{ax!r:.80} is no pair of axes of matplotlib's, such as pyplot.subplots()[1]", "ax"
+            )
         draw(ax)
         return ax
     from matplotlib import pyplot  # only here, so that a figure for a file needs no display
@@ -67,7 +69,7 @@ def require_room(figure: Figure, grid: np.ndarray) -> None:
     """Refuse a page whose panels have no room left beside what is written around them.
 
     Raises:
-        RequestError: and the size of the page.
+        InvalidArgumentError: and the size of the page.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="constrained_layout not applied")
@@ -78,7 +80,7 @@ def require_room(figure: Figure, grid: np.ndarray) -> None:
             least = 0.0
     if least < LEAST:
         wide, tall = figure.get_size_inches()
-        raise RequestError(
+        raise InvalidArgumentError(
             f"{wide:.3g} x {tall:.3g} inches are too small for this figure and its names: ask for more, or choose"
             " fewer with --select",
             "size",

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.plots.curves import Curve, read_curves
 from varprobe.plots.exits import draw_exits
 from varprobe.plots.facets import renamed, values, varying
@@ -48,7 +48,7 @@ def plot_panels(
         The axes of a new figure, shape (rows, columns).
 
     Raises:
-        RequestError: more than two settings vary, or there are more panels than a page holds.
+        InvalidArgumentError: more than two settings vary, or there are more panels than a page holds.
     """
     return grid_of(ds, DEFAULT, None, labels, full_range, theory, known=True)[1]
 
@@ -65,7 +65,7 @@ def panels_figure(
     """`plot_panels` as a figure for a file, of any quantities, each in a color.
 
     Raises:
-        RequestError: as `plot_panels`, or a quantity was not measured.
+        InvalidArgumentError: as `plot_panels`, or a quantity was not measured.
     """
     return grid_of(ds, quantities, size, labels, full_range, theory, known=False)[0]
 
@@ -82,12 +82,12 @@ def grid_of(
     """The figure, which pyplot knows or not, and its axes."""
     require_configs(ds)
     if "site" in ds.coords:
-        raise RequestError("panels are of stacks; --kind model (plot_model) shows the sites of a model", "kind")
+        raise InvalidArgumentError("panels are of stacks; --kind model (plot_model) shows the sites of a model", "kind")
     check_labels(labels or {}, names_in(ds))
     down, across = axes_of(ds)
     rows, columns = (distinct(ds, name) for name in (down, across))
     if len(rows) > MOST_ROWS or len(columns) > MOST_COLUMNS:
-        raise RequestError(
+        raise InvalidArgumentError(
             f"{len(rows)} x {len(columns)} panels do not fit a page (at most {MOST_ROWS} x {MOST_COLUMNS}):"
             " choose with --select",
             "select",
@@ -127,7 +127,7 @@ def axes_of(ds: xr.Dataset) -> tuple[str, str]:
     """The coordinates that rows and columns stand for; "" where nothing varies."""
     found = varying(ds)
     if len(found) > 2:
-        raise RequestError(
+        raise InvalidArgumentError(
             f"{', '.join(found)} vary, and panels have two directions: keep one value of a third with --select",
             "select",
         )

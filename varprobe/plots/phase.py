@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
-from varprobe.errors import RequestError, lookup
+from varprobe.errors import InvalidArgumentError, lookup
 from varprobe.plots.flags import Flag, hang
 from varprobe.plots.labels import text_size
 from varprobe.plots.layout import figure_of, pixels
@@ -76,7 +76,7 @@ def plot_phase(
         The axes.
 
     Raises:
-        RequestError: an axis is out of range, or the activation has no finite averages.
+        InvalidArgumentError: an axis is out of range, or the activation has no finite averages.
     """
     scale = lookup(SCALES, show, "quantity")
     diagram = phase_diagram(act, sigma_w2, sigma_b2, width)
@@ -108,7 +108,7 @@ def phase_figure(
         size: width and height in inches.
 
     Raises:
-        RequestError: another `show`, or a size too small for the panels.
+        InvalidArgumentError: another `show`, or a size too small for the panels.
     """
     scale = lookup(SCALES, show, "quantity")
     require_size(size, 2 if measured else 1)
@@ -134,7 +134,7 @@ def require_size(size: tuple[float, float] | None, panels: int) -> None:
     least = (LEAST[0] * panels + 0.2, LEAST[1])
     if size is not None and (size[0] < least[0] or size[1] < least[1]):
         wide, tall = size
-        raise RequestError(
+        raise InvalidArgumentError(
             f"{wide:.3g} x {tall:.3g} inches are too small for this figure (at least {least[0]:.3g} x {least[1]:.3g})",
             "size",
         )

@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.plots.ladder import find_ladder
 from varprobe.plots.phase import phase_figure
 from varprobe.storage.dataset import require_layers
@@ -20,22 +20,24 @@ def run_phase_figure(ds: xr.Dataset, *, size: tuple[float, float] | None = None)
     """Measured beside predicted factors of the gradient over the plane that a run swept.
 
     Raises:
-        RequestError: the run is over something else, or its grid has gaps.
+        InvalidArgumentError: the run is over something else, or its grid has gaps.
     """
     require_layers(ds)
     weights, biases = rungs(ds, "init", "scale"), rungs(ds, "bias", "var")
     single = all(len(set(ds[name].values.tolist())) == 1 for name in ("act", "depth", "width", "arch", "norm"))
     if weights is None or biases is None or not single or str(ds["arch"].values[0]) != "plain":
-        raise RequestError(WHAT, "kind")
+        raise InvalidArgumentError(WHAT, "kind")
     order = np.lexsort((weights, biases))
     axes = np.unique(weights), np.unique(biases)
     if min(axes[0].size, axes[1].size) < 2 or order.size != axes[0].size * axes[1].size:
-        raise RequestError(f"{WHAT}; this one is no whole grid of {axes[0].size} x {axes[1].size} points", "kind")
+        raise InvalidArgumentError(
+            f"{WHAT}; this one is no whole grid of {axes[0].size} x {axes[1].size} points", "kind"
+        )
     if "theory_gradient_log10_ms" not in ds or np.isnan(ds["gradient_log10_ms"].values).all():
-        raise RequestError("a phase diagram needs gradients, and theory's prediction of them", "kind")
+        raise InvalidArgumentError("a phase diagram needs gradients, and theory's prediction of them", "kind")
     width = str(ds["width"].values[0])
     if not width.isdigit():
-        raise RequestError(f"a phase diagram needs one width, not the profile {width}", "kind")
+        raise InvalidArgumentError(f"a phase diagram needs one width, not the profile {width}", "kind")
     diagram = phase_diagram(str(ds["act"].values[0]), *axes, int(width))
     return phase_figure(diagram, compare(ds.isel(config=order), *axes), size=size)
 

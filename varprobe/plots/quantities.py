@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from varprobe.errors import RequestError, lookup
+from varprobe.errors import InvalidArgumentError, lookup
 
 __all__ = ["QUANTITIES", "STATISTICS", "Quantity", "axis_label", "measured", "quantity_of", "variable"]
 
@@ -65,13 +65,13 @@ def axis_label(quantity: Quantity, statistic: str, between: str = "  ") -> str:
 
 
 def variable(ds: xr.Dataset, quantity: str, statistic: str) -> xr.DataArray:
-    """`{quantity}_log10_{statistic}` with dims (config, seed, layer), or a RequestError where it was not measured."""
+    """`{quantity}_log10_{statistic}` with dims (config, seed, layer), or an error where it was not measured."""
     lookup(QUANTITIES, quantity, "quantity")
     lookup(STATISTICS, statistic, "statistic")
     name = f"{quantity}_log10_{statistic}"
     if not measured(ds, quantity, statistic):
         cause = "; a forward-only run has none" if QUANTITIES[quantity].backward else ""
-        raise RequestError(f"{name} was not measured in this dataset{cause}", "quantity")
+        raise InvalidArgumentError(f"{name} was not measured in this dataset{cause}", "quantity")
     array = ds[name]
     for dim in ("config", "seed"):
         if dim not in array.dims:

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from varprobe.errors import RequestError, lookup
+from varprobe.errors import InvalidArgumentError, lookup
 from varprobe.plots.style import settings, usetex
 from varprobe.storage.files import put, writing
 
@@ -50,13 +50,13 @@ def save_figure(fig: Figure, path: str | os.PathLike[str], *, spec: str | Mappin
             keywords of a PDF, description of an SVG, text `spec` of a PNG, first line of a PGF. `origin_of` reads it.
 
     Raises:
-        RequestError: another ending, a folder that does not exist, or a .pgf without usetex or LaTeX.
+        InvalidArgumentError: another ending, a folder that does not exist, or a .pgf without usetex or LaTeX.
         MachineError: the disk refused the file.
     """
     path = Path(path)
     kind = lookup(FORMATS, path.suffix.lower(), "figure format")
     if not path.parent.is_dir():
-        raise RequestError(f"there is no folder {str(path.parent)!r} to write {path.name!r} to", "path")
+        raise InvalidArgumentError(f"there is no folder {str(path.parent)!r} to write {path.name!r} to", "path")
     with rc_context(SAME_BYTES | (settings() if usetex() else {})), writing(path):
         put(path, lambda file: write(fig, file, kind, spec))
 
@@ -67,9 +67,9 @@ def write(fig: Figure, file: BinaryIO, kind: str, spec: str | Mapping[str, Any] 
         fig.savefig(file, format=kind, dpi=300, metadata=metadata(kind, spec))
         return
     if which("pdflatex") is None:
-        raise RequestError("a .pgf needs pdflatex, which is not installed here; .pdf does not", "save")
+        raise InvalidArgumentError("a .pgf needs pdflatex, which is not installed here; .pdf does not", "save")
     if not usetex():
-        raise RequestError(
+        raise InvalidArgumentError(
             "draw and save a .pgf within varprobe.style(..., usetex=True): LaTeX reads its texts", "save"
         )
     content = io.StringIO()

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from varprobe.errors import RequestError, lookup
+from varprobe.errors import InvalidArgumentError, lookup
 from varprobe.model.families import families_of, labels_of
 from varprobe.plots.logaxis import exact_power
 from varprobe.plots.pages import dress, key, on_axes, page
@@ -50,12 +50,12 @@ def plot_model(ds: xr.Dataset, direction: str = "forward", ax: Axes | None = Non
         ax: the axes to draw in, by default a new figure's.
 
     Raises:
-        RequestError: it is no model, has several steps, or has nothing in this direction.
+        InvalidArgumentError: it is no model, has several steps, or has nothing in this direction.
     """
     lookup(DIRECTIONS, direction, "direction")
     one = model_of(ds)
     if not np.isfinite(levels(one, direction)).all(axis=0).any():
-        raise RequestError("nothing is finite here; a forward-only run has no gradients", "ds")
+        raise InvalidArgumentError("nothing is finite here; a forward-only run has no gradients", "ds")
     return on_axes(ax, (3.6, height_of(one)), lambda ax: draw(ax, one, direction, named=True))
 
 
@@ -63,12 +63,12 @@ def model_figure(ds: xr.Dataset, *, size: tuple[float, float] | None = None) -> 
     """`plot_model` of both directions side by side, for a file.
 
     Raises:
-        RequestError: as `plot_model`.
+        InvalidArgumentError: as `plot_model`.
     """
     one = model_of(ds)
     there = [d for d in DIRECTIONS if np.isfinite(levels(one, d)).all(axis=0).any()]
     if not there:
-        raise RequestError("no site has a variance that is finite", "ds")
+        raise InvalidArgumentError("no site has a variance that is finite", "ds")
     with page(size, (5.5, height_of(one)), 1, len(there), sharey=True) as (figure, grid):
         for i, (ax, direction) in enumerate(zip(grid[0], there, strict=True)):
             draw(ax, one, direction, named=i == 0)
@@ -86,13 +86,13 @@ def model_of(ds: xr.Dataset) -> xr.Dataset:
     """One step of a model, without the input.
 
     Raises:
-        RequestError: it is a stack, or has several steps.
+        InvalidArgumentError: it is a stack, or has several steps.
     """
     if not isinstance(ds, xr.Dataset) or "site" not in ds.coords:
-        raise RequestError("this figure shows the sites of a model (varprobe.probe); stacks have layers", "ds")
+        raise InvalidArgumentError("this figure shows the sites of a model (varprobe.probe); stacks have layers", "ds")
     require_configs(ds)
     if ds.sizes.get("config", 1) > 1:
-        raise RequestError("a figure shows one step; choose with isel(config=[...])", "ds")
+        raise InvalidArgumentError("a figure shows one step; choose with isel(config=[...])", "ds")
     one = ds.isel(config=0) if "config" in ds.dims else ds
     return one.isel(layer=np.flatnonzero(one["kind"].values != "input"))
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.plots.facets import one_panel
 from varprobe.plots.logaxis import exact_power
 from varprobe.plots.pages import on_axes, page
@@ -48,7 +48,7 @@ def plot_spectrum(ds: xr.Dataset, ax: Axes | None = None, *, labels: Mapping[str
         labels: what to write instead of a name, as in `{"he_normal": "He"}`.
 
     Raises:
-        RequestError: it has no Jacobians, or more configurations than can be told apart.
+        InvalidArgumentError: it has no Jacobians, or more configurations than can be told apart.
     """
     values, names = spectra_of(ds, labels)
     return on_axes(ax, (4.0, 2.6), lambda ax: draw(ax, ds, values, names))
@@ -60,7 +60,7 @@ def spectrum_figure(
     """`plot_spectrum` as a figure for a file.
 
     Raises:
-        RequestError: as `plot_spectrum`.
+        InvalidArgumentError: as `plot_spectrum`.
     """
     values, names = spectra_of(ds, labels)
     with page(size, (4.0, 2.6)) as (figure, grid):
@@ -73,15 +73,17 @@ def spectra_of(ds: xr.Dataset, labels: Mapping[str, str] | None) -> tuple[list[n
     require_configs(ds)
     require_every_layer(ds)
     if NAME not in ds:
-        raise RequestError("the dataset has no Jacobians; sweep with --jacobian (jacobian=True)", "ds")
+        raise InvalidArgumentError("the dataset has no Jacobians; sweep with --jacobian (jacobian=True)", "ds")
     check_labels(labels or {}, names_in(ds))
     if "config" not in ds.dims:
         ds = ds.expand_dims("config")
     values = [found[~np.isnan(found)] for found in ds[NAME].transpose("config", ...).values]
     if len(values) > MOST:
-        raise RequestError(f"{len(values)} spectra cannot be told apart (at most {MOST}): choose with --select", "ds")
+        raise InvalidArgumentError(
+            f"{len(values)} spectra cannot be told apart (at most {MOST}): choose with --select", "ds"
+        )
     if not any(np.isfinite(found).any() for found in values):
-        raise RequestError("no singular value is above zero and finite", "ds")
+        raise InvalidArgumentError("no singular value is above zero and finite", "ds")
     return values, list(one_panel(ds, labels).names)
 
 

@@ -17,7 +17,7 @@ from matplotlib import style as mpl_style
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, ListedColormap, to_hex, to_rgb
 
-from varprobe.errors import RequestError, lookup
+from varprobe.errors import InvalidArgumentError, lookup
 
 __all__ = [
     "AXIS_SIZE",
@@ -114,22 +114,24 @@ def style(name: str, *, columns: int = 1, usetex: bool = False) -> Iterator[Styl
         usetex: have LaTeX set the texts, where it is installed; else matplotlib does, in letters like Times.
 
     Raises:
-        RequestError: another name or number of columns, or no LaTeX here.
+        InvalidArgumentError: another name or number of columns, or no LaTeX here.
     """
     found = lookup(STYLES, name, "style")
     if type(columns) is not int or columns not in (1, 2):
-        raise RequestError(f"{columns!r} is not 1 or 2", "columns")
+        raise InvalidArgumentError(f"{columns!r} is not 1 or 2", "columns")
     if columns == 2 and found.widths[0] == found.widths[1]:
-        raise RequestError(f"{name} has one column", "columns")
+        raise InvalidArgumentError(f"{name} has one column", "columns")
     if usetex and not (which("latex") and which("dvipng")):
-        raise RequestError("latex and dvipng are not installed here; without it matplotlib sets the texts", "usetex")
+        raise InvalidArgumentError(
+            "latex and dvipng are not installed here; without it matplotlib sets the texts", "usetex"
+        )
     token = chosen.set(replace(found, columns=columns, usetex=usetex))
     try:
         yield chosen.get()
     except RuntimeError as error:  # of matplotlib, with LaTeX's whole log
         if not usetex or "latex" not in str(error).lower():
             raise
-        raise RequestError(
+        raise InvalidArgumentError(
             "LaTeX cannot set a text of this figure; does it know all of the letters?", "usetex"
         ) from error
     finally:

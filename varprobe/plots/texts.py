@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from varprobe.errors import RequestError, require_name
+from varprobe.errors import InvalidArgumentError, require_name
 from varprobe.plots.style import usetex
 
 __all__ = ["check_labels", "check_text", "escaped", "literal", "shown"]
@@ -23,19 +23,21 @@ def check_labels(labels: Mapping[str, str], known: Iterable[str]) -> None:
     """Refuse a name that is nowhere in the dataset, a text that cannot be typeset, and one that two would share.
 
     Raises:
-        RequestError: and which one it is.
+        InvalidArgumentError: and which one it is.
     """
     names = list(dict.fromkeys(known))
     if not isinstance(labels, Mapping):
-        raise RequestError(f"{labels!r:.80} is no mapping of names to texts, such as {{'he_normal': 'He'}}", "labels")
+        raise InvalidArgumentError(
+            f"{labels!r:.80} is no mapping of names to texts, such as {{'he_normal': 'He'}}", "labels"
+        )
     for name, text in labels.items():
         require_name(name, names)
         if not isinstance(text, str):
-            raise RequestError(f"{text!r:.80} is no text", "labels")
+            raise InvalidArgumentError(f"{text!r:.80} is no text", "labels")
         check_text(text)
         others = [labels.get(other, other) for other in names if other != name]
         if text in others:
-            raise RequestError(f"{text!r} is already the name of another", "label")
+            raise InvalidArgumentError(f"{text!r} is already the name of another", "label")
 
 
 def check_text(text: str) -> None:
@@ -44,13 +46,13 @@ def check_text(text: str) -> None:
 
     missing = next((letter for letter in text if not letter.isprintable() or not any(has(letter))), None)
     if missing is not None and missing != "\n":
-        raise RequestError(f"{text!r}: the fonts of figures have no {missing!r}", "label")
+        raise InvalidArgumentError(f"{text!r}: the fonts of figures have no {missing!r}", "label")
     if not cbook.is_math_text(text):
         return
     try:
         mathtext.MathTextParser("path").parse(text)
     except ValueError as error:
-        raise RequestError(f"{text!r} is not valid math text; write \\$ for a dollar sign", "label") from error
+        raise InvalidArgumentError(f"{text!r} is not valid math text; write \\$ for a dollar sign", "label") from error
 
 
 def has(letter: str) -> Iterator[bool]:

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.plots.layout import pixels
 from varprobe.plots.pages import dress, key, on_axes, page
 from varprobe.plots.style import LABEL_SIZE, grey, ground, ink, ladder_map, looks, sized
@@ -51,7 +51,7 @@ def plot_trainability(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
             above them. By default a new figure's.
 
     Raises:
-        RequestError: it is no such dataset.
+        InvalidArgumentError: it is no such dataset.
     """
     require_trained(ds)
     grid = grid_of(ds) if len(set(ds["optimizer"].values.tolist())) == 1 else None
@@ -73,12 +73,14 @@ def trainability_figure(ds: xr.Dataset, *, size: tuple[float, float] | None = No
     """`plot_trainability` with a panel for each optimizer.
 
     Raises:
-        RequestError: as `plot_trainability`, or there are more than six optimizers.
+        InvalidArgumentError: as `plot_trainability`, or there are more than six optimizers.
     """
     require_trained(ds)
     names = list(dict.fromkeys(ds["optimizer"].values.tolist()))
     if len(names) > MOST:
-        raise RequestError(f"{len(names)} optimizers are too many panels (at most {MOST}): choose some", "select")
+        raise InvalidArgumentError(
+            f"{len(names)} optimizers are too many panels (at most {MOST}): choose some", "select"
+        )
     parts = [ds.isel(config=np.flatnonzero(ds["optimizer"].values == name)) for name in names]
     grids = [grid_of(part) for part in parts]
     columns = min(len(names), 3)
@@ -110,12 +112,12 @@ def require_trained(ds: xr.Dataset) -> None:
     """Refuse other datasets.
 
     Raises:
-        RequestError: and what it needs.
+        InvalidArgumentError: and what it needs.
     """
     if not isinstance(ds, xr.Dataset) or "skill" not in ds or "healthy" not in ds.coords:
-        raise RequestError("this figure needs a run of varprobe trainability", "ds")
+        raise InvalidArgumentError("this figure needs a run of varprobe trainability", "ds")
     if not ds.sizes.get("config") or not ds.sizes.get("seed"):
-        raise RequestError("the dataset has no nets left", "ds")
+        raise InvalidArgumentError("the dataset has no nets left", "ds")
 
 
 def learned(ds: xr.Dataset) -> tuple[xr.DataArray, str, float]:

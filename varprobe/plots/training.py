@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from varprobe.errors import RequestError, lookup
+from varprobe.errors import InvalidArgumentError, lookup
 from varprobe.plots.exits import draw_exits
 from varprobe.plots.facets import MOST_CURVES, crowded, one_panel, values
 from varprobe.plots.groups import Group, group_names, wrapped
@@ -62,7 +62,8 @@ def plot_training(
         labels: what to write instead of a name, as in `{"he_normal": "He"}`.
 
     Raises:
-        RequestError: the dataset has no steps, the quantity was not measured, or there is more than can be told apart.
+        InvalidArgumentError: the dataset has no steps, the quantity was not measured, or there is more than can be told
+            apart.
     """
     ds = trained(ds, labels)
     found = meaning(ds, quantity)
@@ -73,9 +74,9 @@ def plot_training(
         require_few(ds, lines)
         return on_axes(ax, (4.0, 2.6), lambda ax: draw_named(ax, lines))
     if quantity == "loss":
-        raise RequestError("the loss is of no layer; it is drawn against the step", "against")
+        raise InvalidArgumentError("the loss is of no layer; it is drawn against the step", "against")
     if ds.sizes["config"] > 1:
-        raise RequestError(
+        raise InvalidArgumentError(
             f"one configuration at a time, this dataset has {ds.sizes['config']}; see varprobe.select", "ds"
         )
     steps = chosen_steps(ds["step"].values.tolist())
@@ -98,11 +99,11 @@ def trained(ds: xr.Dataset, labels: Mapping[str, str] | None) -> xr.Dataset:
     """The dataset with all of its dimensions.
 
     Raises:
-        RequestError: it is of no training, or a label is of nothing.
+        InvalidArgumentError: it is of no training, or a label is of nothing.
     """
     require_configs(ds)
     if "step" not in ds.dims:
-        raise RequestError("the dataset has no steps of training; varprobe.track makes one that has", "ds")
+        raise InvalidArgumentError("the dataset has no steps of training; varprobe.track makes one that has", "ds")
     check_labels(labels or {}, names_in(ds))
     return with_configs(ds)
 
@@ -121,7 +122,7 @@ def require_few(ds: xr.Dataset, lines: Lines) -> None:
     """Refuse more configurations than can be told apart."""
     if crowded(lines.plan):
         color = lines.plan.color
-        raise RequestError(
+        raise InvalidArgumentError(
             f"{len(set(lines.plan.names))} curves in a panel cannot be told apart (at most {MOST_CURVES}): choose with"
             f" --select, for example {color}={values(ds, color)[0]}",
             "select",
@@ -170,7 +171,7 @@ def training_figure(
         labels: what to write instead of a name.
 
     Raises:
-        RequestError: the dataset has no steps, a quantity was not measured, or there is more than a page shows.
+        InvalidArgumentError: the dataset has no steps, a quantity was not measured, or there is more than a page shows.
     """
     ds = trained(ds, labels)
     drawn = [q for q in quantities if has(ds, q)] if tuple(quantities) == DEFAULT else list(quantities)

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int
 
-from varprobe.errors import RequestError, lookup
+from varprobe.errors import InvalidArgumentError, lookup
 from varprobe.model.families import labels_of
 from varprobe.plots.curves import SIGNALS, Curve, summarize
 from varprobe.plots.facets import Facets, Row, one_panel
@@ -45,7 +45,7 @@ def meaning(ds: xr.Dataset, quantity: str) -> Quantity:
     """A quantity of a training as it reads for the networks of a dataset.
 
     Raises:
-        RequestError: there is none of that name, with the nearest.
+        InvalidArgumentError: there is none of that name, with the nearest.
     """
     found = lookup(MEANINGS, quantity, "quantity")
     return quantity_of(ds, quantity) if quantity in QUANTITIES else found
@@ -79,10 +79,10 @@ def of_layers(ds: xr.Dataset, quantity: str) -> xr.DataArray:
     Sites of a model without an activation pass their preactivation on.
 
     Raises:
-        RequestError: it was not measured.
+        InvalidArgumentError: it was not measured.
     """
     if not has(ds, quantity):
-        raise RequestError(f"{variable(quantity)} was not measured in this dataset", "quantity")
+        raise InvalidArgumentError(f"{variable(quantity)} was not measured in this dataset", "quantity")
     values = ds[variable(quantity)]
     if "site" in ds.coords and quantity == "activation" and has(ds, "preactivation"):
         values = values.fillna(ds[variable("preactivation")])
@@ -99,7 +99,7 @@ def against_layer(ds: xr.Dataset, quantity: str, steps: Sequence[int]) -> list[l
     """For each configuration a curve for each of the steps, by the names of the steps.
 
     Raises:
-        RequestError: it was not measured.
+        InvalidArgumentError: it was not measured.
     """
     array = of_layers(ds, quantity).sel(step=list(steps))
     layer, backward = array["layer"].values.astype(int), meaning(ds, quantity).backward
@@ -123,7 +123,7 @@ def against_step(
     """Curves against the step: of one configuration some layers, of several one layer each, or the losses.
 
     Raises:
-        RequestError: it was not measured, or there are no such layers.
+        InvalidArgumentError: it was not measured, or there are no such layers.
     """
     plan, found = one_panel(ds, labels), meaning(ds, quantity)
     if quantity == "loss":
@@ -136,7 +136,7 @@ def against_step(
         wanted = [int(i) for i in np.atleast_1d(np.asarray(layers))]
         missing = next((i for i in wanted if not all(i in array["layer"].values[known] for known in there)), None)
         if missing is not None:
-            raise RequestError(f"there is no {found.name} at layer {missing}", "layers")
+            raise InvalidArgumentError(f"there is no {found.name} at layer {missing}", "layers")
         there = [np.searchsorted(array["layer"].values, wanted)] * len(there)
     steps, ends = ds["step"].values.astype(int), gone(ds, quantity).transpose("config", "seed", "step").values
     values = np.where(ends[..., None], np.inf, array.values)
@@ -148,7 +148,7 @@ def against_step(
         plan = Facets(tuple(curve.name for curve in curves), (Row("", tuple(range(len(curves)))),), None)
         return Lines(found, text_of(ds, quantity), plan, curves)
     if layers is not None and len(there[0]) > 1:
-        raise RequestError(f"one layer, since there are {ds.sizes['config']} configurations", "layers")
+        raise InvalidArgumentError(f"one layer, since there are {ds.sizes['config']} configurations", "layers")
     ends_at = [known[0 if found.backward else -1] if known.size else 0 for known in there]
     curves = [ended(n, steps, one[:, :, i]) for n, one, i in zip(plan.names, values, ends_at, strict=True)]
     layer = str(there[0][0]) if layers is not None else "1" if found.backward else "L"
@@ -172,10 +172,10 @@ def losses(ds: xr.Dataset, names: Sequence[str]) -> tuple[list[Curve], bool]:
     """(the loss of each configuration at every step, whether by its log10: where it spans more than a decade).
 
     Raises:
-        RequestError: it was not recorded.
+        InvalidArgumentError: it was not recorded.
     """
     if not has(ds, "loss"):
-        raise RequestError("batch_loss was not recorded in this dataset", "quantity")
+        raise InvalidArgumentError("batch_loss was not recorded in this dataset", "quantity")
     array = ds["batch_loss"]
     (dim,) = set(array.dims) - {"config", "seed"}
     values = array.transpose("config", "seed", dim).values

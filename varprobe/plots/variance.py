@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.model.curves import as_curves
 from varprobe.plots.curves import read_curves
 from varprobe.plots.exits import draw_exits
@@ -62,7 +62,7 @@ def plot_variance(
         The axes. The labels of gradients stand at the left, where these arrive, and their scale at the right.
 
     Raises:
-        RequestError: the quantity was not measured, or there are more curves than can be told apart.
+        InvalidArgumentError: the quantity was not measured, or there are more curves than can be told apart.
     """
     require_layers(ds)
     ds = as_curves(ds) if "site" in ds.coords else ds
@@ -114,7 +114,7 @@ def variance_figure(
         formats: draw the limits of number formats, as `plot_variance` does.
 
     Raises:
-        RequestError: a quantity was not measured, or there is more than a figure can show.
+        InvalidArgumentError: a quantity was not measured, or there is more than a figure can show.
     """
     require_layers(ds)
     ds = as_curves(ds) if "site" in ds.coords else ds
@@ -141,12 +141,12 @@ def variance_figure(
 def require_readable(ds: xr.Dataset, plan: Facets) -> None:
     """Refuse what no page could show."""
     if len(plan.rows) > MOST_ROWS:
-        raise RequestError(
+        raise InvalidArgumentError(
             f"{len(plan.rows)} rows of panels are more than a page shows (at most {MOST_ROWS}): choose with --select,"
             f" for example {selection(ds, plan.panels[0])}"
         )
     if crowded(plan) and plan.ladder is None:
-        raise RequestError(
+        raise InvalidArgumentError(
             f"{len(set(plan.names))} curves in a panel cannot be told apart (at most {MOST_CURVES}, or any number"
             f" that differ in one number): choose with --select, for example {selection(ds, plan.color)}"
         )

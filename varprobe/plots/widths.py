@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from scipy.stats import chi2
 
-from varprobe.errors import RequestError, lookup
+from varprobe.errors import InvalidArgumentError, lookup
 from varprobe.plots.facets import named, partition, varying
 from varprobe.plots.match import factor, ticks_of
 from varprobe.plots.pages import dress, key, on_axes, page
@@ -44,7 +44,7 @@ def plot_widths(
         labels: what to write instead of a name.
 
     Raises:
-        RequestError: the width does not vary, seeds are too few, or there are too many curves.
+        InvalidArgumentError: the width does not vary, seeds are too few, or there are too many curves.
     """
     series = series_of(ds, quantity, labels)
     return on_axes(ax, (3.0, 2.6), lambda ax: draw(ax, series, quantity, legend=len(series) > 1))
@@ -56,7 +56,7 @@ def widths_figure(
     """`plot_widths` forward and, where there are gradients, backward, side by side.
 
     Raises:
-        RequestError: as `plot_widths`.
+        InvalidArgumentError: as `plot_widths`.
     """
     forward = series_of(ds, "activation", labels)
     there = [q for q in QUANTITIES if np.isfinite(ds[f"{q}_log10_ms"].values).any()]
@@ -83,16 +83,20 @@ def series_of(ds: xr.Dataset, quantity: str, labels: Mapping[str, str] | None) -
     lookup(QUANTITIES, quantity, "quantity")
     check_labels(labels or {}, names_in(ds))
     if "width" not in varying(ds) or not all(str(w).isdigit() for w in ds["width"].values.tolist()):
-        raise RequestError("the width does not vary in this dataset; sweep with --width 64,128,256,512", "ds")
+        raise InvalidArgumentError("the width does not vary in this dataset; sweep with --width 64,128,256,512", "ds")
     if ds.sizes["seed"] < 3:
-        raise RequestError(f"{ds.sizes['seed']} seeds say little of a spread; sweep with --seeds 8 or more", "ds")
+        raise InvalidArgumentError(
+            f"{ds.sizes['seed']} seeds say little of a spread; sweep with --seeds 8 or more", "ds"
+        )
     if not np.isfinite(ds[f"{quantity}_log10_ms"].values[..., 1:]).any():
-        raise RequestError(f"no {quantity} is finite and above zero; a forward-only run has no gradients", "ds")
+        raise InvalidArgumentError(f"no {quantity} is finite and above zero; a forward-only run has no gradients", "ds")
     others = [name for name in varying(ds) if name != "width"]
     rows = partition(ds, others)
     kinds = list(dict.fromkeys(rows))
     if len(kinds) > MOST:
-        raise RequestError(f"{len(kinds)} lines cannot be told apart (at most {MOST}): choose with --select", "select")
+        raise InvalidArgumentError(
+            f"{len(kinds)} lines cannot be told apart (at most {MOST}): choose with --select", "select"
+        )
     names = named(ds, others, labels)[0]
     return [
         Series(names[rows.index(kind)], look, [point(ds, quantity, i) for i, row in enumerate(rows) if row == kind])

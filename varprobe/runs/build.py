@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from varprobe.engine.reference_network import Net, net_of
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.nets.config import OWN
 from varprobe.spec.arguments import single
 from varprobe.storage.dataset import FURTHER
@@ -30,11 +30,11 @@ def build(config: Mapping[str, Any] | xr.Dataset, seed: int = 0) -> Net:
         seed: which draw; a sweep's own are 0, 1, ..., seeds - 1, and any other is as good.
 
     Raises:
-        RequestError: the arguments describe several configurations, or are wrong.
+        InvalidArgumentError: the arguments describe several configurations, or are wrong.
     """
     seed = single("seed", seed, 0, 2**32 - 1)
     if not isinstance(config, Mapping | xr.Dataset):
-        raise RequestError(
+        raise InvalidArgumentError(
             f"{config!r:.80} is neither a dict of arguments nor a dataset with one configuration", "config"
         )
     given = arguments_of(config) if isinstance(config, xr.Dataset) else dict(config)
@@ -44,14 +44,16 @@ def build(config: Mapping[str, Any] | xr.Dataset, seed: int = 0) -> Net:
         return trained_net(seed, **given)
     request = read_request(**given)
     if len(request.configs) != 1:
-        raise RequestError(f"build takes one configuration, these arguments describe {len(request.configs)}")
+        raise InvalidArgumentError(f"build takes one configuration, these arguments describe {len(request.configs)}")
     return net_of(request.setting, request.configs[0], seed)
 
 
 def arguments_of(ds: xr.Dataset) -> dict[str, Any]:
     """The arguments of `sweep` that give the one configuration of a dataset."""
     if ds.sizes.get("config", 1) != 1:
-        raise RequestError(f"build takes one configuration (ds.isel(config=i)), this dataset has {ds.sizes['config']}")
+        raise InvalidArgumentError(
+            f"build takes one configuration (ds.isel(config=i)), this dataset has {ds.sizes['config']}"
+        )
     spec = json.loads(ds.attrs["spec"])
     arguments: dict[str, Any] = {
         k: str(np.squeeze(ds[k].values)) for k in ("act", "init", "bias", "width", "depth", "batch", "arch", "norm")
@@ -63,7 +65,7 @@ def arguments_of(ds: xr.Dataset) -> dict[str, Any]:
     if "optimizer" in ds.coords:
         at = ds["step"].values if "step" in ds.coords else np.array(spec["steps"])
         if at.ndim:
-            raise RequestError("build takes one step of a training (ds.isel(config=i, step=j))")
+            raise InvalidArgumentError("build takes one step of a training (ds.isel(config=i, step=j))")
         arguments |= {"optimizer": str(ds["optimizer"].values), "steps": spec["steps"], "stop": int(at)}
     names = ("input_width", "seeds", "root_seed", "data", "labels", "standardize", "loss", "dtype", "range")
     return arguments | {k: spec[k] for k in names if spec.get(k) is not None}

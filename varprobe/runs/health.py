@@ -8,7 +8,7 @@ from varprobe.errors import printable
 from varprobe.runs.diagnose import Diagnosis, diagnose
 from varprobe.verdict.flags import note_sentence
 
-__all__ = ["assert_healthy", "notes_of", "require_healthy", "stricter", "undecided", "unhealthy"]
+__all__ = ["assert_healthy", "healthy", "notes_of", "require_healthy", "stricter", "undecided", "unhealthy"]
 
 
 def unhealthy(diagnosis: Diagnosis, strict: bool = False) -> Diagnosis:
@@ -39,6 +39,19 @@ def notes_of(diagnosis: Diagnosis) -> list[str]:
     """A line for every row that has notes, which the table does not show."""
     rows = [row for row in diagnosis if row["notes"] and "findings" not in row]  # a model's table has them
     return [f"Notes {row['act']}, {row['init']}: {' '.join(map(note_sentence, row['notes']))}" for row in rows]
+
+
+def healthy(ds: xr.Dataset, strict: bool = False) -> bool:
+    """Whether every configuration is healthy, by what `assert_healthy` says.
+
+    Args:
+        ds: as `assert_healthy` takes it.
+        strict: count notes, and coordinate checks that are undecided, too.
+
+    Example:
+        assert vp.healthy(vp.probe(model, x, y, loss="cross_entropy"))
+    """
+    return not len(unhealthy(diagnose(ds), strict))
 
 
 def assert_healthy(ds: xr.Dataset, strict: bool = False) -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.model.runs import RECORD as MODEL_RECORD
 from varprobe.model.runs import open_model_run
 from varprobe.spec.extras import needed
@@ -51,8 +51,8 @@ def open_run(path: str | os.PathLike[str], *, chunks: Any = None, note: Note = w
         note: takes a line about a damaged file that was not needed; by default a Python warning.
 
     Raises:
-        RequestError: it is no run, not finished, or damaged beyond what its cells can restore; without chunks, it is
-            larger than memory; with them, Dask is missing.
+        InvalidArgumentError: it is no run, not finished, or damaged beyond what its cells can restore; without chunks,
+            it is larger than memory; with them, Dask is missing.
 
     Example:
         ds = varprobe.open_run("runs/relu-d50-w512-3f9a1c")
@@ -68,7 +68,7 @@ def fitting(path: Path, sha256: str) -> xr.Dataset:
     """A file's dataset in memory.
 
     Raises:
-        RequestError: it is larger.
+        InvalidArgumentError: it is larger.
     """
     if path.is_file():
         require_room(path.stat().st_size, f"the numbers of {path}", "open them lazily, with chunks={}", "chunks")
@@ -87,7 +87,7 @@ def read_run(
         chunks: of arrays of Dask where there are only the cells to read; None for NumPy's.
 
     Raises:
-        RequestError: as `open_run`.
+        InvalidArgumentError: as `open_run`.
         MachineError: the cells have to be read, and neither memory nor the disk has room for them.
     """
     folder = folder_of(path, "run")
@@ -97,7 +97,7 @@ def read_run(
     if record is None and (folder / TRAINING_RECORD).is_file():
         return open_training(folder, read)
     if record is None:
-        raise RequestError(no_run(folder), "run")
+        raise InvalidArgumentError(no_run(folder), "run")
     try:
         ds = stored(folder, record, note, read)
         if ds is not None:
@@ -105,9 +105,11 @@ def read_run(
         ds = rebuilt(folder, record, note)
         return ds if chunks is None else ds.chunk(chunks, token=record.identity)
     except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:  # a plan that does not add up
-        if isinstance(error, RequestError):
+        if isinstance(error, InvalidArgumentError):
             raise
-        raise RequestError(f"{folder} is not a run that varprobe wrote: its spec.json is damaged", "run") from error
+        raise InvalidArgumentError(
+            f"{folder} is not a run that varprobe wrote: its spec.json is damaged", "run"
+        ) from error
 
 
 def rebuilt(folder: Path, record: Record, note: Note) -> xr.Dataset:
@@ -125,7 +127,9 @@ def rebuilt(folder: Path, record: Record, note: Note) -> xr.Dataset:
             note(f"{cell.path(folder)} {error}")
     if frame is None or done < len(record.cells):
         what = "is unfinished" if record.results is None else "has lost its results.nc"
-        raise RequestError(f"{folder} {what}: {done} of {len(record.cells)} cells; resume with the same command", "run")
+        raise InvalidArgumentError(
+            f"{folder} {what}: {done} of {len(record.cells)} cells; resume with the same command", "run"
+        )
     return frame
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import xarray as xr
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.model.runs import RECORD, read_model_record, save_model_run
 from varprobe.runs.compare import Comparison, compare
 from varprobe.runs.open import no_run
@@ -100,11 +100,11 @@ def rerun(
         out: a folder for the repetition, which is kept. Without it RUN-again, which is removed where it is the same.
         allow_code: import the user's functions that the run names; without it such a run is refused.
         progress: as that of `varprobe.sweep`.
-        measure: how a model's run is probed again; only the command knows that of `varprobe model`.
+        measure: how a model's run is probed again; only the command knows that of `varprobe probe`.
 
     Raises:
-        RequestError: there is no finished run, its arguments could not be written down, they name code and that is not
-            allowed, or a file that they name is not what it was.
+        InvalidArgumentError: there is no finished run, its arguments could not be written down, they name code and that
+            is not allowed, or a file that they name is not what it was.
         MachineError: disk, memory or device failed.
 
     Example:
@@ -113,9 +113,9 @@ def rerun(
     folder = folder_of(path, "run")
     again = folder_of(f"{os.path.normpath(folder)}-again" if out is None else out, "out")
     if again.resolve() == folder.resolve():
-        raise RequestError(f"{again} is the run itself; name another folder", "out")
+        raise InvalidArgumentError(f"{again} is the run itself; name another folder", "out")
     if any((again / name).exists() for name in ("results.nc", RECORD, TRAINING)):
-        raise RequestError(f"{again} holds a finished run already; remove it, or name another folder", "out")
+        raise InvalidArgumentError(f"{again} holds a finished run already; remove it, or name another folder", "out")
     fresh = not again.exists()
     record = read_record(folder, "run")
     if record is not None:
@@ -125,7 +125,7 @@ def rerun(
     elif (folder / TRAINING).is_file():
         result = of_training(folder, again, allow_code, progress)
     else:
-        raise RequestError(no_run(folder), "run")
+        raise InvalidArgumentError(no_run(folder), "run")
     if out is None and fresh and not result.comparison.different:
         shutil.rmtree(again)
         return Rerun(result.folder, None, result.changed, result.comparison)
@@ -135,19 +135,21 @@ def rerun(
 def of_sweep(folder: Path, record: Record, again: Path, allow_code: bool, progress: Progress | None) -> Rerun:
     """Repeat a sweep."""
     if record.results is None:
-        raise RequestError(f"{folder} is unfinished; the same sweep resumes it", "run")
+        raise InvalidArgumentError(f"{folder} is unfinished; the same sweep resumes it", "run")
     if record.arguments is None:
-        raise RequestError(f"{folder} cannot be measured again from what it says: {record.unrepeatable}", "run")
+        raise InvalidArgumentError(f"{folder} cannot be measured again from what it says: {record.unrepeatable}", "run")
     if not allow_code and (name := code_in(record.arguments)):
-        raise RequestError(f"{folder} names code, {name}, which would be imported; --allow-code does so", "allow_code")
+        raise InvalidArgumentError(
+            f"{folder} names code, {name}, which would be imported; --allow-code does so", "allow_code"
+        )
     try:
         request = read_request(**record.arguments)
     except TypeError as error:
-        raise RequestError(f"{folder} was given what this version does not take: {error}", "run") from error
+        raise InvalidArgumentError(f"{folder} was given what this version does not take: {error}", "run") from error
     for key in dict.fromkeys([*request.spec, *record.spec]):
         if request.spec.get(key) != record.spec.get(key):
             what = {"data_digest": "the data", "code": "the source of a function"}.get(key, key)
-            raise RequestError(f"{folder} cannot be measured again: {what} changed since", "run")
+            raise InvalidArgumentError(f"{folder} cannot be measured again: {what} changed since", "run")
     run(request, out=again, progress=progress)
     new = read_record(again, "out")
     assert new is not None
@@ -160,13 +162,15 @@ def of_model(folder: Path, again: Path, allow_code: bool, measure: Measure | Non
     try:
         record = read_model_record(folder)
     except DamagedError as error:
-        raise RequestError(f"{folder / RECORD} {error}", "run") from error
+        raise InvalidArgumentError(f"{folder / RECORD} {error}", "run") from error
     asked = record["asked"]
     name = asked.get("factory") or code_in(asked)
     if measure is None or not (isinstance(asked.get("factory"), str) or asked.get("command")):
-        raise RequestError(f"{folder} is the run of a model; `varprobe rerun` makes it from its factory", "run")
+        raise InvalidArgumentError(f"{folder} is the run of a model; `varprobe rerun` makes it from its factory", "run")
     if name and not allow_code:
-        raise RequestError(f"{folder} names code, {name}, which would be imported; --allow-code does so", "allow_code")
+        raise InvalidArgumentError(
+            f"{folder} names code, {name}, which would be imported; --allow-code does so", "allow_code"
+        )
     save_model_run(again, measure(asked), asked)
     new = read_model_record(again)
     changed = changes(record["versions"], versions(), record["machine"])
@@ -180,13 +184,15 @@ def of_training(folder: Path, again: Path, allow_code: bool, progress: Progress 
     try:
         record = read_record_of_training(folder)
     except DamagedError as error:
-        raise RequestError(f"{folder / TRAINING} {error}", "run") from error
+        raise InvalidArgumentError(f"{folder / TRAINING} {error}", "run") from error
     if record["results"] is None:
-        raise RequestError(f"{folder} is unfinished; the same command resumes it", "run")
+        raise InvalidArgumentError(f"{folder} is unfinished; the same command resumes it", "run")
     if record["arguments"] is None:
-        raise RequestError(f"{folder} names functions of a session, which cannot be found again", "run")
+        raise InvalidArgumentError(f"{folder} names functions of a session, which cannot be found again", "run")
     if not allow_code and (name := code_in(record["arguments"])):
-        raise RequestError(f"{folder} names code, {name}, which would be imported; --allow-code does so", "allow_code")
+        raise InvalidArgumentError(
+            f"{folder} names code, {name}, which would be imported; --allow-code does so", "allow_code"
+        )
     repeat(record, again, progress)
     new = read_record_of_training(again)
     changed = changes(record["versions"], versions(), record["machine"])
@@ -216,6 +222,6 @@ def compared(folder: Path, sha256: str | None, again: Path, other: str | None) -
         with opened(folder / "results.nc", sha256) as before, opened(again / "results.nc", other) as after:
             return compare(before, after)
     except DamagedError as error:
-        raise RequestError(f"{folder / 'results.nc'} {error}; `varprobe verify` tells more", "run") from error
+        raise InvalidArgumentError(f"{folder / 'results.nc'} {error}; `varprobe verify` tells more", "run") from error
     except ValueError as error:
-        raise RequestError(f"{folder} and {again} cannot be compared: {error}", "run") from error
+        raise InvalidArgumentError(f"{folder} and {again} cannot be compared: {error}", "run") from error

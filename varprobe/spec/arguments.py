@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from varprobe.errors import RequestError, did_you_mean
+from varprobe.errors import InvalidArgumentError, did_you_mean
 from varprobe.spec.calls import Call, parse_calls, parse_numbers, split_items
 from varprobe.spec.expressions import number_text
 from varprobe.spec.user_code import is_block, looks_like_code
@@ -17,13 +17,13 @@ __all__ = ["listed", "named", "numbers", "resolved", "single", "word", "yes_or_n
 def word(option: str, value: Any, allowed: Sequence[str]) -> None:
     """Refuse a value that is not one of a few words."""
     if value not in allowed:
-        raise RequestError(f"unknown value {value!r}{did_you_mean(str(value), allowed)}", option)
+        raise InvalidArgumentError(f"unknown value {value!r}{did_you_mean(str(value), allowed)}", option)
 
 
 def yes_or_no(option: str, value: Any) -> None:
     """Refuse what is neither true nor false."""
     if not isinstance(value, bool | np.bool_):
-        raise RequestError(f"{value!r} is neither True nor False", option)
+        raise InvalidArgumentError(f"{value!r} is neither True nor False", option)
 
 
 def numbers(option: str, value: Any, low: float, high: float | None = None, integer: bool = True) -> list[Any]:
@@ -32,12 +32,12 @@ def numbers(option: str, value: Any, low: float, high: float | None = None, inte
     allowed = f" (allowed: {'whole ' if integer else ''}numbers {bounds})"
     try:
         found: list[Any] = parse_numbers(value, option, integer=True) if integer else floats(value, option)
-    except RequestError as error:
+    except InvalidArgumentError as error:
         more = allowed if "is not a" in error.message and not error.message.endswith(")") else ""
-        raise RequestError(error.message + more, option) from error
+        raise InvalidArgumentError(error.message + more, option) from error
     wrong = next((n for n in found if n < low or (high is not None and n > high)), None)
     if wrong is not None:
-        raise RequestError(f"{wrong if integer else number_text(wrong)} is out of range{allowed}", option)
+        raise InvalidArgumentError(f"{wrong if integer else number_text(wrong)} is out of range{allowed}", option)
     return found
 
 
@@ -50,7 +50,7 @@ def single(option: str, value: Any, low: int, high: int | None = None, integer: 
     """One number within bounds."""
     found = numbers(option, value, low, high, integer)
     if len(found) != 1:
-        raise RequestError(f"takes one number, got {value!r}", option)
+        raise InvalidArgumentError(f"takes one number, got {value!r}", option)
     return found[0]
 
 
@@ -58,7 +58,7 @@ def named(option: str, read: Callable[[], Any]) -> Any:
     """The result of `read`, its errors naming the option."""
     try:
         return read()
-    except RequestError as error:
+    except InvalidArgumentError as error:
         raise error.at(option) from error
 
 
@@ -66,7 +66,7 @@ def listed(option: str, value: Any) -> list[Any]:
     """The calls, callables and (label, callable) pairs of a comma list, a {label: callable}, or a list of these."""
     found = named(option, lambda: list(items(value)))
     if not found:
-        raise RequestError("the list is empty", option)
+        raise InvalidArgumentError("the list is empty", option)
     return found
 
 
@@ -78,7 +78,7 @@ def items(value: Any) -> Iterator[Any]:
     elif isinstance(value, Mapping):
         for label, item in value.items():
             if not (callable(item) or is_block(item)):
-                raise RequestError(f"{label!r} must map to a function, got {type(item).__name__}")
+                raise InvalidArgumentError(f"{label!r} must map to a function, got {type(item).__name__}")
             yield str(label), item
     elif isinstance(value, Call) or callable(value) or is_block(value):
         yield value
@@ -86,25 +86,27 @@ def items(value: Any) -> Iterator[Any]:
         for item in value:
             yield from items(item)
     else:
-        raise RequestError(f"takes names or functions, got {value!r}")
+        raise InvalidArgumentError(f"takes names or functions, got {value!r}")
 
 
 def resolved(option: str, wanted: list[Any], resolve: Callable[..., Any]) -> list[Any]:
     """The activations or initializers that the items of a list mean, each once.
 
     Raises:
-        RequestError: one is wrong, or two different functions have one name.
+        InvalidArgumentError: one is wrong, or two different functions have one name.
     """
     found: dict[str, Any] = {}
     for item in wanted:
         if isinstance(item, Call) and looks_like_code(item.name):
-            raise RequestError(f"{item.name!r} is not of the form FILE.py:NAME or PKG.MOD:NAME", option)
+            raise InvalidArgumentError(f"{item.name!r} is not of the form FILE.py:NAME or PKG.MOD:NAME", option)
         label, item = item if isinstance(item, tuple) else (None, item)
         try:
             one = named(option, partial(resolve, item, label=label))
         except SystemExit as error:
-            raise RequestError(f"{item} ends the program when it is called (SystemExit)", option) from error
+            raise InvalidArgumentError(f"{item} ends the program when it is called (SystemExit)", option) from error
         other = found.setdefault(one.name, one)
         if other != one and (one.digest is None or one.digest != other.digest):
-            raise RequestError(f'two different functions are called {one.name!r}; label them, as {{"Ours": f}}', option)
+            raise InvalidArgumentError(
+                f'two different functions are called {one.name!r}; label them, as {{"Ours": f}}', option
+            )
     return list(found.values())

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal, overload
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.spec.expressions import VARIABLES, Expression, number_text, parse_expression
 
 __all__ = ["Call", "Value", "parse_calls", "parse_numbers", "split_items"]
@@ -53,7 +53,7 @@ def split_items(text: str) -> list[str]:
     """The items of a comma list, without the spaces around them.
 
     Raises:
-        RequestError: an item is empty or a parenthesis has no partner; the message says where.
+        InvalidArgumentError: an item is empty or a parenthesis has no partner; the message says where.
     """
     items, start, opened = [], 0, []
     for at, character in enumerate(text):
@@ -61,16 +61,16 @@ def split_items(text: str) -> list[str]:
             opened.append(at)
         elif character == ")":
             if not opened:
-                raise RequestError(f"')' at character {at + 1} of {text!r} closes nothing")
+                raise InvalidArgumentError(f"')' at character {at + 1} of {text!r} closes nothing")
             opened.pop()
         elif character == "," and not opened:
             items.append(text[start:at].strip())
             start = at + 1
     if opened:
-        raise RequestError(f"'(' at character {opened[-1] + 1} of {text!r} is never closed")
+        raise InvalidArgumentError(f"'(' at character {opened[-1] + 1} of {text!r} is never closed")
     items.append(text[start:].strip())
     if "" in items:
-        raise RequestError(f"item {items.index('') + 1} of {text!r} is empty")
+        raise InvalidArgumentError(f"item {items.index('') + 1} of {text!r} is empty")
     return items
 
 
@@ -80,31 +80,34 @@ def parse_calls(text: str) -> list[Call]:
     Of several ranges the first varies slowest.
 
     Raises:
-        RequestError: `text` is not one item of the grammar above, or its ranges combine to more than 100000 calls.
+        InvalidArgumentError: `text` is not one item of the grammar above, or its ranges combine to more than 100000
+            calls.
     """
     items = split_items(text)
     if len(items) > 1:
-        raise RequestError(f"{text!r} is a list where one item is expected")
+        raise InvalidArgumentError(f"{text!r} is a list where one item is expected")
     name, parenthesis, rest = items[0].partition("(")
     name, rest = name.strip(), rest.strip()
     # A path may hold anything printable; a registered name may not, or a missing comma would pass for one.
     if not name.isprintable() or not re.fullmatch(r"[\w.-]+" if ":" not in name else r"[^()]+", name):
-        raise RequestError(f"{text!r} does not start with a name (examples: tanh, leaky_relu(0.1), mine.py:swishy)")
+        raise InvalidArgumentError(
+            f"{text!r} does not start with a name (examples: tanh, leaky_relu(0.1), mine.py:swishy)"
+        )
     if not parenthesis:
         return [Call(name)]
     if not rest.endswith(")"):
-        raise RequestError(f"{text!r} goes on after its closing parenthesis")
+        raise InvalidArgumentError(f"{text!r} goes on after its closing parenthesis")
     parameters = rest[:-1].strip()
     arguments = [_argument(item, text) for item in split_items(parameters)] if parameters else []
     keys = [key for key, _ in arguments]
     for at, key in enumerate(keys):
         if key and key in keys[:at]:
-            raise RequestError(f"{key!r} is given twice in {text!r}")
+            raise InvalidArgumentError(f"{key!r} is given twice in {text!r}")
         if not key and any(keys[:at]):
-            raise RequestError(f"a value without its keyword follows one with a keyword in {text!r}")
+            raise InvalidArgumentError(f"a value without its keyword follows one with a keyword in {text!r}")
     count = math.prod(len(values) for _, values in arguments)
     if count > MAX_VALUES:
-        raise RequestError(f"the ranges of {text!r} combine to {count} values (at most {MAX_VALUES})")
+        raise InvalidArgumentError(f"the ranges of {text!r} combine to {count} values (at most {MAX_VALUES})")
     combinations = itertools.product(*(values for _, values in arguments))
     return [Call(name, tuple(zip(keys, values, strict=True))) for values in combinations]
 
@@ -114,9 +117,9 @@ def _argument(item: str, text: str) -> tuple[str, Sequence[Value]]:
     before, equals, after = item.partition("=")
     key, value = (before.strip(), after.strip()) if equals else ("", item)
     if equals and not key.isidentifier():
-        raise RequestError(f"{key!r} in {text!r} is not a parameter's name")
+        raise InvalidArgumentError(f"{key!r} in {text!r} is not a parameter's name")
     if not value:
-        raise RequestError(f"{key!r} has no value in {text!r}")
+        raise InvalidArgumentError(f"{key!r} has no value in {text!r}")
     if ":" in value:
         return key, [Expression(number_text(v)) for v in _range(value)]
     if value.lower() in ("true", "false"):
@@ -152,17 +155,17 @@ def parse_numbers(
         high: the greatest value allowed.
 
     Raises:
-        RequestError: a value is not a finite number, not whole or out of bounds, or there are none.
+        InvalidArgumentError: a value is not a finite number, not whole or out of bounds, or there are none.
     """
     try:
         numbers = [_converted(number, integer) for number in _numbers(value, integer)]
         for number in numbers:
             if (low is not None and number < low) or (high is not None and number > high):
-                raise RequestError(f"{number} is out of range (allowed: {_bounds(low, high)})")
-    except RequestError as error:
+                raise InvalidArgumentError(f"{number} is out of range (allowed: {_bounds(low, high)})")
+    except InvalidArgumentError as error:
         raise error.at(option) from None
     if not numbers:
-        raise RequestError("the list is empty", option)
+        raise InvalidArgumentError("the list is empty", option)
     return list(dict.fromkeys(numbers))
 
 
@@ -176,7 +179,7 @@ def _numbers(value: object, integer: bool) -> list[int | float]:
     """The numbers of an option's value, still unchecked but for being numbers."""
     value = value.tolist() if hasattr(value, "tolist") else value  # arrays and their scalars, of any library
     if isinstance(value, bool):
-        raise RequestError(f"{value} is not a number")
+        raise InvalidArgumentError(f"{value} is not a number")
     if isinstance(value, int | float):
         return [value]
     if isinstance(value, str):
@@ -186,7 +189,7 @@ def _numbers(value: object, integer: bool) -> list[int | float]:
         return _range(value, integer) if ":" in value else [_number(value)]
     if isinstance(value, list | tuple | range) and not any(isinstance(item, list | tuple | range) for item in value):
         return _joined(value, integer)
-    raise RequestError(f"{value!r} is not a number or a list of numbers")
+    raise InvalidArgumentError(f"{value!r} is not a number or a list of numbers")
 
 
 def _joined(items: Sequence[object], integer: bool) -> list[int | float]:
@@ -196,7 +199,9 @@ def _joined(items: Sequence[object], integer: bool) -> list[int | float]:
     for item in items:
         if item is ... or (isinstance(item, str) and item.strip() in ELLIPSES):
             if dots or len(found) < 2:
-                raise RequestError("'...' must have two numbers before it and one behind, as in 64,128,...,4096")
+                raise InvalidArgumentError(
+                    "'...' must have two numbers before it and one behind, as in 64,128,...,4096"
+                )
             dots = True
             continue
         following = _numbers(item, integer)
@@ -204,14 +209,14 @@ def _joined(items: Sequence[object], integer: bool) -> list[int | float]:
         found += following
         dots = False
     if dots:
-        raise RequestError("'...' must have two numbers before it and one behind, as in 64,128,...,4096")
+        raise InvalidArgumentError("'...' must have two numbers before it and one behind, as in 64,128,...,4096")
     return found
 
 
 def _between(first: float, second: float, last: float) -> list[int | float]:
     """What goes on between `second` and `last` as from `first` to `second`: a ratio if it ends there, else a step."""
     if not all(map(math.isfinite, (first, second, last))):
-        raise RequestError("'...' stands between finite numbers")
+        raise InvalidArgumentError("'...' stands between finite numbers")
     a, b, end = (Fraction(repr(number)) for number in (first, second, last))
     if a and b / a > 0 and b != a and end / b > 0:
         count = round(math.log(end / b) / math.log(b / a))
@@ -219,7 +224,7 @@ def _between(first: float, second: float, last: float) -> list[int | float]:
             return [_plain(b * (b / a) ** i) for i in range(1, count)]
     steps = (end - b) / (b - a) if b != a else Fraction(0)
     if steps.denominator > 1 or not 0 < steps <= MAX_VALUES:
-        raise RequestError(
+        raise InvalidArgumentError(
             f"{first:g},{second:g},...,{last:g} goes on neither by a ratio nor by a step that ends there"
         )
     return [_plain(b + (b - a) * i) for i in range(1, int(steps))]
@@ -236,20 +241,20 @@ def _number(text: str) -> int | float:
     for read in (int, float, lambda text: parse_expression(text).evaluate()):  # an int holds more digits than a float
         try:
             return read(text)
-        except ValueError:  # of which RequestError is one
+        except ValueError:  # of which InvalidArgumentError is one
             continue
-    raise RequestError(f"{text!r} is not a number")
+    raise InvalidArgumentError(f"{text!r} is not a number")
 
 
 def _converted(number: int | float, integer: bool) -> int | float:
     """`number` as the kind that is asked for."""
     try:
         if not math.isfinite(number):
-            raise RequestError(f"{number} is not a finite number")
+            raise InvalidArgumentError(f"{number} is not a finite number")
     except OverflowError:
-        raise RequestError("a number is beyond the range of float64") from None
+        raise InvalidArgumentError("a number is beyond the range of float64") from None
     if integer and number != int(number):
-        raise RequestError(f"{number} is not a whole number")
+        raise InvalidArgumentError(f"{number} is not a whole number")
     return int(number) if integer else float(number)
 
 
@@ -257,16 +262,18 @@ def _range(text: str, integer: bool = False) -> list[float]:
     """The values of LO:HI:N or LO:HI:Nlog, both ends included, to 12 digits or to whole numbers."""
     parts = text.split(":")
     if len(parts) != 3:
-        raise RequestError(f"{text!r} is not a range (LO:HI:N, or LO:HI:Nlog for even steps of the logarithm)")
+        raise InvalidArgumentError(f"{text!r} is not a range (LO:HI:N, or LO:HI:Nlog for even steps of the logarithm)")
     low, high = (float(_converted(_number(part), integer)) for part in parts[:2])
     count = re.fullmatch(r"([0-9]{1,9})(log)?", parts[2].strip())
     steps = int(count[1]) if count else 0
     if not count or steps > MAX_VALUES or steps < (1 if low == high else 2):
-        raise RequestError(f"the range {text!r} must end in a whole number from 2 to {MAX_VALUES}, or in one and log")
+        raise InvalidArgumentError(
+            f"the range {text!r} must end in a whole number from 2 to {MAX_VALUES}, or in one and log"
+        )
     if low > high:
-        raise RequestError(f"the range {text!r} runs backwards; the lower end comes first")
+        raise InvalidArgumentError(f"the range {text!r} runs backwards; the lower end comes first")
     if count[2] and low <= 0:
-        raise RequestError(f"the range {text!r} is logarithmic; its lower end must be above 0")
+        raise InvalidArgumentError(f"the range {text!r} is logarithmic; its lower end must be above 0")
     if low == high:
         values = [low]
     elif count[2]:

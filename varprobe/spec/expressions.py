@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from varprobe.errors import RequestError, did_you_mean
+from varprobe.errors import InvalidArgumentError, did_you_mean
 
 __all__ = ["VARIABLES", "Expression", "number_text", "parse_expression"]
 
@@ -61,30 +61,30 @@ class Expression:
         """Its value in float64, with `variables` (more than it needs may be given) in place of the names.
 
         Raises:
-            RequestError: a variable that it needs is not given, or it divides by zero, takes a root of a negative
-                number, or leaves the range of float64 on the way.
+            InvalidArgumentError: a variable that it needs is not given, or it divides by zero, takes a root of a
+                negative number, or leaves the range of float64 on the way.
         """
         missing = sorted(self.names - variables.keys())
         if missing:
-            raise RequestError(f"{self.text!r} needs {', '.join(missing)}, which has no value here")
+            raise InvalidArgumentError(f"{self.text!r} needs {', '.join(missing)}, which has no value here")
         given = ", ".join(f"{name}={variables[name]:g}" for name in VARIABLES if name in self.names)
         where = f" at {given}" if given else ""
         try:
             return _value(_tree(self.text), variables)
         except ZeroDivisionError:
-            raise RequestError(f"{self.text!r} divides by zero{where}") from None
+            raise InvalidArgumentError(f"{self.text!r} divides by zero{where}") from None
         except OverflowError:
-            raise RequestError(f"{self.text!r} is not finite{where}") from None
+            raise InvalidArgumentError(f"{self.text!r} is not finite{where}") from None
         except ValueError:
-            raise RequestError(f"{self.text!r} takes a root of a negative number{where}") from None
+            raise InvalidArgumentError(f"{self.text!r} takes a root of a negative number{where}") from None
 
 
 def parse_expression(text: str) -> Expression:
     """The expression that `text` spells.
 
     Raises:
-        RequestError: `text` is empty, longer than 200 characters, nested deeper than 50 levels, or holds anything
-            but finite decimal numbers, the names in VARIABLES, sqrt(), + - * / ** and parentheses.
+        InvalidArgumentError: `text` is empty, longer than 200 characters, nested deeper than 50 levels, or holds
+            anything but finite decimal numbers, the names in VARIABLES, sqrt(), + - * / ** and parentheses.
     """
     tree = _tree(text)
     number = _literal(tree)
@@ -106,17 +106,17 @@ def _names(text: str) -> frozenset[str]:
 def _tree(text: str) -> ast.expr:
     """The checked syntax tree of `text`."""
     if len(text) > MAX_CHARACTERS:
-        raise RequestError(f"{text[:40] + '...'!r} is longer than {MAX_CHARACTERS} characters")
+        raise InvalidArgumentError(f"{text[:40] + '...'!r} is longer than {MAX_CHARACTERS} characters")
     strange = re.search(r"[^0-9A-Za-z_.+\-*/() \t]", text)
     if strange:
         hint = " (a power is written **)" if strange[0] == "^" else ""
-        raise RequestError(f"{strange[0]!r} is not allowed in {text!r}{hint}")
+        raise InvalidArgumentError(f"{strange[0]!r} is not allowed in {text!r}{hint}")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # `1or 2` is legal Python, with a warning
             tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError):
-        raise RequestError(f"{text!r} is not an expression (example: sqrt(2/fan_in))") from None
+        raise InvalidArgumentError(f"{text!r} is not an expression (example: sqrt(2/fan_in))") from None
     _check(tree, text, 0)
     return tree
 
@@ -124,20 +124,20 @@ def _tree(text: str) -> ast.expr:
 def _check(node: ast.expr, text: str, level: int) -> None:
     """Raise unless `node` and all below it are on the whitelist."""
     if level > MAX_LEVELS:
-        raise RequestError(f"{text!r} is nested deeper than {MAX_LEVELS} levels")
+        raise InvalidArgumentError(f"{text!r} is nested deeper than {MAX_LEVELS} levels")
     match node:
         case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
             if not math.isfinite(value):
-                raise RequestError(f"{text!r} holds a number beyond the range of float64")
+                raise InvalidArgumentError(f"{text!r} holds a number beyond the range of float64")
             if value == 0 and re.search(
                 "[1-9]", (ast.get_source_segment(text.strip(), node) or "").lower().split("e")[0]
             ):
-                raise RequestError(f"{text!r} holds a number too small for float64")
+                raise InvalidArgumentError(f"{text!r} holds a number too small for float64")
         case ast.Name(id="sqrt"):
-            raise RequestError(f"sqrt in {text!r} needs its argument in parentheses")
+            raise InvalidArgumentError(f"sqrt in {text!r} needs its argument in parentheses")
         case ast.Name(id=name):
             if name not in VARIABLES:
-                raise RequestError(f"unknown name {name!r} in {text!r}{did_you_mean(name, VARIABLES)}")
+                raise InvalidArgumentError(f"unknown name {name!r} in {text!r}{did_you_mean(name, VARIABLES)}")
         case ast.UnaryOp(op=op, operand=operand) if type(op) in UNARY:
             _check(operand, text, level + 1)
         case ast.BinOp(left=left, op=op, right=right) if type(op) in BINARY:
@@ -146,9 +146,11 @@ def _check(node: ast.expr, text: str, level: int) -> None:
         case ast.Call(func=ast.Name(id="sqrt"), args=[argument], keywords=[]):
             _check(argument, text, level + 1)
         case ast.Call(func=ast.Name(id=name)) if name != "sqrt":
-            raise RequestError(f"unknown function {name!r} in {text!r}{did_you_mean(name, ['sqrt'])}")
+            raise InvalidArgumentError(f"unknown function {name!r} in {text!r}{did_you_mean(name, ['sqrt'])}")
         case _:
-            raise RequestError(f"{text!r} may hold only numbers, {', '.join(VARIABLES)}, sqrt(), + - * / ** and ()")
+            raise InvalidArgumentError(
+                f"{text!r} may hold only numbers, {', '.join(VARIABLES)}, sqrt(), + - * / ** and ()"
+            )
 
 
 def _value(node: ast.expr, variables: Mapping[str, float]) -> float:

@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import Any
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 
 __all__ = ["needed"]
 
@@ -17,10 +17,10 @@ def needed(module: str, what: str, extra: str = "export") -> Any:
         extra: the extra of this package that installs it.
 
     Raises:
-        RequestError: it is not installed; the message has the command that installs it.
+        InvalidArgumentError: it is not installed; the message has the command that installs it.
     """
     try:
         return import_module(module)
     except ImportError as error:
         library = module.partition(".")[0]
-        raise RequestError(f'{what} need {library}: pip install "varprobe[{extra}]"') from error
+        raise InvalidArgumentError(f'{what} need {library}: pip install "varprobe[{extra}]"') from error

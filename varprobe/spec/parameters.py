@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from varprobe.errors import RequestError, did_you_mean
+from varprobe.errors import InvalidArgumentError, did_you_mean
 from varprobe.spec.calls import Call, Value
 from varprobe.spec.expressions import Expression, number_text
 
@@ -38,17 +38,17 @@ class Parameter:
         """The value that was given, of the right kind and within bounds.
 
         Raises:
-            RequestError: it is not.
+            InvalidArgumentError: it is not.
         """
         given = value.text if isinstance(value, Expression) else str(value).lower() if value in (True, False) else value
-        wrong = RequestError(f"{spec}: {name}={given} is not allowed (allowed: {self.allowed})")
+        wrong = InvalidArgumentError(f"{spec}: {name}={given} is not allowed (allowed: {self.allowed})")
         if self.kind == "flag":
             if not isinstance(value, bool):
                 raise wrong
             return value
         if self.kind == "word":
             if given not in self.words:
-                raise RequestError(f"{spec}: unknown {name} {given!r}{did_you_mean(str(given), self.words)}")
+                raise InvalidArgumentError(f"{spec}: unknown {name} {given!r}{did_you_mean(str(given), self.words)}")
             return given
         if not isinstance(value, Expression) or (self.kind != "expression" and not value.constant):
             raise wrong
@@ -81,7 +81,7 @@ def read_parameters(spec: Call, name: str, known: Mapping[str, Parameter]) -> tu
     """(canonical call form, value of every parameter) of a call; a positional value is taken where there is one.
 
     Raises:
-        RequestError: unknown parameter, or a value that it does not take.
+        InvalidArgumentError: unknown parameter, or a value that it does not take.
     """
     given: dict[str, Any] = {}
     shown: list[tuple[str, Value]] = []
@@ -89,13 +89,13 @@ def read_parameters(spec: Call, name: str, known: Mapping[str, Parameter]) -> tu
         if not key:
             if len(known) != 1:
                 takes = f"takes {', '.join(f'{k}=' for k in known)}" if known else "takes no parameters"
-                raise RequestError(f"{spec}: a value without a name; {name} {takes}")
+                raise InvalidArgumentError(f"{spec}: a value without a name; {name} {takes}")
             key = next(iter(known))
         if key not in known:
             allowed = did_you_mean(key, known) if known else f" ({name} takes no parameters)"
-            raise RequestError(f"{spec}: unknown parameter {key!r}{allowed}")
+            raise InvalidArgumentError(f"{spec}: unknown parameter {key!r}{allowed}")
         if key in given:
-            raise RequestError(f"{spec}: {key!r} is given twice")
+            raise InvalidArgumentError(f"{spec}: {key!r} is given twice")
         given[key] = known[key].read(spec, key, value)
         shown.append((key, value))
     values = {k: given.get(k, Expression(p.default) if p.kind == "expression" else p.default) for k, p in known.items()}

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.spec.arguments import named, numbers
 from varprobe.spec.calls import split_items
 
@@ -43,12 +43,14 @@ def read_stacks(depth: Any, width: Any) -> Stacks:
     for text in texts:
         pieces = [piece.strip() for piece in text.split("-")]
         if not all(piece.isdecimal() and int(piece) > 0 for piece in pieces):
-            raise RequestError(f"{text!r} is not a profile of whole numbers from 1, such as 784-512-256", "width")
+            raise InvalidArgumentError(
+                f"{text!r} is not a profile of whole numbers from 1, such as 784-512-256", "width"
+            )
         profiles[tuple(map(int, pieces))] = text
     depths = numbers("depth", 50 if depth is None else depth, 1)
     for profile, text in profiles.items():
         if depth is not None and depths != [len(profile)]:
-            raise RequestError(
+            raise InvalidArgumentError(
                 f"{depth} does not fit the profile {text} of --width, which has depth {len(profile)}", "depth"
             )
     widths = numbers("width", plain, 1) if plain or not profiles else []

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from varprobe.errors import RequestError, did_you_mean
+from varprobe.errors import InvalidArgumentError, did_you_mean
 from varprobe.storage.paths import place_of
 
 __all__ = ["MOST_BYTES", "read_spec"]
@@ -33,13 +33,16 @@ def read_spec(text: str, known: Collection[str], many: Collection[str], flags: C
         option -> tuple of texts for those in `many`, bool for `flags`, else text.
 
     Raises:
-        RequestError: it cannot be read, is no TOML, or holds an option that is none, or a value of the wrong kind.
+        InvalidArgumentError: it cannot be read, is no TOML, or holds an option that is none, or a value of the wrong
+            kind.
     """
     found = {}
     for key, value in content_of(text).items():
         option = key.replace("-", "_")
         if option not in known:
-            raise RequestError(f"{text}: unknown option {key!r}{did_you_mean(key, [dashed(k) for k in known])}", "spec")
+            raise InvalidArgumentError(
+                f"{text}: unknown option {key!r}{did_you_mean(key, [dashed(k) for k in known])}", "spec"
+            )
         found[option] = value_of(text, key, value, option in many, option in flags)
     return found
 
@@ -48,36 +51,36 @@ def content_of(text: str) -> dict[str, Any]:
     """The file's table."""
     path: Path = place_of(text, "spec")
     if path.exists() and not path.is_file():
-        raise RequestError(f"{text!r} is no file", "spec")
+        raise InvalidArgumentError(f"{text!r} is no file", "spec")
     try:
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
         if len(content) > MOST_BYTES:
-            raise RequestError(f"{text} is larger than {MOST_BYTES >> 20} MiB, and no spec file", "spec")
+            raise InvalidArgumentError(f"{text} is larger than {MOST_BYTES >> 20} MiB, and no spec file", "spec")
         return tomllib.loads(content.decode("utf-8"))
     except OSError as error:
-        raise RequestError(f"cannot read {text!r}: {error.strerror or error}", "spec") from error
+        raise InvalidArgumentError(f"cannot read {text!r}: {error.strerror or error}", "spec") from error
     except UnicodeDecodeError as error:
-        raise RequestError(f"{text} is no text in UTF-8", "spec") from error
+        raise InvalidArgumentError(f"{text} is no text in UTF-8", "spec") from error
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise RequestError(f"{text} is no TOML: {error}", "spec") from error
+        raise InvalidArgumentError(f"{text} is no TOML: {error}", "spec") from error
 
 
 def value_of(text: str, key: str, value: Any, many: bool, flag: bool) -> Any:
     """A value as the command line would give it."""
     if flag:
         if not isinstance(value, bool):
-            raise RequestError(f"{text}: {key} is true or false, not {value!r:.60}", "spec")
+            raise InvalidArgumentError(f"{text}: {key} is true or false, not {value!r:.60}", "spec")
         return value
     several = value if isinstance(value, list) else [value]
     if not all(isinstance(v, str | int | float) and not isinstance(v, bool) for v in several):
         allowed = "a text, a number, or a list of these" if many else "a text or a number"
-        raise RequestError(f"{text}: {key} is {allowed}, not {value!r:.60}", "spec")
+        raise InvalidArgumentError(f"{text}: {key} is {allowed}, not {value!r:.60}", "spec")
     if not many and isinstance(value, list):
-        raise RequestError(f"{text}: {key} takes one value, not a list", "spec")
+        raise InvalidArgumentError(f"{text}: {key} takes one value, not a list", "spec")
     texts = tuple(str(v) for v in several)
     if not texts:
-        raise RequestError(f"{text}: {key} is an empty list", "spec")
+        raise InvalidArgumentError(f"{text}: {key} is an empty list", "spec")
     return texts if many else texts[0]
 
 

@@ -19,7 +19,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from varprobe.errors import RequestError, did_you_mean
+from varprobe.errors import InvalidArgumentError, did_you_mean
 from varprobe.storage.safe_open import UntrustedError, content_of
 
 __all__ = [
@@ -88,11 +88,12 @@ def load(reference: str, wanted: Callable[[Any], bool] = callable, what: str = "
         what: it is called.
 
     Raises:
-        RequestError: no such file or module, it does not import, or it holds no such function; one line says why.
+        InvalidArgumentError: no such file or module, it does not import, or it holds no such function; one line says
+            why.
     """
     form = FORM.fullmatch(reference)
     if not form:
-        raise RequestError(f"{reference!r} is not of the form PKG.MOD:NAME or FILE.py:NAME")
+        raise InvalidArgumentError(f"{reference!r} is not of the form PKG.MOD:NAME or FILE.py:NAME")
     path, source = read(form["file"], reference) if form["file"] else (None, b"")
     trusted.add(reference)
     as_it_is = form["module"] in sys.modules
@@ -100,7 +101,7 @@ def load(reference: str, wanted: Callable[[Any], bool] = callable, what: str = "
         try:
             module = execute(path, source) if path else importlib.import_module(form["module"])
         except (Exception, SystemExit) as error:  # the user's module may raise anything
-            raise RequestError(f"{reference}: {failure(error, form['module'])}") from error
+            raise InvalidArgumentError(f"{reference}: {failure(error, form['module'])}") from error
     function = named(form["name"], module, reference, wanted, what)
     parts = [function] if callable(function) and what == "function" else functions_of(function)
     if as_it_is or any(getattr(f, "__closure__", None) for f in parts):
@@ -162,7 +163,7 @@ def keyword_parameters(function: Callable[..., Any], positional: int = 1) -> dic
     a function that does not tell its parameters (a few builtins).
 
     Raises:
-        RequestError: the function takes fewer than `positional` positional arguments, or needs more of them.
+        InvalidArgumentError: the function takes fewer than `positional` positional arguments, or needs more of them.
     """
     name = getattr(function, "__name__", type(function).__name__)
     try:
@@ -171,10 +172,10 @@ def keyword_parameters(function: Callable[..., Any], positional: int = 1) -> dic
         return {}
     ordered = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     if len(ordered) < positional and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
-        raise RequestError(f"{name} is called with {positional} positional arguments and takes {len(ordered)}")
+        raise InvalidArgumentError(f"{name} is called with {positional} positional arguments and takes {len(ordered)}")
     for p in ordered[positional:]:
         if p.kind is p.POSITIONAL_ONLY and p.default is REQUIRED:
-            raise RequestError(f"{name} needs {p.name}, which can only be given by position")
+            raise InvalidArgumentError(f"{name} needs {p.name}, which can only be given by position")
     by_keyword = [p for p in ordered[positional:] if p.kind is p.POSITIONAL_OR_KEYWORD]
     return {p.name: p.default for p in by_keyword + [p for p in parameters if p.kind is p.KEYWORD_ONLY]}
 
@@ -187,11 +188,11 @@ def read(file: str, reference: str) -> tuple[Path, bytes]:
     except FileNotFoundError:
         near = get_close_matches(path.name, [p.name for p in path.parent.glob("*.py")], n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise RequestError(f"{reference}: there is no file {file!r}{hint}") from None
+        raise InvalidArgumentError(f"{reference}: there is no file {file!r}{hint}") from None
     except UntrustedError as error:
-        raise RequestError(f"{reference}: {file!r} {error}") from None
+        raise InvalidArgumentError(f"{reference}: {file!r} {error}") from None
     except (OSError, ValueError) as error:
-        raise RequestError(f"{reference}: cannot read {file!r}: {getattr(error, 'strerror', error)}") from None
+        raise InvalidArgumentError(f"{reference}: cannot read {file!r}: {getattr(error, 'strerror', error)}") from None
 
 
 @contextlib.contextmanager
@@ -236,10 +237,10 @@ def named(name: str, module: types.ModuleType, reference: str, wanted: Callable[
     if not hasattr(module, name):
         public = [n for n, value in vars(module).items() if wanted(value) and not n.startswith("_")]
         hint = did_you_mean(name, public) if public else f" and no other {what}"
-        raise RequestError(f"{reference}: there is no {name!r} in it{hint}")
+        raise InvalidArgumentError(f"{reference}: there is no {name!r} in it{hint}")
     function = getattr(module, name)
     if not wanted(function):
-        raise RequestError(f"{reference}: {name!r} is of type {type(function).__name__}, not a {what}")
+        raise InvalidArgumentError(f"{reference}: {name!r} is of type {type(function).__name__}, not a {what}")
     return function
 
 

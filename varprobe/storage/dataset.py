@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from varprobe.errors import RequestError, did_you_mean
+from varprobe.errors import InvalidArgumentError, did_you_mean
 
 __all__ = ["COORDINATES", "select"]
 
@@ -50,52 +50,54 @@ def require_dataset(ds: Any) -> None:
     """Refuse what is not a dataset of `sweep`.
 
     Raises:
-        RequestError: and what it is.
+        InvalidArgumentError: and what it is.
     """
     if not isinstance(ds, xr.Dataset):
         hint = "; varprobe.open_run reads a run folder" if isinstance(ds, str | os.PathLike) else ""
-        raise RequestError(f"{ds!r:.80} is not a dataset of varprobe.sweep{hint}", "ds")
+        raise InvalidArgumentError(f"{ds!r:.80} is not a dataset of varprobe.sweep{hint}", "ds")
 
 
 def require_layers(ds: Any, widths: bool = False) -> None:
     """Refuse a dataset without seeds or layers, and unless `widths` one in which nets of several widths are compared.
 
     Raises:
-        RequestError: and what is missing.
+        InvalidArgumentError: and what is missing.
     """
     require_dataset(ds)
     if "trained" in ds:
-        raise RequestError(
+        raise InvalidArgumentError(
             "a grid of trained nets has no layers; its figure, prediction and export are what it has", "ds"
         )
     if "width" in ds.dims and not widths:
-        raise RequestError("a coordinate check compares widths; its figure, verdicts and export are what it has", "ds")
+        raise InvalidArgumentError(
+            "a coordinate check compares widths; its figure, verdicts and export are what it has", "ds"
+        )
     for name in ("seed", "layer"):
         require_dims(ds, name)
         if not ds.sizes[name]:
-            raise RequestError(f"the dataset has no {name} left", "ds")
+            raise InvalidArgumentError(f"the dataset has no {name} left", "ds")
 
 
 def require_dims(ds: xr.Dataset, *names: str) -> None:
     """Refuse a dataset without one of these dimensions.
 
     Raises:
-        RequestError: and which.
+        InvalidArgumentError: and which.
     """
     missing = next((name for name in names if name not in ds.dims), None)
     if missing is not None:
-        raise RequestError(f"the dataset has no dimension {missing!r}; isel({missing}=[0]) keeps it", "ds")
+        raise InvalidArgumentError(f"the dataset has no dimension {missing!r}; isel({missing}=[0]) keeps it", "ds")
 
 
 def require_configs(ds: Any) -> None:
     """Refuse a dataset without seeds, layers or configurations.
 
     Raises:
-        RequestError: and what is missing.
+        InvalidArgumentError: and what is missing.
     """
     require_layers(ds)
     if ds.sizes.get("config") == 0:
-        raise RequestError("the dataset has no configuration left", "ds")
+        raise InvalidArgumentError("the dataset has no configuration left", "ds")
 
 
 def with_configs(ds: xr.Dataset) -> xr.Dataset:
@@ -110,12 +112,12 @@ def require_whole(ds: Any) -> None:
     """Refuse a dataset without seeds, or without some variable or layer of its networks.
 
     Raises:
-        RequestError: and what is missing.
+        InvalidArgumentError: and what is missing.
     """
     require_layers(ds)
     missing = next((name for name in measured_names() if name not in ds.data_vars), None)
     if missing is not None:
-        raise RequestError(f"the dataset has no variable {missing!r}", "ds")
+        raise InvalidArgumentError(f"the dataset has no variable {missing!r}", "ds")
     require_every_layer(ds)
 
 
@@ -123,12 +125,14 @@ def require_every_layer(ds: Any) -> None:
     """Refuse a dataset of stacks some of whose layers were taken out.
 
     Raises:
-        RequestError: and how many there are.
+        InvalidArgumentError: and how many there are.
     """
     require_layers(ds)
     depth = int(np.max(ds["depth"].values, initial=0))
     if ds.sizes["layer"] <= depth:
-        raise RequestError(f"the dataset has {ds.sizes['layer']} of the layers 0 to {depth}; all are needed", "ds")
+        raise InvalidArgumentError(
+            f"the dataset has {ds.sizes['layer']} of the layers 0 to {depth}; all are needed", "ds"
+        )
 
 
 def names_in(ds: xr.Dataset) -> list[str]:
@@ -142,22 +146,22 @@ def select(ds: xr.Dataset, **where: Any) -> xr.Dataset:
     A list of values keeps all of them. Of a training, `step` keeps these steps. Dimensions stay as they are.
 
     Raises:
-        RequestError: unknown coordinate, or no configuration with that value.
+        InvalidArgumentError: unknown coordinate, or no configuration with that value.
     """
     require_dataset(ds)
     for name, wanted in where.items():
         known = [c for c in ds.coords if ds[c].dims == ("config",) or (c == "step" and ds[c].dims == ("step",))]
         if name not in known:
-            raise RequestError(f"unknown coordinate {name!r}{did_you_mean(name, map(str, known))}")
+            raise InvalidArgumentError(f"unknown coordinate {name!r}{did_you_mean(name, map(str, known))}")
         values = ds[name].values
         choices = list(wanted) if isinstance(wanted, list | tuple | set) else [wanted]
         if not choices:
-            raise RequestError(f"{name}: the list is empty")
+            raise InvalidArgumentError(f"{name}: the list is empty")
         chosen = np.isin(values.astype(str), [str(c) for c in choices])
         if not chosen.any():
             there = np.unique(values).astype(str)
             near = did_you_mean(str(choices[0]), there)
             what = "step" if name in ds.dims else "configuration"
-            raise RequestError(f"no {what} has {name}={choices[0]}{near}")
+            raise InvalidArgumentError(f"no {what} has {name}={choices[0]}{near}")
         ds = ds.isel({ds[name].dims[0]: np.flatnonzero(chosen)})
     return ds

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import xarray as xr
 
-from varprobe.errors import MachineError, RequestError, did_you_mean
+from varprobe.errors import InvalidArgumentError, MachineError, did_you_mean
 from varprobe.storage.checksums import DamagedError, sealed_archive, unsealed_archive
 from varprobe.storage.chunks import Advance, unwatched
 from varprobe.storage.netcdf import read_netcdf, write_netcdf
@@ -205,7 +205,7 @@ def open_dataset(path: Path, sha256: str, chunks: Any = None) -> xr.Dataset:
 
     Raises:
         DamagedError: the file is missing, or not the one with this sha256.
-        RequestError: chunks that xarray does not take.
+        InvalidArgumentError: chunks that xarray does not take.
     """
     with trusting(path, sha256), contextlib.ExitStack() as stack:
         opened = stack.enter_context(xr.open_dataset(path, engine="h5netcdf", cache=False))
@@ -229,7 +229,7 @@ def trusting(path: Path, sha256: str) -> Iterator[None]:
         yield
     except UntrustedError as error:
         raise DamagedError(str(error)) from error
-    except (RequestError, MemoryError):
+    except (InvalidArgumentError, MemoryError):
         raise
     except Exception as error:  # with the right checksum it is still anybody's
         raise DamagedError(f"is damaged ({type(error).__name__})") from error
@@ -251,15 +251,17 @@ def in_chunks(opened: xr.Dataset, path: Path, chunks: Any) -> xr.Dataset:
     """The dataset of a file as arrays of Dask.
 
     Raises:
-        RequestError: chunks of something that is no dimension, or that xarray does not take.
+        InvalidArgumentError: chunks of something that is no dimension, or that xarray does not take.
     """
     for name in chunks if isinstance(chunks, Mapping) else ():
         if name not in opened.dims:
-            raise RequestError(f"unknown dimension {name!r}{did_you_mean(str(name), map(str, opened.dims))}", "chunks")
+            raise InvalidArgumentError(
+                f"unknown dimension {name!r}{did_you_mean(str(name), map(str, opened.dims))}", "chunks"
+            )
     try:
         return xr.open_dataset(path, engine="h5netcdf", cache=False, chunks=chunks)
     except (ValueError, TypeError, NotImplementedError) as error:
-        raise RequestError(
+        raise InvalidArgumentError(
             f"{chunks!r} is not what xarray takes: {str(error).partition(chr(10))[0]}", "chunks"
         ) from error
 

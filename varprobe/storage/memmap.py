@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.storage.files import writing
 
 __all__ = ["missing_numbers", "require_room", "too_large"]
@@ -29,13 +29,13 @@ def require_room(size: int, what: str, remedy: str, option: str) -> None:
     """Refuse what memory cannot hold.
 
     Raises:
-        RequestError: naming the option that helps.
+        InvalidArgumentError: naming the option that helps.
     """
     from varprobe.storage.memory import free_bytes
 
     free = free_bytes()
     if size > free:
-        raise RequestError(
+        raise InvalidArgumentError(
             f"{what} take {size / 1e9:.2g} GB, and {free / 1e9:.2g} GB of memory are free; {remedy}", option
         )
 
@@ -52,7 +52,7 @@ def missing_numbers(count: int, shape: tuple[int, int, int], place: Path | None)
         place: the folder, or where it will be; None where there is only memory.
 
     Raises:
-        RequestError: there is only memory, and it does not suffice.
+        InvalidArgumentError: there is only memory, and it does not suffice.
         MachineError: the disk has no room.
     """
     configs, seeds, layers = shape

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 
 __all__ = [
     "LEAST",
@@ -161,29 +161,29 @@ def read_memory(text: str | float | None, free: int | None = None) -> int:
         free: what is free; found out where it is not given.
 
     Raises:
-        RequestError: it is not an amount, it is less than LEAST, or more than there is.
+        InvalidArgumentError: it is not an amount, it is less than LEAST, or more than there is.
     """
     free = free_bytes() if free is None else free
     amount = SHARE * free if text is None else amount_of(text, free)
     if amount < LEAST:
-        raise RequestError(
+        raise InvalidArgumentError(
             f"{'what is free' if text is None else repr(text)} is {memory_text(amount)}; the least is "
             f"{memory_text(LEAST)}, which Python, jax and one compiled program take",
             "memory",
         )
     if amount > machine_bytes():
-        raise RequestError(f"{text!r} is more than this machine has, {memory_text(machine_bytes())}", "memory")
+        raise InvalidArgumentError(f"{text!r} is more than this machine has, {memory_text(machine_bytes())}", "memory")
     return int(amount)
 
 
 def amount_of(text: str | float, free: int) -> float:
     """The number of bytes that a text names."""
     if isinstance(text, bool) or not (found := AMOUNT.fullmatch(str(text).strip())):
-        raise RequestError(f"{text!r} is not an amount of memory; {ALLOWED}", "memory")
+        raise InvalidArgumentError(f"{text!r} is not an amount of memory; {ALLOWED}", "memory")
     digits, power, prefix, binary, bare, percent = found.groups()
     number = float(digits + (power or ""))
     if percent:
         if not 0 < number <= 100:
-            raise RequestError(f"{text!r} is not a share between 0 and 100%; {ALLOWED}", "memory")
+            raise InvalidArgumentError(f"{text!r} is not a share between 0 and 100%; {ALLOWED}", "memory")
         return number / 100 * free
     return number * (1024 if binary or bare else 1000) ** UNITS[(prefix or bare or "").lower()]

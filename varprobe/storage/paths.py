@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 
 __all__ = ["place_of", "require_room_for"]
 
@@ -15,7 +15,7 @@ def place_of(path: str | os.PathLike[str], option: str) -> Path:
     """The path, `~` followed; whether there is a file is for the caller to see.
 
     Raises:
-        RequestError: no machine takes it for a path: a null character, too long, the home of nobody.
+        InvalidArgumentError: no machine takes it for a path: a null character, too long, the home of nobody.
     """
     try:
         place = Path(path).expanduser()
@@ -27,7 +27,7 @@ def place_of(path: str | os.PathLike[str], option: str) -> Path:
             raise ValueError("its name is too long")
     except (TypeError, ValueError, RuntimeError, OSError) as error:
         why = getattr(error, "strerror", None) or error
-        raise RequestError(f"{path!r:.120} cannot be used as a file: {why}", option) from error
+        raise InvalidArgumentError(f"{path!r:.120} cannot be used as a file: {why}", option) from error
     return place
 
 
@@ -35,13 +35,13 @@ def require_room_for(record: str, folder: Path) -> None:
     """Refuse a folder in which a run with this record cannot be written.
 
     Raises:
-        RequestError: it holds a run with another record, or is no folder that can be written.
+        InvalidArgumentError: it holds a run with another record, or is no folder that can be written.
     """
     for name, what in RECORDS.items():
         if name != record and (folder / name).exists():
-            raise RequestError(f"{folder} holds the run of {what}; choose another folder", "out")
+            raise InvalidArgumentError(f"{folder} holds the run of {what}; choose another folder", "out")
     there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     if not there.is_dir():
-        raise RequestError(f"{str(there)!r} is a file, not a folder", "out")
+        raise InvalidArgumentError(f"{str(there)!r} is a file, not a folder", "out")
     if not os.access(there, os.W_OK):
-        raise RequestError(f"{str(there)!r} cannot be written", "out")
+        raise InvalidArgumentError(f"{str(there)!r} cannot be written", "out")

@@ -69,7 +69,7 @@ def dataset(
         place: the folder on whose disk the numbers may lie where memory has no room for them.
 
     Raises:
-        RequestError: they do not fit into memory, and there is no place.
+        InvalidArgumentError: they do not fit into memory, and there is no place.
         MachineError: the disk has no room for them.
     """
     bare, names = skeleton(request), variable_names(request.spec["arch"])

@@ -31,7 +31,7 @@ def allotment(chunks: Iterable[AnyChunk], teams: Sequence[tuple[Any, ...]], memo
         memory: bytes for all of them; None for a share of what is free.
 
     Raises:
-        RequestError: a single network does not fit (option `memory`).
+        InvalidArgumentError: a single network does not fit (option `memory`).
     """
     several, device, budget = list(chunks), teams[0][0], budget_of(memory)
     own = [found for d in teams[0] if (found := device_free_bytes(d)) is not None]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from varprobe.engine.statistics import CellTable
-from varprobe.errors import MachineError, RequestError
+from varprobe.errors import InvalidArgumentError, MachineError
 from varprobe.nets.config import Setting
 from varprobe.storage.provenance import cores
 from varprobe.sweeps.pool_executor import ExecutorCrew
@@ -137,12 +137,12 @@ def dask_crew(address: str, memory: int | None, note: Callable[[str], object]) -
     """The crew at an address such as tcp://10.0.0.7:8786, or `local`: a process for each core of this machine.
 
     Raises:
-        RequestError: Dask is not installed, or there is no scheduler.
+        InvalidArgumentError: Dask is not installed, or there is no scheduler.
     """
     try:
         from distributed import LocalCluster
     except ImportError:
-        raise RequestError('clusters need Dask: pip install "varprobe[dask]"', "dask") from None
+        raise InvalidArgumentError('clusters need Dask: pip install "varprobe[dask]"', "dask") from None
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters comes as an exception
     logging.getLogger("tornado").setLevel(logging.CRITICAL)
     local = None
@@ -151,11 +151,11 @@ def dask_crew(address: str, memory: int | None, note: Callable[[str], object]) -
         local = LocalCluster(n_workers=cores(), threads_per_worker=1, memory_limit=0, dashboard_address=None)
         address = local.scheduler_address
     elif "://" not in address:
-        raise RequestError(f"{address!r} is no address (such as tcp://10.0.0.7:8786, or local)", "dask")
+        raise InvalidArgumentError(f"{address!r} is no address (such as tcp://10.0.0.7:8786, or local)", "dask")
     try:
         crew = DaskCrew(address, memory, note, local)
     except (OSError, TimeoutError, ValueError) as error:
-        raise RequestError(f"there is no scheduler at {address!r}", "dask") from error
+        raise InvalidArgumentError(f"there is no scheduler at {address!r}", "dask") from error
     try:
         yield crew
     finally:

@@ -145,7 +145,7 @@ def estimate(
         in_memory: whether the results are held there as a whole.
 
     Raises:
-        RequestError: a single net does not fit the budget (option `memory`).
+        InvalidArgumentError: a single net does not fit the budget (option `memory`).
     """
     seeds, setting = request.setting.seeds, request.setting
     split = [parts_of([chunk], budget) for chunk in chunks]

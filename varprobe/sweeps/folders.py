@@ -10,7 +10,7 @@ from typing import Any
 
 import xarray as xr
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.storage.files import DamagedError, load_dataset, open_dataset
 from varprobe.storage.memmap import too_large
 from varprobe.sweeps.record import Record, asked, hashed
@@ -88,21 +88,24 @@ def read_record(folder: Path, option: str) -> Record | None:
     """The record of a run folder; None where there is none.
 
     Raises:
-        RequestError: spec.json is not one that varprobe wrote, or a file is a link that leads out of the folder.
+        InvalidArgumentError: spec.json is not one that varprobe wrote, or a file is a link that leads out of the
+            folder.
     """
     try:
         if not os.path.lexists(folder / "spec.json"):
             return None
         for name in FILES:
             if not (folder / name).resolve().is_relative_to(folder.resolve()):
-                raise RequestError(f"{folder / name} is a link that leads out of the run folder", option)
+                raise InvalidArgumentError(f"{folder / name} is a link that leads out of the run folder", option)
         return Record.read(folder / "spec.json")
-    except RequestError:
+    except InvalidArgumentError:
         raise
     except DamagedError as error:
-        raise RequestError(f"{folder} is not a run that varprobe wrote: its spec.json {error}", option) from error
+        raise InvalidArgumentError(
+            f"{folder} is not a run that varprobe wrote: its spec.json {error}", option
+        ) from error
     except Exception as error:  # spec.json may hold anything
-        raise RequestError(
+        raise InvalidArgumentError(
             f"{folder} is not a run that varprobe wrote: its spec.json is another program's, or damaged", option
         ) from error
 
@@ -121,4 +124,4 @@ def folder_of(path: str | os.PathLike[str], option: str) -> Path:
         return folder
     except (TypeError, ValueError, OSError) as error:
         why = getattr(error, "strerror", None) or error
-        raise RequestError(f"{path!r} cannot be used as a folder: {why}", option) from error
+        raise InvalidArgumentError(f"{path!r} cannot be used as a folder: {why}", option) from error

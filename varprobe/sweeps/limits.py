@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.spec.shapes import Stacks
 from varprobe.storage.memory import machine_bytes, memory_text
 
@@ -35,7 +35,7 @@ def check_count(counts: Mapping[str, int], stacks: Stacks, seeds: int) -> None:
         seeds: how many of each.
 
     Raises:
-        RequestError: says how many configurations there would be, and names the option with the most values.
+        InvalidArgumentError: says how many configurations there would be, and names the option with the most values.
     """
     layers, have = product([*counts.values(), stacks.layers]), machine_bytes()
     results = layers * seeds * float(VARIABLES * 8 * 2)
@@ -58,7 +58,7 @@ def check_count(counts: Mapping[str, int], stacks: Stacks, seeds: int) -> None:
         option, text = "depth", f"{text} of up to {deepest} layers"
     else:
         option = max(sizes, key=lambda name: sizes[name])
-    raise RequestError(
+    raise InvalidArgumentError(
         f"{text} with {seeds} seed{'s' if seeds > 1 else ''} make{'s' if configs == 1 else ''} {memory_text(need)} of "
         f"results; this machine has {memory_text(have)}",
         option,
@@ -86,7 +86,7 @@ def check_shapes(
         taps: rows of a weight matrix for each unit before it.
 
     Raises:
-        RequestError: names --width, --depth, --batch, --input-width, --labels or --arch, whichever is
+        InvalidArgumentError: names --width, --depth, --batch, --input-width, --labels or --arch, whichever is
             farthest from ordinary.
     """
     have, itemsize = machine_bytes(), ITEMSIZE.get(dtype, 4)
@@ -99,7 +99,7 @@ def check_shapes(
             need = float(fan_in) * fan_out * itemsize * 4
             if need > have:
                 blame = "width" if max(widths) >= max(first, outputs) else option
-                raise RequestError(
+                raise InvalidArgumentError(
                     f"a weight matrix of {fan_in} x {fan_out} needs about {memory_text(need)} of memory to work with; "
                     f"this machine has {memory_text(have)}",
                     blame,
@@ -109,7 +109,7 @@ def check_shapes(
             usual = {"batch": batch / 32, "depth": len(widths) / 50, "width": max(widths) / 512}
             usual |= {"arch": positions / 256}
             where = f", {positions} positions" if positions > 1 else ""
-            raise RequestError(
+            raise InvalidArgumentError(
                 f"width {width}, depth {len(widths)}, batch {batch}{where} needs about {memory_text(need)} of memory; "
                 f"this machine has {memory_text(have)}",
                 max(usual, key=lambda name: usual[name]),

@@ -110,7 +110,7 @@ class LocalCrew:
         return versions()
 
     def allotment(self, chunks: Iterable[AnyChunk]) -> tuple[int, int]:
-        """As `Crew.allotment`; raises RequestError where a network does not fit."""
+        """As `Crew.allotment`; raises InvalidArgumentError where a network does not fit."""
         return allotment(chunks, teams(self.devices), self.memory)
 
     def run(

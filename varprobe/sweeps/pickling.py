@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.nets.activations import ACTIVATIONS
 
 __all__ = ["packed", "unpacked"]
@@ -58,12 +58,14 @@ def by_value(function: Callable[..., Any]) -> bytes:
     """A function of the user's, with all that it refers to and that is in no installed package.
 
     Raises:
-        RequestError: cloudpickle is not installed, or the function refers to something that cannot travel.
+        InvalidArgumentError: cloudpickle is not installed, or the function refers to something that cannot travel.
     """
     try:
         import cloudpickle
     except ImportError:
-        raise RequestError('functions of your own go to other processes with pip install "varprobe[dask]"') from None
+        raise InvalidArgumentError(
+            'functions of your own go to other processes with pip install "varprobe[dask]"'
+        ) from None
     module = sys.modules.get((getattr(function, "__module__", None) or "").partition(".")[0])
     own = module is not None and module.__name__ != "__main__" and not is_installed(module)
     try:
@@ -72,7 +74,7 @@ def by_value(function: Callable[..., Any]) -> bytes:
         return cloudpickle.dumps(function)
     except Exception as error:  # what a closure holds may refuse in any way
         name = getattr(function, "__qualname__", type(function).__name__)
-        raise RequestError(f"{name} cannot be sent to another process: {error}") from error
+        raise InvalidArgumentError(f"{name} cannot be sent to another process: {error}") from error
     finally:
         if own:
             cloudpickle.unregister_pickle_by_value(module)
@@ -103,7 +105,7 @@ def packed(thing: Any) -> bytes:
     """The bytes of anything that work is made of.
 
     Raises:
-        RequestError: a function of the user's that cannot travel.
+        InvalidArgumentError: a function of the user's that cannot travel.
     """
     file = io.BytesIO()
     Packer(file, protocol=pickle.HIGHEST_PROTOCOL).dump(thing)

@@ -25,7 +25,7 @@ from varprobe.engine.inputs import rows_of
 from varprobe.engine.programs import AnyChunk
 from varprobe.engine.random_bits import keys_of
 from varprobe.engine.statistics import CellTable
-from varprobe.errors import MachineError, RequestError, first_line
+from varprobe.errors import InvalidArgumentError, MachineError, first_line
 from varprobe.nets.config import Setting
 from varprobe.storage.files import save_cell
 from varprobe.storage.provenance import cores
@@ -101,7 +101,7 @@ def work(parcel: bytes) -> list[CellTable | None]:
 
 def failed(things: list[Any], error: Exception) -> Exception:
     """What is raised where a batch fails: what it says itself, or which batch it was."""
-    if isinstance(error, Failure | MachineError | RequestError | CancelledError):
+    if isinstance(error, Failure | MachineError | InvalidArgumentError | CancelledError):
         return error
     lost = isinstance(error, BrokenExecutor) or type(error).__name__ == "KilledWorker"
     what = "a worker process died; perhaps it had too little memory" if lost else f"a worker failed: {told(error)}"

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.spec.arguments import numbers, yes_or_no
 from varprobe.spec.expressions import number_text
 
@@ -48,7 +48,7 @@ def read_asked(correlation: Any, jacobian: Any, histogram: Any) -> Asked:
     """Check the arguments of `varprobe.sweep`.
 
     Raises:
-        RequestError: names the argument, its value and what is allowed.
+        InvalidArgumentError: names the argument, its value and what is allowed.
     """
     yes_or_no("jacobian", jacobian)
     yes_or_no("histogram", histogram)
@@ -62,23 +62,23 @@ def check_asked(asked: Asked, configs: "Sequence[Config]") -> None:
     """Refuse what makes no sense for a network, or is too large.
 
     Raises:
-        RequestError: names the option, and says why.
+        InvalidArgumentError: names the option, and says why.
     """
     for c in configs if asked else ():
         sizes = [math.prod(c.arch.sample_shape(units)) for units in c.widths]
         if c.arch.shared or c.arch.own:
             option = "correlation" if asked.correlation else "jacobian" if asked.jacobian else "histogram"
             kind = "a block of your own" if c.arch.own else "a recurrent net, whose layers are steps of one"
-            raise RequestError(f"{c.arch_name} is {kind}; this measures the other architectures", option)
+            raise InvalidArgumentError(f"{c.arch_name} is {kind}; this measures the other architectures", option)
         if asked.correlation and c.data_driven:
-            raise RequestError("lsuv scales weights by the batch, and pairs are another batch", "correlation")
+            raise InvalidArgumentError("lsuv scales weights by the batch, and pairs are another batch", "correlation")
         between = [x for x in asked.correlation if abs(x) < 1]
         if between and sizes[0] < 2:
-            raise RequestError(
+            raise InvalidArgumentError(
                 f"{number_text(between[0])}: inputs of one value are parallel (allowed: -1, 1)", "correlation"
             )
         if asked.jacobian and max(sizes) > LARGEST:
-            raise RequestError(
+            raise InvalidArgumentError(
                 f"a sample of {max(sizes)} values is more than the {LARGEST} up to which Jacobians are formed",
                 "jacobian",
             )

@@ -146,7 +146,7 @@ class Record:
         """The dataset, its numbers still missing, on the disk of the folder `place` where memory has no room for them.
 
         Raises:
-            RequestError: they do not fit into memory, and there is no place.
+            InvalidArgumentError: they do not fit into memory, and there is no place.
             MachineError: the disk has no room for them.
         """
         from varprobe.storage.memmap import missing_numbers

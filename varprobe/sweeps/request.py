@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.nets.activations import Activation, resolve_activation
 from varprobe.nets.architectures import Architecture, Own, Slot, resolve_architecture
 from varprobe.nets.config import DEFAULT_BATCH, OWN, ROLES, Config, Setting, place_of
@@ -96,7 +96,7 @@ def read_request(
     """Check every argument of `varprobe.sweep` (see there) and expand the grid.
 
     Raises:
-        RequestError: names the argument, its value, what is allowed, and the nearest right spelling.
+        InvalidArgumentError: names the argument, its value, what is allowed, and the nearest right spelling.
     """
     arguments, unrepeatable = repeatable(locals())
     word("loss", loss, LOSSES)
@@ -106,9 +106,11 @@ def read_request(
     yes_or_no("forward_only", forward_only)
     probes = read_asked(correlation, jacobian, histogram)
     if sigma_w2 is not None and init is not None:
-        raise RequestError(f"{sigma_w2!r} sets the initializer, as --init does; give one of the two", "sigma_w2")
+        raise InvalidArgumentError(
+            f"{sigma_w2!r} sets the initializer, as --init does; give one of the two", "sigma_w2"
+        )
     if sigma_b2 is not None and bias != "zeros":
-        raise RequestError(f"{sigma_b2!r} sets the bias, as --bias does; give one of the two", "sigma_b2")
+        raise InvalidArgumentError(f"{sigma_b2!r} sets the bias, as --bias does; give one of the two", "sigma_b2")
     wanted = {"act": listed("act", act)}
     if sigma_w2 is not None:
         wanted["sigma_w2"] = numbers("sigma_w2", sigma_w2, 0, integer=False)
@@ -140,14 +142,16 @@ def read_request(
 
     source = named("data", lambda: load_source(data, labels=labels, standardize=standardize))
     if labels is not None and loss == "cotangent":
-        raise RequestError("labels are for the losses mse and cross_entropy; the cotangent takes none", "labels")
+        raise InvalidArgumentError(
+            "labels are for the losses mse and cross_entropy; the cotangent takes none", "labels"
+        )
     if source.width is not None and given is not None and given != source.width:
-        raise RequestError(
+        raise InvalidArgumentError(
             f"{given} does not fit {source.description}, whose samples have {source.width} values", "input_width"
         )
     check_range(source, dtype)
     if source.rows is not None and max(batches) > len(source.rows):
-        raise RequestError(
+        raise InvalidArgumentError(
             f"{max(batches)} samples are more than the {len(source.rows)} rows of {source.description}", "batch"
         )
     outputs = outputs_of(source, loss)
@@ -163,7 +167,7 @@ def read_request(
     by_role = {name: found[name] for name in ROLES if name in found}
     for b in biases:
         if not b.for_bias:
-            raise RequestError(
+            raise InvalidArgumentError(
                 f"{b.name} has no meaning for a bias vector "
                 "(allowed: zeros, ones, constant, normal, truncated_normal, uniform, torch_default, keras_*)",
                 bias_option,
@@ -174,7 +178,7 @@ def read_request(
     }
     for name, a in archs.items():
         if given and source.width is None and a.random_units(given, shapes[0][1]) != given:
-            raise RequestError(f"the data of {name} have the width of its blocks", "input_width")
+            raise InvalidArgumentError(f"the data of {name} have the width of its blocks", "input_width")
         for w, widths in stacked[name]:
             check_shapes([(w, widths[1:])], widths[0], outputs, batches, dtype, *a.extent)
     configs = tuple(
@@ -203,7 +207,7 @@ def read_request(
     configs = tuple(dict.fromkeys(owned(c) if c.arch.own else c for c in configs))
     check_networks(configs, (weight_option, bias_option), dtype)
     if "init_last" in wanted and not outputs and (unread := next((t for t, a in archs.items() if a.shared), None)):
-        raise RequestError(f"{unread} has no matrix that it is for, unless --loss has a read-out", "init_last")
+        raise InvalidArgumentError(f"{unread} has no matrix that it is for, unless --loss has a read-out", "init_last")
     check_asked(probes, configs)
     weights = {weight_option: inits, "init_first": firsts, "init_last": lasts}
     for name, several in weights.items():
@@ -255,10 +259,12 @@ def named_parts(option: str, wanted: list[Any], resolve: Callable[..., tuple[str
     for item in wanted:
         label, item = item if isinstance(item, tuple) else (None, item)
         if not isinstance(item, Call) and not (option == "arch" and is_block(item)):
-            raise RequestError(f"{item!r:.60} is not a name", option)
+            raise InvalidArgumentError(f"{item!r:.60} is not a name", option)
         name, part = named(option, partial(resolve, item, label=label))
         if found.setdefault(name, part) != part:
-            raise RequestError(f'two different blocks are called {name!r}; label them, as {{"Ours": block}}', option)
+            raise InvalidArgumentError(
+                f'two different blocks are called {name!r}; label them, as {{"Ours": block}}', option
+            )
     return found
 
 
@@ -266,7 +272,7 @@ def refuse_given(block: str, options: Mapping[str, Any]) -> None:
     """Refuse options that do not apply to a user's own block; None stands for those that were not given."""
     for option, value in options.items():
         if value is not None:
-            raise RequestError(f"{block} has its own; this option does not apply to it", option)
+            raise InvalidArgumentError(f"{block} has its own; this option does not apply to it", option)
 
 
 def owned(config: Config) -> Config:
@@ -289,12 +295,12 @@ def check_roles(archs: Mapping[str, Architecture], wanted: Iterable[str]) -> Non
     """Refuse an option for matrices that an architecture does not have.
 
     Raises:
-        RequestError: says which architectures have them.
+        InvalidArgumentError: says which architectures have them.
     """
     for option in (name for name in ROLES if name in wanted):
         for text, arch in archs.items():
             if option not in {f"init_{slot.role}" for slot in arch.slots(1, 1)}:
-                raise RequestError(f"{text} has no such matrices; transformer has them", option)
+                raise InvalidArgumentError(f"{text} has no such matrices; transformer has them", option)
 
 
 def for_net(init: Initializer, act: Activation, bias: Initializer) -> Initializer:
@@ -326,7 +332,7 @@ def check_networks(configs: Sequence[Config], options: tuple[str, str], dtype: s
         dtype: of signals.
 
     Raises:
-        RequestError: says which option, and why.
+        InvalidArgumentError: says which option, and why.
     """
     seen: set[object] = set()
     for c in configs:
@@ -334,11 +340,13 @@ def check_networks(configs: Sequence[Config], options: tuple[str, str], dtype: s
         if parts not in seen:
             seen.add(parts)
             if c.norm and (why := norm_refusal(c)):
-                raise RequestError(f"{c.norm_name}: {why}", "norm")
+                raise InvalidArgumentError(f"{c.norm_name}: {why}", "norm")
             if c.arch.stream and len(set(c.widths)) > 1:
-                raise RequestError(f"{c.width}: every block of {c.arch_name} keeps the width of its input", "width")
+                raise InvalidArgumentError(
+                    f"{c.width}: every block of {c.arch_name} keeps the width of its input", "width"
+                )
             if why := c.arch.refusal(c):
-                raise RequestError(f"{c.arch_name}: {why}", "arch")
+                raise InvalidArgumentError(f"{c.arch_name}: {why}", "arch")
             if isinstance(c.arch, Own):
                 named("arch", partial(try_block, c.arch, c.arch_name, c.widths[-1], c.depth, c.batch, dtype))
             for layer in c.drawn_layers:
@@ -367,11 +375,11 @@ def check_branches(c: Config, option: str) -> None:
         if init is None or not init.residual:
             continue
         if not any(slot.branch for slot in c.slots(1)):
-            raise RequestError(
+            raise InvalidArgumentError(
                 f"{init.name} is for residual branches, and {c.arch_name} has none (try --arch residual)", name
             )
         if init.branch_scale and "branch_scale" not in c.arch.numbers(c.place(1)):
-            raise RequestError(f"{init.name} sets the branch_scale, and {c.arch_name} has none", name)
+            raise InvalidArgumentError(f"{init.name} sets the branch_scale, and {c.arch_name} has none", name)
         for layer in range(1, c.depth + 1):
             check_values(name, init, [c.place(layer)])
             named(name, partial(c.numbers, layer))
@@ -381,7 +389,7 @@ def check_laws(c: Config, option: str, seen: set[object]) -> None:
     """Refuse initializers whose law has no meaning in a matrix.
 
     Raises:
-        RequestError: says which option, and why.
+        InvalidArgumentError: says which option, and why.
     """
     key = c.arch_name, c.widths, c.init, c.init_first, c.init_last, c.roles
     if key in seen:
@@ -417,7 +425,7 @@ def check_range(source: Source, dtype: str) -> None:
     limit = float(np.finfo(np.float64 if dtype == "float64" else np.float32).max)
     for option, values in (("data", source.rows), ("labels", source.labels)):
         if values is not None and (largest := float(np.abs(values).max())) > limit:
-            raise RequestError(f"{largest:.3g} is beyond float32; use --dtype float64, or scale it", option)
+            raise InvalidArgumentError(f"{largest:.3g} is beyond float32; use --dtype float64, or scale it", option)
 
 
 def outputs_of(source: Source, loss: str) -> int:
@@ -430,7 +438,7 @@ def outputs_of(source: Source, loss: str) -> int:
     if loss == "mse":
         return 1 if labels.ndim == 1 else labels.shape[1]
     if labels.ndim != 1 or not np.array_equal(labels, np.round(labels)) or labels.min() < 0:
-        raise RequestError("cross_entropy needs one whole number from 0 per sample", "labels")
+        raise InvalidArgumentError("cross_entropy needs one whole number from 0 per sample", "labels")
     return max(2, int(labels.max()) + 1)
 
 
@@ -492,7 +500,9 @@ def check_values(option: str, init: Initializer, places: Iterable[Place]) -> Non
     for place in places:
         try:
             init.at(place)
-        except RequestError as error:
-            raise RequestError(error.message, option if error.option in (None, "init") else error.option) from error
+        except InvalidArgumentError as error:
+            raise InvalidArgumentError(
+                error.message, option if error.option in (None, "init") else error.option
+            ) from error
         except (ArithmeticError, ValueError) as error:
-            raise RequestError(f"{init.name} is not a real number at layer {place.layer}", option) from error
+            raise InvalidArgumentError(f"{init.name} is not a real number at layer {place.layer}", option) from error

@@ -4,7 +4,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.spec.arguments import single
 from varprobe.storage.memory import read_memory
 from varprobe.storage.provenance import cores
@@ -35,13 +35,13 @@ def read_resources(memory: Any = None, devices: Any = None, shard: Any = None, e
     """Check what was given.
 
     Raises:
-        RequestError: names the argument, its value, and what is allowed.
+        InvalidArgumentError: names the argument, its value, and what is allowed.
     """
     if executor is not None and not isinstance(executor, Executor) and not hasattr(executor, "run"):
         hint = "; of a Dask client take client.get_executor()" if hasattr(executor, "get_executor") else ""
-        raise RequestError(f"{executor!r:.60} is not a concurrent.futures.Executor{hint}", "executor")
+        raise InvalidArgumentError(f"{executor!r:.60} is not a concurrent.futures.Executor{hint}", "executor")
     if devices is not None and executor is not None:
-        raise RequestError(f"{devices!r}: with an executor its processes decide", "devices")
+        raise InvalidArgumentError(f"{devices!r}: with an executor its processes decide", "devices")
     count = None if devices is None else device_count(devices)
     return Resources(
         None if memory is None else read_memory(memory), count, None if shard is None else read_shard(shard), executor
@@ -57,5 +57,5 @@ def device_count(devices: Any) -> int:
     most, what = (len(there), "device") if several else (cores(), "core")
     wanted = single("devices", devices, 1)
     if wanted > most:
-        raise RequestError(f"{wanted} is more than the {most} {what}{'s' if most > 1 else ''} here", "devices")
+        raise InvalidArgumentError(f"{wanted} is more than the {most} {what}{'s' if most > 1 else ''} here", "devices")
     return wanted

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from varprobe.errors import MachineError, RequestError
+from varprobe.errors import InvalidArgumentError, MachineError
 from varprobe.storage.files import (
     Cell,
     DamagedError,
@@ -75,7 +75,7 @@ class Run:
         """Take the folder for a plan; the folders made for it.
 
         Raises:
-            RequestError: the folder cannot be made or written to; then nothing is left behind.
+            InvalidArgumentError: the folder cannot be made or written to; then nothing is left behind.
             MachineError: the disk is full.
         """
         made: list[Path] = []
@@ -90,7 +90,7 @@ class Run:
         except OSError as error:
             remove_empty(made)
             text = f"cannot write to {self.folder}: {error.strerror or error}"
-            raise MachineError(text) if error.errno in DISK else RequestError(text, "out") from error
+            raise MachineError(text) if error.errno in DISK else InvalidArgumentError(text, "out") from error
         self.record = record
         return made
 
@@ -101,7 +101,7 @@ class Run:
         made = self.claim(record)
         try:
             yield
-        except RequestError:
+        except InvalidArgumentError:
             if new and not any((self.folder / "cells").iterdir()):
                 for name in ("spec.json", LOCKS):
                     (self.folder / name).unlink(missing_ok=True)
@@ -162,23 +162,23 @@ def find_run(out: str | os.PathLike[str], request: "Request", note: Note) -> Run
     """The run folder `out`, there or not; nothing is written.
 
     Raises:
-        RequestError: it is a file, holds another run, or holds what is no run.
+        InvalidArgumentError: it is a file, holds another run, or holds what is no run.
     """
     folder = folder_of(out, "out")
     try:
         blocking = next((p for p in [folder, *folder.parents] if os.path.lexists(p) and not p.is_dir()), None)
         if blocking:
-            raise RequestError(f"{str(blocking)!r} is a file, not a folder", "out")
+            raise InvalidArgumentError(f"{str(blocking)!r} is a file, not a folder", "out")
         record = read_record(folder, "out")
         if record is None and folder.is_dir() and any(not is_stray(p) for p in folder.iterdir()):
-            raise RequestError(f"{folder} holds files and no run; name a new or an empty folder", "out")
+            raise InvalidArgumentError(f"{folder} holds files and no run; name a new or an empty folder", "out")
     except OSError as error:
-        raise RequestError(f"cannot read {folder}: {error.strerror or error}", "out") from error
+        raise InvalidArgumentError(f"cannot read {folder}: {error.strerror or error}", "out") from error
     if record:
         here, there = asked(request.spec), asked(record.spec)
         for key in dict.fromkeys([*here, *there]):
             if here.get(key) != there.get(key):
-                raise RequestError(
+                raise InvalidArgumentError(
                     f"{folder} holds another run: {key} is {brief(there.get(key))} there and "
                     f"{brief(here.get(key))} here; name another folder",
                     "out",

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple, TypeVar
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 
 __all__ = ["Shard", "read_shard", "share"]
 
@@ -27,15 +27,15 @@ def read_shard(text: Any) -> Shard:
     """The share that a text such as "3/100" means.
 
     Raises:
-        RequestError: it means none.
+        InvalidArgumentError: it means none.
     """
     found = FORM.fullmatch(text.strip()) if isinstance(text, str) else None
     if not found:
-        raise RequestError(f"{text!r} is not of the form I/N, such as 3/100", "shard")
+        raise InvalidArgumentError(f"{text!r} is not of the form I/N, such as 3/100", "shard")
     shard = Shard(int(found[1]), int(found[2]))
     if not 1 <= shard.number <= shard.shares:
         allowed = f"1/{shard.shares} to {shard.shares}/{shard.shares}" if shard.shares else "I/N with N from 1"
-        raise RequestError(f"{text!r} is no share (allowed: {allowed})", "shard")
+        raise InvalidArgumentError(f"{text!r} is no share (allowed: {allowed})", "shard")
     return shard
 
 

@@ -16,7 +16,7 @@ from varprobe.engine.programs import AnyChunk
 from varprobe.engine.statistics import CellTable
 from varprobe.engine.wired.chunks import WiredChunk
 from varprobe.engine.wired.own import OwnChunk
-from varprobe.errors import MachineError, RequestError
+from varprobe.errors import InvalidArgumentError, MachineError
 from varprobe.storage.memory import memory_text
 from varprobe.sweeps.cell_costs import cell_bytes
 from varprobe.sweeps.rough_costs import rough_bytes
@@ -63,7 +63,7 @@ def pieces(chunk: AnyChunk, budget: float, platform: str = "cpu") -> list[AnyChu
         platform: cpu, cuda, rocm or tpu.
 
     Raises:
-        RequestError: a single net does not fit (option `memory`).
+        InvalidArgumentError: a single net does not fit (option `memory`).
     """
     if rough_bytes(chunk) <= budget:
         return [chunk]
@@ -72,7 +72,7 @@ def pieces(chunk: AnyChunk, budget: float, platform: str = "cpu") -> list[AnyChu
             return [whole]
     most, one = net_count(chunk), largest(cut(drawn_again(chunk), 1), platform)
     if one > budget:
-        raise RequestError(
+        raise InvalidArgumentError(
             f"{described(chunk)} takes {memory_text(one)} by itself, and there are {memory_text(budget)} for it",
             "memory",
         )
@@ -151,7 +151,7 @@ def in_pieces(chunk: AnyChunk, budget: float, run: Callable[[AnyChunk], CellTabl
         platform: cpu, cuda, rocm or tpu.
 
     Raises:
-        RequestError: a single net does not fit the budget (option `memory`).
+        InvalidArgumentError: a single net does not fit the budget (option `memory`).
         MachineError: the device has no memory for a single net.
     """
     waiting = deque(pieces(chunk, budget, platform))

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import xarray as xr
 
 from varprobe.engine.groups import chunks_of, work_of
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.nets.config import DEFAULT_BATCH
 from varprobe.storage.locks import Claims, claims
 from varprobe.storage.progress import Progress, Unwatched
@@ -140,7 +140,8 @@ def sweep(
         quantity does not apply, as behind the last layer of shallower configurations.
 
     Raises:
-        RequestError: a value is wrong, or `out` is a file, another run, or cannot be written. Nothing was written.
+        InvalidArgumentError: a value is wrong, or `out` is a file, another run, or cannot be written. Nothing was
+            written.
         MachineError: disk, memory or device failed; what was finished is kept.
 
     Example:
@@ -196,7 +197,7 @@ def run(
     if out is not None:
         return in_folder(request, out, fresh, progress, resources)
     if resources.shard:
-        raise RequestError(f"{resources.shard}: a share is kept in a run folder, which --out names", "shard")
+        raise InvalidArgumentError(f"{resources.shard}: a share is kept in a run folder, which --out names", "shard")
     return in_memory(request, progress, resources)
 
 
@@ -228,7 +229,9 @@ def in_folder(
         progress.start(0, len(held.record.cells))
         return ds
     if shard and not request.reusable:
-        raise RequestError(f"{shard}: a function whose source is in no file is a new one in every process", "shard")
+        raise InvalidArgumentError(
+            f"{shard}: a function whose source is in no file is a new one in every process", "shard"
+        )
     chunks = chunks_of(list(request.configs), request.setting)
     record = plan(request, [chunk.configs for chunk in chunks], versions)
     items = [Item(chunks[cell.chunk], cell.seed, cell) for cell in record.cells]

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from varprobe.engine.random_bits import keys_of
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.nets.architectures.own import Own
 from varprobe.nets.initializers import Initializer, Place
 
@@ -33,8 +33,8 @@ def try_initializer(init: Initializer, shape: tuple[int, ...], place: Place, in_
         in_earnest: call it twice with one key, rather than only work out the shape of what it returns.
 
     Raises:
-        RequestError: it raises, cannot be traced by jax, returns another shape, no floating-point numbers or some that
-            are not finite, or other numbers when called again.
+        InvalidArgumentError: it raises, cannot be traced by jax, returns another shape, no floating-point numbers or
+            some that are not finite, or other numbers when called again.
     """
     _, function, keywords, positions = init.law
     name = (
@@ -52,23 +52,27 @@ def try_initializer(init: Initializer, shape: tuple[int, ...], place: Place, in_
         Exception,
         SystemExit,
     ) as error:  # the user's code may raise anything; its own words are the most useful ones
-        raise RequestError(f"{name} fails under jax.jit (is it written with jax.numpy?): {brief(error)}") from error
+        raise InvalidArgumentError(
+            f"{name} fails under jax.jit (is it written with jax.numpy?): {brief(error)}"
+        ) from error
     if not isinstance(traced, jax.ShapeDtypeStruct):
-        raise RequestError(f"{name} returns {type(traced).__name__}, not an array")
+        raise InvalidArgumentError(f"{name} returns {type(traced).__name__}, not an array")
     if traced.shape != shape:
-        raise RequestError(f"{name} returns shape {traced.shape}")
+        raise InvalidArgumentError(f"{name} returns shape {traced.shape}")
     if not jnp.issubdtype(traced.dtype, jnp.floating):
-        raise RequestError(f"{name} returns {traced.dtype}, not the dtype that it was given (float32)")
+        raise InvalidArgumentError(f"{name} returns {traced.dtype}, not the dtype that it was given (float32)")
     if not in_earnest or np.prod(shape, dtype=float) > LARGEST:
         return
     try:
         first, second = (np.asarray(call(key, np.int32(place.layer)), np.float64) for _ in range(2))
     except (Exception, SystemExit) as error:
-        raise RequestError(f"{name} fails: {brief(error)}") from error
+        raise InvalidArgumentError(f"{name} fails: {brief(error)}") from error
     if not np.isfinite(first).all():
-        raise RequestError(f"{name} returns {first[~np.isfinite(first)][0]:g} somewhere")
+        raise InvalidArgumentError(f"{name} returns {first[~np.isfinite(first)][0]:g} somewhere")
     if not np.array_equal(first, second):
-        raise RequestError(f"{name} returns other numbers for the same key; draw with jax.random from the key alone")
+        raise InvalidArgumentError(
+            f"{name} returns other numbers for the same key; draw with jax.random from the key alone"
+        )
 
 
 def try_block(block: Own, name: str, width: int, depth: int, batch: int, dtype: str) -> None:
@@ -83,7 +87,7 @@ def try_block(block: Own, name: str, width: int, depth: int, batch: int, dtype: 
         dtype: of signals and parameters.
 
     Raises:
-        RequestError: `init` or `apply` raises or cannot be traced or differentiated by jax, `init` returns no
+        InvalidArgumentError: `init` or `apply` raises or cannot be traced or differentiated by jax, `init` returns no
             floating-point arrays, some that are not finite, or others when called again, or `apply` does not return an
             array of the shape and dtype of x.
     """
@@ -93,13 +97,15 @@ def try_block(block: Own, name: str, width: int, depth: int, batch: int, dtype: 
         params = traced(f"{name}: init(key, {width})", init, key, jnp.int32(1))
         floating = [leaf for leaf in jax.tree.leaves(params) if jnp.issubdtype(leaf.dtype, jnp.floating)]
         if not floating:
-            raise RequestError(f"{name}: init(key, {width}) returns no floating-point arrays: there is no parameter")
+            raise InvalidArgumentError(
+                f"{name}: init(key, {width}) returns no floating-point arrays: there is no parameter"
+            )
         what = f"{name}: apply(params, x) with x of shape {x.shape}, {x.dtype},"
         out = traced(what, block.function, params, x)
         if not isinstance(out, jax.ShapeDtypeStruct):
-            raise RequestError(f"{what} returns {type(out).__name__}, not an array")
+            raise InvalidArgumentError(f"{what} returns {type(out).__name__}, not an array")
         if (out.shape, out.dtype) != (x.shape, x.dtype):
-            raise RequestError(f"{what} returns shape {out.shape}, {out.dtype}")
+            raise InvalidArgumentError(f"{what} returns shape {out.shape}, {out.dtype}")
         traced(f"the gradient of {what}", lambda p, x: jax.vjp(lambda x: block.function(p, x), x)[1](x), params, x)
         if sum(leaf.size for leaf in floating) > LARGEST:
             return
@@ -107,9 +113,9 @@ def try_block(block: Own, name: str, width: int, depth: int, batch: int, dtype: 
         first, second = (jax.tree.map(np.asarray, jax.jit(each)(key, np.int32(1))) for each in (once, again))
     for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True):
         if jnp.issubdtype(a.dtype, jnp.floating) and not np.isfinite(a.astype(np.float64)).all():
-            raise RequestError(f"{name}: init(key, {width}) returns numbers that are not finite")
+            raise InvalidArgumentError(f"{name}: init(key, {width}) returns numbers that are not finite")
         if not np.array_equal(a, b):
-            raise RequestError(
+            raise InvalidArgumentError(
                 f"{name}: init returns other numbers for the same key; draw with jax.random from it alone"
             )
 
@@ -118,12 +124,14 @@ def traced(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
     """The shapes that a function of the user's returns.
 
     Raises:
-        RequestError: it raises, in its own words.
+        InvalidArgumentError: it raises, in its own words.
     """
     try:
         return jax.eval_shape(function, *arguments)
     except (Exception, SystemExit) as error:  # the user's code may raise anything
-        raise RequestError(f"{what} fails under jax.jit (is it written with jax.numpy?): {brief(error)}") from error
+        raise InvalidArgumentError(
+            f"{what} fails under jax.jit (is it written with jax.numpy?): {brief(error)}"
+        ) from error
 
 
 def brief(error: BaseException) -> str:

@@ -9,7 +9,7 @@
     vp.theory.transformer("gelu", depth=12, tokens=64, norm="pre"), vp.theory.singular_values(50)
 
 sigma_w2 = fan_in Var(W), sigma_b2 = Var(b), q is the mean square of preactivations, and an activation is a name, a
-call form (`leaky_relu(0.2)`, `mine.py:swishy`) or a callable. Wrong requests raise `varprobe.RequestError`.
+call form (`leaky_relu(0.2)`, `mine.py:swishy`) or a callable. Wrong requests raise `varprobe.InvalidArgumentError`.
 """
 
 from varprobe.theory.batch_norms import BatchNorm, batch_norm

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from scipy.interpolate import barycentric_interpolate
 from scipy.special import gammaln
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.nets.activations import Activation
 from varprobe.theory.checks import number, whole
 from varprobe.theory.elementwise import ActivationLike, activation, evaluate
@@ -65,7 +65,7 @@ def batch_norm(act: ActivationLike, batch: int = 64, eps: float = 0.0, sigma_w2:
         sigma_w2: fan_in Var(W), which without `eps` has no effect.
 
     Raises:
-        RequestError: a value is out of range, or phi is constant.
+        InvalidArgumentError: a value is out of range, or phi is constant.
     """
     phi = activation(act)
     batch = whole("batch", batch, FEWEST)
@@ -73,7 +73,7 @@ def batch_norm(act: ActivationLike, batch: int = 64, eps: float = 0.0, sigma_w2:
     found, log_spread = normalized_batches(phi, batch, np.zeros(1), 0.0), np.zeros(1)
     for _ in range(1 if eps == 0 else 50):
         if not found.cosine[0] < 1 - ALIKE:
-            raise RequestError(f"{phi.name} is constant over a normalized batch", "act")
+            raise InvalidArgumentError(f"{phi.name} is constant over a normalized batch", "act")
         log_spread = log_w + found.log_ms + np.log1p(-found.cosine)
         found = normalized_batches(phi, batch, log_spread, eps)
     return BatchNorm(
@@ -103,11 +103,11 @@ class Normalized(NamedTuple):
 def normalized_batches(act: Activation, batch: int, log_spread: Nets, eps: float) -> Normalized:
     """`Normalized` where preactivations have the covariance exp(log_spread) G about the mean of the batch."""
     if batch < FEWEST:
-        raise RequestError(
+        raise InvalidArgumentError(
             f"batch norm of {batch} samples: the gradient has no mean square; at least {FEWEST}", "batch"
         )
     if (log_spread == -np.inf).any():
-        raise RequestError("batch norm of samples that are all alike", "norm")
+        raise InvalidArgumentError("batch norm of samples that are all alike", "norm")
     if eps == 0:
         found = np.repeat(np.array(unit_spread(act, batch))[:, None], log_spread.size, axis=1)
     else:

@@ -77,7 +77,8 @@ def pass_blocks(source: Source, blocks: Blocks, shape: Shape, inputs: Inputs, fo
     """All nets of one activation and shape, forward and back; with `forward_only` the gradients are NaN.
 
     Raises:
-        RequestError: phi has no finite averages where the signal leads, or a batch norm meets samples that are alike.
+        InvalidArgumentError: phi has no finite averages where the signal leads, or a batch norm meets samples that are
+            alike.
     """
     operations = BRANCHES[shape.branch_layers, shape.order]
     stream = Signal(*(np.asarray(field, np.float64) for field in inputs[:3]))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 
 __all__ = ["number", "numbers", "per_layer", "whole"]
 
@@ -15,14 +15,14 @@ def number(option: str, value: Any, low: float = -math.inf, high: float = math.i
     """A finite number in [low, high]; in (low, high] where `above`.
 
     Raises:
-        RequestError: it is something else; the message says what is allowed.
+        InvalidArgumentError: it is something else; the message says what is allowed.
     """
     try:
         found = float(value) if not isinstance(value, bool | str) else math.nan
     except (TypeError, ValueError, OverflowError):
         found = math.nan
     if not math.isfinite(found) or not low <= found <= high or (above and found == low):
-        raise RequestError(f"{value!r} is not {allowed(low, high, above)}", option)
+        raise InvalidArgumentError(f"{value!r} is not {allowed(low, high, above)}", option)
     return found
 
 
@@ -39,10 +39,10 @@ def whole(option: str, value: Any, low: int) -> int:
     """A whole number of at least `low`."""
     try:
         found = number(option, value, low)
-    except RequestError:
+    except InvalidArgumentError:
         found = math.nan
     if math.isnan(found) or found != int(found):
-        raise RequestError(f"{value!r} is not a whole number of at least {low}", option)
+        raise InvalidArgumentError(f"{value!r} is not a whole number of at least {low}", option)
     return int(found)
 
 
@@ -51,7 +51,7 @@ def numbers(option: str, value: Any, low: float = -math.inf, above: bool = False
     several = isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim == 1)
     items = list(value) if several else [value]
     if not items:
-        raise RequestError("the list is empty", option)
+        raise InvalidArgumentError("the list is empty", option)
     return np.array([number(option, item, low, above=above) for item in items])
 
 
@@ -59,5 +59,5 @@ def per_layer(option: str, value: float | Sequence[float], depth: int, low: floa
     """One number for every layer: `value` itself where it is a sequence of `depth`, else repeated."""
     found = numbers(option, value, low)
     if np.ndim(value) and found.size != depth:
-        raise RequestError(f"{found.size} values for {depth} layers", option)
+        raise InvalidArgumentError(f"{found.size} values for {depth} layers", option)
     return np.broadcast_to(found, depth)

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import ndtri
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.nets.activations import Activation, behavior
 from varprobe.theory.critical_lines import critical
 from varprobe.theory.elementwise import evaluate
@@ -63,14 +63,14 @@ def choose(act: Activation, depth: int, width: int) -> tuple[Choice, Choice | No
     """The candidate of the least `cost`; where it needs biases, the one that changes least without them.
 
     Raises:
-        RequestError: the activation is constant, or has no finite averages.
+        InvalidArgumentError: the activation is constant, or has no finite averages.
     """
     found: list[Choice] = []
     beyond = None
     for candidate in candidates(act):
         try:
             found.append(judged(act, *candidate, depth, width))
-        except RequestError as error:  # it leads to where the activation has no averages
+        except InvalidArgumentError as error:  # it leads to where the activation has no averages
             beyond = error
     if not any(choice.kind != "biases" for choice in found):
         assert beyond is not None  # the gain is always a candidate
@@ -115,7 +115,7 @@ def least(act: Activation, depth: int, width: int, limit: float) -> float:
     def cost(log_w: float) -> float:
         try:
             path = walk(act, float(np.exp(log_w)), 0.0, depth, width, limit)
-        except RequestError:
+        except InvalidArgumentError:
             return np.inf
         return path.worst + (depth - path.forward.size)
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from varprobe.errors import RequestError, did_you_mean
+from varprobe.errors import InvalidArgumentError, did_you_mean
 from varprobe.theory.checks import number, per_layer, whole
 from varprobe.theory.elementwise import ActivationLike, activation
 from varprobe.theory.residuals import fitted_factor
@@ -88,18 +88,18 @@ def convolution(
         q0: mean square of an input's entries, at every position.
 
     Raises:
-        RequestError: a value is out of range, or the activation has no finite averages where the signal leads.
+        InvalidArgumentError: a value is out of range, or the activation has no finite averages where the signal leads.
     """
     phi, depth = activation(act), whole("depth", depth, 1)
     image = Image(whole("size", size, 1), whole("kernel", kernel, 1), whole("dims", dims, 1), padding)
     if image.dims > MOST_DIMS:
-        raise RequestError(f"{dims} axes are more than {MOST_DIMS}", "dims")
+        raise InvalidArgumentError(f"{dims} axes are more than {MOST_DIMS}", "dims")
     if padding not in PADDINGS:
-        raise RequestError(f"unknown padding {padding!r}{did_you_mean(str(padding), PADDINGS)}", "padding")
+        raise InvalidArgumentError(f"unknown padding {padding!r}{did_you_mean(str(padding), PADDINGS)}", "padding")
     if image.positions > MOST_POSITIONS:
-        raise RequestError(f"{size}^{dims} positions are more than {MOST_POSITIONS}", "size")
+        raise InvalidArgumentError(f"{size}^{dims} positions are more than {MOST_POSITIONS}", "size")
     if image.kernel > image.size:
-        raise RequestError(f"{kernel} taps are more than {size} positions", "kernel")
+        raise InvalidArgumentError(f"{kernel} taps are more than {size} positions", "kernel")
     weights, biases = (per_layer(*row, depth, 0.0) for row in (("sigma_w2", sigma_w2), ("sigma_b2", sigma_b2)))
     with np.errstate(divide="ignore"):
         log_w, log_b = np.log(weights)[None], np.log(biases)[None]
@@ -163,7 +163,7 @@ def pass_convolution(
     """All nets of an activation and image, forward and back; the input's mean square is the same at every position.
 
     Raises:
-        RequestError: the activation has no finite averages on the way.
+        InvalidArgumentError: the activation has no finite averages on the way.
     """
     nets, depth = log_w.shape
     spatial = (image.size,) * image.dims

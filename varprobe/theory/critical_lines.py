@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.optimize import brentq
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.nets.activations import Activation
 from varprobe.theory.checks import number, numbers
 from varprobe.theory.elementwise import ActivationLike, activation
@@ -86,11 +86,11 @@ def critical(
         sigma_b2: all points with this bias variance.
 
     Raises:
-        RequestError: both are given, a value is out of range, or phi has no finite averages there.
+        InvalidArgumentError: both are given, a value is out of range, or phi has no finite averages there.
     """
     phi = activation(act)
     if q is not None and sigma_b2 is not None:
-        raise RequestError("give q or sigma_b2, not both: either names points of the line", "q")
+        raise InvalidArgumentError("give q or sigma_b2, not both: either names points of the line", "q")
     if sigma_b2 is not None:
         return at_bias(phi, number("sigma_b2", sigma_b2, 0.0))
     given = DEFAULT_Q if q is None else numbers("q", q, 0.0, above=True)

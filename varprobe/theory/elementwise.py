@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.nets.activations import Activation, resolve_activation
 from varprobe.spec.calls import Call, parse_calls
 
@@ -22,7 +22,7 @@ def activation(act: ActivationLike) -> Activation:
     """The activation that a name, a call form (`leaky_relu(0.2)`, `mine.py:swishy`) or a callable means.
 
     Raises:
-        RequestError: unknown, a list, or not an elementwise function of jax arrays; it names `act`.
+        InvalidArgumentError: unknown, a list, or not an elementwise function of jax arrays; it names `act`.
     """
     if isinstance(act, Activation):
         return act
@@ -30,14 +30,14 @@ def activation(act: ActivationLike) -> Activation:
         if isinstance(act, str):
             calls = parse_calls(act)
             if len(calls) != 1:
-                raise RequestError(f"{act!r} means {len(calls)} activations where one is expected")
+                raise InvalidArgumentError(f"{act!r} means {len(calls)} activations where one is expected")
             return named(calls[0])
         if isinstance(act, Call):
             return named(act)
         if not callable(act):
-            raise RequestError(f"{act!r} is neither the name of an activation nor a function")
+            raise InvalidArgumentError(f"{act!r} is neither the name of an activation nor a function")
         return resolve_activation(act)
-    except RequestError as error:
+    except InvalidArgumentError as error:
         raise error.at("act") from None
 
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.theory.checks import number
 from varprobe.theory.elementwise import ActivationLike, activation
 from varprobe.theory.gaussian import HIGH, LOW
@@ -64,7 +64,8 @@ def moments(act: ActivationLike, q: float = 1.0) -> Moments:
     """The moments of an activation of N(0, q), to 1e-10 or better relative to the largest of their kind.
 
     Raises:
-        RequestError: q is not from 2^-100 to 2^100, or phi is not finite, grows too fast or oscillates too fast there.
+        InvalidArgumentError: q is not from 2^-100 to 2^100, or phi is not finite, grows too fast or oscillates too fast
+            there.
     """
     found = averages_of(activation(act), np.array([mean_square(q)]))
     return Moments(**{name: float(getattr(found, name)[0]) for name in Moments._fields})
@@ -74,7 +75,7 @@ def correlation_map(act: ActivationLike, c: float, q: float = 1.0) -> Correlatio
     """Averages over two Gaussians of variance q and correlation c (Poole et al. 2016, eq. 5).
 
     Raises:
-        RequestError: c is not from -1 to 1, or what `moments` refuses.
+        InvalidArgumentError: c is not from -1 to 1, or what `moments` refuses.
     """
     phi, q, c = activation(act), mean_square(q), number("c", c, -1.0, 1.0)
     found, whole = pair_of(phi, q, c), float(averages_of(phi, np.array([q])).mean_square[0])
@@ -89,11 +90,13 @@ def gain(act: ActivationLike, q: float = 1.0) -> Gain:
         q: the mean square of the preactivations; E phi^2 / q and Var phi / q are inverted.
 
     Raises:
-        RequestError: what `moments` refuses, or an activation that is constant.
+        InvalidArgumentError: what `moments` refuses, or an activation that is constant.
     """
     found = moments(act, q)
     if not (found.variance > 0 and found.derivative_mean_square > 0):
-        raise RequestError(f"{activation(act).name} is constant over N(0, {q:g}): no gain preserves anything", "act")
+        raise InvalidArgumentError(
+            f"{activation(act).name} is constant over N(0, {q:g}): no gain preserves anything", "act"
+        )
     return Gain(
         second_moment=float(np.sqrt(q / found.mean_square)),
         variance=float(np.sqrt(q / found.variance)),

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import gammaln, polygamma, psi
 
-from varprobe.errors import RequestError, did_you_mean
+from varprobe.errors import InvalidArgumentError, did_you_mean
 from varprobe.nets.activations import Activation, behavior
 from varprobe.nets.initializers import Initializer
 from varprobe.theory.checks import number, numbers, whole
@@ -120,24 +120,24 @@ def finite_width(
         c0: cosine of two inputs.
 
     Raises:
-        RequestError: a value is out of range, or the initializer has a mean, or entries of no known variance.
+        InvalidArgumentError: a value is out of range, or the initializer has a mean, or entries of no known variance.
     """
     phi = activation(act)
     depth, batch = whole("depth", depth, 1), whole("batch", batch, 1)
     q0, c0 = number("q0", q0, 0.0, above=True), number("c0", c0, -1.0, 1.0)
     if quantity not in ("activation", "gradient"):
         known = ("activation", "gradient")
-        raise RequestError(f"unknown quantity {quantity!r}{did_you_mean(str(quantity), known)}", "quantity")
+        raise InvalidArgumentError(f"unknown quantity {quantity!r}{did_you_mean(str(quantity), known)}", "quantity")
     widths = numbers("width", width, 1.0)
     if not np.ndim(width):
         widths = np.full(depth + 1, widths[0])
     if widths.size != depth + 1:
-        raise RequestError(f"{widths.size} widths for depth {depth}; it takes one or n_0 to n_{depth}", "width")
+        raise InvalidArgumentError(f"{widths.size} widths for depth {depth}; it takes one or n_0 to n_{depth}", "width")
     if (widths != np.round(widths)).any():
-        raise RequestError(f"{width!r} is not whole", "width")
+        raise InvalidArgumentError(f"{width!r} is not whole", "width")
     initializer = None if init is None else settled(given(init), phi, sigma_b2)
     if initializer and sigma_w2 is not None:
-        raise RequestError(f"give init or sigma_w2, not both: {initializer.name} has its own", "sigma_w2")
+        raise InvalidArgumentError(f"give init or sigma_w2, not both: {initializer.name} has its own", "sigma_w2")
     if initializer:
         weights = [variance_of(initializer, widths, layer) for layer in range(1, depth + 1)]
     else:

@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.optimize import brentq
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.nets.activations import Activation, behavior
 from varprobe.theory.checks import number
 from varprobe.theory.elementwise import ActivationLike, activation
@@ -74,7 +74,7 @@ def curve(act: Activation) -> tuple[np.ndarray, Averages]:
         log2_q = np.arange(-100, top + 0.25, 0.5)
         try:
             return log2_q * np.log(2), averages_of(act, 2.0**log2_q)
-        except RequestError as failed:
+        except InvalidArgumentError as failed:
             error = failed
     assert error is not None  # the loop ends by an error only
     raise error
@@ -89,7 +89,7 @@ def fixed_point(act: ActivationLike, sigma_w2: float, sigma_b2: float = 0.0, q0:
     """The fixed point that a preactivation of mean square `q0` moves to, by root finding.
 
     Raises:
-        RequestError: a value is out of range, or the activation has no finite averages.
+        InvalidArgumentError: a value is out of range, or the activation has no finite averages.
     """
     phi = activation(act)
     sigma_w2, sigma_b2 = number("sigma_w2", sigma_w2, 0.0), number("sigma_b2", sigma_b2, 0.0)
@@ -135,7 +135,9 @@ def settle(act: Activation, log_sw: float, log_sb: float, log_q0: float) -> tupl
     if not up:
         return -np.inf, "the signal falls to 0"
     if log_q[-1] < 69:
-        raise RequestError(f"{act.name} has no averages beyond q = {np.exp(log_q[-1]):.3g}, and no fixed point below")
+        raise InvalidArgumentError(
+            f"{act.name} has no averages beyond q = {np.exp(log_q[-1]):.3g}, and no fixed point below"
+        )
     return np.inf, ""
 
 
@@ -144,7 +146,7 @@ def brent(act: Activation, log_sw: float, log_sb: float, low: float, high: float
     try:
         return float(brentq(lambda x: excess(act, log_sw, log_sb, x), low, high, xtol=1e-15, rtol=1e-15))
     except ValueError as error:  # not a number on the way
-        raise RequestError(f"{act.name} has no finite averages from q = {np.exp(low):.3g} on", "act") from error
+        raise InvalidArgumentError(f"{act.name} has no finite averages from q = {np.exp(low):.3g} on", "act") from error
 
 
 def unbounded(act: Activation, sigma_w2: float, sigma_b2: float) -> FixedPoint:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.nets.activations import Activation
 from varprobe.theory.elementwise import evaluate
 from varprobe.theory.panels import panels, spread
@@ -73,7 +73,7 @@ def averages(act: Activation, q: np.ndarray) -> Averages:
     """`Averages` of u ~ N(0, q) by quadrature, q an array within [LOW, HIGH]; the result has its shape.
 
     Raises:
-        RequestError: phi is not finite where the Gaussian has mass, or grows faster than the Gaussian falls.
+        InvalidArgumentError: phi is not finite where the Gaussian has mass, or grows faster than the Gaussian falls.
     """
     q = np.asarray(q, np.float64)
     flat = q.ravel()
@@ -218,12 +218,16 @@ def aligned(act: Activation, q: float, c: float, mean: float) -> Pair:
     return Pair(*(float((weights * f).sum()) for f in (p * o, dp * do, (p * o) ** 2, (dp * do) ** 2)))
 
 
-def not_finite(act: Activation, x: np.ndarray, q: float) -> RequestError:
+def not_finite(act: Activation, x: np.ndarray, q: float) -> InvalidArgumentError:
     """The error for an activation that overflows or is undefined."""
     where = x[np.abs(x).argmin()]
-    return RequestError(f"{act.name} is not finite at x = {where:.4g}, which q = {q:.4g} reaches (lower q)", "act")
+    return InvalidArgumentError(
+        f"{act.name} is not finite at x = {where:.4g}, which q = {q:.4g} reaches (lower q)", "act"
+    )
 
 
-def too_fast(act: Activation, q: float) -> RequestError:
+def too_fast(act: Activation, q: float) -> InvalidArgumentError:
     """The error for an average that does not exist."""
-    return RequestError(f"{act.name} grows faster than the Gaussian falls: no mean square at q = {q:.4g}", "act")
+    return InvalidArgumentError(
+        f"{act.name} grows faster than the Gaussian falls: no mean square at q = {q:.4g}", "act"
+    )

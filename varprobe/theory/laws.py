@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.nets.activations import Activation
 from varprobe.theory.closed import closed_form
 from varprobe.theory.gaussian import HIGH, LOW, Averages, Pair, averages, pair, shifted
@@ -57,7 +57,7 @@ def law(act: Activation, log_q: float, ratio: float = 0.0) -> Law:
     """The law of `act` at ln q = `log_q`, -inf included; `ratio` = mean / rms in [-1, 1].
 
     Raises:
-        RequestError: phi is no power law beyond the range of quadrature, or has no finite averages.
+        InvalidArgumentError: phi is no power law beyond the range of quadrature, or has no finite averages.
     """
     if log_q == -np.inf:
         return at_zero(act)
@@ -71,7 +71,7 @@ def law(act: Activation, log_q: float, ratio: float = 0.0) -> Law:
         last, half, first = (getattr(law, field) for law in (at, middle, before))
         slope = (last - first) / (end - inner) if np.isfinite(last) else 0.0
         if np.isfinite(last) and abs((last + first) / 2 - half) > 1e-9 * max(1.0, abs(half)):
-            raise RequestError(
+            raise InvalidArgumentError(
                 f"{act.name} is no power of |x| {'below' if log_q < 0 else 'beyond'} q = {np.exp(end):.1e}, "
                 "where the signal leads",
                 "act",

@@ -87,7 +87,7 @@ def normalized(
         c0: cosine of two inputs.
 
     Raises:
-        RequestError: a value is out of range, or the activation has no finite averages where the signal leads.
+        InvalidArgumentError: a value is out of range, or the activation has no finite averages where the signal leads.
     """
     phi, depth, batch = activation(act), whole("depth", depth, 1), whole("batch", batch, 1)
     shape = Shape(1, "post", False, checked_norm(norm, norm_position, eps, batch, group_size), batch)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.polynomial import legendre
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.nets.activations import Activation
 from varprobe.theory.elementwise import evaluate
 
@@ -48,7 +48,7 @@ def panels(act: Activation, exponent: int) -> Panels:
     """The panels of `act` on [-2^exponent, 2^exponent]; what is not finite there is left as it is.
 
     Raises:
-        RequestError: more than 20000 panels would be needed (it oscillates too fast).
+        InvalidArgumentError: more than 20000 panels would be needed (it oscillates too fast).
     """
     dyadic = 2.0 ** np.arange(-8, exponent + 1)
     even = np.arange(1, min(2.0**exponent, 16) * 4) / 4
@@ -86,13 +86,15 @@ def halve(act: Activation, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.unique(np.concatenate(done)), found[apart]
 
 
-def too_rough(act: Activation, edges: np.ndarray) -> RequestError:
+def too_rough(act: Activation, edges: np.ndarray) -> InvalidArgumentError:
     """The error for what no number of panels resolves: the end of where phi is defined, or oscillation."""
     x = spread(edges[:-1], edges[1:])[0].ravel()
     undefined = x[~np.isfinite(evaluate(act, x)[0])]
     if undefined.size:
-        return RequestError(f"{act.name} is not finite at x = {undefined[np.abs(undefined).argmin()]:.4g}", "act")
-    return RequestError(
+        return InvalidArgumentError(
+            f"{act.name} is not finite at x = {undefined[np.abs(undefined).argmin()]:.4g}", "act"
+        )
+    return InvalidArgumentError(
         f"{act.name} needs more than {MOST_PANELS} panels for |x| up to {edges[-1]:.3g}: it oscillates too fast to be "
         "integrated (lower q)",
         "act",

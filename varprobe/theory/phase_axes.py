@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.spec.arguments import numbers
 from varprobe.spec.expressions import number_text
 from varprobe.theory import CriticalLine
@@ -25,18 +25,18 @@ def axis(option: str, value: Any) -> Values:
     """The ascending values that an option names, at least two.
 
     Raises:
-        RequestError: a value is out of range, or there are too few or too many for an image.
+        InvalidArgumentError: a value is out of range, or there are too few or too many for an image.
     """
     found = np.unique(numbers(option, value, 0, int(LARGEST), integer=False))
     if option == "sigma_w2" and found[0] == 0:
-        raise RequestError(f"0 is out of range (allowed: numbers above 0, to {number_text(LARGEST)})", option)
+        raise InvalidArgumentError(f"0 is out of range (allowed: numbers above 0, to {number_text(LARGEST)})", option)
     if found.size < 2:
-        raise RequestError(
+        raise InvalidArgumentError(
             f"{value!r} is one value, and an axis takes a range such as 0.1:4:50 (varprobe theory is for one point)",
             option,
         )
     if found.size > MOST:
-        raise RequestError(f"{found.size} values are too many for an axis (at most {MOST})", option)
+        raise InvalidArgumentError(f"{found.size} values are too many for an axis (at most {MOST})", option)
     return found
 
 

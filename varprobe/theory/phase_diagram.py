@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.nets.activations import Activation
 from varprobe.nets.initializers import STANDARD
 from varprobe.theory import CriticalLine, FixedPoint, PhaseGrid, critical, fixed_point, phase_grid
@@ -63,7 +63,7 @@ def phase_diagram(
         count: values on an axis that is not given.
 
     Raises:
-        RequestError: an axis is out of range, or the activation has no finite averages.
+        InvalidArgumentError: an axis is out of range, or the activation has no finite averages.
     """
     phi = activation(act)
     axes = {name: axis(name, v) for name, v in (("sigma_w2", sigma_w2), ("sigma_b2", sigma_b2)) if v is not None}
@@ -77,7 +77,9 @@ def whole_line(act: Activation) -> CriticalLine:
     """The critical line from its start at sigma_b2 = 0, where it has one, to where averages end or q = 1e4."""
     top = float(np.exp(curve(act)[0][-1]))
     if top < LEAST_Q:
-        raise RequestError(f"{act.name} has no finite averages beyond q = {top:g}: it has no phase diagram", "act")
+        raise InvalidArgumentError(
+            f"{act.name} has no finite averages beyond q = {top:g}: it has no phase diagram", "act"
+        )
     line, start = critical(act, DEFAULT_Q[DEFAULT_Q <= top].tolist()), critical(act, sigma_b2=0.0)
     new = ~np.isin(start.q, line.q)
     columns = {
@@ -92,7 +94,7 @@ def settled(act: Activation, sigma_w2: float, sigma_b2: float) -> FixedPoint:
     """The fixed point; one that grows without bound where averages end before it shows what it tends to."""
     try:
         return fixed_point(act, sigma_w2, sigma_b2)
-    except RequestError as error:
+    except InvalidArgumentError as error:
         nothing = dict.fromkeys(field.name for field in fields(FixedPoint))
         known = {"act": act.name, "sigma_w2": sigma_w2, "sigma_b2": sigma_b2, "phase": GROWS, "why": error.message}
         return FixedPoint(**nothing | known)  # type: ignore[arg-type]
@@ -116,7 +118,7 @@ def points_of(act: Activation, width: int) -> tuple[Point, ...]:
         init = given(name)
         try:
             variance = variance_of(init, np.array([width, width]), 1)
-        except RequestError:  # it has a mean, for which this plane has no place
+        except InvalidArgumentError:  # it has a mean, for which this plane has no place
             continue
         same = next((v for v in names if abs(v / variance - 1) < 1e-9), variance)
         names.setdefault(same, []).append(name)

@@ -60,7 +60,7 @@ def phase_grid(act: ActivationLike, sigma_w2: object, sigma_b2: object) -> Phase
     """The fixed points that a mean square of 1 moves to, for every pair of values of two axes.
 
     Raises:
-        RequestError: a value is not a number of at least 0 (sigma_w2: above 0), or phi has no finite averages.
+        InvalidArgumentError: a value is not a number of at least 0 (sigma_w2: above 0), or phi has no finite averages.
     """
     phi = activation(act)
     first, second = numbers("sigma_w2", sigma_w2, 0.0, above=True), numbers("sigma_b2", sigma_b2, 0.0)

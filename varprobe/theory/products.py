@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.nets.activations import Activation, behavior
 from varprobe.theory.checks import number, whole
 from varprobe.theory.elementwise import ActivationLike, activation
@@ -56,13 +56,13 @@ def singular_values(
         orthogonal: whether the matrices are orthogonal times sqrt(sigma_w2) instead of Gaussian.
 
     Raises:
-        RequestError: a value is out of range, or phi is constant.
+        InvalidArgumentError: a value is out of range, or phi is constant.
     """
     phi, depth, q = activation(act), whole("depth", depth, 1), mean_square(q)
     found = averages_of(phi, np.array([q]))
     first, second = float(found.derivative_mean_square[0]), float(found.derivative_fourth[0])
     if first == 0:
-        raise RequestError(f"{phi.name} is constant over N(0, {q:g})", "act")
+        raise InvalidArgumentError(f"{phi.name} is constant over N(0, {q:g})", "act")
     log_w = -np.log(first) if sigma_w2 is None else np.log(number("sigma_w2", sigma_w2, 0.0, above=True))
     mean = depth * (log_w + np.log(first))
     return SingularValues(
@@ -99,6 +99,6 @@ def repeated(steps: int, sigma_w2: float) -> float:
     sigma_w2^t to leading order in steps / width, as for fresh matrices; the spectral radius is sqrt(sigma_w2).
 
     Raises:
-        RequestError: a value is out of range.
+        InvalidArgumentError: a value is out of range.
     """
     return whole("steps", steps, 0) * float(np.log10(number("sigma_w2", sigma_w2, 0.0, above=True)))

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.nets.activations import Activation
 from varprobe.nets.initializers import TRUNCATED_STD, Initializer, Place, Values, resolve_initializer
 from varprobe.spec.calls import parse_calls
@@ -26,9 +26,9 @@ def given(init: str | Initializer, option: str = "init") -> Initializer:
     try:
         calls = parse_calls(init) if isinstance(init, str) else []
         if len(calls) != 1:
-            raise RequestError(f"{init!r} is not the name of one initializer")
+            raise InvalidArgumentError(f"{init!r} is not the name of one initializer")
         return resolve_initializer(calls[0])
-    except RequestError as error:
+    except InvalidArgumentError as error:
         raise error.at(option) from None
 
 
@@ -58,7 +58,7 @@ def critical_sigma_w2(act: Activation, sigma_b2: float) -> float:
     """sigma_w2 of `critical(act, sigma_b2=sigma_b2).point`.
 
     Raises:
-        RequestError: there is none; it says what there is.
+        InvalidArgumentError: there is none; it says what there is.
     """
     point = critical(act, sigma_b2=sigma_b2).point
     if point is not None:
@@ -68,7 +68,7 @@ def critical_sigma_w2(act: Activation, sigma_b2: float) -> float:
     if line.size:
         low, high = f"{line.min():.3g}", f"{line.max():.3g}"
         there = f"but with {f'sigma_b2 from {low} to {high}' if low != high else f'sigma_b2 = {low}'}"
-    raise RequestError(
+    raise InvalidArgumentError(
         f"{act.name} has no critical point with sigma_b2 = {sigma_b2:g}, {there}; "
         f"`varprobe advise --act {act.name}` says what comes nearest",
         "init",
@@ -79,14 +79,16 @@ def variance_of(init: Initializer, widths: np.ndarray, layer: int) -> float:
     """fan_in Var(W) of an initializer at a layer of a stack of these widths, the input's first.
 
     Raises:
-        RequestError: it has a mean, or entries of no known variance.
+        InvalidArgumentError: it has a mean, or entries of no known variance.
     """
     fan_in, fan_out = int(widths[layer - 1]), int(widths[layer])
     mean, scale = init.at(Place(fan_in, fan_out, int(widths[1]), widths.size - 1, layer))
     if mean != 0:
-        raise RequestError(f"{init.name} has the mean {mean:g}; this theory is for mean 0 only", "init")
+        raise InvalidArgumentError(f"{init.name} has the mean {mean:g}; this theory is for mean 0 only", "init")
     if init.law[0] not in VARIANCES or scale == 0:
-        raise RequestError(f"{init.name} has no law that theory knows (allowed: {', '.join(VARIANCES)})", "init")
+        raise InvalidArgumentError(
+            f"{init.name} has no law that theory knows (allowed: {', '.join(VARIANCES)})", "init"
+        )
     entry = 1 / max(fan_in, fan_out) if init.law[0] == "orthogonal" else VARIANCES[init.law[0]]
     return float(fan_in * squared(scale) * entry)
 
@@ -95,7 +97,7 @@ def sigma_b2_of(bias: str | Initializer, width: int, depth: int) -> float:
     """Var(b) of biases of mean 0.
 
     Raises:
-        RequestError: they have a mean, or entries of no known variance.
+        InvalidArgumentError: they have a mean, or entries of no known variance.
     """
     return bias_variance(given(bias, "bias"), Place(width, width, width, depth, 1))
 
@@ -104,7 +106,7 @@ def bias_variance(init: Initializer, place: Place) -> float:
     """`sigma_b2_of` at a place."""
     mean, std = bias_numbers(init, place)
     if mean != 0:
-        raise RequestError(f"{init.name} has the mean {mean:g}; fixed points are for mean 0 only", "bias")
+        raise InvalidArgumentError(f"{init.name} has the mean {mean:g}; fixed points are for mean 0 only", "bias")
     return squared(std)
 
 
@@ -112,13 +114,13 @@ def bias_numbers(init: Initializer, place: Place) -> tuple[float, float]:
     """(mean, standard deviation) of the biases of a layer.
 
     Raises:
-        RequestError: their entries have no known variance.
+        InvalidArgumentError: their entries have no known variance.
     """
     mean, scale = init.at(place)
     if scale == 0 or init.law[0] == "nothing":
         return mean, 0.0
     if init.law[0] not in VARIANCES or init.law[0] == "orthogonal":
-        raise RequestError(f"{init.name} has no variance that theory knows", "bias")
+        raise InvalidArgumentError(f"{init.name} has no variance that theory knows", "bias")
     return mean, scale * math.sqrt(VARIANCES[init.law[0]])
 
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.nets.activations import Activation
 from varprobe.theory.closed import closed_form
 from varprobe.theory.elementwise import evaluate
@@ -131,6 +131,6 @@ def chebyshev_table(act: Activation, cell: int) -> np.ndarray | None:
         return None
     try:
         found = np.array(as_law(averages_of(act, np.exp(log_q)), np.exp(log_q)))
-    except RequestError:
+    except InvalidArgumentError:
         return None
     return found if np.isfinite(found).all() else None

@@ -40,7 +40,7 @@ def jacobian_spectrum(depth: int, sigma_w2: float, active: float = 1.0, points: 
         points: of the curve, from the smallest singular values on, which reach down to 0, to the largest.
 
     Raises:
-        RequestError: a value is out of range.
+        InvalidArgumentError: a value is out of range.
     """
     depth, points = whole("depth", depth, 1), whole("points", points, 2)
     log_w = float(np.log(number("sigma_w2", sigma_w2, 0.0, above=True)))

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import gammaln
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.nets.activations import Activation
 from varprobe.theory.elementwise import evaluate
 from varprobe.theory.gaussian import exponent_of
@@ -48,7 +48,7 @@ def sphere_averages(act: Activation, batch: int, share: float = 1.0) -> SphereAv
     """Averages over the normalized batch, x^2 having the mean `share` (1 unless eps is felt); batch >= 3.
 
     Raises:
-        RequestError: phi is not finite on the way.
+        InvalidArgumentError: phi is not finite on the way.
     """
     d = batch - 1
     radius = np.sqrt(share * d)
@@ -63,7 +63,7 @@ def sphere_averages(act: Activation, batch: int, share: float = 1.0) -> SphereAv
     x = radius * t
     phi, slope = evaluate(act, x)
     if not (np.isfinite(phi) & np.isfinite(slope)).all():
-        raise RequestError(f"{act.name} is not finite at x = {x[~np.isfinite(phi * slope)][0]:.4g}", "act")
+        raise InvalidArgumentError(f"{act.name} is not finite at x = {x[~np.isfinite(phi * slope)][0]:.4g}", "act")
     values = np.stack([phi, slope, x * slope]) * root
     squares = np.square(values).sum(1)
     power = np.square(values @ polynomials(t, root, d).T)

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.nets.activations import Activation, behavior
 from varprobe.theory.elementwise import evaluate
 from varprobe.theory.gaussian import HIGH, LOW, NEAR_STEPS, STEPS, exponent_of
@@ -39,7 +39,7 @@ def token_kernels(act: Activation, q: Tokens, c: Square) -> Kernels:
     """The averages where preactivations have mean squares q and correlations c, 1 on the diagonal.
 
     Raises:
-        RequestError: phi has no finite averages there.
+        InvalidArgumentError: phi has no finite averages there.
     """
     slopes = slopes_of(act)
     if slopes:
@@ -95,7 +95,7 @@ def coefficients(act: Activation, log_q: float) -> Float[np.ndarray, "2 orders_a
     """Hermite coefficients of phi(sqrt(q) z) and phi'(sqrt(q) z), and the root of the square that is left."""
     s = float(np.exp(log_q / 2))
     if not LOW * (1 - 1e-9) <= s * s <= HIGH:
-        raise RequestError(f"{act.name} has no averages at q = {s * s:.3g}, where the signal leads", "act")
+        raise InvalidArgumentError(f"{act.name} has no averages at q = {s * s:.3g}, where the signal leads", "act")
     inside = np.linspace(-NEAR_STEPS[-1], NEAR_STEPS[-1], 41)
     cuts = panels(act, exponent_of(STEPS[-1] * s)).edges / s
     edges = np.unique(np.concatenate([-STEPS, STEPS, inside, cuts[np.abs(cuts) < STEPS[-1]]]))
@@ -105,7 +105,7 @@ def coefficients(act: Activation, log_q: float) -> Float[np.ndarray, "2 orders_a
         root = np.sqrt(measure) * np.exp(-(z**2) / 4) / (2 * np.pi) ** 0.25
     bad = ~(np.isfinite(phi) & np.isfinite(slope))
     if (bad & (np.abs(z) < NEAR_STEPS[-1])).any():
-        raise RequestError(f"{act.name} is not finite where q = {s * s:.4g} leads", "act")
+        raise InvalidArgumentError(f"{act.name} is not finite where q = {s * s:.4g} leads", "act")
     values = np.where(bad, 0.0, np.stack([phi, slope]) * root)
     orders = [root, z * root]
     for k in range(1, ORDERS - 1):

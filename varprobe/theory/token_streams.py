@@ -113,7 +113,7 @@ def pass_tokens(act: Activation, matrices: Matrices, shape: TokenShape, log_q0: 
     """One net, forward and back.
 
     Raises:
-        RequestError: the activation has no finite averages where the signal leads.
+        InvalidArgumentError: the activation has no finite averages where the signal leads.
     """
     count = shape.tokens
     means = np.tri(count) / np.arange(1, count + 1)[:, None] if shape.causal else np.full((count, count), 1 / count)

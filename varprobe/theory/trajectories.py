@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.theory.checks import number, numbers, per_layer, whole
 from varprobe.theory.elementwise import ActivationLike, activation
 from varprobe.theory.laws import Law
@@ -93,7 +93,7 @@ def trajectory(
         widths: (n_0, ..., n_depth) where they differ; the gradient is multiplied by fan_out / fan_in.
 
     Raises:
-        RequestError: a value is out of range, or the activation has no finite averages where the signal leads.
+        InvalidArgumentError: a value is out of range, or the activation has no finite averages where the signal leads.
     """
     phi = activation(act)
     depth = whole("depth", depth, 1)
@@ -101,12 +101,12 @@ def trajectory(
     means = per_layer("mean_w", mean_w, depth)
     log_input, cosine = float(np.log(number("q0", q0, 0.0, above=True))), number("c0", c0, -1.0, 1.0)
     if means.any() and fan_in is None and widths is None:
-        raise RequestError("weights with a mean need the fan_in (or widths)", "fan_in")
+        raise InvalidArgumentError("weights with a mean need the fan_in (or widths)", "fan_in")
     profile = np.full(depth + 1, 1.0 if fan_in is None else whole("fan_in", fan_in, 1))
     if widths is not None:
         profile = numbers("widths", widths, 1.0)
         if profile.size != depth + 1:
-            raise RequestError(f"{profile.size} widths for depth {depth}; it takes n_0 to n_{depth}", "widths")
+            raise InvalidArgumentError(f"{profile.size} widths for depth {depth}; it takes n_0 to n_{depth}", "widths")
     with np.errstate(divide="ignore"):
         nets = Nets(np.log(weights)[None], np.log(biases)[None], means[None], np.zeros((1, depth)))
     inputs = Inputs(np.array([log_input]), np.array([cosine]), np.zeros(1), np.zeros(1))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from varprobe.errors import RequestError, did_you_mean
+from varprobe.errors import InvalidArgumentError, did_you_mean
 from varprobe.theory.checks import number, per_layer, whole
 from varprobe.theory.elementwise import ActivationLike, activation
 from varprobe.theory.residuals import fitted_factor
@@ -93,13 +93,13 @@ def transformer(
         c0: cosine of two tokens.
 
     Raises:
-        RequestError: a value is out of range, or the activation has no finite averages where the signal leads.
+        InvalidArgumentError: a value is out of range, or the activation has no finite averages where the signal leads.
     """
     phi, depth, count = activation(act), whole("depth", depth, 1), whole("tokens", tokens, 1)
     if norm not in NORMS:
-        raise RequestError(f"unknown norm {norm!r}{did_you_mean(str(norm), NORMS)}", "norm")
+        raise InvalidArgumentError(f"unknown norm {norm!r}{did_you_mean(str(norm), NORMS)}", "norm")
     if count > MOST_TOKENS:
-        raise RequestError(f"{tokens} tokens are more than {MOST_TOKENS}", "tokens")
+        raise InvalidArgumentError(f"{tokens} tokens are more than {MOST_TOKENS}", "tokens")
     lowest = -1 / (count - 1) if count > 1 else -1.0
     cosine = number("c0", c0, lowest, 1.0)
     given = {

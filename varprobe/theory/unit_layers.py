@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from varprobe.errors import RequestError, did_you_mean
+from varprobe.errors import InvalidArgumentError, did_you_mean
 from varprobe.theory.batch_norms import normalized_batches
 from varprobe.theory.batch_samples import sampled_batches
 from varprobe.theory.checks import number, whole
@@ -81,18 +81,20 @@ def checked_norm(kind: str | None, position: str, eps: float, batch: int, size: 
     """A norm from what a caller gives; None and "none" are none.
 
     Raises:
-        RequestError: unknown, or a norm of fewer than 4 samples or units.
+        InvalidArgumentError: unknown, or a norm of fewer than 4 samples or units.
     """
     if kind is None or kind == "none":
         return None
     if kind not in NORMS:
-        raise RequestError(f"unknown norm {kind!r}{did_you_mean(str(kind), (*NORMS, 'none'))}", "norm")
+        raise InvalidArgumentError(f"unknown norm {kind!r}{did_you_mean(str(kind), (*NORMS, 'none'))}", "norm")
     if position not in POSITIONS:
-        raise RequestError(f"unknown position {position!r}{did_you_mean(str(position), POSITIONS)}", "norm_position")
+        raise InvalidArgumentError(
+            f"unknown position {position!r}{did_you_mean(str(position), POSITIONS)}", "norm_position"
+        )
     if kind == "batch":
         whole("batch", batch, 4)
     if size is not None and kind not in SIZED:
-        raise RequestError(f"{kind} norm has no groups", "group_size")
+        raise InvalidArgumentError(f"{kind} norm has no groups", "group_size")
     return Norm(kind, position, number("eps", eps, 0.0), None if size is None else whole("group_size", size, 4))
 
 
@@ -100,7 +102,7 @@ def unit_layer(source: Source, norm: Norm | None, batch: int, signal: Signal) ->
     """phi, with a norm before or after it, of a Gaussian signal.
 
     Raises:
-        RequestError: phi has no finite averages there, or a batch norm is asked of samples that are alike.
+        InvalidArgumentError: phi has no finite averages there, or a batch norm is asked of samples that are alike.
     """
     if norm and norm.kind == "batch":
         return (batch_before if norm.position == "pre" else batch_after)(source, norm, batch, signal)

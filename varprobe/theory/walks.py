@@ -58,7 +58,7 @@ def walk(
     """Follow an input of mean square `q0`, at most to the first layer that is more than `limit` decades off.
 
     Raises:
-        RequestError: the signal leads to where the activation has no averages.
+        InvalidArgumentError: the signal leads to where the activation has no averages.
     """
     with np.errstate(divide="ignore"):
         log_w, log_b, log_h = float(np.log(sigma_w2)), float(np.log(sigma_b2)), float(np.log(q0))

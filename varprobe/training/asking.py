@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from varprobe.errors import RequestError, did_you_mean
+from varprobe.errors import InvalidArgumentError, did_you_mean
 from varprobe.nets.config import Config
 from varprobe.nets.data import load_source, random_law
 from varprobe.spec.arguments import numbers, single
@@ -79,11 +79,11 @@ def read_training(
         stack: arguments of `varprobe.sweep`.
 
     Raises:
-        RequestError: names the argument, its value and what is allowed.
+        InvalidArgumentError: names the argument, its value and what is allowed.
     """
     for name in UNTRAINED:
         if name in stack:
-            raise RequestError(f"{command} takes no such option", name)
+            raise InvalidArgumentError(f"{command} takes no such option", name)
     steps = single("steps", steps, 1, MOST_STEPS)
     chosen = read_at(at, steps)
     optimizers = read_optimizers(optimizer)
@@ -92,7 +92,7 @@ def read_training(
     if loss is None:
         loss = loss_for(data, labels)
     if loss not in LOSSES:
-        raise RequestError(f"{loss!r} is nothing to train with{did_you_mean(str(loss), LOSSES)}", "loss")
+        raise InvalidArgumentError(f"{loss!r} is nothing to train with{did_you_mean(str(loss), LOSSES)}", "loss")
     request = read_request(loss=loss, **stack)
     assert request.setting.source.labels is not None
     spec = {
@@ -109,7 +109,7 @@ def read_at(at: Any, steps: int) -> tuple[int, ...]:
     """The steps to measure at.
 
     Raises:
-        RequestError: they are no whole numbers from 0 to `steps`.
+        InvalidArgumentError: they are no whole numbers from 0 to `steps`.
     """
     if at is None:
         return powers_of_two(steps)
@@ -127,15 +127,15 @@ def require_rows(data: Any, labels: Any) -> None:
     """Refuse data of which nothing can be learned.
 
     Raises:
-        RequestError: it is a random law, no data at all, or has no labels.
+        InvalidArgumentError: it is a random law, no data at all, or has no labels.
     """
     if isinstance(data, str) and random_law(data):
-        raise RequestError(
+        raise InvalidArgumentError(
             f"of {data!r}, a random law, nothing can be learned (allowed: digits, a file, an array)", "data"
         )
     if labels is None and not (isinstance(data, str) and data == "digits"):
         load_source(data)  # a wrong name is told first
-        raise RequestError("data of your own need labels: a file or an array, one row a sample", "labels")
+        raise InvalidArgumentError("data of your own need labels: a file or an array, one row a sample", "labels")
 
 
 def loss_for(data: Any, labels: Any) -> str:

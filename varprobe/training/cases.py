@@ -16,7 +16,7 @@ import numpy as np
 from varprobe.engine.inputs import inputs_of, target_of
 from varprobe.engine.random_bits import keys_of
 from varprobe.engine.reference_network import net_of
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.model.adapters import is_alone
 from varprobe.model.factories import returned
 from varprobe.model.libraries import held
@@ -157,7 +157,7 @@ def stacks(
     """A check for each initializer and optimizer; `given` are arguments of `varprobe.sweep`.
 
     Raises:
-        RequestError: an argument is wrong.
+        InvalidArgumentError: an argument is wrong.
     """
     found = []
     for init in inits:
@@ -178,7 +178,7 @@ def alone(configs: Sequence[Config]) -> None:
     """Refuse configurations that differ in more than the initializer.
 
     Raises:
-        RequestError: and in what.
+        InvalidArgumentError: and in what.
     """
     told: dict[str, Callable[[Config], Any]] = {
         "act": lambda config: config.act.name,
@@ -188,7 +188,7 @@ def alone(configs: Sequence[Config]) -> None:
     for option, of in told.items():
         values = list(dict.fromkeys(map(of, configs)))
         if len(values) > 1:
-            raise RequestError(f"takes one, got {', '.join(map(str, values))}", option)
+            raise InvalidArgumentError(f"takes one, got {', '.join(map(str, values))}", option)
 
 
 @dataclass
@@ -242,12 +242,12 @@ class FactoryCheck:
         """What it returned.
 
         Raises:
-            RequestError: it is no loss with parameters and a batch.
+            InvalidArgumentError: it is no loss with parameters and a batch.
         """
         function, *rest = arguments
         alone = is_alone(function)
         if isinstance(function, tuple) or not callable(function) or (not alone and not rest):
-            raise RequestError(
+            raise InvalidArgumentError(
                 f"{self.name} must return (loss_fn, params, *batch), or a module and its batch", "factory"
             )
         model, *batch = arguments if alone else rest
@@ -256,7 +256,7 @@ class FactoryCheck:
         transform = own if own is not None else self.optimizer.transform(self.steps)
         if not callable(getattr(transform, "update", None)):
             what = type(transform).__name__
-            raise RequestError(f"{self.name} gives {what}, no optax.GradientTransformation", "optimizer")
+            raise InvalidArgumentError(f"{self.name} gives {what}, no optax.GradientTransformation", "optimizer")
         learner = Learner(None if alone else function, whole.whole, keywords.get("loss"))
         fixed = partial(constant, transform)
         return Case(own is None, learner, whole.parameters, whole.state, batch_of(batch), fixed, {})
@@ -269,7 +269,7 @@ def takes_a_key(factory: Callable[..., Any], name: str) -> bool:
     """Whether a factory takes a key behind the width.
 
     Raises:
-        RequestError: it takes no width.
+        InvalidArgumentError: it takes no width.
     """
     try:
         parameters = list(inspect.signature(factory).parameters.values())
@@ -278,7 +278,9 @@ def takes_a_key(factory: Callable[..., Any], name: str) -> bool:
     given = [p for p in parameters if p.kind <= p.POSITIONAL_OR_KEYWORD]
     variable = any(p.kind == p.VAR_POSITIONAL for p in parameters)
     if (not given and not variable) or (given and given[0].name in ("key", "rng", "seed")):
-        raise RequestError(f"{name} takes no width: it is called as {name}(width), or {name}(width, key)", "factory")
+        raise InvalidArgumentError(
+            f"{name} takes no width: it is called as {name}(width), or {name}(width, key)", "factory"
+        )
     return any(p.name == "key" or p.default is p.empty for p in given[1:])
 
 

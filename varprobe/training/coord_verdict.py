@@ -30,7 +30,7 @@ def judged(ds: xr.Dataset) -> tuple[list[dict[str, Any]], str]:
     """(a row for each configuration, title); rows as --json has them.
 
     Raises:
-        RequestError: a dimension is missing.
+        InvalidArgumentError: a dimension is missing.
     """
     require_dims(ds, *DIMS)
     ds = ds.transpose(*DIMS, ...)

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import xarray as xr
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.model.changing import Sizes, log10_ms, sizes, sizes_by_row
 from varprobe.model.faults import in_its_words
 from varprobe.model.layout import Layout
@@ -87,7 +87,7 @@ def coord_check(
         neighboring widths; three widths or more show whether a curve levels off.
 
     Raises:
-        RequestError: one width only, or an argument that is wrong.
+        InvalidArgumentError: one width only, or an argument that is wrong.
 
     Example:
         ds = varprobe.coord_check(widths="64,128,...,1024", init="mup", optimizer="adam(lr=0.001)")
@@ -96,7 +96,7 @@ def coord_check(
     needed("optax", "optimizers", extra="train")
     wanted = sorted(numbers("widths", widths, 1))
     if len(wanted) < 2:
-        raise RequestError(f"a power of width needs two widths at least, got {wanted[0]}", "widths")
+        raise InvalidArgumentError(f"a power of width needs two widths at least, got {wanted[0]}", "widths")
     steps = single("steps", steps, 1, MOST_STEPS)
     optimizers = read_optimizers(optimizer)
     base = wanted[0] if base_width is None else single("base_width", base_width, 1)
@@ -105,12 +105,12 @@ def coord_check(
     if factory is not None:
         odd = next((name for name, value in of_stacks.items() if value is not None), None)
         if odd is not None:
-            raise RequestError(f"{of_stacks[odd]} goes with stacks; a factory has its own", odd)
+            raise InvalidArgumentError(f"{of_stacks[odd]} goes with stacks; a factory has its own", odd)
         if not callable(factory):
-            raise RequestError(f"{factory!r:.80} is no function of a width", "factory")
+            raise InvalidArgumentError(f"{factory!r:.80} is no function of a width", "factory")
         keyed = takes_a_key(factory, name_of(factory))
         if not keyed and seeds not in (None, 1):
-            raise RequestError("every seed is the same: the factory takes no key", "seeds")
+            raise InvalidArgumentError("every seed is the same: the factory takes no key", "seeds")
         count = single("seeds", (SEEDS if keyed else 1) if seeds is None else seeds, 1)
         checks = [FactoryCheck(factory, name_of(factory), one, steps, keyed) for one in optimizers]
     else:
@@ -200,7 +200,7 @@ class Program:
         subject = self.learner.subject(parameters, state, batch)
         plan = plan_of(subject)
         if not plan.layout.products:
-            raise RequestError(f"{self.learner.name} has no matrix product of a signal", "factory")
+            raise InvalidArgumentError(f"{self.learner.name} has no matrix product of a signal", "factory")
         self.layout = plan.layout
         differentiated = jax.value_and_grad(subject.function, has_aux=True)
         (value, (_, left)), gradients = differentiated(subject.parameters, *subject.batch)
@@ -220,12 +220,12 @@ def same_sites(one: Layout, other: Layout, width: int) -> None:
     """Refuse a width at which a model has other sites.
 
     Raises:
-        RequestError: and one of them.
+        InvalidArgumentError: and one of them.
     """
     names = [{(row.site, row.iteration): None for row in layout.rows} for layout in (one, other)]
     if list(names[0]) != list(names[1]):
         odd = next(iter(names[0].keys() ^ names[1].keys()), next(iter(names[1])))
-        raise RequestError(f"the sites are not the same at width {width}: see {odd[0]}", "factory")
+        raise InvalidArgumentError(f"the sites are not the same at width {width}: see {odd[0]}", "factory")
 
 
 def columns(layout: Layout, told: Told) -> dict[str, np.ndarray]:

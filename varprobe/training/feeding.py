@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 
 __all__ = ["Batch", "Feed", "batch_of", "feed_of", "paced"]
 
@@ -46,13 +46,13 @@ def feed_of(batches: Any) -> Feed:
     """An iterable of batches, or one for every step: an array, a dict, or a tuple that holds more than tuples.
 
     Raises:
-        RequestError: it is none of these.
+        InvalidArgumentError: it is none of these.
     """
     alone = hasattr(batches, "dtype") or isinstance(batches, dict)
     if alone or (isinstance(batches, tuple) and not all(isinstance(item, tuple) for item in batches)):
         return Feed(repeat(batches), float("inf"))
     if not isinstance(batches, Iterable) or isinstance(batches, str):
-        raise RequestError(f"{type(batches).__name__} is no batch, and gives none", "batches")
+        raise InvalidArgumentError(f"{type(batches).__name__} is no batch, and gives none", "batches")
     return Feed(iter(batches), len(batches) if isinstance(batches, Sized) else None)
 
 
@@ -60,7 +60,7 @@ def paced(feed: Feed, total: int | None) -> Iterator[tuple[int, Batch, bool]]:
     """(step, its batch, whether it is behind the last one); where batches end before that, it has the last again.
 
     Raises:
-        RequestError: they are fewer than `total`.
+        InvalidArgumentError: they are fewer than `total`.
     """
     step, batch = -1, None
     for step, given in enumerate(feed.batches):
@@ -70,7 +70,7 @@ def paced(feed: Feed, total: int | None) -> Iterator[tuple[int, Batch, bool]]:
             return
     made = step + 1
     if batch is None or (total is not None and made < total):
-        raise RequestError(f"there are {made} batches, too few for {total or 1} steps", "batches")
+        raise InvalidArgumentError(f"there are {made} batches, too few for {total or 1} steps", "batches")
     yield made, batch, True
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import xarray as xr
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.storage.checksums import DamagedError, sealed_json, unsealed_json
 from varprobe.storage.files import checked, load_dataset, put, save_csv, save_dataset, save_text, writing
 from varprobe.storage.paths import require_room_for
@@ -31,7 +31,7 @@ def require_folder(folder: Path, spec: dict[str, Any]) -> None:
     """Refuse what cannot become the run folder of a training, before anything is computed.
 
     Raises:
-        RequestError: it holds another run, or is no folder that can be written.
+        InvalidArgumentError: it holds another run, or is no folder that can be written.
     """
     require_room_for(RECORD, folder)
     if (folder / RECORD).exists():
@@ -40,7 +40,9 @@ def require_folder(folder: Path, spec: dict[str, Any]) -> None:
         except DamagedError:
             return
         if asked(other) != asked(spec):
-            raise RequestError(f"{folder} holds another run ({other.get('command')}); choose another folder", "out")
+            raise InvalidArgumentError(
+                f"{folder} holds another run ({other.get('command')}); choose another folder", "out"
+            )
 
 
 def asked(spec: dict[str, Any]) -> str:
@@ -100,15 +102,17 @@ def open_training(folder: Path, read: Callable[[Path, str], xr.Dataset] = load_d
     """The dataset of a training's run folder; `read` takes results.nc and its sha256.
 
     Raises:
-        RequestError: it is unfinished or damaged.
+        InvalidArgumentError: it is unfinished or damaged.
     """
     try:
         digest = read_record(folder)["results"]
     except DamagedError as error:
-        raise RequestError(f"{folder / RECORD} {error}", "run") from error
+        raise InvalidArgumentError(f"{folder / RECORD} {error}", "run") from error
     if digest is None:
-        raise RequestError(f"{folder} is unfinished; resume with the same command", "run")
+        raise InvalidArgumentError(f"{folder} is unfinished; resume with the same command", "run")
     try:
         return read(folder / "results.nc", str(digest))
     except DamagedError as error:
-        raise RequestError(f"{folder / 'results.nc'} {error}; the same command makes it again", "run") from error
+        raise InvalidArgumentError(
+            f"{folder / 'results.nc'} {error}; the same command makes it again", "run"
+        ) from error

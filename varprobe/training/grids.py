@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.theory import phase_grid
 from varprobe.theory.sigmas import given, sigma_b2_of, variance_of
 
@@ -68,7 +68,7 @@ def grid_of(ds: xr.Dataset) -> Grid | None:
     try:
         each = [ds.isel(config=i) for i in range(ds.sizes["config"])]
         columns = {name: np.array([AXES[name][1](one) for one in each]) for name in AXES}
-    except RequestError:
+    except InvalidArgumentError:
         return None
     x, y = columns[chosen[0]], columns[chosen[1]]
     xs, ys = np.unique(x), np.unique(y)
@@ -104,7 +104,7 @@ def reach_of(ds: xr.Dataset, grid: Grid, fine: int = 0) -> Reach | None:
     axes |= {} if missing == "depth" else {missing: np.array([grid.fixed])}
     try:
         plane = phase_grid(str(first["act"]), axes["sigma_w2"], axes["sigma_b2"])
-    except RequestError:
+    except InvalidArgumentError:
         return None
     xi_c = np.where(plane.phase == "critical", np.inf, plane.xi_c)
     if grid.names[0] == "sigma_w2":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.model.adapters import Subject, name_of, subject_of
 from varprobe.training.feeding import Batch
 
@@ -42,7 +42,7 @@ class Learner:
         """The loss as a function of parameters; they, the state and the batch may be traced.
 
         Raises:
-            RequestError: it is no loss that can be trained.
+            InvalidArgumentError: it is no loss that can be trained.
         """
         model = self.whole(parameters, state)
         if self.function is None:
@@ -50,7 +50,9 @@ class Learner:
         else:
             found = subject_of(self.function, (model, *batch.whole), self.loss)
         if found.noise:
-            raise RequestError("'cotangent' is noise, which nothing can learn (allowed: mse, cross_entropy)", "loss")
+            raise InvalidArgumentError(
+                "'cotangent' is noise, which nothing can learn (allowed: mse, cross_entropy)", "loss"
+            )
         return found
 
 

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.training.optimizers import Optimizer
 
 if TYPE_CHECKING:
@@ -42,12 +42,14 @@ def factors(optimizer: Optimizer, width: int, base: int) -> dict[str, float]:
     """Role -> what its learning rate is multiplied by.
 
     Raises:
-        RequestError: the paper says nothing of this optimizer.
+        InvalidArgumentError: the paper says nothing of this optimizer.
     """
     powers = BY_KIND.get(optimizer.kind)
     if powers is None:
         known = ", ".join(BY_KIND)
-        raise RequestError(f"muP's learning rates with {optimizer.name} are not known (known: {known})", "optimizer")
+        raise InvalidArgumentError(
+            f"muP's learning rates with {optimizer.name} are not known (known: {known})", "optimizer"
+        )
     return {role: (width / base) ** powers[role] for role in ROLES}
 
 

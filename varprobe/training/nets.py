@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from varprobe.errors import RequestError, printable
+from varprobe.errors import InvalidArgumentError, printable
 from varprobe.training.outcomes import Foretold, foretold
 
-__all__ = ["HEADINGS", "NET", "foretold_by_optimizer", "net_rows", "net_table", "prediction", "prediction_lines"]
+__all__ = ["HEADINGS", "NET", "foretold_by_optimizer", "net_rows", "net_table", "verdict_accuracy", "prediction_lines"]
 
 HEADINGS = ("", "nets", "precision", "recall", "rank correlation")
 """Of "unhealthy", as a forecast of what does not train; of score with skill, with its 95% interval."""
@@ -18,7 +18,7 @@ NET = ("arch", "act", "init", "bias", "norm", "depth", "width", "batch", "loss",
 """Coordinates that come first, before further ones that were asked for."""
 
 
-def prediction(ds: xr.Dataset) -> Foretold:
+def verdict_accuracy(ds: xr.Dataset) -> Foretold:
     """How well the verdict before training foretold who learns, over the nets of a dataset of `trainability`.
 
     Args:
@@ -29,20 +29,20 @@ def prediction(ds: xr.Dataset) -> Foretold:
         skill with a bootstrap interval; `reasons` says why one of them is None.
 
     Raises:
-        RequestError: it is no such dataset.
+        InvalidArgumentError: it is no such dataset.
     """
     missing = [name for name in ("score", "skill", "healthy") if not isinstance(ds, xr.Dataset) or name not in ds]
     if missing:
-        raise RequestError(f"{ds!r:.60} is not a dataset of varprobe.trainability", "ds")
+        raise InvalidArgumentError(f"{ds!r:.60} is not a dataset of varprobe.trainability", "ds")
     score, skill, healthy = xr.broadcast(ds["score"], ds["skill"], ds["healthy"])
     flat = [np.ravel(a.transpose(*score.dims).values) for a in (score, healthy, skill)]
     return foretold(flat[0], flat[1], flat[2])
 
 
 def foretold_by_optimizer(ds: xr.Dataset) -> dict[str, Foretold]:
-    """`prediction` for each optimizer."""
+    """`verdict_accuracy` for each optimizer."""
     names = ds["optimizer"].values.astype(str)
-    return {str(name): prediction(ds.isel(config=np.flatnonzero(names == name))) for name in dict.fromkeys(names)}
+    return {str(name): verdict_accuracy(ds.isel(config=np.flatnonzero(names == name))) for name in dict.fromkeys(names)}
 
 
 def net_rows(ds: xr.Dataset) -> list[dict[str, Any]]:
@@ -72,7 +72,7 @@ def finite(value: Any) -> Any:
 def prediction_lines(ds: xr.Dataset) -> list[tuple[str, ...]]:
     """Cells under `HEADINGS`: a line for each optimizer, and where there are several one for all."""
     by_optimizer = foretold_by_optimizer(ds)
-    several = {"all": prediction(ds)} if len(by_optimizer) > 1 else {}
+    several = {"all": verdict_accuracy(ds)} if len(by_optimizer) > 1 else {}
     return [line_of(printable(name), found) for name, found in (by_optimizer | several).items()]
 
 

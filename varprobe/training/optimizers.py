@@ -12,7 +12,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from varprobe.errors import RequestError, lookup
+from varprobe.errors import InvalidArgumentError, lookup
 from varprobe.spec.calls import Call, parse_calls, split_items
 from varprobe.spec.extras import needed
 from varprobe.spec.parameters import Parameter, read_parameters
@@ -154,15 +154,15 @@ def read_optimizers(value: Any) -> tuple[Optimizer, ...]:
             {"Label": object}, or a list of these.
 
     Raises:
-        RequestError: and what is allowed.
+        InvalidArgumentError: and what is allowed.
     """
     needed("optax", "optimizers", extra="train")
     try:
         found = tuple(dict.fromkeys(read(value)))
-    except RequestError as error:
+    except InvalidArgumentError as error:
         raise error.at(NAME) from error
     if not found:
-        raise RequestError("the list is empty", NAME)
+        raise InvalidArgumentError("the list is empty", NAME)
     return found
 
 
@@ -177,13 +177,15 @@ def read(value: Any) -> Iterable[Optimizer]:
     elif isinstance(value, Mapping):
         for label, item in value.items():
             if not is_transform(item):
-                raise RequestError(f"{label!r} must map to an optax.GradientTransformation, got {type(item).__name__}")
+                raise InvalidArgumentError(
+                    f"{label!r} must map to an optax.GradientTransformation, got {type(item).__name__}"
+                )
             yield Optimizer(str(label), "", own=item, digest=None)
     elif isinstance(value, Iterable):
         for item in value:
             yield from read(item)
     else:
-        raise RequestError(f"takes names or optax's transformations, got {value!r:.80}")
+        raise InvalidArgumentError(f"takes names or optax's transformations, got {value!r:.80}")
 
 
 def is_transform(value: Any) -> bool:
@@ -195,7 +197,7 @@ def resolve(call: Call) -> Optimizer:
     """The optimizer that a call form means.
 
     Raises:
-        RequestError: unknown name or parameter, or a value that it does not take.
+        InvalidArgumentError: unknown name or parameter, or a value that it does not take.
     """
     if is_reference(call.name):
         return of_reference(call)
@@ -217,11 +219,11 @@ def of_reference(call: Call) -> Optimizer:
     code = load(call.name)
     keywords = {key: value.evaluate() if hasattr(value, "evaluate") else value for key, value in call.args}
     if "" in keywords:
-        raise RequestError(f"{call}: parameters of your own optimizer need their names")
+        raise InvalidArgumentError(f"{call}: parameters of your own optimizer need their names")
     try:
         made = partial(code.function, **keywords)()
     except (Exception, SystemExit) as error:  # the user's code may raise anything
-        raise RequestError(f"{call} fails: {type(error).__name__}: {error}") from error
+        raise InvalidArgumentError(f"{call} fails: {type(error).__name__}: {error}") from error
     if not is_transform(made):
-        raise RequestError(f"{call} returns {type(made).__name__}, not an optax.GradientTransformation")
+        raise InvalidArgumentError(f"{call} returns {type(made).__name__}, not an optax.GradientTransformation")
     return Optimizer(str(call), "", own=made, digest=code.digest)

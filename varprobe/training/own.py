@@ -14,7 +14,7 @@ import jax
 import numpy as np
 import xarray as xr
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.model.adapters import is_alone
 from varprobe.model.agreement import require_agreement, rounded_otherwise
 from varprobe.model.faults import in_its_words
@@ -75,7 +75,7 @@ def track_model(
         update; diverged_step (config, seed) the first step at which it is not finite, NaN without.
 
     Raises:
-        RequestError: what `varprobe.probe` refuses, no such optimizer, too few batches, or no such steps.
+        InvalidArgumentError: what `varprobe.probe` refuses, no such optimizer, too few batches, or no such steps.
 
     Example:
         ds = track_model(loss_fn, params, "adam(lr=0.001)", batches, steps=1000)
@@ -84,7 +84,7 @@ def track_model(
     __tracebackhide__ = True
     needed("optax", "optimizers", extra="train")
     if not callable(loss_fn) or is_alone(loss_fn):
-        raise RequestError(f"{type(loss_fn).__name__} is no function of parameters and a batch", "loss_fn")
+        raise InvalidArgumentError(f"{type(loss_fn).__name__} is no function of parameters and a batch", "loss_fn")
     feed = feed_of(batches)
     total = total_of(steps, feed)
     wanted = wanted_of(at, total)
@@ -100,18 +100,20 @@ def total_of(steps: Any, feed: Feed) -> int | None:
     """How many steps; None where that depends on batches that are not counted.
 
     Raises:
-        RequestError: it is no such number, or there are fewer batches.
+        InvalidArgumentError: it is no such number, or there are fewer batches.
     """
     if steps is None:
         if feed.known is None or not feed.known:
             return None
         if feed.known == float("inf"):
-            raise RequestError("must say how many, where one batch serves every step", "steps")
+            raise InvalidArgumentError("must say how many, where one batch serves every step", "steps")
         return int(feed.known)
     if not is_whole(steps, 1, MOST_STEPS):
-        raise RequestError(f"{steps!r} is out of range (allowed: whole numbers from 1 to {MOST_STEPS})", "steps")
+        raise InvalidArgumentError(
+            f"{steps!r} is out of range (allowed: whole numbers from 1 to {MOST_STEPS})", "steps"
+        )
     if feed.known is not None and feed.known < steps:
-        raise RequestError(f"there are {feed.known} batches, too few for {steps} steps", "batches")
+        raise InvalidArgumentError(f"there are {feed.known} batches, too few for {steps} steps", "batches")
     return int(steps)
 
 
@@ -124,7 +126,7 @@ def wanted_of(at: Any, total: int | None) -> set[int] | None:
     """The steps that are recorded; None for the powers of two and the last.
 
     Raises:
-        RequestError: they are none.
+        InvalidArgumentError: they are none.
     """
     if at is None:
         return None
@@ -132,7 +134,7 @@ def wanted_of(at: Any, total: int | None) -> set[int] | None:
     wrong = [step for step in found if not is_whole(step, 0, end)]
     if wrong or not found:
         what = f"{wrong[0]!r} is no step that is made" if wrong else "there is no step to record"
-        raise RequestError(f"{what} (allowed: whole numbers from 0 to {end})", "at")
+        raise InvalidArgumentError(f"{what} (allowed: whole numbers from 0 to {end})", "at")
     return {int(step) for step in found}
 
 
@@ -140,14 +142,16 @@ def transform_of(optimizer: Any, total: int | None) -> tuple[str, optax.Gradient
     """(what an optimizer is called, itself).
 
     Raises:
-        RequestError: it is none, or several, or its schedule ends at a step that is not known.
+        InvalidArgumentError: it is none, or several, or its schedule ends at a step that is not known.
     """
     found = read_optimizers(optimizer)
     if len(found) != 1:
-        raise RequestError(f"takes one, got {', '.join(one.name for one in found)}", "optimizer")
+        raise InvalidArgumentError(f"takes one, got {', '.join(one.name for one in found)}", "optimizer")
     (one,) = found
     if total is None and dict(one.static).get("schedule", "constant") != "constant":
-        raise RequestError("its schedule ends with the last step, so steps= must say which that is", "optimizer")
+        raise InvalidArgumentError(
+            "its schedule ends with the last step, so steps= must say which that is", "optimizer"
+        )
     return one.name, one.transform(total or MOST_STEPS)
 
 
@@ -176,7 +180,7 @@ class Training:
         """Train; the statistics of each recorded step, on the host.
 
         Raises:
-            RequestError: there are fewer batches than steps, or the probe refuses the model.
+            InvalidArgumentError: there are fewer batches than steps, or the probe refuses the model.
         """
         found: dict[int, Stats] = {}
         if total is not None:
@@ -199,7 +203,7 @@ class Training:
                 self.parameters, self.state, self.memory = after, state, memory
                 progress.advance()
         if wanted is not None and max(wanted) > step:
-            raise RequestError(f"step {max(wanted)} was not reached: there are {step} batches", "at")
+            raise InvalidArgumentError(f"step {max(wanted)} was not reached: there are {step} batches", "at")
         return found
 
     def gradients(self, parameters: Any, batch: Batch) -> tuple[tuple[jax.Array, Any], Any]:
@@ -226,7 +230,7 @@ class Training:
         subject = self.learner.subject(parameters, state, batch)
         plan = plan_of(subject)
         if not plan.layout.products:
-            raise RequestError(f"{subject.name} has no matrix product of a signal")
+            raise InvalidArgumentError(f"{subject.name} has no matrix product of a signal")
         _, gradients, stats = measured(plan, None, subject.parameters, *subject.batch)
         return updated(plan, stats, subject.parameters, after), gradients
 
@@ -235,7 +239,7 @@ def tracked(found: dict[int, Stats], losses: np.ndarray, optimizer: str) -> xr.D
     """The dataset of recorded steps, and of the loss at every step."""
     first = next(iter(found.values())).layout
     if any(stats.layout.rows != first.rows for stats in found.values()):
-        raise RequestError("batches of other shapes lead through other sites", "batches")
+        raise InvalidArgumentError("batches of other shapes lead through other sites", "batches")
     ds = dataset_of([[stats] for stats in found.values()])
     about = {str(name): ("config", one.values[:1]) for name, one in ds.coords.items() if one.dims == ("config",)}
     ds = ds.drop_vars(list(about)).rename(config="step").expand_dims("config").transpose("config", "seed", "step", ...)

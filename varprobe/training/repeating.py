@@ -4,7 +4,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.storage.progress import Progress, Unwatched
 from varprobe.training.asking import read_training
 
@@ -21,18 +21,19 @@ def repeat(record: dict[str, Any], again: Path, progress: Progress | None) -> No
     """Run it in another folder.
 
     Raises:
-        RequestError: the data or the source of a function changed since, or this version does not take the arguments.
+        InvalidArgumentError: the data or the source of a function changed since, or this version does not take the
+            arguments.
     """
     command, before = record["spec"].get("command"), record["spec"]
     if command not in RUNNERS:
-        raise RequestError(f"{command!r} is no training that this version can make again", "run")
+        raise InvalidArgumentError(f"{command!r} is no training that this version can make again", "run")
     try:
         training = read_training(command, **record["arguments"])
     except TypeError as error:
-        raise RequestError(f"it was given what this version does not take: {error}", "run") from error
+        raise InvalidArgumentError(f"it was given what this version does not take: {error}", "run") from error
     for key in dict.fromkeys([*training.spec, *before]):
         if training.spec.get(key) != before.get(key):
             what = {"data_digest": "the data", "code": "the source of a function"}.get(key, key)
-            raise RequestError(f"it cannot be made again: {what} changed since", "run")
+            raise InvalidArgumentError(f"it cannot be made again: {what} changed since", "run")
     module, _, name = RUNNERS[command].partition(":")
     getattr(import_module(module), name)(training, again, False, progress or Unwatched())

@@ -42,7 +42,7 @@ def run_training(
         progress: told what is going on.
 
     Raises:
-        RequestError: the folder holds another run.
+        InvalidArgumentError: the folder holds another run.
         MachineError: disk, memory or device failed; what was finished is kept.
     """
     ds = train_all(training, out, fresh, progress or Unwatched())

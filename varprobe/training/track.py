@@ -7,7 +7,7 @@ from typing import Any
 
 import xarray as xr
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.storage.progress import Progress
 from varprobe.training.asking import read_training
 from varprobe.training.optimizers import DEFAULT
@@ -66,7 +66,7 @@ def track(
         `diverged_step` has the first step whose loss is not finite (NaN where there is none).
 
     Raises:
-        RequestError: a value is wrong, the data have no labels, or fewer samples than a batch.
+        InvalidArgumentError: a value is wrong, the data have no labels, or fewer samples than a batch.
         MachineError: disk, memory or device failed; what was finished is kept.
 
     Example:
@@ -80,11 +80,11 @@ def track(
 
         for name, value in (("out", out), *stack.items()):
             if value is not None:
-                raise RequestError("is for stacks; a model of your own has its own", name)
+                raise InvalidArgumentError("is for stacks; a model of your own has its own", name)
         return track_model(loss_fn, params, optimizer, batches, steps=steps, at=at, progress=progress, after=after)
     for name, value in (("params", params), ("batches", batches), ("after", after)):
         if value is not None:
-            raise RequestError("goes with a loss_fn: track(loss_fn, params, optimizer, batches)", name)
+            raise InvalidArgumentError("goes with a loss_fn: track(loss_fn, params, optimizer, batches)", name)
     stack.setdefault("seeds", SEEDS)
     training = read_training("track", optimizer=optimizer, steps=STEPS if steps is None else steps, at=at, **stack)
     return run_training(training, None if out is None else folder(out), fresh, progress)

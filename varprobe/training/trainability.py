@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.storage.checksums import DamagedError
 from varprobe.storage.progress import Progress, Unwatched
 from varprobe.sweeps.record import versions
@@ -73,7 +73,7 @@ def trainability(
         `varprobe.prediction(ds)` compares the two.
 
     Raises:
-        RequestError: a value is wrong, the data have no labels, or fewer samples than a batch.
+        InvalidArgumentError: a value is wrong, the data have no labels, or fewer samples than a batch.
         MachineError: disk, memory or device failed; what was finished is kept.
 
     Example:
@@ -84,7 +84,7 @@ def trainability(
     from varprobe.sweeps.folders import folder_of
 
     if "at" in stack:
-        raise RequestError("trainability measures nothing on the way; varprobe.track does", "at")
+        raise InvalidArgumentError("trainability measures nothing on the way; varprobe.track does", "at")
     training = read_training("trainability", optimizer=optimizer, steps=steps, at=(), **with_defaults(stack))
     folder = None if out is None else folder_of(out, "out")
     return run_trainability(training, folder, fresh, progress or Unwatched())
@@ -125,7 +125,7 @@ def found_finished(out: Path, training: Training) -> xr.Dataset | None:
         if record["results"] is None or record["spec"] != training.spec or record["versions"] != versions():
             return None
         return open_training(out)
-    except (DamagedError, RequestError):  # it is made again, and what cannot be is told then
+    except (DamagedError, InvalidArgumentError):  # it is made again, and what cannot be is told then
         return None
 
 
@@ -183,7 +183,7 @@ def baseline_of(training: Training) -> float:
     """What the best constant answer has: accuracy, or the mean square error.
 
     Raises:
-        RequestError: it is right everywhere.
+        InvalidArgumentError: it is right everywhere.
     """
     setting = training.request.setting
     labels = setting.source.labels
@@ -195,5 +195,5 @@ def baseline_of(training: Training) -> float:
         found = float(np.unique(labels, return_counts=True)[1].max() / len(labels))
         trivial = found == 1
     if trivial:
-        raise RequestError("are all the same, so that there is nothing to learn", "labels")
+        raise InvalidArgumentError("are all the same, so that there is nothing to learn", "labels")
     return found

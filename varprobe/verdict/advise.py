@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.nets.activations import Activation, behavior
 from varprobe.spec.expressions import number_text
 from varprobe.spec.number_format import rounded, scientific
@@ -98,14 +98,14 @@ class Advice:
             arguments: of `varprobe.sweep`, such as seeds, batch or data; depth and width default to the advice's.
 
         Raises:
-            RequestError: an argument is wrong, or is one that the advice decides.
+            InvalidArgumentError: an argument is wrong, or is one that the advice decides.
         """
         from varprobe.sweeps.sweep import sweep
 
         wanted = self.comparison(framework)
         taken = next((name for name in (*wanted, "sigma_w2", "sigma_b2") if name in arguments), None)
         if taken is not None:
-            raise RequestError("the advice decides it; use varprobe.sweep for a comparison of your own", taken)
+            raise InvalidArgumentError("the advice decides it; use varprobe.sweep for a comparison of your own", taken)
         act = {"act": self.phi.function if not named(self.phi) else self.act}
         return self.pair(sweep(**{**act, **wanted, "depth": self.depth, "width": self.width, **arguments}), framework)
 
@@ -150,7 +150,7 @@ def advise(act: ActivationLike, depth: int = 50, width: int = 512) -> Advice:
         width: units of each layer.
 
     Raises:
-        RequestError: a value is out of range, or the activation is constant, not finite, or grows too fast.
+        InvalidArgumentError: a value is out of range, or the activation is constant, not finite, or grows too fast.
 
     Example:
         advice = varprobe.advise("gelu", depth=100)
@@ -160,12 +160,12 @@ def advise(act: ActivationLike, depth: int = 50, width: int = 512) -> Advice:
     phi = activation(act)
     depth, width = whole("depth", depth, 1), whole("width", width, 1)
     if depth > DEEPEST:
-        raise RequestError(f"{depth} is beyond what is followed (at most {DEEPEST})", "depth")
+        raise InvalidArgumentError(f"{depth} is beyond what is followed (at most {DEEPEST})", "depth")
     if width > 2**31:
-        raise RequestError(f"{width} is out of range (at most 2147483648)", "width")
+        raise InvalidArgumentError(f"{width} is out of range (at most 2147483648)", "width")
     try:
         best, plain = choose(phi, depth, width)
-    except RequestError as error:
+    except InvalidArgumentError as error:
         raise error.at("act") from None
     path = walk(phi, best.sigma_w2, best.sigma_b2, depth, width)
     far = walk(phi, best.sigma_w2, best.sigma_b2, DEEPEST, width, limit=3.0)

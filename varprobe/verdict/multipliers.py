@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.nets.initializers import INITIALIZERS, Place, resolve_initializer
 from varprobe.spec.calls import parse_calls
 from varprobe.verdict.measured import Measured
@@ -26,6 +26,6 @@ def measured_log10_multipliers(net: Measured) -> np.ndarray:
             init = resolve_initializer(parse_calls(name)[0])
             place = Place(widths[layer - 1], widths[layer], max(widths[1:]), net.depth, layer)
             found[layer] = math.log10(init.multiplier_at(place))
-        except RequestError:
+        except InvalidArgumentError:
             continue
     return found

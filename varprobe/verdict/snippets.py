@@ -114,7 +114,7 @@ def framework(name: str) -> Framework:
     """One of `FRAMEWORKS`.
 
     Raises:
-        RequestError: there is none of that name.
+        InvalidArgumentError: there is none of that name.
     """
     return lookup(FRAMEWORKS, name, "framework")
 

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.interpolate import CubicSpline
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.verdict.thresholds import threshold
 
 __all__ = ["Target", "bias_variance", "target"]
@@ -45,7 +45,7 @@ def bias_variance(bias: str, width: int, depth: int) -> float | None:
 
     try:
         return sigma_b2_of(bias, width, depth)
-    except RequestError:
+    except InvalidArgumentError:
         return None
 
 
@@ -95,7 +95,7 @@ def laws_of(act: str) -> tuple[Callable[[float], list[float]], float, Law] | Non
 
     try:
         calls = parse_calls(act)
-    except RequestError:  # the label of a function
+    except InvalidArgumentError:  # the label of a function
         return None
     if len(calls) != 1 or (is_reference(calls[0].name) and not was_loaded(calls[0].name)):
         return None
@@ -104,7 +104,7 @@ def laws_of(act: str) -> tuple[Callable[[float], list[float]], float, Law] | Non
         log_q, averages = curve(phi)
         at_zero = [p.sigma_w2 for p in critical(phi, sigma_b2=0.0).points if p.stable]
         line, preserving = critical(phi), gain(phi).sigma_w2
-    except RequestError:
+    except InvalidArgumentError:
         return None
 
     def critical_points(sigma_b2: float) -> list[float]:

@@ -78,9 +78,9 @@ def command_of(run: Run) -> str | None:
 
 
 def model_command(asked: Mapping[str, Any]) -> str:
-    """`varprobe model net.py:make --seeds 8`."""
+    """`varprobe probe net.py:make --seeds 8`."""
     rest = (word for key, value in asked.items() if key != "factory" for word in option(key, value))
-    return shlex.join(["varprobe", "model", str(asked["factory"]), *rest])
+    return shlex.join(["varprobe", "probe", str(asked["factory"]), *rest])
 
 
 def option(key: str, value: Any) -> list[str]:

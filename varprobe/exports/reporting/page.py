@@ -9,7 +9,7 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 
 __all__ = ["page_of"]
 
@@ -25,7 +25,7 @@ def page_of(content: Mapping[str, Any]) -> str:
     """The whole page; the same content gives the same text with the same plotly.
 
     Raises:
-        RequestError: plotly is not installed.
+        InvalidArgumentError: plotly is not installed.
     """
     parts = {"script": "\n".join(map(part, SCRIPTS)), "plotly": library(), "drawing": part(DRAWING)}
     return Template(part("page.html")).substitute(
@@ -42,7 +42,7 @@ def library() -> str:
     try:
         from plotly.offline import get_plotlyjs
     except ImportError as error:
-        raise RequestError('a report needs plotly: pip install "varprobe[report]"') from error
+        raise InvalidArgumentError('a report needs plotly: pip install "varprobe[report]"') from error
     return get_plotlyjs().replace("</script", r"<\/script")
 
 

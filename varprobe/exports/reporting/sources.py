@@ -8,7 +8,7 @@ from typing import Any
 
 import xarray as xr
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.model.runs import RECORD, model_record
 from varprobe.runs.open import read_run
 from varprobe.storage.dataset import STATISTICS, require_configs, with_configs
@@ -35,7 +35,7 @@ def runs_of(what: Any, note: Note) -> list[Run]:
     """The runs of a dataset, a run folder, a list of these, or a mapping of names to these.
 
     Raises:
-        RequestError: something else, none, models beside stacks, or a name twice.
+        InvalidArgumentError: something else, none, models beside stacks, or a name twice.
     """
     if isinstance(what, Mapping) and not isinstance(what, xr.Dataset):
         found = [replace(run_of(one, "", note), name=str(name)) for name, one in what.items()]
@@ -44,9 +44,9 @@ def runs_of(what: Any, note: Note) -> list[Run]:
         numbers = [f"run {i}" if len(given) > 1 else "" for i in range(1, len(given) + 1)]
         found = told_apart([run_of(one, number, note) for one, number in zip(given, numbers, strict=True)], given)
     if not found:
-        raise RequestError("there is no run to report on", "run")
+        raise InvalidArgumentError("there is no run to report on", "run")
     if len({run.model for run in found}) > 1:
-        raise RequestError("runs of stacks and of models do not go into one report", "run")
+        raise InvalidArgumentError("runs of stacks and of models do not go into one report", "run")
     return found
 
 
@@ -80,12 +80,12 @@ def told_apart(runs: list[Run], given: Sequence[Any]) -> list[Run]:
     """The runs, those whose folders have one name called by their paths.
 
     Raises:
-        RequestError: a run is given twice.
+        InvalidArgumentError: a run is given twice.
     """
     places = [Path(one).resolve() for one in given if isinstance(one, str | os.PathLike)]
     twice = next((place for i, place in enumerate(places) if place in places[:i]), None)
     if twice is not None:
-        raise RequestError(f"{twice.name!r} is given twice", "run")
+        raise InvalidArgumentError(f"{twice.name!r} is given twice", "run")
     names = [run.name for run in runs]
     if len(set(names)) == len(names):
         return runs

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.exports.reporting.content import content_of
 from varprobe.exports.reporting.page import page_of
 from varprobe.exports.reporting.sources import Run, runs_of
@@ -32,7 +32,8 @@ def report(runs: Any, path: str | os.PathLike[str], *, note: Note = warnings.war
         The path. The same runs give the same bytes, with the same versions of varprobe and plotly.
 
     Raises:
-        RequestError: another ending, a folder that does not exist, something that is no run, or plotly is missing.
+        InvalidArgumentError: another ending, a folder that does not exist, something that is no run, or plotly is
+            missing.
         MachineError: the disk refuses.
 
     Example:
@@ -54,15 +55,15 @@ def require_file(path: str | os.PathLike[str], option: str) -> Path:
     """The path of a report that can be written.
 
     Raises:
-        RequestError: it cannot.
+        InvalidArgumentError: it cannot.
     """
     file = place_of(path, option)
     if file.suffix.lower() != ENDING:
-        raise RequestError(f"{str(path)!r} must end in {ENDING}{near(file.suffix)}", option)
+        raise InvalidArgumentError(f"{str(path)!r} must end in {ENDING}{near(file.suffix)}", option)
     if file.is_dir():
-        raise RequestError(f"{str(path)!r} is a folder, not a file", option)
+        raise InvalidArgumentError(f"{str(path)!r} is a folder, not a file", option)
     if not file.parent.is_dir():
-        raise RequestError(f"there is no folder {str(file.parent)!r} for {file.name!r}", option)
+        raise InvalidArgumentError(f"there is no folder {str(file.parent)!r} for {file.name!r}", option)
     return file
 
 

@@ -1,6 +1,6 @@
 """The architectures, one a file, and the registry in which --arch looks them up."""
 
-from varprobe.errors import RequestError, lookup
+from varprobe.errors import InvalidArgumentError, lookup
 from varprobe.nets.architectures.architecture import Architecture, Plain, Slot
 from varprobe.nets.architectures.conv import Conv
 from varprobe.nets.architectures.gru import GRU
@@ -45,15 +45,15 @@ def resolve_architecture(spec: Call | object, label: str | None = None) -> tuple
     """(canonical call form, architecture) of a call, or of an object with `init` and `apply`.
 
     Raises:
-        RequestError: unknown name or parameter, or a value that it does not take.
+        InvalidArgumentError: unknown name or parameter, or a value that it does not take.
     """
     if not isinstance(spec, Call) or is_reference(spec.name):
         name, block = own_block(spec, label)
         if is_registered(name):
-            raise RequestError(f'{name!r} is the name of another architecture; label it, as {{"Ours": block}}')
+            raise InvalidArgumentError(f'{name!r} is the name of another architecture; label it, as {{"Ours": block}}')
         return name, block
     if looks_like_code(spec.name):
-        raise RequestError(f"{spec.name!r} is not of the form FILE.py:NAME or PKG.MOD:NAME")
+        raise InvalidArgumentError(f"{spec.name!r} is not of the form FILE.py:NAME or PKG.MOD:NAME")
     found = lookup(ARCHITECTURES, spec.name, "architecture", "varprobe list archs")
     text, values = read_parameters(spec, spec.name, found.parameters)
     return text, found(**values)

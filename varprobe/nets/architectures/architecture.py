@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from jaxtyping import Array
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.nets.norms import Norm
 from varprobe.nets.scaled_float import Signal
 from varprobe.spec.parameters import Parameter
@@ -145,7 +145,7 @@ class Architecture(ABC):
         """Units of layer 0 of random data, --input-width being `given`, before layers of these widths.
 
         Raises:
-            RequestError: they do not fit.
+            InvalidArgumentError: they do not fit.
         """
         return widths[0] if self.stream else given or widths[0]
 
@@ -171,10 +171,10 @@ class Architecture(ABC):
         """The law of a base (see `weight_bases.base_of`) in a matrix of this architecture, from an initializer's.
 
         Raises:
-            RequestError: it has no meaning there.
+            InvalidArgumentError: it has no meaning there.
         """
         if law[0] == "delta_orthogonal":
-            raise RequestError("delta_orthogonal is for the kernels of conv; use orthogonal")
+            raise InvalidArgumentError("delta_orthogonal is for the kernels of conv; use orthogonal")
         return law
 
     def refusal(self, config: Any) -> str | None:

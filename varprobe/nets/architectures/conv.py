@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.nets.architectures.architecture import Architecture, Plain, Slot
 from varprobe.nets.architectures.layer import Layer
 from varprobe.nets.architectures.plain import activated
@@ -115,7 +115,7 @@ class Conv(Architecture):
         """Channels of the data, which are (size, ..., channels) in a row.
 
         Raises:
-            RequestError: they do not fill the positions; says which sizes they would.
+            InvalidArgumentError: they do not fill the positions; says which sizes they would.
         """
         if features % self.positions == 0:
             return features // self.positions
@@ -124,7 +124,7 @@ class Conv(Architecture):
         sizes = [
             f"size={n} with {features // n**self.dims} channel{'s' * (features != n**self.dims)}" for n in fit[::-1]
         ]
-        raise RequestError(
+        raise InvalidArgumentError(
             f"conv: {features} values do not fill {' x '.join([str(self.size)] * self.dims)} positions with channels; "
             f"they fit {', '.join(sizes[:SHOWN]) or 'no size that is as large as the kernel'}"
         )
@@ -137,14 +137,16 @@ class Conv(Architecture):
         """The law of a kernel; identity and delta_orthogonal stand at its center.
 
         Raises:
-            RequestError: delta_orthogonal where channels get fewer.
+            InvalidArgumentError: delta_orthogonal where channels get fewer.
         """
         centered = law[0] in ("eye", "delta_orthogonal")
         if law[0] == "delta_orthogonal":
             ends = slot.fan_in // slot.taps, slot.fan_out
             first, last = ends[::-1] if slot.adjoint else ends
             if first > last:
-                raise RequestError(f"delta_orthogonal keeps no lengths from {first} channels to {last}; use orthogonal")
+                raise InvalidArgumentError(
+                    f"delta_orthogonal keeps no lengths from {first} channels to {last}; use orthogonal"
+                )
         return "kernel", law, slot.kernel, centered
 
     def refusal(self, config: Any) -> str | None:

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from varprobe.errors import RequestError, did_you_mean
+from varprobe.errors import InvalidArgumentError, did_you_mean
 from varprobe.nets.architectures.architecture import Architecture, Plain, Slot
 from varprobe.nets.architectures.layer import Layer
 from varprobe.nets.scaled_float import Signal
@@ -96,7 +96,7 @@ def own_block(spec: Any, label: str | None = None) -> tuple[str, Own]:
     """(canonical call form or label, block) of a reference such as `mine.py:Block(gain=2)`, or of an object.
 
     Raises:
-        RequestError: there is none, or it does not take these parameters.
+        InvalidArgumentError: there is none, or it does not take these parameters.
     """
     if isinstance(spec, Call):
         code = load(spec.name, is_block, "block with init(key, width) and apply(params, x)")
@@ -109,10 +109,10 @@ def own_block(spec: Any, label: str | None = None) -> tuple[str, Own]:
     keywords = tuple(keyword(name, key, value, [k for k in known if k not in POSITIONS]) for key, value in args)
     names = [key for key, _ in keywords]
     if twice := [key for key in names if names.count(key) > 1]:
-        raise RequestError(f"{name}: {twice[0]!r} is given twice")
+        raise InvalidArgumentError(f"{name}: {twice[0]!r} is given twice")
     missing = [k for k, d in known.items() if d is REQUIRED and k not in positions and k not in dict(keywords)]
     if missing:
-        raise RequestError(f"{name}: init needs a value for {', '.join(missing)}")
+        raise InvalidArgumentError(f"{name}: init needs a value for {', '.join(missing)}")
     parameters_of(thing.apply, name, "apply(params, x)")
     return name, Own(hashable(thing.init), hashable(thing.apply), keywords, positions, digest)
 
@@ -121,12 +121,12 @@ def parameters_of(function: Callable[..., Any], name: str, form: str) -> dict[st
     """`keyword_parameters` of a block's function behind its two arguments.
 
     Raises:
-        RequestError: it does not take these two; names the block.
+        InvalidArgumentError: it does not take these two; names the block.
     """
     try:
         return keyword_parameters(function, positional=2)
-    except RequestError as error:
-        raise RequestError(f"{name}: {error.message} (a block has {form})") from error
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(f"{name}: {error.message} (a block has {form})") from error
 
 
 def name_of(thing: Any) -> str:
@@ -140,7 +140,7 @@ def keyword(name: str, key: str, value: Any, known: list[str]) -> tuple[str, Any
         key = known[0]
     if key not in known:
         allowed = did_you_mean(key, known) if known else " (its init takes key and width alone)"
-        raise RequestError(f"{name}: unknown parameter {key!r}{allowed}")
+        raise InvalidArgumentError(f"{name}: unknown parameter {key!r}{allowed}")
     return key, value.evaluate() if isinstance(value, Expression) else value
 
 
@@ -154,7 +154,7 @@ def instance_of(thing: Any, name: str) -> Any:
     try:
         return thing()
     except (Exception, SystemExit) as error:  # the user's code may raise anything
-        raise RequestError(f"{name}() fails: {type(error).__name__}: {error}") from error
+        raise InvalidArgumentError(f"{name}() fails: {type(error).__name__}: {error}") from error
 
 
 def object_digest(thing: Any) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.nets.architectures.architecture import Architecture, Plain, Slot
 from varprobe.spec.parameters import Parameter
 
@@ -83,7 +83,9 @@ class Recurrent(Architecture):
     def law(self, law: tuple[Any, ...], slot: Slot) -> tuple[Any, ...]:
         """As it is; `lsuv` has no meaning."""
         if law[0] == "lsuv":
-            raise RequestError("lsuv scales the matrix of each layer by what arrives there; here all steps have one")
+            raise InvalidArgumentError(
+                "lsuv scales the matrix of each layer by what arrives there; here all steps have one"
+            )
         return super().law(law, slot)
 
     def refusal(self, config: Any) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import xarray as xr
 
-from varprobe.errors import MachineError, RequestError
+from varprobe.errors import InvalidArgumentError, MachineError
 from varprobe.model.runs import RECORD, read_model_record
 from varprobe.runs.open import no_run
 from varprobe.runs.verifying.cells import check_cells, check_dataset, check_probes
@@ -46,7 +46,7 @@ def verify(path: str | os.PathLike[str], *, progress: Progress | None = None) ->
         `.intact`, `.findings` (each with `place`, `text`, `serious`), and `.checked`.
 
     Raises:
-        RequestError: there is no run.
+        InvalidArgumentError: there is no run.
         MachineError: a file cannot be read.
 
     Example:
@@ -62,7 +62,7 @@ def verify(path: str | os.PathLike[str], *, progress: Progress | None = None) ->
         elif os.path.lexists(found.folder / TRAINING):
             verify_training(found, progress)
         else:
-            raise RequestError(no_run(found.folder), "run")
+            raise InvalidArgumentError(no_run(found.folder), "run")
     except OSError as error:
         raise MachineError(f"cannot read {error.filename or found.folder}: {error.strerror or error}") from error
     return found

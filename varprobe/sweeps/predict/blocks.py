@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.nets.activations import Activation
 from varprobe.nets.architectures.conv import Conv
 from varprobe.nets.architectures.plain import PlainStack
@@ -61,7 +61,7 @@ def predicted_blocks(
     for index, config in configs:
         try:
             family, member = sorted_out(index, config)
-        except RequestError:
+        except InvalidArgumentError:
             continue
         families[family].append(member)
     for family, members in families.items():
@@ -73,13 +73,13 @@ def sorted_out(index: int, config: "Config") -> tuple[Family, Member]:
     """The family of a configuration, and its numbers.
 
     Raises:
-        RequestError: theory has no law for it.
+        InvalidArgumentError: theory has no law for it.
     """
     arch = config.arch
     if config.dropout or config.data_driven or not isinstance(arch, PlainStack | Residual | Conv):
-        raise RequestError(f"{config.arch_name} has no prediction")
+        raise InvalidArgumentError(f"{config.arch_name} has no prediction")
     if isinstance(arch, Conv) and (arch.padding != "circular" or config.norm.kind == "group"):
-        raise RequestError(f"{config.arch_name} with norm {config.norm_name} has no prediction")
+        raise InvalidArgumentError(f"{config.arch_name} with norm {config.norm_name} has no prediction")
     layers = range(1, config.depth + 1)
     skip = isinstance(arch, Residual)
     count = len(config.slots(1))
@@ -90,7 +90,7 @@ def sorted_out(index: int, config: "Config") -> tuple[Family, Member]:
             law = weights_of(config, layer, slot)
             bias_mean, bias_std = bias_numbers(config.bias, config.place(layer, slot=slot))
             if law.mean or bias_mean:
-                raise RequestError("weights or biases have a mean")
+                raise InvalidArgumentError("weights or biases have a mean")
             laws.add(law.law)
             rows[0, layer - 1] = law.log_w
             with np.errstate(divide="ignore"):
@@ -122,7 +122,7 @@ def together(
     source = Fast(family.act)
     try:
         path = pass_blocks(source, blocks, family.shape, arriving, forward_only)
-    except RequestError:
+    except InvalidArgumentError:
         for member in members if len(members) > 1 else ():
             yield from together(family, [member], inputs, forward_only)
         return

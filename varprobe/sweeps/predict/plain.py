@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import xarray as xr
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.nets.activations import Activation
 from varprobe.nets.architectures.conv import Conv
 from varprobe.nets.architectures.plain import PlainStack
@@ -106,7 +106,7 @@ def predicted(request: "Request", ds: xr.Dataset) -> xr.Dataset:
     source, forward_only = request.setting.source, request.setting.forward_only
     try:
         inputs = inputs_of(source)
-    except RequestError:
+    except InvalidArgumentError:
         return beside(ds, arrays)
     plain = predicted_plain(request, ds, inputs)
     others = [(i, config) for i, config in enumerate(request.configs) if not is_plain(config)]
@@ -145,7 +145,7 @@ def predicted_plain(request: "Request", ds: xr.Dataset, inputs: Moments) -> Iter
             continue
         try:
             law, problem = problem_of(config, inputs, *(values[i] for values in first_seed))
-        except RequestError:
+        except InvalidArgumentError:
             continue
         if isinstance(config.arch, Conv) and (law != "orthogonal" or not random):
             law = None  # a kernel averages over positions what a draw of the weights does to each
@@ -170,7 +170,7 @@ def inputs_of(source: "Source") -> Moments:
     """The fields of `Inputs`, of random data or of all rows of a file.
 
     Raises:
-        RequestError: all rows are zero.
+        InvalidArgumentError: all rows are zero.
     """
     if source.vocab:
         return 0.0, 1 / source.vocab, 0.0, 0.0
@@ -179,7 +179,7 @@ def inputs_of(source: "Source") -> Moments:
     rows = np.asarray(source.rows, np.float64)
     largest = np.abs(rows).max()
     if not largest > 0:
-        raise RequestError("the input is zero")
+        raise InvalidArgumentError("the input is zero")
     rows = rows / largest
     square = np.square(rows).mean()
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
@@ -215,7 +215,7 @@ def problem_of(
     Of its weights the mean squares as measured, of its units the share that are equal, both of shape (layers,).
 
     Raises:
-        RequestError: its weights or biases are not random, or of no known variance.
+        InvalidArgumentError: its weights or biases are not random, or of no known variance.
     """
     layers = range(1, config.depth + 1)
     weights = [
@@ -237,7 +237,7 @@ def solutions(
     """(problems, their predictions), together where all have some; without those that lead to where no average is."""
     try:
         yield problems, solved(kind, [problem for problem, _ in problems], forward_only)
-    except RequestError:
+    except InvalidArgumentError:
         for one in problems if len(problems) > 1 else ():
             yield from solutions(kind, [one], forward_only)
 
@@ -246,7 +246,7 @@ def solved(kind: Kind, problems: list[Problem], forward_only: bool) -> dict[str,
     """Predictions for nets of a kind, each (nets, depth).
 
     Raises:
-        RequestError: the activation has no finite averages on the way.
+        InvalidArgumentError: the activation has no finite averages on the way.
     """
     source = Fast(kind.act)
     *columns, widths, inputs = (np.array(column) for column in zip(*problems, strict=True))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.nets.architectures.conv import Conv
 from varprobe.nets.architectures.transformer import Transformer
 from varprobe.sweeps.predict.blocks import Found
@@ -49,7 +49,7 @@ def predicted_positions(
         if key not in solved:
             try:
                 solved[key] = predict(config, inputs, random)
-            except RequestError:
+            except InvalidArgumentError:
                 solved[key] = None
         found = solved[key]
         if found:
@@ -60,12 +60,12 @@ def of_convolution(config: "Config", inputs: tuple[float, float, float, float], 
     """Of a stack of convolutions with a border of zeros.
 
     Raises:
-        RequestError: theory has no law for it.
+        InvalidArgumentError: theory has no law for it.
     """
     arch = config.arch
     assert isinstance(arch, Conv)
     if arch.padding == "circular" or config.norm:
-        raise RequestError(f"{config.arch_name} with norm {config.norm_name} has no prediction here")
+        raise InvalidArgumentError(f"{config.arch_name} with norm {config.norm_name} has no prediction here")
     log_w, log_b = logs(config, 0)
     image = Image(arch.size, arch.kernel, arch.dims, arch.padding)
     channels = np.array(config.widths, float)[None]
@@ -84,12 +84,12 @@ def of_transformer(config: "Config", inputs: tuple[float, float, float, float], 
     """Of a transformer without biases whose attention is all but uniform.
 
     Raises:
-        RequestError: theory has no law for it.
+        InvalidArgumentError: theory has no law for it.
     """
     arch, log_q0, cosine = config.arch, *inputs[:2]
     assert isinstance(arch, Transformer)
     if not random or arch.tokens > MOST_TOKENS or config.norm.kind not in ("none", "layer", "rms"):
-        raise RequestError(f"{config.arch_name} with norm {config.norm_name} has no prediction")
+        raise InvalidArgumentError(f"{config.arch_name} with norm {config.norm_name} has no prediction")
     slots = {slot.name: at for at, slot in enumerate(config.slots(1))}
     log_w = {name: logs(config, at, biased=False)[0] for name, at in slots.items()}
     gate = log_w.get("gate", np.zeros(config.depth))
@@ -98,7 +98,7 @@ def of_transformer(config: "Config", inputs: tuple[float, float, float, float], 
     found = pass_tokens(config.act, matrices, shape, log_q0, cosine)
     seen = 2 * found.stream[:-1] if arch.norm_position == "none" else np.zeros(config.depth)
     if (log_w["q"] + log_w["k"] + seen > np.log(UNIFORM)).any():
-        raise RequestError("its attention is not uniform")
+        raise InvalidArgumentError("its attention is not uniform")
     stream = found.stream[1:] / LN10
     return {
         "activation_log10_ms": stream,
@@ -111,7 +111,7 @@ def logs(config: "Config", slot: int, biased: bool = True) -> tuple[np.ndarray, 
     """ln of fan_in Var(W) and of Var(b) of a slot, (depth,) each.
 
     Raises:
-        RequestError: weights or biases have a mean, or there are biases that theory does not have.
+        InvalidArgumentError: weights or biases have a mean, or there are biases that theory does not have.
     """
     found = np.empty((2, config.depth))
     for layer in range(1, config.depth + 1):
@@ -119,7 +119,7 @@ def logs(config: "Config", slot: int, biased: bool = True) -> tuple[np.ndarray, 
         log_w, weight_mean = (-np.inf, 0.0) if zero else weights_of(config, layer, slot)[1:]
         mean, std = bias_numbers(config.bias, config.place(layer, slot=slot))
         if weight_mean or mean or (std and not biased):
-            raise RequestError(f"the weights or biases of layer {layer} have no law")
+            raise InvalidArgumentError(f"the weights or biases of layer {layer} have no law")
         with np.errstate(divide="ignore"):
             found[:, layer - 1] = log_w, 2 * np.log(std)
     return found[0], found[1]

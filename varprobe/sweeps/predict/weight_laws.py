@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.theory.sigmas import VARIANCES
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def weights_of(config: "Config", layer: int, slot: int = 0, measured: Measured |
     """The law of the matrix of a layer and slot.
 
     Raises:
-        RequestError: it is not random, or of no known variance.
+        InvalidArgumentError: it is not random, or of no known variance.
     """
     init, place, matrix = config.initializer(layer, slot), config.place(layer, slot=slot), config.slots(layer)[slot]
     mean, scale = init.at(place)
@@ -58,9 +58,9 @@ def weights_of(config: "Config", layer: int, slot: int = 0, measured: Measured |
     elif kind == "custom" and not mean and measured and not measured.alike and np.isfinite(measured.log10_ms):
         return WeightLaw(None, float(np.log(fan_in) + LN10 * measured.log10_ms), 0.0)
     else:
-        raise RequestError(f"the weights of layer {layer} are not random")
+        raise InvalidArgumentError(f"the weights of layer {layer} are not random")
     if not scale:
-        raise RequestError(f"the weights of layer {layer} are not random")
+        raise InvalidArgumentError(f"the weights of layer {layer} are not random")
     return WeightLaw(law, float(np.log(fan_in * per_entry) + 2 * np.log(abs(scale))), mean)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from varprobe.errors import RequestError
+from varprobe.errors import InvalidArgumentError
 from varprobe.sweeps.predict.plain import inputs_of, is_plain, problem_of
 from varprobe.theory.sources import Source
 from varprobe.theory.trajectories import Inputs, Nets, pass_forward
@@ -26,7 +26,7 @@ def with_theory(request: "Request", ds: xr.Dataset) -> xr.Dataset:
     solved: dict[object, np.ndarray] = {}
     try:
         inputs = inputs_of(request.setting.source)
-    except RequestError:
+    except InvalidArgumentError:
         inputs = None
     for i, config in enumerate(request.configs):
         if inputs is None or not is_plain(config):
@@ -37,7 +37,7 @@ def with_theory(request: "Request", ds: xr.Dataset) -> xr.Dataset:
             key = config.act, problem.key
             if key not in solved:
                 solved[key] = trajectories(Source(config.act), problem[:4], problem.widths, inputs, cosines)
-        except RequestError:
+        except InvalidArgumentError:
             continue
         values[i, :, : config.depth + 1] = solved[key]
     text = "infinite width: cosine of the activations of two inputs at cosine c0"

@@ -1,4 +1,4 @@
-"""`varprobe model`: probe a network of the user's own."""
+"""`varprobe probe`: probe a network of the user's own."""
 
 import re
 import shlex
@@ -10,7 +10,7 @@ import click
 from varprobe.cli.console import TerminalProgress, console_for
 from varprobe.cli.help import Command, help_all
 from varprobe.cli.sweep import measuring
-from varprobe.errors import RequestError, printable
+from varprobe.errors import InvalidArgumentError, printable
 
 if TYPE_CHECKING:
     from varprobe.nets.data import Source
@@ -22,9 +22,9 @@ __all__ = ["command"]
     cls=Command,
     essential=("--data", "--seeds", "--compare", "--out", "--json"),
     examples=[
-        "varprobe model mynet.py:make",
-        "varprobe model mypkg.nets:make --data images.npy --seeds 8",
-        "varprobe model --compare mynet.py:before mynet.py:after",
+        "varprobe probe mynet.py:make",
+        "varprobe probe mypkg.nets:make --data images.npy --seeds 8",
+        "varprobe probe --compare mynet.py:before mynet.py:after",
     ],
 )
 @help_all
@@ -48,9 +48,9 @@ def command(arguments: list[str], factory: str | None, compare: tuple[str, str] 
     it takes a jax.random key, each seed draws new parameters.
     """
     if compare and factory:
-        raise RequestError(f"{factory!r} is one model too many; --compare names both", "compare")
+        raise InvalidArgumentError(f"{factory!r} is one model too many; --compare names both", "compare")
     if not compare and not factory:
-        raise RequestError("missing FACTORY, such as mynet.py:make", "factory")
+        raise InvalidArgumentError("missing FACTORY, such as mynet.py:make", "factory")
     with measuring(arguments, options["quiet"]) as (progress, stdout):
         options |= numbers_of(options)
         if compare:
@@ -105,23 +105,23 @@ def measured(factory: str, options: dict[str, Any], option: str) -> Any:
     given = {name: options[name] for name in ("seeds", "step_size") if options[name] is not None}
     try:
         return probe(*found.arguments, **found.keywords | given)
-    except RequestError as error:
+    except InvalidArgumentError as error:
         if error.option in ("seeds", "step_size"):
             raise
         where = f"{factory}, {error.option}=" if error.option else factory
-        raise RequestError(f"{where}: {error.message}", option) from error
+        raise InvalidArgumentError(f"{where}: {error.message}", option) from error
     except ChangedError:
         raise
     except Exception as error:  # the model may raise anything
         text = " ".join(str(error).split())
-        raise RequestError(f"{factory} fails: {type(error).__name__}: {text}", option) from error
+        raise InvalidArgumentError(f"{factory} fails: {type(error).__name__}: {text}", option) from error
 
 
 def numbers_of(options: dict[str, Any]) -> dict[str, Any]:
     """--seeds and --step-size as numbers, where they are given.
 
     Raises:
-        RequestError: they are none.
+        InvalidArgumentError: they are none.
     """
     from varprobe.model.probing import MOST_SEEDS
     from varprobe.spec.arguments import single
@@ -137,12 +137,12 @@ def source_of(text: str) -> "Source":
     """The rows of a file.
 
     Raises:
-        RequestError: it is none, or cannot be read.
+        InvalidArgumentError: it is none, or cannot be read.
     """
     from varprobe.nets.data import load_source
 
     if not re.search(r"\.(npy|npz|csv)\b", text, re.IGNORECASE):
-        raise RequestError(f"{text!r} is no file (allowed: FILE.npy, FILE.npz, FILE.csv)", "data")
+        raise InvalidArgumentError(f"{text!r} is no file (allowed: FILE.npy, FILE.npz, FILE.csv)", "data")
     return load_source(text)
 
 
@@ -156,18 +156,18 @@ def compared(names: tuple[str, str], options: dict[str, Any], progress: Terminal
     from varprobe.spec.user_code import is_reference
 
     if options["out"] is not None:
-        raise RequestError("does not go with --compare, which writes nothing", "out")
+        raise InvalidArgumentError("does not go with --compare, which writes nothing", "out")
     if not any(map(is_reference, names)):
         for name in ("data", "seeds", "step_size"):
             if options[name] is not None:
-                raise RequestError("does not go with --compare of two runs, which are measured already", name)
+                raise InvalidArgumentError("does not go with --compare of two runs, which are measured already", name)
     try:
         both = [
             measured(name, options, "compare") if is_reference(name) else read_run(Path(name), progress.note)
             for name in names
         ]
-    except RequestError as error:
-        raise RequestError(error.message, "compare") if error.option == "run" else error from error
+    except InvalidArgumentError as error:
+        raise InvalidArgumentError(error.message, "compare") if error.option == "run" else error from error
     rows = side_by_side(*both)
     if options["json"]:
         answer = {"version": varprobe.__version__, "run": None, "rows": rows}
