@@ -35,6 +35,7 @@ from stand_in import compute_with
 import varprobe as vp
 from varprobe.__main__ import main
 from varprobe.cli.pytest_plugin import Probes
+from varprobe.sweeps.predict import plain
 from varprobe.training import coordinates
 
 ROOT = Path(__file__).parents[1]
@@ -114,7 +115,7 @@ def small_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     Phase diagrams are measured at 3 x 3 points. A grid is read and checked as a whole; of its activations,
     architectures, norms and depths the first and the last combination is measured, with everything else.
     """
-    configs = importlib.import_module("varprobe.nets.config")
+    configs = importlib.import_module("varprobe.sweeps.request")
     sweeping = importlib.import_module("varprobe.sweeps.sweep")
     read_stacks, read_request = configs.read_stacks, configs.read_request
 

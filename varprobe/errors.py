@@ -55,7 +55,7 @@ def did_you_mean(name: str, known: Iterable[str], see: str = "") -> str:
 
 
 def lookup(registry: Mapping[str, T], name: str, what: str, see: str = "") -> T:
-    """`registry[name]`, or a InvalidArgumentError that says what was meant and where all names are listed."""
+    """`registry[name]`, or an InvalidArgumentError that says what was meant and where all names are listed."""
     if isinstance(name, str) and name in registry:
         return registry[name]
     raise InvalidArgumentError(f"unknown {what} {name!r}{did_you_mean(name, registry, see)}")
