@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from varprobe.sweeps import pool_executor
-from varprobe.sweeps.dask_executor import DaskCrew
+from varprobe.sweeps.dask_executor import DaskCellExecutor
 from varprobe.sweeps.request import Request, read_request
 from varprobe.sweeps.resources import Resources
 from varprobe.sweeps.sweep import run
@@ -40,28 +40,28 @@ print(time.perf_counter() - start, flush=True)
 """
 
 
-def crew_of(workers: int) -> DaskCrew:
+def crew_of(workers: int) -> DaskCellExecutor:
     """A crew of so many local processes."""
     from distributed import LocalCluster
 
     local = LocalCluster(n_workers=workers, threads_per_worker=1, memory_limit=0, dashboard_address=None)
-    return DaskCrew(local.scheduler_address, None, print, local)
+    return DaskCellExecutor(local.scheduler_address, None, print, local)
 
 
-def warm(crew: DaskCrew, request: Request) -> None:
+def warm(crew: DaskCellExecutor, request: Request) -> None:
     """Let every worker compile what the request needs."""
     from varprobe.engine.groups import chunks_of
     from varprobe.sweeps.pickling import packed
-    from varprobe.sweeps.queue import Item
+    from varprobe.sweeps.queue import CellTask
 
     for chunk in chunks_of(list(request.configs), request.setting):
-        parcel = packed(pool_executor.Batch((Item(chunk, 0),), request.setting, crew.versions()))
+        parcel = packed(pool_executor.Batch((CellTask(chunk, 0),), request.setting, crew.versions()))
         crew.client.gather(
             [crew.client.submit(pool_executor.work, parcel, workers=[w], pure=False) for w in crew.client.nthreads()]
         )
 
 
-def timed(crew: DaskCrew, request: Request, out: Path | None = None) -> float:
+def timed(crew: DaskCellExecutor, request: Request, out: Path | None = None) -> float:
     """Seconds of a sweep."""
     start = time.perf_counter()
     run(request, out=out, resources=Resources(executor=crew))

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from varprobe.engine import groups
-from varprobe.engine.wired.chunks import WiredChunk
+from varprobe.engine.wired.chunks import WiredGroup
 from varprobe.sweeps.request import Request, read_request
 
 
@@ -17,4 +17,4 @@ def request_of(nets: dict[str, list[str]], **arguments: Any) -> Request:
 def chunk_sizes(request: Request) -> list[int]:
     """How many nets each of its cells computes."""
     found = groups.chunks_of(list(request.configs), request.setting)
-    return [len(c.nets) if isinstance(c, WiredChunk) else sum(map(len, c.nets)) for c in found]
+    return [len(c.nets) if isinstance(c, WiredGroup) else sum(map(len, c.nets)) for c in found]

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from varprobe.engine import compile
-from varprobe.engine.wired.own import OwnChunk
+from varprobe.engine.wired.own import OwnGroup
 from varprobe.sweeps.assemble import variable_names
 
 __all__ = ["learned", "signals"]
@@ -13,7 +13,7 @@ __all__ = ["learned", "signals"]
 
 def signals(chunk: Any, setting: Any, seed: int, slope: float = 0.0) -> dict[str, np.ndarray]:
     """Of a cell, in lines that differ by configuration and seed, for `compute_with`; blocks of the user are measured."""
-    if isinstance(chunk, OwnChunk):
+    if isinstance(chunk, OwnGroup):
         return compile.tables_of(compile.Worker(compile.teams()[0]), chunk, setting, [seed])[0]
     shape = (len(chunk.configs), chunk.program.depth + 1)
     slopes = slope + 0.002 * np.array(chunk.configs)[:, None] + 0.003 * seed

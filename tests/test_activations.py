@@ -13,7 +13,7 @@ from scipy import special
 
 import varprobe as vp
 from varprobe.errors import InvalidArgumentError
-from varprobe.nets.activations import ACTIVATIONS, ALIASES, Activation, Behavior, behavior, resolve_activation
+from varprobe.nets.activations import ACTIVATIONS, ALIASES, Activation, Asymptotics, behavior, resolve_activation
 from varprobe.spec.calls import parse_calls
 
 
@@ -191,17 +191,17 @@ def test_behavior(name: str) -> None:
 @pytest.mark.parametrize(
     "function, expected",
     [
-        (lambda x: jnp.maximum(0.2 * x, x), Behavior((0.2, 1.0), (0.2, 1.0), False, True)),
-        (lambda x: 3 * x, Behavior((3.0, 3.0), (3.0, 3.0), False, True)),
-        (lambda x: 3 * x + 1e-6, Behavior(None, (3.0, 3.0), False, False)),  # affine is not homogeneous
-        (lambda x: jnp.where(jnp.abs(x) > 100, x, 2 * x), Behavior((2.0, 2.0), (1.0, 1.0), False, False)),
-        (lambda x: jnp.where(jnp.abs(jnp.abs(x) - 1) < 0.3, 0.0, x), Behavior((1.0, 1.0), (1.0, 1.0), False, False)),
-        (lambda x: x**3, Behavior(None, None, False, False)),
-        (lambda x: jnp.sqrt(jnp.abs(x) + 1) - 1, Behavior(None, None, False, False)),
-        (lambda x: jnp.zeros_like(x), Behavior(None, None, True, False)),
+        (lambda x: jnp.maximum(0.2 * x, x), Asymptotics((0.2, 1.0), (0.2, 1.0), False, True)),
+        (lambda x: 3 * x, Asymptotics((3.0, 3.0), (3.0, 3.0), False, True)),
+        (lambda x: 3 * x + 1e-6, Asymptotics(None, (3.0, 3.0), False, False)),  # affine is not homogeneous
+        (lambda x: jnp.where(jnp.abs(x) > 100, x, 2 * x), Asymptotics((2.0, 2.0), (1.0, 1.0), False, False)),
+        (lambda x: jnp.where(jnp.abs(jnp.abs(x) - 1) < 0.3, 0.0, x), Asymptotics((1.0, 1.0), (1.0, 1.0), False, False)),
+        (lambda x: x**3, Asymptotics(None, None, False, False)),
+        (lambda x: jnp.sqrt(jnp.abs(x) + 1) - 1, Asymptotics(None, None, False, False)),
+        (lambda x: jnp.zeros_like(x), Asymptotics(None, None, True, False)),
     ],
 )
-def test_behavior_of_the_users_own(function: Callable[[jax.Array], jax.Array], expected: Behavior) -> None:
+def test_behavior_of_the_users_own(function: Callable[[jax.Array], jax.Array], expected: Asymptotics) -> None:
     assert behavior(resolve_activation(function)) == expected
 
 

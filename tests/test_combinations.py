@@ -25,7 +25,7 @@ RUN = [
     "gru(inputs=first)",
 ]
 """One of each kind; the requests of all are checked."""
-SHARES = [{"normal", "Eye"}, {"truncated_normal", "Nothing"}, {"uniform", "Sparse"}, {"Orthogonal"}]
+SHARES = [{"normal", "Identity"}, {"truncated_normal", "Zeros"}, {"uniform", "Sparse"}, {"Orthogonal"}]
 """Of the initializers, by their bases, each of which is compiled. An architecture has so many norms or more, or one,
 and one share runs with each."""
 DEFAULT = {("plain(order=pre)", "batch"), (RUN[2], "group(groups=2)"), ("rnn", "rms")}

@@ -16,7 +16,7 @@ from scipy import special
 import varprobe as vp
 from varprobe import sweep
 from varprobe.engine import groups
-from varprobe.nets.activations import Activation, Behavior, behavior
+from varprobe.nets.activations import Activation, Asymptotics, behavior
 from varprobe.sweeps.probes import running
 from varprobe.sweeps.sweep import run
 
@@ -44,7 +44,7 @@ def test_homogeneity_as_full_computation(
     fewer = sum(chunk_sizes(request))
     short = run(request)
 
-    def without(act: Activation) -> Behavior:
+    def without(act: Activation) -> Asymptotics:
         return dataclasses.replace(behavior(act), homogeneous=False)
 
     monkeypatch.setattr(groups, "behavior", without)

@@ -25,7 +25,7 @@ OPTIONS: dict[str, Any] = dict(depth=2, width=4, batch=4, seeds=24, act="relu", 
 sweeping = importlib.import_module("varprobe.sweeps.sweep")
 
 
-class Watcher:
+class StatisticsHook:
     """A progress that remembers, and does something after so many cells."""
 
     def __init__(self, after: int | None = None, act: Any = None) -> None:
@@ -117,7 +117,7 @@ def locked(folder: Path, cells: int, cache: Path, told: Any) -> None:
         if os.geteuid() == 0:
             os.seteuid(65534)
 
-    killing.sweep_into(folder, OPTIONS | {"progress": Watcher(cells, lock)}, cache, told)
+    killing.sweep_into(folder, OPTIONS | {"progress": StatisticsHook(cells, lock)}, cache, told)
 
 
 def told_by(function: Any, *arguments: Any) -> str:
@@ -203,7 +203,7 @@ def test_damaged_cells_are_named_and_only_they_are_computed_again(
         (folder / "results.nc").unlink()
     found = vp.verify(folder)
     assert not found.intact and found.problems("cells") == len(damages)
-    watch = Watcher()
+    watch = StatisticsHook()
     vp.sweep(**OPTIONS, out=folder, progress=watch)
     notes = [note for note in watch.notes if "cells" in note and "computed anew" in note]
     assert len(computed) == len(damages) == len(notes)
@@ -224,12 +224,12 @@ def test_a_clock_that_was_set_changes_nothing(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        vp.sweep(**OPTIONS, out=out, progress=Watcher(8, interrupt))
+        vp.sweep(**OPTIONS, out=out, progress=StatisticsHook(8, interrupt))
     for path in [*out.rglob("*"), out]:
         os.utime(path, (when, when))
     monkeypatch.setattr(time, "time", lambda: 1e9)
     monkeypatch.setattr(time, "time_ns", lambda: 10**18)
-    watch = Watcher()
+    watch = StatisticsHook()
     vp.sweep(**OPTIONS, out=out, progress=watch)
     assert (watch.total, watch.cached, watch.notes) == (16, 8, []) and sorted(computed) == list(range(24))
     assert killing.differences(out, place / "whole") == []

@@ -9,7 +9,7 @@ import pytest
 
 from varprobe.engine.compile import Worker, tables_of
 from varprobe.engine.groups import chunks_of
-from varprobe.engine.programs import AnyChunk
+from varprobe.engine.programs import AnyGroup
 from varprobe.engine.statistics import CellTable
 from varprobe.errors import InvalidArgumentError, MachineError
 from varprobe.sweeps.cell_costs import cell_bytes
@@ -40,7 +40,7 @@ KINDS: dict[str, dict[str, Any]] = {
 SHAPE: dict[str, Any] = {"depth": 3, "width": 10, "batch": 16, "seeds": 1}
 
 
-def chunk_of(**arguments: Any) -> tuple[AnyChunk, Any]:
+def chunk_of(**arguments: Any) -> tuple[AnyGroup, Any]:
     request = read_request(**SHAPE | arguments)
     (chunk,) = chunks_of(list(request.configs), request.setting)
     return chunk, request.setting
@@ -57,9 +57,9 @@ def assert_same(a: CellTable, b: CellTable) -> None:
 )
 def test_joined_as_whole(kind: str) -> None:
     chunk, setting = chunk_of(**KINDS[kind])
-    ran: list[AnyChunk] = []
+    ran: list[AnyGroup] = []
 
-    def run(piece: AnyChunk) -> CellTable:
+    def run(piece: AnyGroup) -> CellTable:
         ran.append(piece)
         return tables_of(Worker(jax.devices()[:1]), piece, setting, [0])[0]
 
@@ -111,7 +111,7 @@ def test_halved_until_it_fits(fits: int, error: Exception) -> None:
     chunk, _ = chunk_of(**KINDS["residual"] | {"init": [f"normal(std={s / 10})" for s in range(1, 10)]})
     tried: list[int] = []
 
-    def run(piece: AnyChunk) -> CellTable:
+    def run(piece: AnyGroup) -> CellTable:
         tried.append(net_count(piece))
         if net_count(piece) > fits:
             raise error
@@ -126,7 +126,7 @@ def test_halved_until_it_fits(fits: int, error: Exception) -> None:
 def test_no_memory_for_one_net() -> None:
     chunk, _ = chunk_of(**KINDS["plain"])
 
-    def run(piece: AnyChunk) -> CellTable:
+    def run(piece: AnyGroup) -> CellTable:
         raise MemoryError
 
     with pytest.raises(MachineError, match=r"no memory for configuration 0 \(depth 3, width 10, batch 16\) alone"):
@@ -136,7 +136,7 @@ def test_no_memory_for_one_net() -> None:
 def test_other_errors_pass() -> None:
     chunk, _ = chunk_of(**KINDS["plain"])
 
-    def run(piece: AnyChunk) -> CellTable:
+    def run(piece: AnyGroup) -> CellTable:
         raise jax.errors.JaxRuntimeError("INTERNAL: something else")
 
     with pytest.raises(jax.errors.JaxRuntimeError, match="something else"):

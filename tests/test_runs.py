@@ -43,7 +43,7 @@ def measured(ds: xr.Dataset) -> xr.Dataset:
     return ds[list(variable_names())]
 
 
-class Watcher:
+class StatisticsHook:
     """A progress that remembers, and can interrupt after so many cells."""
 
     def __init__(self, interrupt_after=None):
@@ -125,7 +125,7 @@ def test_without_out_nothing_is_written(tmp_path, monkeypatch, whole):
 
 def test_a_run_is_written_and_reads_back_identical(tmp_path, whole):
     out = tmp_path / "new" / "deeper" / "run"
-    watch = Watcher()
+    watch = StatisticsHook()
     identical(sweep(**TINY, out=out, progress=watch), whole)
     assert (watch.total, watch.cached, watch.done, watch.notes) == (4, 0, 4, [])
     assert {"spec.json", "results.nc", "results.csv"} < files_of(out) and len(cells_of(out)) == 4
@@ -141,7 +141,7 @@ def test_the_same_request_again_computes_nothing(folder, whole, monkeypatch):
     before = {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
     monkeypatch.setattr(LocalCrew, "run", lambda *_: pytest.fail("computed again"))
     monkeypatch.setattr(module, "chunks_of", lambda *_: pytest.fail("planned again"))
-    watch = Watcher()
+    watch = StatisticsHook()
     identical(sweep(**TINY, out=folder, progress=watch), whole)
     assert (watch.total, watch.cached, watch.notes) == (0, 4, [])
     assert {p: p.stat().st_mtime_ns for p in folder.rglob("*")} == before
@@ -151,7 +151,7 @@ def test_the_same_request_again_computes_nothing(folder, whole, monkeypatch):
 
 
 def test_fresh_computes_everything_again(folder, whole, computed):
-    watch = Watcher()
+    watch = StatisticsHook()
     ds = sweep(**TINY, out=folder, fresh=True, progress=watch)
     assert len(computed) == 4 and (watch.total, watch.cached) == (4, 0)
     assert not ds.equals(whole)
@@ -161,12 +161,12 @@ def test_fresh_computes_everything_again(folder, whole, computed):
 def test_an_interrupted_run_resumes_to_the_same_bits(tmp_path, whole, monkeypatch):
     out = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
-        sweep(**TINY, out=out, progress=Watcher(interrupt_after=3))
+        sweep(**TINY, out=out, progress=StatisticsHook(interrupt_after=3))
     assert len(cells_of(out)) == 3 and not strays(out) and not (out / "results.nc").exists()
     with pytest.raises(InvalidArgumentError, match=r"unfinished: 3 of 4 cells; resume with the same command"):
         open_run(out)
     kept = {p: p.read_bytes() for p in cells_of(out)}
-    watch = Watcher()
+    watch = StatisticsHook()
     identical(sweep(**TINY, out=out, progress=watch), whole)
     assert (watch.total, watch.cached, watch.done) == (1, 3, 1)
     assert kept.items() <= {p: p.read_bytes() for p in cells_of(out)}.items()
@@ -195,7 +195,7 @@ def test_what_a_killed_run_left_half_written_is_removed(folder, whole):
     mine = [folder / ".mine.tmp", folder / "cells" / "notes.tmp"]
     for path in mine:
         path.write_text("the user's")
-    watch = Watcher()
+    watch = StatisticsHook()
     identical(sweep(**TINY, out=folder, progress=watch), whole)
     assert watch.total == 1 and sorted(strays(folder)) == sorted(mine)
 
@@ -260,7 +260,7 @@ def test_a_damaged_cell_is_named_and_computed_again(folder, whole, damage, resul
         with pytest.raises(InvalidArgumentError, match="3 of 4 cells"), pytest.warns(UserWarning) as warned:
             open_run(folder)
         assert len(warned) == 2 and victim.name in str(warned[1].message)
-    watch = Watcher()
+    watch = StatisticsHook()
     identical(sweep(**TINY, out=folder, progress=watch), whole)
     assert (watch.total, watch.cached) == (1, 3)
     assert len(watch.notes) == 1 and str(victim) in watch.notes[0] and "computed anew" in watch.notes[0]
@@ -277,7 +277,7 @@ def test_damaged_results_are_named_and_made_from_the_cells(folder, whole, conten
     with pytest.warns(UserWarning, match=r"results\.nc is damaged"):
         identical(open_run(folder), measured(whole))
     monkeypatch.setattr(LocalCrew, "run", lambda *_: pytest.fail("computed again"))
-    watch = Watcher()
+    watch = StatisticsHook()
     identical(sweep(**TINY, out=folder, progress=watch), whole)
     assert len(watch.notes) == 1 and str(results) in watch.notes[0]
     identical(open_run(folder), whole)
@@ -320,7 +320,7 @@ def test_an_edited_function_or_data_file_computes_anew_and_an_undone_edit_finds_
 
     def again():
         """How many cells are computed, and the notes."""
-        watch, before = Watcher(), len(computed)
+        watch, before = StatisticsHook(), len(computed)
         sweep(**USER, act="mine.py:wave", data="rows.npy", out=out, progress=watch)
         return len(computed) - before, watch.notes
 
@@ -354,7 +354,7 @@ def test_two_functions_of_one_file_under_one_label_are_not_mixed_up(tmp_path, mo
 def test_code_that_cannot_be_hashed_is_never_reused_and_leaves_no_litter(tmp_path, computed):
     out = tmp_path / "run"
     for count in (2, 4, 6):
-        watch = Watcher()
+        watch = StatisticsHook()
         ds = sweep(**USER, act={"Ours": lambda x: x * 0.5}, out=out, progress=watch)
         assert len(computed) == count and watch.cached == 0 and len(cells_of(out)) == 2
         identical(open_run(out), ds)
@@ -367,7 +367,7 @@ def test_other_versions_compute_anew(folder, computed, key):
     record["versions"][key], record["identity"] = "0.0", "0" * 64
     record["chunks"][0]["cells"] = [f"{i:064x}" for i in range(4)]
     (folder / "spec.json").write_bytes(sealed_json(record))
-    watch = Watcher()
+    watch = StatisticsHook()
     sweep(**TINY, out=folder, progress=watch)
     assert key in watch.notes[0] and "0.0 ->" in watch.notes[0]
 
@@ -495,7 +495,7 @@ def test_a_disk_that_fails_later_is_named_in_one_line_and_finished_cells_are_kep
         with pytest.raises(MachineError, match=os.strerror(number)) as caught:
             sweep(**TINY, out=out)
     assert name in str(caught.value) and "\n" not in str(caught.value)
-    watch = Watcher()
+    watch = StatisticsHook()
     sweep(**TINY, out=out, progress=watch)
     assert watch.cached == (2 if name == ".npz" else 4)
 
@@ -617,7 +617,7 @@ def test_a_spec_that_names_files_elsewhere_is_refused(folder, name):
         open_run(folder)
 
 
-class Asked:
+class ProbeOptions:
     """As much of a request as a folder's name is made of."""
 
     def __init__(self, **spec):
@@ -626,7 +626,7 @@ class Asked:
 
 def test_default_folders_read_like_the_request():
     def name(**spec):
-        path = default_folder(Asked(**spec))
+        path = default_folder(ProbeOptions(**spec))
         assert path.parent == Path("runs")
         return path.name.rpartition("-")[0]
 
@@ -639,8 +639,8 @@ def test_default_folders_read_like_the_request():
 
 
 def test_default_folders_follow_the_request_and_not_the_files(tmp_path):
-    base, edited = default_folder(Asked(code=["1"])), default_folder(Asked(code=["2"], data_digest="x"))
-    assert base == edited != default_folder(Asked(init=["orthogonal"]))
+    base, edited = default_folder(ProbeOptions(code=["1"])), default_folder(ProbeOptions(code=["2"], data_digest="x"))
+    assert base == edited != default_folder(ProbeOptions(init=["orthogonal"]))
     assert default_folder(read_request(**TINY)) == default_folder(read_request(**TINY))
 
 
@@ -656,7 +656,7 @@ SAFE = set(string.ascii_letters + string.digits + "-_.")
 )
 def test_any_label_gives_a_safe_folder(label, widths, depths, profile):
     for values in (widths, [profile], [*widths, profile]):
-        path = default_folder(Asked(act=[label], width=values, depth=depths))
+        path = default_folder(ProbeOptions(act=[label], width=values, depth=depths))
         runs, name = path.parts
         assert runs == "runs" and set(name) <= SAFE and name[0] not in "-." and len(str(path)) <= 70
         assert PureWindowsPath(path).name == name

@@ -31,7 +31,7 @@ from varprobe.sweeps import pool_executor
 from varprobe.sweeps.assemble import variable_names
 from varprobe.sweeps.pickling import packed, unpacked
 from varprobe.sweeps.pool_executor import Batch, work
-from varprobe.sweeps.queue import Item
+from varprobe.sweeps.queue import CellTask
 from varprobe.sweeps.record import versions
 from varprobe.sweeps.request import read_request
 from varprobe.sweeps.resources import read_resources
@@ -286,7 +286,7 @@ def test_a_process_that_sees_the_folder_writes_there_itself(tmp_path: Path) -> N
     (chunk,) = chunks_of(list(request.configs), request.setting)
     (tmp_path / "cells").mkdir()
     (tmp_path / "token").touch()
-    items = tuple(Item(chunk, seed, Cell(f"{seed:064x}", 0, seed, tuple(chunk.configs), 4)) for seed in range(3))
+    items = tuple(CellTask(chunk, seed, Cell(f"{seed:064x}", 0, seed, tuple(chunk.configs), 4)) for seed in range(3))
     batch = Batch(items, request.setting, versions(), tmp_path, "absent")
     tables = work(packed(batch))
     assert all(table is not None and table["activation_log10_ms"].shape == (4, 5) for table in tables)

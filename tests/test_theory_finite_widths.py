@@ -59,8 +59,8 @@ def test_a_batch_varies_less_most_so_backward() -> None:
     np.testing.assert_allclose(aligned.variance, one.variance, rtol=1e-9)
 
 
-Phi = Callable[[np.ndarray], np.ndarray]
-FUNCTIONS: dict[str, tuple[Phi, Phi]] = {
+ActivationSpec = Callable[[np.ndarray], np.ndarray]
+FUNCTIONS: dict[str, tuple[ActivationSpec, ActivationSpec]] = {
     "relu": (lambda z: np.maximum(z, 0), lambda z: (z > 0) * 1.0),
     "tanh": (np.tanh, lambda z: 1 - np.tanh(z) ** 2),
 }

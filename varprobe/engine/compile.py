@@ -19,12 +19,12 @@ from jaxtyping import Array
 
 from varprobe.engine.device_check import check_device, check_table
 from varprobe.engine.inputs import arguments
-from varprobe.engine.programs import AnyChunk, AnyProgram, compilable, run_program, space_of
+from varprobe.engine.programs import AnyGroup, AnyProgram, compilable, run_program, space_of
 from varprobe.engine.statistics import CellTable, statistics_of
-from varprobe.engine.wired.chunks import WiredChunk
-from varprobe.engine.wired.own import OwnChunk, own_table
+from varprobe.engine.wired.chunks import WiredGroup
+from varprobe.engine.wired.own import OwnGroup, own_table
 from varprobe.engine.wired.tables import wired_statistics
-from varprobe.nets.config import Setting
+from varprobe.nets.config import SweepSettings
 from varprobe.storage.provenance import cores
 
 __all__ = ["Worker", "programs", "tables_of", "teams"]
@@ -132,7 +132,7 @@ def on_each(function: Callable[..., Any]) -> Callable[..., Any]:
     return alone
 
 
-def tables_of(worker: Worker, chunk: AnyChunk, setting: Setting, seeds: Sequence[int]) -> list[CellTable]:
+def tables_of(worker: Worker, chunk: AnyGroup, setting: SweepSettings, seeds: Sequence[int]) -> list[CellTable]:
     """The cells of some seeds, from arguments to tables of float64."""
     first = worker.devices not in trusted
     if first:
@@ -143,16 +143,16 @@ def tables_of(worker: Worker, chunk: AnyChunk, setting: Setting, seeds: Sequence
     tables = [table_of(chunk, statistics) for statistics in found]
     if first:
         for table in tables:
-            check_table(table, setting.real_range or isinstance(chunk, OwnChunk))
+            check_table(table, setting.real_range or isinstance(chunk, OwnGroup))
         trusted.add(worker.devices)
     return tables
 
 
-def table_of(chunk: AnyChunk, statistics: Any) -> CellTable:
+def table_of(chunk: AnyGroup, statistics: Any) -> CellTable:
     """What the results say of a cell."""
-    if isinstance(chunk, OwnChunk):
+    if isinstance(chunk, OwnGroup):
         return own_table(chunk, statistics)
-    return wired_statistics(chunk, statistics) if isinstance(chunk, WiredChunk) else statistics_of(chunk, statistics)
+    return wired_statistics(chunk, statistics) if isinstance(chunk, WiredGroup) else statistics_of(chunk, statistics)
 
 
 def teams(count: int | None = None) -> list[Devices]:

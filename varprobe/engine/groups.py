@@ -2,11 +2,11 @@
 
 import math
 
-from varprobe.engine.plain_groups import Chunk, plain_chunks
-from varprobe.engine.wired.chunks import WiredChunk, is_wired, wired_chunks
-from varprobe.engine.wired.own import OwnChunk, own_chunks
-from varprobe.nets.activations import Activation, Behavior, behavior
-from varprobe.nets.config import Config, Setting
+from varprobe.engine.plain_groups import PlainGroup, plain_chunks
+from varprobe.engine.wired.chunks import WiredGroup, is_wired, wired_chunks
+from varprobe.engine.wired.own import OwnGroup, own_chunks
+from varprobe.nets.activations import Activation, Asymptotics, behavior
+from varprobe.nets.config import Config, SweepSettings
 
 __all__ = ["chunks_of", "work_of"]
 
@@ -17,9 +17,9 @@ DRAWN = 100.0
 """Operations that draw a weight."""
 
 
-def chunks_of(configs: list[Config], setting: Setting) -> list[Chunk | WiredChunk | OwnChunk]:
+def chunks_of(configs: list[Config], setting: SweepSettings) -> list[PlainGroup | WiredGroup | OwnGroup]:
     """Programs that compute every configuration once."""
-    behaviors: dict[Activation, Behavior] = {act: behavior(act) for act in dict.fromkeys(c.act for c in configs)}
+    behaviors: dict[Activation, Asymptotics] = {act: behavior(act) for act in dict.fromkeys(c.act for c in configs)}
     own = [(i, c) for i, c in enumerate(configs) if c.arch.own]
     plain = [(i, c) for i, c in enumerate(configs) if not c.arch.own and not is_wired(c)]
     wired = [(i, c) for i, c in enumerate(configs) if not c.arch.own and is_wired(c)]
@@ -30,12 +30,12 @@ def chunks_of(configs: list[Config], setting: Setting) -> list[Chunk | WiredChun
     ]
 
 
-def work_of(chunk: Chunk | WiredChunk | OwnChunk) -> float:
+def work_of(chunk: PlainGroup | WiredGroup | OwnGroup) -> float:
     """Operations of one seed, roughly: what tells large chunks from small ones."""
     program = chunk.program
-    if isinstance(chunk, OwnChunk):
+    if isinstance(chunk, OwnGroup):
         return EACH_WAY * float(program.batch) * chunk.program.width**2 * program.depth
-    if isinstance(chunk, WiredChunk):
+    if isinstance(chunk, WiredGroup):
         wired = chunk.program
         shapes = [[slot.fans for slot in wired.slots(i)] for i in range(len(wired.segments))]
         rows = wired.batch * math.prod(wired.output_shape) // wired.segments[-1].fan_out

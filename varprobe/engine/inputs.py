@@ -13,12 +13,12 @@ import numpy as np
 from jaxtyping import Array
 
 from varprobe.engine import random_bits
-from varprobe.engine.programs import AnyChunk
+from varprobe.engine.programs import AnyGroup
 from varprobe.engine.random_bits import keys_of
 from varprobe.engine.wired.cell import Keys
 from varprobe.engine.wired.own import OwnProgram
 from varprobe.engine.wired.program import Wired
-from varprobe.nets.config import Setting
+from varprobe.nets.config import SweepSettings
 from varprobe.nets.data import Source
 
 __all__ = ["arguments", "batch_of", "entering", "inputs_of", "rows_of", "target_of"]
@@ -62,7 +62,7 @@ def drawn(law: Literal["normal", "uniform"], shape: tuple[int, int], key: Array)
     return (random_bits.uniform if law == "uniform" else random_bits.normal)(random_bits.random_bits(key, shape))
 
 
-def target_of(setting: Setting, key: Array, rows: np.ndarray | None, batch: int, width: int) -> np.ndarray:
+def target_of(setting: SweepSettings, key: Array, rows: np.ndarray | None, batch: int, width: int) -> np.ndarray:
     """The cotangent, or the labels of the batch (the source's own, else drawn for the seed)."""
     labels = setting.source.labels
     with jax.enable_x64(False):
@@ -77,7 +77,7 @@ def target_of(setting: Setting, key: Array, rows: np.ndarray | None, batch: int,
 
 
 def inputs_of(
-    setting: Setting, keys: dict[str, Array], batch: int, shape: tuple[int, ...], embed: bool
+    setting: SweepSettings, keys: dict[str, Array], batch: int, shape: tuple[int, ...], embed: bool
 ) -> tuple[Any, Any]:
     """(x, rows) as `batch_of`, samples in `shape`; rows of another width are embedded, or repeated until they fill it.
 
@@ -97,7 +97,7 @@ def entering(x: np.ndarray, keys: dict[str, Array], shape: tuple[int, ...], embe
     return np.tile(x, (1, units // x.shape[1])).reshape(len(x), *shape)
 
 
-def arguments(chunk: AnyChunk, setting: Setting, seed: int) -> tuple[Any, ...]:
+def arguments(chunk: AnyGroup, setting: SweepSettings, seed: int) -> tuple[Any, ...]:
     """The run-time arguments of a cell."""
     program = chunk.program
     keys = keys_of(setting.root_seed, seed)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from varprobe.engine.program import Phi, PhiNumbers
+from varprobe.engine.program import ActivationSpec, PhiNumbers
 from varprobe.nets.scaled_float import Signal, scale, wide
 
 __all__ = ["activate", "value_alone", "value_and_slope"]
@@ -22,14 +22,14 @@ EDGE_FLOAT32 = 40
 LAST = 126
 
 
-def value_and_slope(phi: Phi, parameters: dict[str, Array], x: Array) -> tuple[Array, Array]:
+def value_and_slope(phi: ActivationSpec, parameters: dict[str, Array], x: Array) -> tuple[Array, Array]:
     """phi(x) and phi'(x), elementwise; the function's own derivative rule is respected."""
     shaped = {name: value.astype(x.dtype)[:, None, None] for name, value in parameters.items()}
     y, pullback = jax.vjp(lambda x: phi.function(x, **dict(phi.static), **shaped), x)
     return y, pullback(jnp.ones_like(y))[0]
 
 
-def value_alone(phi: Phi, parameters: dict[str, Array], x: Array) -> tuple[Array, None]:
+def value_alone(phi: ActivationSpec, parameters: dict[str, Array], x: Array) -> tuple[Array, None]:
     """phi(x), to be differentiated by whoever asks."""
     shaped = {name: value.astype(x.dtype)[:, None, None] for name, value in parameters.items()}
     return phi.function(x, **dict(phi.static), **shaped), None
@@ -42,7 +42,7 @@ def lines(m: Float[Array, "nets batch units"], slopes: Float[Array, "nets 2"]) -
 
 
 def activate(
-    program: Any, phi: Phi, numbers: PhiNumbers, z: Signal, evaluate: Callable[..., Any] = value_and_slope
+    program: Any, phi: ActivationSpec, numbers: PhiNumbers, z: Signal, evaluate: Callable[..., Any] = value_and_slope
 ) -> tuple[Signal, Any]:
     """(phi(z), phi'(z)); z has its largest magnitude in [1, 2) unless ranges are real.
 

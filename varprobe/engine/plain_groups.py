@@ -12,16 +12,25 @@ from dataclasses import dataclass, field, replace
 import jax.numpy as jnp
 import numpy as np
 
-from varprobe.engine.program import Block, LayerNumbers, Numbers, Phi, PhiNumbers, Program, Segment, segments_of
-from varprobe.engine.weight_bases import Base, base_of
-from varprobe.nets.activations import Activation, Behavior
-from varprobe.nets.config import Config, Setting
+from varprobe.engine.program import (
+    ActivationSpec,
+    Block,
+    LayerNumbers,
+    Numbers,
+    PhiNumbers,
+    Program,
+    Segment,
+    segments_of,
+)
+from varprobe.engine.weight_bases import WeightBasis, base_of
+from varprobe.nets.activations import Activation, Asymptotics
+from varprobe.nets.config import Config, SweepSettings
 from varprobe.nets.initializers import Initializer
 from varprobe.nets.parametrizations import log10_multipliers
 
 __all__ = [
     "ZERO_EXPONENT",
-    "Chunk",
+    "PlainGroup",
     "Member",
     "Net",
     "layer_numbers",
@@ -55,17 +64,17 @@ class Member:
 class Net:
     """A net to be computed: the base of each segment; (mean, scale) of W and b of each layer, and of the read-out."""
 
-    bases: tuple[Base, ...]
+    bases: tuple[WeightBasis, ...]
     weights: tuple[tuple[float, float], ...]
     biases: tuple[tuple[float, float], ...]
     readout: tuple[float, float] | None
     parameters: tuple[tuple[str, float], ...]
-    behavior: Behavior
+    behavior: Asymptotics
     members: list[Member] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class Chunk:
+class PlainGroup:
     """A program and the nets that it runs, block by block."""
 
     program: Program
@@ -90,8 +99,8 @@ class Chunk:
 
 
 def plain_chunks(
-    configs: Sequence[tuple[int, Config]], setting: Setting, behaviors: Mapping[Activation, Behavior]
-) -> list[Chunk]:
+    configs: Sequence[tuple[int, Config]], setting: SweepSettings, behaviors: Mapping[Activation, Asymptotics]
+) -> list[PlainGroup]:
     """Programs that compute every (index, configuration) once, all of them plain stacks."""
     groups: dict[tuple[tuple[Segment, ...], int], dict[Block, dict[Hashable, Net]]] = {}
     ends = [(c.init_first, c.init_last, c.depth) for _, c in configs]
@@ -114,13 +123,15 @@ def plain_chunks(
 
 def by_base(nets: Iterable[Net]) -> list[Net]:
     """Nets of the same bases side by side, else in their order."""
-    groups: dict[tuple[Base, ...], list[Net]] = {}
+    groups: dict[tuple[WeightBasis, ...], list[Net]] = {}
     for net in nets:
         groups.setdefault(net.bases, []).append(net)
     return [net for group in groups.values() for net in group]
 
 
-def net_of(index: int, config: Config, setting: Setting, found: Behavior, cuts: frozenset[int]) -> tuple[Block, Net]:
+def net_of(
+    index: int, config: Config, setting: SweepSettings, found: Asymptotics, cuts: frozenset[int]
+) -> tuple[Block, Net]:
     """The net that stands for a configuration, and its block without nets."""
     segments = segments_of(config.widths, cuts)
     weights = pairs_of(config, segments, config.weights_at)
@@ -150,9 +161,9 @@ def net_of(index: int, config: Config, setting: Setting, found: Behavior, cuts: 
     return block, net
 
 
-def phi_of(act: Activation, found: Behavior) -> Phi:
+def phi_of(act: Activation, found: Asymptotics) -> ActivationSpec:
     """An activation as compiled code knows it."""
-    return Phi(
+    return ActivationSpec(
         act.function,
         act.static,
         tuple(k for k, _ in act.numeric),
@@ -194,7 +205,7 @@ def weight_bytes(segments: tuple[Segment, ...], blocks: Iterable[Block], itemsiz
 
 
 def split(
-    segments: tuple[Segment, ...], batch: int, blocks: dict[Block, list[Net]], setting: Setting
+    segments: tuple[Segment, ...], batch: int, blocks: dict[Block, list[Net]], setting: SweepSettings
 ) -> Iterable[dict[Block, list[Net]]]:
     """All blocks together while they fit a cell; else block by block, in pieces of one size."""
     size = max(1, CELL_BYTES // net_bytes(segments, batch))
@@ -212,7 +223,9 @@ def split(
             yield {block: piece + spare}
 
 
-def chunk_of(segments: tuple[Segment, ...], batch: int, blocks: dict[Block, list[Net]], setting: Setting) -> Chunk:
+def chunk_of(
+    segments: tuple[Segment, ...], batch: int, blocks: dict[Block, list[Net]], setting: SweepSettings
+) -> PlainGroup:
     """The program that runs these nets."""
     itemsize = jnp.dtype(setting.dtype).itemsize
     sized = tuple(
@@ -236,7 +249,7 @@ def chunk_of(segments: tuple[Segment, ...], batch: int, blocks: dict[Block, list
         keep_weights=weight_bytes(segments, sized, itemsize) <= WEIGHT_BYTES,
         with_mean=with_mean,
     )
-    return Chunk(program, tuple(tuple(nets) for nets in blocks.values()))
+    return PlainGroup(program, tuple(tuple(nets) for nets in blocks.values()))
 
 
 def layer_numbers(pairs: np.ndarray, dtype: str) -> LayerNumbers:
@@ -266,7 +279,10 @@ def block_numbers(program: Program, block: Block, nets: tuple[Net, ...]) -> Numb
 
 
 def phi_numbers(
-    phi: Phi, parameters: Sequence[tuple[tuple[str, float], ...]], behaviors: Sequence[Behavior], dtype: str
+    phi: ActivationSpec,
+    parameters: Sequence[tuple[tuple[str, float], ...]],
+    behaviors: Sequence[Asymptotics],
+    dtype: str,
 ) -> PhiNumbers:
     """The numbers of an activation, one column a net."""
     wide, none = "float64" if dtype == "float64" else "float32", (0.0, 0.0)

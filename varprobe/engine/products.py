@@ -12,7 +12,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from varprobe.engine.program import LayerNumbers, Program
-from varprobe.engine.weight_bases import Base, rows_times
+from varprobe.engine.weight_bases import WeightBasis, rows_times
 from varprobe.nets.scaled_float import Signal, add, normalize, scale, wide
 
 __all__ = ["biased", "linear", "products", "weighted"]
@@ -24,7 +24,7 @@ def column(values: Float[Array, " nets"], like: Array) -> Float[Array, "nets 1 1
 
 
 def product(
-    base: Base, drawn: Any, m: Float[Array, "nets batch units"], width: int, transpose: bool = False
+    base: WeightBasis, drawn: Any, m: Float[Array, "nets batch units"], width: int, transpose: bool = False
 ) -> Float[Array, "nets batch width"]:
     """m base, or m base^T: one product for all nets."""
     nets, batch, units = m.shape
@@ -70,7 +70,7 @@ def products(
     ]
 
 
-def runs(bases: Sequence[Base]) -> list[tuple[Base, slice]]:
+def runs(bases: Sequence[WeightBasis]) -> list[tuple[WeightBasis, slice]]:
     """(base, slice) of every run of neighbors with one base."""
     found, start = [], 0
     for base, run in itertools.groupby(bases):
@@ -83,7 +83,7 @@ def runs(bases: Sequence[Base]) -> list[tuple[Base, slice]]:
 def each_product(
     program: Program,
     segment: int,
-    base: Base,
+    base: WeightBasis,
     drawn: Any,
     m: Float[Array, "nets batch units"],
     numbers: LayerNumbers,
@@ -120,7 +120,9 @@ def combined(
     return Signal(m, e + n.e)
 
 
-def linear(base: Base, drawn: Any, h: Signal, numbers: LayerNumbers, width: int, transpose: bool = False) -> Signal:
+def linear(
+    base: WeightBasis, drawn: Any, h: Signal, numbers: LayerNumbers, width: int, transpose: bool = False
+) -> Signal:
     """h W, or h W^T, to `width` units, with an unbounded exponent."""
     return combined(product(base, drawn, h.m, width, transpose), wide(h.m).sum(2), h.e, numbers)
 

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 from jaxtyping import Array, Float, Int
 
-from varprobe.engine.weight_bases import Base
+from varprobe.engine.weight_bases import WeightBasis
 from varprobe.nets.config import LossName
 
-__all__ = ["Block", "LayerNumbers", "Numbers", "Phi", "PhiNumbers", "Program", "Segment", "segments_of"]
+__all__ = ["Block", "LayerNumbers", "Numbers", "ActivationSpec", "PhiNumbers", "Program", "Segment", "segments_of"]
 
 HostOrDevice = Any  # numpy where it is made, traced where it is used
 
@@ -44,7 +44,7 @@ def segments_of(widths: tuple[int, ...], cuts: frozenset[int] = frozenset()) -> 
 
 
 @dataclass(frozen=True)
-class Phi:
+class ActivationSpec:
     """An activation as compiled code knows it: the function and which asymptotes may stand in for it."""
 
     function: Callable[..., Array]
@@ -63,10 +63,10 @@ class Block:
     `weights` has the base of every segment and net, `biases` that of every segment.
     """
 
-    phi: Phi
-    weights: tuple[tuple[Base, ...], ...]
-    biases: tuple[Base | None, ...]
-    readout: Base | None = None
+    phi: ActivationSpec
+    weights: tuple[tuple[WeightBasis, ...], ...]
+    biases: tuple[WeightBasis | None, ...]
+    readout: WeightBasis | None = None
 
     @property
     def nets(self) -> int:
@@ -90,14 +90,14 @@ class Program:
     real_range: bool = False
     forward_only: bool = False
     keep_weights: bool = True
-    with_mean: tuple[frozenset[Base], ...] = ()
+    with_mean: tuple[frozenset[WeightBasis], ...] = ()
 
     @property
     def depth(self) -> int:
         """Number of weight layers."""
         return sum(s.count for s in self.segments)
 
-    def bases(self, segment: int) -> tuple[Base, ...]:
+    def bases(self, segment: int) -> tuple[WeightBasis, ...]:
         """The distinct bases of a segment, in the order of the nets."""
         return tuple(dict.fromkeys(base for block in self.blocks for base in block.weights[segment]))
 

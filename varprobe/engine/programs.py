@@ -5,17 +5,17 @@ from typing import Any
 import jax
 
 from varprobe.engine.plain_cell import run_cell, workspace_of
-from varprobe.engine.plain_groups import Chunk
+from varprobe.engine.plain_groups import PlainGroup
 from varprobe.engine.program import Program
 from varprobe.engine.wired.cell import run_wired
-from varprobe.engine.wired.chunks import WiredChunk
-from varprobe.engine.wired.own import OwnChunk, OwnProgram, run_own
+from varprobe.engine.wired.chunks import WiredGroup
+from varprobe.engine.wired.own import OwnGroup, OwnProgram, run_own
 from varprobe.engine.wired.program import Wired
 from varprobe.engine.wired.recurrent import run_recurrent
 
-__all__ = ["AnyChunk", "AnyProgram", "compilable", "run_program", "space_of"]
+__all__ = ["AnyGroup", "AnyProgram", "compilable", "run_program", "space_of"]
 
-AnyChunk = Chunk | WiredChunk | OwnChunk
+AnyGroup = PlainGroup | WiredGroup | OwnGroup
 AnyProgram = Program | Wired | OwnProgram
 
 

@@ -14,14 +14,14 @@ from jaxtyping import Array, Float
 from varprobe.engine.inputs import arguments, inputs_of, target_of
 from varprobe.engine.losses import output_gradient
 from varprobe.engine.random_bits import keys_of, layer_keys
-from varprobe.engine.weight_bases import Base, Draw, base_of
+from varprobe.engine.weight_bases import Draw, WeightBasis, base_of
 from varprobe.engine.wired.cell import run_wired, slot_key
 from varprobe.engine.wired.chunks import wired_chunks
 from varprobe.engine.wired.layer import unit_names
 from varprobe.nets.activations import behavior
 from varprobe.nets.architectures import Own, Plain
 from varprobe.nets.architectures.recurrent import Recurrent
-from varprobe.nets.config import Config, Setting
+from varprobe.nets.config import Config, SweepSettings
 from varprobe.nets.initializers import Initializer
 from varprobe.nets.norms import standardized
 from varprobe.nets.scaled_float import Signal
@@ -48,7 +48,7 @@ class Net(NamedTuple):
     cotangent: Float[Array, "batch outputs"]
 
 
-def net_of(setting: Setting, config: Config, seed: int) -> Net:
+def net_of(setting: SweepSettings, config: Config, seed: int) -> Net:
     """Draw what the engine draws."""
     dtype = jnp.dtype(setting.dtype)
     keys = keys_of(setting.root_seed, seed)
@@ -122,7 +122,7 @@ def readout_of(
     return {"w": w, "b": jnp.zeros((outputs,), dtype)}
 
 
-def unit_factors(setting: Setting, config: Config, seed: int) -> dict[tuple[int, str], tuple[float, int]]:
+def unit_factors(setting: SweepSettings, config: Config, seed: int) -> dict[tuple[int, str], tuple[float, int]]:
     """(layer, slot) -> (f, k): what the engine multiplies that matrix by, f 2^k, for its product to have variance 1."""
     setting = replace(setting, forward_only=True, loss="cotangent", outputs=0)
     (chunk,) = wired_chunks([(0, config)], setting, {config.act: behavior(config.act)})
@@ -228,7 +228,7 @@ own_params = jax.jit(Own.params, static_argnums=(0, 2, 4, 5))
 
 
 @partial(jax.jit, static_argnums=(0, 2, 4, 5))  # op by op the draws would round differently
-def base_matrix(base: Base, key: Array, shape: tuple[int, ...], layer: int, depth: int, dtype: Any) -> Array:
+def base_matrix(base: WeightBasis, key: Array, shape: tuple[int, ...], layer: int, depth: int, dtype: Any) -> Array:
     """The base of one layer, float32 at least."""
     matrix = base.matrix(base.draw(Draw(key, shape, layer, depth, dtype)), shape)
     return matrix.astype(jnp.promote_types(dtype, jnp.float32))

@@ -6,7 +6,7 @@ from jaxtyping import Array
 
 from varprobe.engine.moments import Moments
 from varprobe.engine.plain_cell import CellStatistics
-from varprobe.engine.plain_groups import Chunk
+from varprobe.engine.plain_groups import PlainGroup
 from varprobe.engine.program import Block, Program
 
 __all__ = ["LOG10_2", "CellTable", "log10", "quantity", "statistics_of", "weight_log10_ms"]
@@ -35,7 +35,7 @@ def quantity(name: str, moments: Moments, log10_scale: np.ndarray) -> CellTable:
     }
 
 
-def statistics_of(chunk: Chunk, statistics: CellStatistics) -> CellTable:
+def statistics_of(chunk: PlainGroup, statistics: CellStatistics) -> CellTable:
     """Every variable of the results, each (members, depth + 1), members in configuration order.
 
     Layer 0 is the input and has an activation only. Homogeneous nets are shifted to each configuration's scales.

@@ -20,12 +20,12 @@ from jaxtyping import Array, Float
 from varprobe.engine import random_bits
 
 __all__ = [
-    "Base",
+    "WeightBasis",
     "Custom",
     "Dense",
     "Draw",
-    "Eye",
-    "Nothing",
+    "Identity",
+    "Zeros",
     "Orthogonal",
     "Sparse",
     "base_of",
@@ -94,7 +94,7 @@ def padded(x: Float[Array, "a b"], least: tuple[int, int]) -> Float[Array, "c d"
     return jnp.pad(x, [(0, n) for n in missing]) if any(missing) else x
 
 
-class Base:
+class WeightBasis:
     """A family of matrices with shape (fan_in, fan_out). Subclasses are frozen dataclasses."""
 
     def draw(self, draw: Draw) -> Any:
@@ -125,7 +125,7 @@ class Base:
 
 
 @dataclass(frozen=True)
-class Dense(Base):
+class Dense(WeightBasis):
     """Independent entries: N(0, 1), U(-1, 1), or N(0, 1) truncated to (-2, 2) (not rescaled)."""
 
     law: Literal["normal", "uniform", "truncated_normal"]
@@ -139,7 +139,7 @@ class Dense(Base):
 
 
 @dataclass(frozen=True)
-class Sparse(Base):
+class Sparse(WeightBasis):
     """N(0, 1) entries, all but round(density * fan_in) in each column set to zero (Martens 2010, section 5)."""
 
     density: float
@@ -153,7 +153,7 @@ class Sparse(Base):
 
 
 @dataclass(frozen=True)
-class Custom(Base):
+class Custom(WeightBasis):
     """The user's own initializer, with jax's signature (key, shape, dtype) and perhaps keyword-only layer, depth."""
 
     function: Callable[..., Array]
@@ -168,7 +168,7 @@ class Custom(Base):
 
 
 @dataclass(frozen=True)
-class Nothing(Base):
+class Zeros(WeightBasis):
     """The zero matrix: what is left of a constant initializer once its mean is taken out."""
 
     def draw(self, draw: Draw) -> Any:
@@ -195,7 +195,7 @@ class Nothing(Base):
 
 
 @dataclass(frozen=True)
-class Eye(Nothing):
+class Identity(Zeros):
     """The identity, cut or padded with zeros to shape."""
 
     def draw(self, draw: Draw) -> Array:
@@ -226,7 +226,7 @@ def fit(rows: Float[Array, "rows k"], width: int) -> Float[Array, "rows width"]:
 
 
 @dataclass(frozen=True)
-class Orthogonal(Base):
+class Orthogonal(WeightBasis):
     """Haar-distributed orthonormal rows or columns, applied without ever forming the matrix.
 
     Q = H_1 H_2 ... H_m diag(+-1) with Householder reflections of Gaussian vectors of falling dimension (Stewart 1980)
@@ -339,13 +339,13 @@ def center(sides: tuple[int, ...]) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True)
-class Kernel(Base):
+class Kernel(WeightBasis):
     """A kernel with these sides, as the matrix itself, whatever its inner base can multiply by without forming it.
 
     centered: the inner base fills the center, and zeros the rest.
     """
 
-    inner: Base
+    inner: WeightBasis
     sides: tuple[int, ...]
     centered: bool = False
 
@@ -362,7 +362,7 @@ class Kernel(Base):
         return matrix.reshape(rows, channels)
 
 
-def base_of(law: tuple[Any, ...]) -> Base:
+def base_of(law: tuple[Any, ...]) -> WeightBasis:
     """The base that an initializer's law names."""
     kind, *details = law
     if kind == "kernel":
@@ -370,12 +370,12 @@ def base_of(law: tuple[Any, ...]) -> Base:
         return Kernel(base_of(inner), *rest)
     if kind in ("normal", "uniform", "truncated_normal"):
         return Dense(kind)
-    others: dict[str, type[Base]] = {
+    others: dict[str, type[WeightBasis]] = {
         "orthogonal": Orthogonal,
         "lsuv": Orthogonal,
         "delta_orthogonal": Orthogonal,
-        "nothing": Nothing,
-        "eye": Eye,
+        "nothing": Zeros,
+        "eye": Identity,
         "sparse": Sparse,
         "custom": Custom,
     }

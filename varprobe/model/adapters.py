@@ -24,10 +24,10 @@ from varprobe.model.objectives import objective_of
 from varprobe.model.outputs import Chosen
 from varprobe.model.stating import with_roles
 
-__all__ = ["Subject", "is_alone", "parameters_argument", "subject_of"]
+__all__ = ["ProbeTarget", "is_alone", "parameters_argument", "subject_of"]
 
 
-class Subject(NamedTuple):
+class ProbeTarget(NamedTuple):
     """What is probed.
 
     function: (parameters, *batch) -> (scalar, (what else it returns, state that it leaves)). parameters: a pytree whose
@@ -62,7 +62,7 @@ class Subject(NamedTuple):
 
 def subject_of(
     model: Any, arguments: tuple[Any, ...], loss: Any, output: Any = None, frozen: Any = None, data: Any = None
-) -> Subject:
+) -> ProbeTarget:
     """What `vp.probe` is given, read.
 
     Raises:
@@ -120,7 +120,7 @@ def parameters_argument(model: Any, *arguments: Any) -> Any:
     return model if is_module(model) else arguments[0]
 
 
-def joined(form: Form, split: Split, batch: tuple[Any, ...], loss: Any, output: Any) -> Subject:
+def joined(form: Form, split: Split, batch: tuple[Any, ...], loss: Any, output: Any) -> ProbeTarget:
     """A model with its loss; what is no array in the batch is a constant.
 
     Raises:
@@ -149,7 +149,7 @@ def joined(form: Form, split: Split, batch: tuple[Any, ...], loss: Any, output: 
     noise = loss == "cotangent"
     frozen = [Given(len(batch), f"frozen/{name}", FROZEN, stated=True) for name in split.frozen]
     seed = [Given(len(batch) + 1, "seed", OTHER)] if noise else []
-    return Subject(
+    return ProbeTarget(
         function,
         split.parameters,
         (*data, np.int32(0)) if noise else data,

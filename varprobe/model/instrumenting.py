@@ -10,7 +10,7 @@ import numpy as np
 from jax.experimental import io_callback
 
 from varprobe.errors import InvalidArgumentError
-from varprobe.model.adapters import Subject, subject_of
+from varprobe.model.adapters import ProbeTarget, subject_of
 from varprobe.model.agreement import reference, require_agreement, rounded_otherwise
 from varprobe.model.foreign import refuse_foreign_model
 from varprobe.model.probed import Stats, measured, plan_of
@@ -61,7 +61,7 @@ def instrument(
     return probed
 
 
-def check_once(subject: Subject, rounding: float, value: Any, gradients: Any) -> None:
+def check_once(subject: ProbeTarget, rounding: float, value: Any, gradients: Any) -> None:
     """`require_agreement` at the first step that a compiled function runs, which is the only one to pay for it."""
     left = [True]
 

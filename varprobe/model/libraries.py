@@ -14,7 +14,7 @@ from varprobe.errors import InvalidArgumentError
 from varprobe.model.foreign import library_of, refuse_foreign_model
 
 __all__ = [
-    "Held",
+    "SplitModel",
     "Split",
     "held",
     "is_linen",
@@ -40,7 +40,7 @@ class Split(NamedTuple):
     frozen: dict[str, Any] = {}
 
 
-class Held(NamedTuple):
+class SplitModel(NamedTuple):
     """A model between steps of training: parameters, state (None without), and whole(parameters, state) -> model."""
 
     parameters: Any
@@ -80,7 +80,7 @@ def is_inexact(leaf: Any) -> bool:
     return hasattr(leaf, "dtype") and jax.numpy.issubdtype(leaf.dtype, np.inexact)
 
 
-def held(tree: Any) -> Held:
+def held(tree: Any) -> SplitModel:
     """A pytree, a flax.nnx.Module or an Equinox module taken apart; what is neither stays as it is.
 
     Raises:
@@ -91,7 +91,7 @@ def held(tree: Any) -> Held:
         from flax import nnx
 
         parts: Any = nnx.split(tree, nnx.Param, ...)
-        return Held(parts[1], parts[2], lambda *others: nnx.merge(parts[0], *others, copy=True))
+        return SplitModel(parts[1], parts[2], lambda *others: nnx.merge(parts[0], *others, copy=True))
     leaves, shape = jax.tree.leaves(tree), structure_of(tree)
     inexact = [is_inexact(leaf) for leaf in leaves]
 
@@ -102,7 +102,7 @@ def held(tree: Any) -> Held:
         return shape.unflatten([next(found) if yes else leaf for leaf, yes in zip(others, inexact, strict=True)])
 
     parameters = shape.unflatten([leaf if yes else None for leaf, yes in zip(leaves, inexact, strict=True)])
-    return Held(parameters, None, whole)
+    return SplitModel(parameters, None, whole)
 
 
 def structure_of(tree: Any) -> Any:

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 
 from varprobe.errors import InvalidArgumentError
 from varprobe.model import compat
-from varprobe.model.adapters import Subject
+from varprobe.model.adapters import ProbeTarget
 from varprobe.model.layout import Layout, layout_of, leaf_slices
 from varprobe.model.paths import slashed
 from varprobe.model.roles import input_of, paths_of, read_as_used
@@ -74,7 +74,7 @@ class Stats:
     layout: Layout = field(metadata={"static": True})
 
 
-def plan_of(subject: Subject) -> Plan:
+def plan_of(subject: ProbeTarget) -> Plan:
     """Read a function."""
     paths, _ = jax.tree_util.tree_flatten_with_path(subject.parameters)
     names = [slashed(path) or "params" for path, _ in paths]

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from varprobe.errors import InvalidArgumentError
-from varprobe.model.adapters import Subject, subject_of
+from varprobe.model.adapters import ProbeTarget, subject_of
 from varprobe.model.agreement import reference, require_agreement, rounded_otherwise
 from varprobe.model.faults import in_its_words
 from varprobe.model.forms import form_of
@@ -142,7 +142,7 @@ def checked(init: Any, seeds: Any) -> int:
 
 
 def one_seed(
-    subject: Subject, run: Callable[[Any, Any], Any], as_it_is: Callable[..., Any], init: Any, seed: int
+    subject: ProbeTarget, run: Callable[[Any, Any], Any], as_it_is: Callable[..., Any], init: Any, seed: int
 ) -> tuple[Any, Any, Stats]:
     """(parameters, gradients, statistics) of one draw; the first is compared with the model as it is."""
     parameters = subject.parameters if init is None else subject.extract(init(jax.random.key(seed)))

@@ -5,7 +5,7 @@ from typing import Any
 
 from varprobe.errors import printable
 from varprobe.spec.number_format import number, rounded
-from varprobe.verdict.table import Line, Sheet, factor_cell, grade, verdict
+from varprobe.verdict.table import TableRow, VerdictTable, factor_cell, grade, verdict
 
 __all__ = ["finding_line", "model_sheet", "weak_sentences", "whole"]
 
@@ -14,14 +14,14 @@ SHOWN = 12
 """Families in the narrow table; all that are unhealthy are shown."""
 
 
-def model_sheet(rows: Sequence[dict[str, Any]], wide: bool = False) -> Sheet:
+def model_sheet(rows: Sequence[dict[str, Any]], wide: bool = False) -> VerdictTable:
     """All families where `wide`, else those that are unhealthy and as many as there is room for."""
-    lines: list[Line] = []
+    lines: list[TableRow] = []
     notes: list[str] = []
     for row in rows:
         if len(rows) > 1:
             what = f"step {row['step']}" if "step" in row else row["arch"]
-            lines.append(Line((what, *("" for _ in HEADINGS[1:])), "heading"))
+            lines.append(TableRow((what, *("" for _ in HEADINGS[1:])), "heading"))
         lines += [finding_line(found, weak=found["flag"] in row["notes"]) for found in row["findings"]]
         found = [line_of(family, row) for family in row["families"]]
         kept = [line for i, line in enumerate(found) if wide or i < SHOWN or line.grade == "severe"]
@@ -31,7 +31,7 @@ def model_sheet(rows: Sequence[dict[str, Any]], wide: bool = False) -> Sheet:
         why = " ".join(filter(None, [row["reason"], row["advice"]]))
         notes.append(printable(f"Why: {why}" if not row["healthy"] else why))
         notes += [printable(f"Note: {sentence}") for sentence in weak_sentences(row)]
-    return Sheet(HEADINGS, lines, list(dict.fromkeys(notes)))
+    return VerdictTable(HEADINGS, lines, list(dict.fromkeys(notes)))
 
 
 def weak_sentences(row: dict[str, Any]) -> list[str]:
@@ -39,16 +39,16 @@ def weak_sentences(row: dict[str, Any]) -> list[str]:
     return [found["sentence"] for found in row["findings"] if found["flag"] in row["notes"]]
 
 
-def finding_line(found: dict[str, Any], weak: bool) -> Line:
+def finding_line(found: dict[str, Any], weak: bool) -> TableRow:
     """One place that is off: `large_logits: 7.95, not 1`."""
     value, near = found["value"], found["near"]
     said = found["flag"] if not value else f"{found['flag']}: {rounded(value)}"
     said += "" if near is None or not value else f", not {rounded(near)}" if near else ", not 0"
     blanks = ["-"] * (len(HEADINGS) - 2)
-    return Line((printable(found["site"] or "all"), *blanks, said), "mild" if weak else "severe")
+    return TableRow((printable(found["site"] or "all"), *blanks, said), "mild" if weak else "severe")
 
 
-def line_of(family: dict[str, Any], row: dict[str, Any]) -> Line:
+def line_of(family: dict[str, Any], row: dict[str, Any]) -> TableRow:
     """One family."""
     found = whole(family, row)
     cells = (
@@ -59,7 +59,7 @@ def line_of(family: dict[str, Any], row: dict[str, Any]) -> Line:
         cell_of(found, "gradient", "backward"),
         verdict(found),
     )
-    return Line(cells, grade(found))
+    return TableRow(cells, grade(found))
 
 
 def weights_cell(family: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from varprobe.spec.calls import Call
 from varprobe.spec.expressions import Expression
 from varprobe.spec.user_code import REQUIRED, UserCode, is_reference, keyword_parameters, load
 
-__all__ = ["ACTIVATIONS", "Activation", "Behavior", "Registered", "behavior", "resolve_activation"]
+__all__ = ["ACTIVATIONS", "Activation", "Asymptotics", "Registered", "behavior", "resolve_activation"]
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ def check_elementwise(act: Activation) -> Activation:
 
 
 @dataclass(frozen=True)
-class Behavior:
+class Asymptotics:
     """What an activation does far from and near to zero, measured, never taken from its name.
 
     near: slopes (left, right) at 0 where phi(0) = 0 and phi is linear on each side there, else None.
@@ -212,8 +212,8 @@ SCALES = np.array([2.0**-60, 2.0**-40, 2.0**40, 2.0**60])
 MIDDLE = np.geomspace(1e-3, 1e3, 61)
 
 
-def behavior(act: Activation) -> Behavior:
-    """Measure `Behavior` in float64 at |x| = 2^-60, 2^-40, 2^40 and 2^60, two scales on each side."""
+def behavior(act: Activation) -> Asymptotics:
+    """Measure `Asymptotics` in float64 at |x| = 2^-60, 2^-40, 2^40 and 2^60, two scales on each side."""
     points = np.concatenate([SCALES, MIDDLE])
     with jax.enable_x64(True):
         x = jnp.asarray(np.concatenate([[0.0], -points, points]))
@@ -228,7 +228,7 @@ def behavior(act: Activation) -> Behavior:
 
     near = slopes(0, 1) if at_zero == 0 else None
     ends = np.abs(np.concatenate([left[2:4] * SCALES[2:], right[2:4] * SCALES[2:]]))
-    return Behavior(
+    return Asymptotics(
         near=near,
         far=slopes(3, 2),
         bounded=bool(np.isfinite(ends).all() and ends.max() < 1e6),

@@ -11,7 +11,7 @@ from varprobe.nets.initializers import Initializer, Place, resolve_initializer
 from varprobe.nets.norms import Norm
 from varprobe.spec.calls import Call
 
-__all__ = ["DEFAULT_BATCH", "ROLES", "Config", "Setting", "LossName"]
+__all__ = ["DEFAULT_BATCH", "ROLES", "Config", "SweepSettings", "LossName"]
 
 LossName = Literal["cotangent", "mse", "cross_entropy"]
 
@@ -134,7 +134,7 @@ class Config:
 
 
 @dataclass(frozen=True)
-class Setting:
+class SweepSettings:
     """What all nets of a sweep have in common."""
 
     seeds: int

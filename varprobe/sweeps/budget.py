@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from varprobe.engine.programs import AnyChunk
+from varprobe.engine.programs import AnyGroup
 from varprobe.storage.memory import SHARE, device_free_bytes, free_bytes, resident_bytes
 from varprobe.sweeps.cell_costs import cell_bytes
 from varprobe.sweeps.estimates import COMPILING
@@ -22,7 +22,7 @@ def budget_of(memory: int | None) -> int:
     return max(left - COMPILING, LEAST_CELLS)
 
 
-def allotment(chunks: Iterable[AnyChunk], teams: Sequence[tuple[Any, ...]], memory: int | None) -> tuple[int, int]:
+def allotment(chunks: Iterable[AnyGroup], teams: Sequence[tuple[Any, ...]], memory: int | None) -> tuple[int, int]:
     """(how many of the workers there are to be, bytes for a cell of each).
 
     Args:
@@ -45,13 +45,13 @@ def allotment(chunks: Iterable[AnyChunk], teams: Sequence[tuple[Any, ...]], memo
     return check(several, device.platform, count, budget // count)
 
 
-def least_bytes(chunk: AnyChunk) -> int:
+def least_bytes(chunk: AnyGroup) -> int:
     """What the largest of its networks takes alone."""
     alone = {piece.program: piece for piece in cut(drawn_again(chunk), 1)}
     return max(map(cell_bytes, alone.values()))
 
 
-def check(chunks: Sequence[AnyChunk], platform: str, workers: int, each: int) -> tuple[int, int]:
+def check(chunks: Sequence[AnyGroup], platform: str, workers: int, each: int) -> tuple[int, int]:
     """(workers, each), where every chunk fits in pieces."""
     for chunk in chunks:
         if rough_bytes(chunk) > each:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from varprobe.engine.programs import AnyChunk, AnyProgram, compilable, space_of
+from varprobe.engine.programs import AnyGroup, AnyProgram, compilable, space_of
 from varprobe.engine.random_bits import keys_of
 from varprobe.engine.wired.cell import Keys
 from varprobe.engine.wired.own import OwnProgram
@@ -24,7 +24,7 @@ MADE = 3
 found: dict[tuple[AnyProgram, str], Footprint] = {}
 
 
-def cell_bytes(chunk: AnyChunk, platform: str = "cpu") -> int:
+def cell_bytes(chunk: AnyGroup, platform: str = "cpu") -> int:
     """Bytes that computing one cell takes at its peak, beyond what the process takes anyway.
 
     Signals and slopes kept for the way back, weights, what the compiled code works on, arguments and results. On CPU it
@@ -38,7 +38,7 @@ def cell_bytes(chunk: AnyChunk, platform: str = "cpu") -> int:
     return cell_footprint(chunk, platform).bytes
 
 
-def cell_footprint(chunk: AnyChunk, platform: str = "cpu") -> Footprint:
+def cell_footprint(chunk: AnyGroup, platform: str = "cpu") -> Footprint:
     """Memory and work of one cell; a program is traced once."""
     program = chunk.program
     if (program, platform) not in found:
@@ -54,7 +54,7 @@ def cell_footprint(chunk: AnyChunk, platform: str = "cpu") -> Footprint:
     return found[program, platform]
 
 
-def shapes(chunk: AnyChunk) -> tuple[Any, ...]:
+def shapes(chunk: AnyGroup) -> tuple[Any, ...]:
     """The shapes of what `inputs.arguments` returns, with the numbers themselves."""
     program = chunk.program
     wide = np.float64 if program.dtype == "float64" else np.float32

@@ -17,13 +17,13 @@ from typing import Any
 
 from varprobe.engine.statistics import CellTable
 from varprobe.errors import InvalidArgumentError, MachineError
-from varprobe.nets.config import Setting
+from varprobe.nets.config import SweepSettings
 from varprobe.storage.provenance import cores
-from varprobe.sweeps.pool_executor import ExecutorCrew
-from varprobe.sweeps.probes.running import Job, Table
-from varprobe.sweeps.queue import Item, Supply
+from varprobe.sweeps.pool_executor import PoolCellExecutor
+from varprobe.sweeps.probes.running import Table, Task
+from varprobe.sweeps.queue import CellTask, Queue
 
-__all__ = ["DaskCrew", "dask_crew"]
+__all__ = ["DaskCellExecutor", "dask_crew"]
 
 LOCAL = "local"
 PATIENCE = 60.0
@@ -33,7 +33,7 @@ LOOK = 5.0
 """Seconds between two counts of the workers."""
 
 
-class DaskCrew(ExecutorCrew):
+class DaskCellExecutor(PoolCellExecutor):
     """The workers of a scheduler."""
 
     def __init__(self, address: str, memory: int | None, note: Callable[[str], object], local: Any = None) -> None:
@@ -81,14 +81,14 @@ class DaskCrew(ExecutorCrew):
         return super().versions()
 
     def run(
-        self, supply: Supply, setting: Setting, folder: Path | None = None
-    ) -> Iterator[tuple[Item, CellTable | None]]:
-        """As `Crew.run`."""
-        yield from self.insisting(lambda: super(DaskCrew, self).run(supply, setting, folder))
+        self, supply: Queue, setting: SweepSettings, folder: Path | None = None
+    ) -> Iterator[tuple[CellTask, CellTable | None]]:
+        """As `CellExecutor.run`."""
+        yield from self.insisting(lambda: super(DaskCellExecutor, self).run(supply, setting, folder))
 
-    def probe(self, supply: Supply) -> Iterator[tuple[Job, Table | None]]:
-        """As `Crew.probe`."""
-        yield from self.insisting(lambda: super(DaskCrew, self).probe(supply))
+    def probe(self, supply: Queue) -> Iterator[tuple[Task, Table | None]]:
+        """As `CellExecutor.probe`."""
+        yield from self.insisting(lambda: super(DaskCellExecutor, self).probe(supply))
 
     def insisting(self, begin: Callable[[], Iterator[Any]]) -> Iterator[Any]:
         """What `begin()` yields, begun again where the scheduler was lost and has come back."""
@@ -133,7 +133,7 @@ def knock(address: str, seconds: float) -> None:
 
 
 @contextmanager
-def dask_crew(address: str, memory: int | None, note: Callable[[str], object]) -> Iterator[DaskCrew]:
+def dask_crew(address: str, memory: int | None, note: Callable[[str], object]) -> Iterator[DaskCellExecutor]:
     """The crew at an address such as tcp://10.0.0.7:8786, or `local`: a process for each core of this machine.
 
     Raises:
@@ -153,7 +153,7 @@ def dask_crew(address: str, memory: int | None, note: Callable[[str], object]) -
     elif "://" not in address:
         raise InvalidArgumentError(f"{address!r} is no address (such as tcp://10.0.0.7:8786, or local)", "dask")
     try:
-        crew = DaskCrew(address, memory, note, local)
+        crew = DaskCellExecutor(address, memory, note, local)
     except (OSError, TimeoutError, ValueError) as error:
         raise InvalidArgumentError(f"there is no scheduler at {address!r}", "dask") from error
     try:

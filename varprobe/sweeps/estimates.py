@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from varprobe.engine import random_bits
-from varprobe.engine.programs import AnyChunk
+from varprobe.engine.programs import AnyGroup
 from varprobe.storage.memory import memory_text
 from varprobe.sweeps.assemble import variable_names
 from varprobe.sweeps.cell_costs import cell_bytes, cell_footprint
@@ -104,7 +104,7 @@ def numbers_of(request: Request) -> int:
 
 
 def sweep_bytes(
-    request: Request, chunks: Sequence[AnyChunk], workers: int, budget: float | None = None, in_memory: bool = True
+    request: Request, chunks: Sequence[AnyGroup], workers: int, budget: float | None = None, in_memory: bool = True
 ) -> int:
     """Bytes that the process takes at its peak: Python and jax, compiled code, plan, cells that run at once, results.
 
@@ -127,13 +127,13 @@ def sweep_bytes(
     return PROCESS + code + plan + at_once + results
 
 
-def parts_of(chunks: Sequence[AnyChunk], budget: float | None) -> list[AnyChunk]:
+def parts_of(chunks: Sequence[AnyGroup], budget: float | None) -> list[AnyGroup]:
     """The chunks, in pieces where they exceed the budget."""
     return list(chunks) if budget is None else [part for chunk in chunks for part in pieces(chunk, budget)]
 
 
 def estimate(
-    request: Request, chunks: Sequence[AnyChunk], workers: int, budget: float | None = None, in_memory: bool = True
+    request: Request, chunks: Sequence[AnyGroup], workers: int, budget: float | None = None, in_memory: bool = True
 ) -> Estimate:
     """What a sweep will take, from traces of its programs and two seconds of calibration; nothing of it is run.
 

@@ -14,8 +14,8 @@ from varprobe.nets.config import Config
 from varprobe.storage.files import Cell
 from varprobe.storage.locks import Claims
 from varprobe.storage.progress import Progress
-from varprobe.sweeps.local_executor import Crew, Failure
-from varprobe.sweeps.queue import Item, Missing, Supply
+from varprobe.sweeps.local_executor import CellExecutor, Failure
+from varprobe.sweeps.queue import CellTask, FolderQueue, Queue
 from varprobe.sweeps.record import fill
 from varprobe.sweeps.request import Request
 from varprobe.sweeps.run_folder import Run
@@ -30,43 +30,43 @@ class Filling:
     """A run's dataset while it is filled, with cells of its folder and with those that a crew computes."""
 
     def __init__(
-        self, request: Request, held: Run, frame: xr.Dataset, crew: Crew, claims: Claims, progress: Progress
+        self, request: Request, held: Run, frame: xr.Dataset, crew: CellExecutor, claims: Claims, progress: Progress
     ) -> None:
         self.request, self.held, self.frame = request, held, frame
         self.crew, self.claims, self.progress = crew, claims, progress
 
-    def missing(self, items: Iterable[tuple[int, Item]]) -> list[tuple[int, Item]]:
+    def missing(self, items: Iterable[tuple[int, CellTask]]) -> list[tuple[int, CellTask]]:
         """Those of the numbered items that are not in the folder; the others are entered."""
         return [(number, item) for number, item in items if not self.entered(item)]
 
-    def entered(self, item: Item) -> bool:
+    def entered(self, item: CellTask) -> bool:
         """Enter a cell of the folder; whether it is there and intact."""
         if (table := self.held.load(cell_of(item))) is None:
             return False
         self.enter(item, table)
         return True
 
-    def enter(self, item: Item, table: Table) -> None:
+    def enter(self, item: CellTask, table: Table) -> None:
         """Enter a table into the dataset."""
         fill(self.frame, cell_of(item).configs, item.seed, table)
 
-    def fill(self, missing: list[tuple[int, Item]], fresh: bool = False) -> None:
+    def fill(self, missing: list[tuple[int, CellTask]], fresh: bool = False) -> None:
         """Compute these, but those that another process finishes first; `fresh`: even if they are there."""
         if not missing:
             return
-        damaged: list[tuple[int, Item]] = []
+        damaged: list[tuple[int, CellTask]] = []
         numbers = {id(item): number for number, item in missing}
 
-        def arrived(item: Item) -> None:
+        def arrived(item: CellTask) -> None:
             if not self.entered(item):
                 damaged.append((numbers[id(item)], item))
             self.progress.advance(1)
 
-        def is_there(item: Item) -> bool:
+        def is_there(item: CellTask) -> bool:
             return not fresh and self.held.has(cell_of(item))
 
         ordered = in_order(missing, self.crew, lambda item: item[1])
-        supply = Missing(ordered, self.claims, is_there, arrived, lambda item: id(item.chunk))
+        supply = FolderQueue(ordered, self.claims, is_there, arrived, lambda item: id(item.chunk))
         folder = None if fresh else self.held.folder  # where workers take what they find for done
         for item, table in computed(self.crew, supply, self.request, folder):
             if table is None:  # a worker has written it
@@ -82,13 +82,13 @@ class Filling:
             self.fill(damaged)
 
 
-def cell_of(item: Item) -> Cell:
+def cell_of(item: CellTask) -> Cell:
     """Where an item belongs in the run folder."""
     assert item.cell is not None
     return item.cell
 
 
-def in_order(items: list[Any], crew: Crew, of: Callable[[Any], Item] = lambda item: item) -> list[Any]:
+def in_order(items: list[Any], crew: CellExecutor, of: Callable[[Any], CellTask] = lambda item: item) -> list[Any]:
     """The items as the crew wants them."""
     if not crew.by_chunk:
         return items
@@ -96,8 +96,8 @@ def in_order(items: list[Any], crew: Crew, of: Callable[[Any], Item] = lambda it
 
 
 def computed(
-    crew: Crew, supply: Supply, request: Request, folder: Path | None = None
-) -> Iterator[tuple[Item, CellTable | None]]:
+    crew: CellExecutor, supply: Queue, request: Request, folder: Path | None = None
+) -> Iterator[tuple[CellTask, CellTable | None]]:
     """What the crew makes of a supply.
 
     Raises:

@@ -14,17 +14,17 @@ import jax
 import numpy as np
 
 from varprobe.engine.compile import Worker, tables_of, teams
-from varprobe.engine.programs import AnyChunk
+from varprobe.engine.programs import AnyGroup
 from varprobe.engine.statistics import CellTable
 from varprobe.errors import MachineError, first_line
-from varprobe.nets.config import Setting
+from varprobe.nets.config import SweepSettings
 from varprobe.sweeps.budget import allotment
-from varprobe.sweeps.probes.running import Job, Table, run_jobs
-from varprobe.sweeps.queue import Item, Supply
+from varprobe.sweeps.probes.running import Table, Task, run_jobs
+from varprobe.sweeps.queue import CellTask, Queue
 from varprobe.sweeps.record import versions
 from varprobe.sweeps.split import in_pieces
 
-__all__ = ["Crew", "Failure", "LocalCrew", "computed", "together"]
+__all__ = ["CellExecutor", "Failure", "LocalCrew", "computed", "together"]
 
 PAUSE = 0.2
 """Seconds until the supply is asked again whether others have finished."""
@@ -38,7 +38,7 @@ class Failure(Exception):
         self.configs, self.seed, self.reason = list(configs), seed, reason
 
 
-class Crew(Protocol):
+class CellExecutor(Protocol):
     """Whoever computes.
 
     Attributes:
@@ -50,12 +50,12 @@ class Crew(Protocol):
     def versions(self) -> dict[str, Any]:
         """Of what computes: `record.versions` where it is."""
 
-    def allotment(self, chunks: Iterable[AnyChunk]) -> tuple[int, int]:
+    def allotment(self, chunks: Iterable[AnyGroup]) -> tuple[int, int]:
         """(how many cells of these are computed at once, bytes for each)."""
 
     def run(
-        self, supply: Supply, setting: Setting, folder: Path | None = None
-    ) -> Iterator[tuple[Item, CellTable | None]]:
+        self, supply: Queue, setting: SweepSettings, folder: Path | None = None
+    ) -> Iterator[tuple[CellTask, CellTable | None]]:
         """Each item as it is done, with its table, or without one where it was written to the run folder.
 
         Items that are not done when it ends, however it ends, are given back to the supply.
@@ -64,7 +64,7 @@ class Crew(Protocol):
             Failure: a device or its memory failed.
         """
 
-    def probe(self, supply: Supply) -> Iterator[tuple[Job, Table | None]]:
+    def probe(self, supply: Queue) -> Iterator[tuple[Task, Table | None]]:
         """Each job of a supply with its table; before it, without one, whenever it has got a step further.
 
         Raises:
@@ -72,7 +72,7 @@ class Crew(Protocol):
         """
 
 
-def computed(worker: Worker, items: Sequence[Item], setting: Setting, memory: int) -> list[CellTable]:
+def computed(worker: Worker, items: Sequence[CellTask], setting: SweepSettings, memory: int) -> list[CellTable]:
     """The tables of some cells of one chunk, in pieces where `memory`, bytes for one cell, is short.
 
     Raises:
@@ -80,7 +80,7 @@ def computed(worker: Worker, items: Sequence[Item], setting: Setting, memory: in
     """
     chunk, seeds = items[0].chunk, [item.seed for item in items]
 
-    def run(piece: AnyChunk) -> dict[str, np.ndarray]:
+    def run(piece: AnyGroup) -> dict[str, np.ndarray]:
         tables = tables_of(worker, piece, setting, seeds)
         return {f"{i} {name}": values for i, table in enumerate(tables) for name, values in table.items()}
 
@@ -109,19 +109,19 @@ class LocalCrew:
         """Of this process."""
         return versions()
 
-    def allotment(self, chunks: Iterable[AnyChunk]) -> tuple[int, int]:
-        """As `Crew.allotment`; raises InvalidArgumentError where a network does not fit."""
+    def allotment(self, chunks: Iterable[AnyGroup]) -> tuple[int, int]:
+        """As `CellExecutor.allotment`; raises InvalidArgumentError where a network does not fit."""
         return allotment(chunks, teams(self.devices), self.memory)
 
     def run(
-        self, supply: Supply, setting: Setting, folder: Path | None = None
-    ) -> Iterator[tuple[Item, CellTable | None]]:
-        """As `Crew.run`; whoever runs it writes the tables."""
+        self, supply: Queue, setting: SweepSettings, folder: Path | None = None
+    ) -> Iterator[tuple[CellTask, CellTable | None]]:
+        """As `CellExecutor.run`; whoever runs it writes the tables."""
         count, each = self.allotment(supply.chunks())
         free = [Worker(devices) for devices in teams(self.devices)[:count]]
         size, most = free[0].size, 2 * len(free)
 
-        def work(items: list[Item]) -> list[CellTable]:
+        def work(items: list[CellTask]) -> list[CellTable]:
             worker = free.pop()
             try:
                 return computed(worker, items, setting, each)
@@ -134,8 +134,8 @@ class LocalCrew:
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def probe(self, supply: Supply) -> Iterator[tuple[Job, Table | None]]:
-        """As `Crew.probe`, one after the other: products and decompositions use all cores themselves."""
+    def probe(self, supply: Queue) -> Iterator[tuple[Task, Table | None]]:
+        """As `CellExecutor.probe`, one after the other: products and decompositions use all cores themselves."""
         while not supply.exhausted():
             if not (jobs := supply.take(1)):
                 time.sleep(PAUSE)
@@ -147,7 +147,7 @@ class LocalCrew:
 
 
 def together(
-    supply: Supply,
+    supply: Queue,
     take: Callable[[], list[Any]],
     submit: Callable[[list[Any]], Future[Any]],
     most: Callable[[], int],

@@ -22,21 +22,21 @@ import numpy as np
 from varprobe.engine.compile import Worker, teams
 from varprobe.engine.groups import work_of
 from varprobe.engine.inputs import rows_of
-from varprobe.engine.programs import AnyChunk
+from varprobe.engine.programs import AnyGroup
 from varprobe.engine.random_bits import keys_of
 from varprobe.engine.statistics import CellTable
 from varprobe.errors import InvalidArgumentError, MachineError, first_line
-from varprobe.nets.config import Setting
+from varprobe.nets.config import SweepSettings
 from varprobe.storage.files import save_cell
 from varprobe.storage.provenance import cores
 from varprobe.sweeps.budget import budget_of
 from varprobe.sweeps.local_executor import Failure, computed, together
 from varprobe.sweeps.pickling import packed, unpacked
-from varprobe.sweeps.probes.running import Job, Table, run_jobs
-from varprobe.sweeps.queue import Item, Supply
+from varprobe.sweeps.probes.running import Table, Task, run_jobs
+from varprobe.sweeps.queue import CellTask, Queue
 from varprobe.sweeps.record import versions
 
-__all__ = ["ExecutorCrew"]
+__all__ = ["PoolCellExecutor"]
 
 BATCH_WORK = 2e10
 """Operations of a batch, about a second of a core: what a scheduler takes for each is then little."""
@@ -56,8 +56,8 @@ class Batch(NamedTuple):
     code is kept; None where it is not.
     """
 
-    items: tuple[Item, ...]
-    setting: Setting
+    items: tuple[CellTask, ...]
+    setting: SweepSettings
     versions: dict[str, Any]
     folder: Path | None = None
     token: str | None = None
@@ -125,7 +125,7 @@ def cache_folder() -> str | None:
     return getattr(jax.config, "jax_compilation_cache_dir", None)
 
 
-def calls(items: Sequence[Item], most: int) -> Iterator[list[Item]]:
+def calls(items: Sequence[CellTask], most: int) -> Iterator[list[CellTask]]:
     """The items, up to `most` of one chunk at a time."""
     for _, group in groupby(items, key=lambda item: id(item.chunk)):
         some = list(group)
@@ -147,7 +147,7 @@ def require_same(wanted: dict[str, Any]) -> None:
             )
 
 
-class ExecutorCrew:
+class PoolCellExecutor:
     """The processes of an executor."""
 
     by_chunk = True
@@ -173,26 +173,26 @@ class ExecutorCrew:
                 raise MachineError(f"a worker failed: {told(error)}") from error
         return self.seen
 
-    def allotment(self, chunks: Iterable[AnyChunk]) -> tuple[int, int]:
-        """As `Crew.allotment`; what a process has free only it knows."""
+    def allotment(self, chunks: Iterable[AnyGroup]) -> tuple[int, int]:
+        """As `CellExecutor.allotment`; what a process has free only it knows."""
         return self.processes, self.memory or budget_of(None) // cores()
 
     def run(
-        self, supply: Supply, setting: Setting, folder: Path | None = None
-    ) -> Iterator[tuple[Item, CellTable | None]]:
-        """As `Crew.run`."""
+        self, supply: Queue, setting: SweepSettings, folder: Path | None = None
+    ) -> Iterator[tuple[CellTask, CellTable | None]]:
+        """As `CellExecutor.run`."""
         token = TOKEN.format(secrets.token_hex(4)) if folder else None
         cache = cache_folder()
         seen = self.versions()
 
-        def take() -> list[Item]:
-            items, size = list[Item](), 0.0
+        def take() -> list[CellTask]:
+            items, size = list[CellTask](), 0.0
             while size < BATCH_WORK and (more := supply.take(1)):
                 items += more
                 size += work_of(more[0].chunk)
             return items
 
-        def submit(items: list[Item]) -> Future[Any]:
+        def submit(items: list[CellTask]) -> Future[Any]:
             largest = max(item.chunk.program.batch for item in items)
             some = needed(setting, (item.seed for item in items), largest)
             batch = Batch(tuple(items), some, seen, folder, token, self.memory, cache)
@@ -207,11 +207,11 @@ class ExecutorCrew:
                 with suppress(OSError):
                     (folder / token).unlink()
 
-    def probe(self, supply: Supply) -> Iterator[tuple[Job, Table | None]]:
-        """As `Crew.probe`; each job is one task, whose steps are told when it is done."""
+    def probe(self, supply: Queue) -> Iterator[tuple[Task, Table | None]]:
+        """As `CellExecutor.probe`; each job is one task, whose steps are told when it is done."""
         seen = self.versions()
 
-        def submit(jobs: list[Job]) -> Future[Any]:
+        def submit(jobs: list[Task]) -> Future[Any]:
             (job,) = jobs
             setting = needed(job.setting, [job.seed], job.chunk.program.batch)
             return self.executor.submit(probe, packed((replace(job, setting=setting), seen)))
@@ -221,7 +221,7 @@ class ExecutorCrew:
             yield job, table
 
 
-def needed(setting: Setting, seeds: Iterable[int], batch: int) -> Setting:
+def needed(setting: SweepSettings, seeds: Iterable[int], batch: int) -> SweepSettings:
     """The setting with those rows of a file that these seeds are given, and no others."""
     source = setting.source
     if source.rows is None:

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
     from varprobe.nets.config import Config
 
-__all__ = ["Asked", "check_asked", "read_asked"]
+__all__ = ["ProbeOptions", "check_asked", "read_asked"]
 
 LARGEST = 1024
 """Values of a sample up to which its Jacobian is formed."""
 
 
 @dataclass(frozen=True)
-class Asked:
+class ProbeOptions:
     """Cosines of pairs of inputs, none without --correlation; and the two flags."""
 
     correlation: tuple[float, ...] = ()
@@ -37,14 +37,14 @@ class Asked:
         return {name: value for name, value in parts.items() if value}
 
     @classmethod
-    def of_spec(cls, spec: dict[str, Any]) -> "Asked":
+    def of_spec(cls, spec: dict[str, Any]) -> "ProbeOptions":
         """The one whose `spec` is a part of this one."""
         return cls(
             tuple(spec.get("correlation", ())), bool(spec.get("jacobian", False)), bool(spec.get("histogram", False))
         )
 
 
-def read_asked(correlation: Any, jacobian: Any, histogram: Any) -> Asked:
+def read_asked(correlation: Any, jacobian: Any, histogram: Any) -> ProbeOptions:
     """Check the arguments of `varprobe.sweep`.
 
     Raises:
@@ -55,10 +55,10 @@ def read_asked(correlation: Any, jacobian: Any, histogram: Any) -> Asked:
     cosines: list[float] = []
     if correlation is not None:
         cosines = numbers("correlation", correlation, -1, 1, integer=False)
-    return Asked(tuple(cosines), bool(jacobian), bool(histogram))
+    return ProbeOptions(tuple(cosines), bool(jacobian), bool(histogram))
 
 
-def check_asked(asked: Asked, configs: "Sequence[Config]") -> None:
+def check_asked(asked: ProbeOptions, configs: "Sequence[Config]") -> None:
     """Refuse what makes no sense for a network, or is too large.
 
     Raises:

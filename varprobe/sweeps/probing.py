@@ -7,15 +7,15 @@ import xarray as xr
 
 from varprobe.storage.files import DamagedError
 from varprobe.storage.locks import Claims
-from varprobe.sweeps.probes.keeping import Shelf
+from varprobe.sweeps.probes.keeping import TaskStore
 from varprobe.sweeps.probes.pair_theory import with_theory
-from varprobe.sweeps.probes.running import Job, Table, jobs_of
+from varprobe.sweeps.probes.running import Table, Task, jobs_of
 from varprobe.sweeps.probes.variables import framed, jacobian_size
-from varprobe.sweeps.queue import Missing
+from varprobe.sweeps.queue import FolderQueue
 from varprobe.sweeps.shards import Shard, share
 
 if TYPE_CHECKING:
-    from varprobe.sweeps.local_executor import Crew
+    from varprobe.sweeps.local_executor import CellExecutor
     from varprobe.sweeps.request import Request
 
 __all__ = ["Probing"]
@@ -27,7 +27,7 @@ class Probing:
     def __init__(
         self,
         request: "Request",
-        shelf: Shelf | None,
+        shelf: TaskStore | None,
         fresh: bool,
         note: Callable[[str], object],
         shard: Shard | None = None,
@@ -43,7 +43,7 @@ class Probing:
         self.total = sum(job.steps for _, job in self.missing)
         self.cached = sum(self.jobs[number].steps for number in self.ours & set(self.tables))
 
-    def loaded(self, job: Job) -> Table | None:
+    def loaded(self, job: Task) -> Table | None:
         """The table of a finished job."""
         try:
             return self.shelf.load(job) if self.shelf else None
@@ -54,7 +54,7 @@ class Probing:
             return None
 
     @property
-    def missing(self) -> list[tuple[int, Job]]:
+    def missing(self) -> list[tuple[int, Task]]:
         """The jobs that are still to be done here, numbered."""
         return [(i, job) for i, job in enumerate(self.jobs) if i in self.ours and i not in self.tables]
 
@@ -66,7 +66,7 @@ class Probing:
                 self.tables[i] = table
         return len(self.tables) == len(self.jobs)
 
-    def run(self, crew: "Crew", claims: Claims, advance: Callable[[int], object], first: int = 0) -> None:
+    def run(self, crew: "CellExecutor", claims: Claims, advance: Callable[[int], object], first: int = 0) -> None:
         """Do what is missing; the jobs' locks follow those of `first` cells.
 
         Raises:
@@ -74,15 +74,15 @@ class Probing:
         """
         numbers = {id(job): number for number, job in self.missing}
 
-        def found(job: Job) -> None:
+        def found(job: Task) -> None:
             if (table := self.loaded(job)) is not None:
                 self.tables[numbers[id(job)]] = table
             advance(job.steps)
 
-        def is_there(job: Job) -> bool:
+        def is_there(job: Task) -> bool:
             return self.shelf is not None and not self.fresh and self.shelf.path(job).exists()
 
-        supply = Missing([(first + i, job) for i, job in self.missing], claims, is_there, found)
+        supply = FolderQueue([(first + i, job) for i, job in self.missing], claims, is_there, found)
         for job, table in crew.probe(supply):
             if table is not None:
                 if self.shelf:
@@ -105,7 +105,7 @@ class Probing:
         return with_theory(request, ds) if request.probes.correlation else ds
 
 
-def enter(ds: xr.Dataset, job: Job, table: Table) -> None:
+def enter(ds: xr.Dataset, job: Task, table: Table) -> None:
     """Enter the numbers of a job; shallower and narrower networks leave the rest NaN."""
     for name, values in table.items():
         ds[name].values[(job.configs, job.seed, slice(values.shape[1]))] = values

@@ -4,11 +4,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-from varprobe.engine.programs import AnyChunk
+from varprobe.engine.programs import AnyGroup
 from varprobe.storage.files import Cell
 from varprobe.storage.locks import Claims
 
-__all__ = ["Item", "Listed", "Missing", "Supply"]
+__all__ = ["CellTask", "ListQueue", "FolderQueue", "Queue"]
 
 
 class WithChunk(Protocol):
@@ -22,10 +22,10 @@ class WithChunk(Protocol):
 Thing = TypeVar("Thing", bound=WithChunk)
 
 
-class Item(NamedTuple):
+class CellTask(NamedTuple):
     """A cell to be computed: `cell` says where it belongs in a run folder, None without one."""
 
-    chunk: AnyChunk
+    chunk: AnyGroup
     seed: int
     cell: Cell | None = None
 
@@ -35,7 +35,7 @@ class Item(NamedTuple):
         return self.chunk.configs
 
 
-class Supply(Protocol):
+class Queue(Protocol):
     """What is still to be had."""
 
     def take(self, several: int) -> list[Any]:
@@ -47,24 +47,24 @@ class Supply(Protocol):
     def exhausted(self) -> bool:
         """Whether there will be no more."""
 
-    def chunks(self) -> Iterable[AnyChunk]:
+    def chunks(self) -> Iterable[AnyGroup]:
         """Those of what is still to be had, each once."""
 
 
-class Listed:
+class ListQueue:
     """A supply of items that nobody else wants."""
 
-    def __init__(self, items: Iterable[Item]) -> None:
+    def __init__(self, items: Iterable[CellTask]) -> None:
         self.items = list(items)[::-1]
 
-    def take(self, several: int) -> list[Item]:
+    def take(self, several: int) -> list[CellTask]:
         """The next items, up to the next chunk."""
-        taken: list[Item] = []
+        taken: list[CellTask] = []
         while self.items and len(taken) < several and (not taken or self.items[-1].chunk is taken[0].chunk):
             taken.append(self.items.pop())
         return taken
 
-    def give_back(self, things: Sequence[Item]) -> None:
+    def give_back(self, things: Sequence[CellTask]) -> None:
         """The items again."""
         self.items.extend(reversed(things))
 
@@ -72,12 +72,12 @@ class Listed:
         """Whether all were taken."""
         return not self.items
 
-    def chunks(self) -> Iterable[AnyChunk]:
-        """As `Supply.chunks`."""
+    def chunks(self) -> Iterable[AnyGroup]:
+        """As `Queue.chunks`."""
         return {id(item.chunk): item.chunk for item in self.items}.values()
 
 
-class Missing(Generic[Thing]):
+class FolderQueue(Generic[Thing]):
     """What a run folder misses, each thing handed out to one process only; a thing is a cell's item, or a job."""
 
     def __init__(
@@ -135,6 +135,6 @@ class Missing(Generic[Thing]):
         """Whether there will be no more."""
         return not self.waiting
 
-    def chunks(self) -> Iterable[AnyChunk]:
-        """As `Supply.chunks`."""
+    def chunks(self) -> Iterable[AnyGroup]:
+        """As `Queue.chunks`."""
         return {id(thing.chunk): thing.chunk for _, thing in self.waiting}.values()

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from varprobe.nets.activations import Activation
     from varprobe.nets.config import Config
     from varprobe.nets.initializers import Initializer
-    from varprobe.sweeps.probe_options import Asked
+    from varprobe.sweeps.probe_options import ProbeOptions
     from varprobe.sweeps.request import Request
 
 __all__ = [
@@ -290,7 +290,7 @@ def identity(request: "Request", versions: dict[str, Any]) -> str:
     return identity_of(*hashable(request, versions), request.setting.seeds, request.probes)
 
 
-def identity_of(shared: str, each: Sequence[str], seeds: int, probes: "Asked") -> str:
+def identity_of(shared: str, each: Sequence[str], seeds: int, probes: "ProbeOptions") -> str:
     """The same from its parts."""
     return hashed(shared, str(seeds), *each, *([json.dumps(probes.spec)] if probes else []))
 

@@ -12,7 +12,7 @@ import numpy as np
 from varprobe.errors import InvalidArgumentError
 from varprobe.nets.activations import Activation, resolve_activation
 from varprobe.nets.architectures import Architecture, Own, Slot, resolve_architecture
-from varprobe.nets.config import DEFAULT_BATCH, OWN, ROLES, Config, Setting, place_of
+from varprobe.nets.config import DEFAULT_BATCH, OWN, ROLES, Config, SweepSettings, place_of
 from varprobe.nets.data import Source, load_source
 from varprobe.nets.initializers import STANDARD, Initializer, Place, resolve_initializer
 from varprobe.nets.norms import Norm, resolve_norm
@@ -23,7 +23,7 @@ from varprobe.spec.serialize import repeatable
 from varprobe.spec.shapes import read_stacks
 from varprobe.spec.user_code import is_block
 from varprobe.sweeps.limits import check_count, check_shapes
-from varprobe.sweeps.probe_options import Asked, check_asked, read_asked
+from varprobe.sweeps.probe_options import ProbeOptions, check_asked, read_asked
 from varprobe.sweeps.user_checks import is_custom, try_block, try_initializer
 
 __all__ = ["DTYPES", "LOSSES", "RANGES", "Request", "read_request"]
@@ -52,10 +52,10 @@ class Request:
     """
 
     configs: tuple[Config, ...]
-    setting: Setting
+    setting: SweepSettings
     spec: dict[str, Any]
     reusable: bool
-    probes: Asked = Asked()
+    probes: ProbeOptions = ProbeOptions()
     arguments: dict[str, Any] | None = None
     unrepeatable: str = ""
 
@@ -219,7 +219,7 @@ def read_request(
         [(archs[name], widths) for name, each in stacked.items() for _, widths in each],
         outputs,
     )
-    setting = Setting(seeds, root_seed, source, loss, outputs, dtype, range == "dtype", bool(forward_only))  # type: ignore[arg-type]
+    setting = SweepSettings(seeds, root_seed, source, loss, outputs, dtype, range == "dtype", bool(forward_only))  # type: ignore[arg-type]
     blocks = [a for a in archs.values() if isinstance(a, Own)]
     parts = itertools.chain(acts, inits, firsts, lasts, *by_role.values(), biases, blocks)
     digests = [o.digest for o in parts if o is not None and o.digest != ""]

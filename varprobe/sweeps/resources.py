@@ -8,8 +8,8 @@ from varprobe.errors import InvalidArgumentError
 from varprobe.spec.arguments import single
 from varprobe.storage.memory import read_memory
 from varprobe.storage.provenance import cores
-from varprobe.sweeps.local_executor import Crew, LocalCrew
-from varprobe.sweeps.pool_executor import ExecutorCrew
+from varprobe.sweeps.local_executor import CellExecutor, LocalCrew
+from varprobe.sweeps.pool_executor import PoolCellExecutor
 from varprobe.sweeps.shards import Shard, read_shard
 
 __all__ = ["Resources", "read_resources"]
@@ -22,13 +22,13 @@ class Resources:
     memory: int | None = None
     devices: int | None = None
     shard: Shard | None = None
-    executor: Executor | Crew | None = None
+    executor: Executor | CellExecutor | None = None
 
-    def crew(self) -> Crew:
+    def crew(self) -> CellExecutor:
         """Who computes."""
         if self.executor is None:
             return LocalCrew(self.devices, self.memory)
-        return ExecutorCrew(self.executor, self.memory) if isinstance(self.executor, Executor) else self.executor
+        return PoolCellExecutor(self.executor, self.memory) if isinstance(self.executor, Executor) else self.executor
 
 
 def read_resources(memory: Any = None, devices: Any = None, shard: Any = None, executor: Any = None) -> Resources:

@@ -2,11 +2,11 @@
 
 import jax.numpy as jnp
 
-from varprobe.engine.plain_groups import Chunk, net_bytes
-from varprobe.engine.programs import AnyChunk
+from varprobe.engine.plain_groups import PlainGroup, net_bytes
+from varprobe.engine.programs import AnyGroup
 from varprobe.engine.wired import chunks as wired
-from varprobe.engine.wired.chunks import WiredChunk
-from varprobe.engine.wired.own import OwnChunk
+from varprobe.engine.wired.chunks import WiredGroup
+from varprobe.engine.wired.own import OwnGroup
 
 __all__ = ["rough_bytes"]
 
@@ -17,13 +17,13 @@ KEPT_TIMES, MATRICES = 4, 40
 """More than a cell takes of what its nets keep, and of its largest matrix."""
 
 
-def rough_bytes(chunk: AnyChunk) -> float:
+def rough_bytes(chunk: AnyGroup) -> float:
     """More than a cell takes, by rules that need no tracing; infinite where none is known."""
-    if isinstance(chunk, OwnChunk):
+    if isinstance(chunk, OwnGroup):
         return float("inf")
     program = chunk.program
     itemsize = max(4, jnp.dtype(program.dtype).itemsize)
-    if isinstance(chunk, Chunk):
+    if isinstance(chunk, PlainGroup):
         one, nets, slots = net_bytes(chunk.program.segments, program.batch), sum(map(len, chunk.nets)), 1
     else:
         one, nets, slots = wired.net_bytes(chunk.program), len(chunk.nets), len(chunk.program.slots(0))
@@ -33,8 +33,8 @@ def rough_bytes(chunk: AnyChunk) -> float:
     return AROUND + KEPT_TIMES * one * nets * itemsize / 4 + 2 * kept + MATRICES * max(matrices) * itemsize
 
 
-def bases(chunk: Chunk | WiredChunk) -> int:
+def bases(chunk: PlainGroup | WiredGroup) -> int:
     """Different bases of a matrix."""
-    if isinstance(chunk, Chunk):
+    if isinstance(chunk, PlainGroup):
         return max(len(chunk.program.bases(i)) for i in range(len(chunk.program.segments)))
     return max(len(set(slot)) for segment in chunk.program.weights for slot in segment)

@@ -11,11 +11,11 @@ from dataclasses import replace
 import jax
 import numpy as np
 
-from varprobe.engine.plain_groups import Chunk
-from varprobe.engine.programs import AnyChunk
+from varprobe.engine.plain_groups import PlainGroup
+from varprobe.engine.programs import AnyGroup
 from varprobe.engine.statistics import CellTable
-from varprobe.engine.wired.chunks import WiredChunk
-from varprobe.engine.wired.own import OwnChunk
+from varprobe.engine.wired.chunks import WiredGroup
+from varprobe.engine.wired.own import OwnGroup
 from varprobe.errors import InvalidArgumentError, MachineError
 from varprobe.storage.memory import memory_text
 from varprobe.sweeps.cell_costs import cell_bytes
@@ -44,14 +44,14 @@ def workers_within(budget: int, largest: int, workers: int, least: int = 0) -> i
     return max(1, min(workers, budget // each))
 
 
-def net_count(chunk: AnyChunk) -> int:
+def net_count(chunk: AnyGroup) -> int:
     """How many nets it computes."""
-    if isinstance(chunk, OwnChunk):
+    if isinstance(chunk, OwnGroup):
         return 1
-    return len(chunk.nets) if isinstance(chunk, WiredChunk) else sum(map(len, chunk.nets))
+    return len(chunk.nets) if isinstance(chunk, WiredGroup) else sum(map(len, chunk.nets))
 
 
-def pieces(chunk: AnyChunk, budget: float, platform: str = "cpu") -> list[AnyChunk]:
+def pieces(chunk: AnyGroup, budget: float, platform: str = "cpu") -> list[AnyGroup]:
     """The chunk itself if a cell of it fits, else chunks of equally many nets each that do.
 
     Weights are drawn again for the way back rather than kept, if that is what it takes: it costs as much as a second
@@ -84,25 +84,25 @@ def pieces(chunk: AnyChunk, budget: float, platform: str = "cpu") -> list[AnyChu
     return kept if largest(kept, platform) <= budget else parts
 
 
-def largest(chunks: Sequence[AnyChunk], platform: str) -> int:
+def largest(chunks: Sequence[AnyGroup], platform: str) -> int:
     """The most that a cell of one of them takes."""
     return max(cell_bytes(chunk, platform) for chunk in {chunk.program: chunk for chunk in chunks}.values())
 
 
-def drawn_again(chunk: AnyChunk) -> AnyChunk:
+def drawn_again(chunk: AnyGroup) -> AnyGroup:
     """The chunk with weights that are not kept for the way back."""
-    if isinstance(chunk, Chunk):
+    if isinstance(chunk, PlainGroup):
         return replace(chunk, program=replace(chunk.program, keep_weights=False))
-    if isinstance(chunk, WiredChunk):
+    if isinstance(chunk, WiredGroup):
         return replace(chunk, program=replace(chunk.program, keep_weights=False))
     return chunk
 
 
-def cut(chunk: AnyChunk, size: int) -> list[AnyChunk]:
+def cut(chunk: AnyGroup, size: int) -> list[AnyGroup]:
     """Chunks of at most so many nets, of one length each, the last filled up with nets that stand for nothing."""
-    if isinstance(chunk, OwnChunk) or net_count(chunk) <= size:
+    if isinstance(chunk, OwnGroup) or net_count(chunk) <= size:
         return [chunk]
-    return list(wired_parts(chunk, size) if isinstance(chunk, WiredChunk) else plain_parts(chunk, size))
+    return list(wired_parts(chunk, size) if isinstance(chunk, WiredGroup) else plain_parts(chunk, size))
 
 
 def slices(count: int, size: int) -> list[list[int]]:
@@ -112,7 +112,7 @@ def slices(count: int, size: int) -> list[list[int]]:
     return [places[start : start + length] for start in range(0, len(places), length)]
 
 
-def plain_parts(chunk: Chunk, size: int) -> list[Chunk]:
+def plain_parts(chunk: PlainGroup, size: int) -> list[PlainGroup]:
     """Block by block."""
     parts = []
     for block, nets in zip(chunk.program.blocks, chunk.nets, strict=True):
@@ -121,11 +121,11 @@ def plain_parts(chunk: Chunk, size: int) -> list[Chunk]:
             bases = tuple(tuple(row[i] for i in places) for row in block.weights)
             means = tuple(m & set(row) for m, row in zip(chunk.program.with_mean, bases, strict=True))
             program = replace(chunk.program, blocks=(replace(block, weights=bases),), with_mean=means)
-            parts.append(Chunk(program, (chosen,)))
+            parts.append(PlainGroup(program, (chosen,)))
     return parts
 
 
-def wired_parts(chunk: WiredChunk, size: int) -> list[WiredChunk]:
+def wired_parts(chunk: WiredGroup, size: int) -> list[WiredGroup]:
     """Net by net."""
     parts, whole = [], chunk.program
     for places in slices(len(chunk.nets), size):
@@ -137,11 +137,11 @@ def wired_parts(chunk: WiredChunk, size: int) -> list[WiredChunk]:
         readout = tuple(whole.readout[i] for i in places) if whole.readout else ()
         program = replace(whole, weights=weights, with_mean=means, readout=readout)
         members = tuple(chunk.members[i] if i >= 0 else () for i in places)
-        parts.append(WiredChunk(program, tuple(chunk.nets[i] for i in places), members))
+        parts.append(WiredGroup(program, tuple(chunk.nets[i] for i in places), members))
     return parts
 
 
-def in_pieces(chunk: AnyChunk, budget: float, run: Callable[[AnyChunk], CellTable], platform: str = "cpu") -> CellTable:
+def in_pieces(chunk: AnyGroup, budget: float, run: Callable[[AnyGroup], CellTable], platform: str = "cpu") -> CellTable:
     """The table of a cell, computed in pieces that fit; a piece that finds no memory after all is halved.
 
     Args:
@@ -167,7 +167,7 @@ def in_pieces(chunk: AnyChunk, budget: float, run: Callable[[AnyChunk], CellTabl
     return joined(chunk.configs, done)
 
 
-def unless_too_large(run: Callable[[AnyChunk], CellTable], piece: AnyChunk) -> CellTable | None:
+def unless_too_large(run: Callable[[AnyGroup], CellTable], piece: AnyGroup) -> CellTable | None:
     """What `run` returns, None where it finds no memory; nothing that it held outlives the call."""
     try:
         return run(piece)
@@ -182,7 +182,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
 
 
-def halves(piece: AnyChunk, size: int) -> list[AnyChunk]:
+def halves(piece: AnyGroup, size: int) -> list[AnyGroup]:
     """A piece of `size` nets or more in halves; one net with its weights drawn again.
 
     Raises:
@@ -197,9 +197,9 @@ def halves(piece: AnyChunk, size: int) -> list[AnyChunk]:
     raise MachineError(f"the device has no memory for {described(piece)} alone")
 
 
-def described(chunk: AnyChunk) -> str:
+def described(chunk: AnyGroup) -> str:
     """A configuration of a chunk, for messages."""
-    if isinstance(chunk, OwnChunk):
+    if isinstance(chunk, OwnGroup):
         width = chunk.program.width
     else:
         width = max(max(s.fan_in, s.fan_out) for s in chunk.program.segments)

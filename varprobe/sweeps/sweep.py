@@ -15,9 +15,9 @@ from varprobe.storage.progress import Progress, Unwatched
 from varprobe.sweeps.assemble import dataset
 from varprobe.sweeps.filling import Filling, Table, computed, in_order
 from varprobe.sweeps.predict.plain import predicted
-from varprobe.sweeps.probes.keeping import Shelf
+from varprobe.sweeps.probes.keeping import TaskStore
 from varprobe.sweeps.probing import Probing
-from varprobe.sweeps.queue import Item, Listed
+from varprobe.sweeps.queue import CellTask, ListQueue
 from varprobe.sweeps.record import plan
 from varprobe.sweeps.request import Request, read_request
 from varprobe.sweeps.resources import Resources, read_resources
@@ -204,12 +204,12 @@ def run(
 def in_memory(request: Request, progress: Progress, resources: Resources) -> xr.Dataset:
     """Measure, and write nothing."""
     chunks, crew = chunks_of(list(request.configs), request.setting), resources.crew()
-    items = [Item(chunk, seed) for seed in range(request.setting.seeds) for chunk in chunks]
+    items = [CellTask(chunk, seed) for seed in range(request.setting.seeds) for chunk in chunks]
     probing = Probing(request, None, True, progress.note)
     progress.start(len(items) + probing.total, 0)
 
     def tables() -> Iterator[tuple[list[int], int, Table]]:
-        for item, table in computed(crew, Listed(in_order(items, crew)), request):
+        for item, table in computed(crew, ListQueue(in_order(items, crew)), request):
             assert table is not None  # nobody else wrote it
             progress.advance(1)
             yield item.chunk.configs, item.seed, table
@@ -234,13 +234,13 @@ def in_folder(
         )
     chunks = chunks_of(list(request.configs), request.setting)
     record = plan(request, [chunk.configs for chunk in chunks], versions)
-    items = [Item(chunks[cell.chunk], cell.seed, cell) for cell in record.cells]
+    items = [CellTask(chunks[cell.chunk], cell.seed, cell) for cell in record.cells]
     with held.claimed(record), claims(held.folder) as ours:
         frame = record.frame(held.folder)
         filling = Filling(request, held, frame, crew, ours, progress)
         wanted = share(list(enumerate(items)), shard, lambda item: work_of(item[1].chunk))
         missing = wanted if fresh else filling.missing(wanted)
-        probing = Probing(request, Shelf.of(held.folder, request, versions), fresh, progress.note, shard)
+        probing = Probing(request, TaskStore.of(held.folder, request, versions), fresh, progress.note, shard)
         progress.start(len(missing) + probing.total, len(wanted) - len(missing) + probing.cached)
         filling.fill(missing, fresh)
         probing.run(crew, ours, progress.advance, len(items))

@@ -25,7 +25,7 @@ from varprobe.theory.sigmas import given, settled, variance_of
 from varprobe.theory.sources import Source
 from varprobe.theory.trajectories import Forward, Inputs, Nets, pass_forward
 
-__all__ = ["FiniteWidth", "chi2_log", "finite_width", "relu_log", "strayed"]
+__all__ = ["FiniteWidth", "chi2_log", "finite_width", "relu_log", "finite_width_spread"]
 
 Layers = Float[np.ndarray, " depth"]
 Table = Float[np.ndarray, "nets depth"]
@@ -149,12 +149,12 @@ def finite_width(
     source = Source(phi)
     path = pass_forward(source, nets, widths[None], inputs)
     law = initializer.law[0] if initializer else "normal"
-    kind, found = strayed(source, path, nets, widths[None], inputs, batch, (quantity,), law)
+    kind, found = finite_width_spread(source, path, nets, widths[None], inputs, batch, (quantity,), law)
     drift, variance = found[quantity]
     return FiniteWidth(phi.name, quantity, kind, np.arange(1, depth + 1), drift[0], variance[0])
 
 
-def strayed(
+def finite_width_spread(
     source: Source,
     path: Forward,
     nets: Nets,
@@ -279,11 +279,11 @@ def activation_steps(
             steepness = np.nan_to_num(np.exp(laws.log_derivative_ms + path.log_q - laws.log_ms), posinf=0.0)
         for at in range(c.shape[1]):
             spread = share[:, at] ** 2 * spread
-            strayed = np.minimum(np.sqrt(c[:, at] ** 2 + spread), 1.0)
-            pair = source.similarity(path.log_q[:, at], strayed, np.zeros(len(c)))
+            finite_width_spread = np.minimum(np.sqrt(c[:, at] ** 2 + spread), 1.0)
+            pair = source.similarity(path.log_q[:, at], finite_width_spread, np.zeros(len(c)))
             found[:, at] += (1 - 1 / batch) * (pair.square * laws.fourth[:, at] - 1)
             if orthogonal:
-                found[:, at] -= 2 * kept[:, at] * laws.response[:, at] ** 2 * (1 - 1 / batch) * strayed**2
+                found[:, at] -= 2 * kept[:, at] * laws.response[:, at] ** 2 * (1 - 1 / batch) * finite_width_spread**2
             added = 0.0 if orthogonal else (1 - np.nan_to_num(pair.phi) ** 2) ** 2 / widths[:, at + 1]
             spread = np.minimum((steepness[:, at] * pair.derivative) ** 2 * spread + added, 1.0)
     if orthogonal:

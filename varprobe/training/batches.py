@@ -9,10 +9,10 @@ from jaxtyping import Array, Float, Int
 
 from varprobe.engine.inputs import entering, rows_of
 from varprobe.engine.random_bits import keys_of
-from varprobe.nets.config import Config, Setting
+from varprobe.nets.config import Config, SweepSettings
 from varprobe.nets.data import Source
 
-__all__ = ["Lesson", "lesson", "rows_by_step"]
+__all__ = ["Batches", "lesson", "rows_by_step"]
 
 EPOCHS = 3
 """fold_in of the data's key for the orders of later epochs; 1 is that of an embedding, 2 of partners."""
@@ -21,7 +21,7 @@ JUDGED = 2048
 """Rows at most on which loss and accuracy are told at the end."""
 
 
-class Lesson(NamedTuple):
+class Batches(NamedTuple):
     """What nets of a program and seed learn from.
 
     x: samples as the net takes them; target: labels, or rows of outputs; rows: which of them make the batch of each
@@ -47,7 +47,7 @@ def rows_by_step(source: Source, key: Array, batch: int, steps: int) -> Int[np.n
     return np.concatenate(epochs)[:steps].astype(np.int32)
 
 
-def lesson(config: Config, setting: Setting, seed: int, steps: int) -> Lesson:
+def lesson(config: Config, setting: SweepSettings, seed: int, steps: int) -> Batches:
     """What the nets of a configuration's shape are given in `steps` steps and one more batch."""
     source, keys = setting.source, keys_of(setting.root_seed, seed)
     assert source.rows is not None and source.labels is not None
@@ -59,4 +59,4 @@ def lesson(config: Config, setting: Setting, seed: int, steps: int) -> Lesson:
     rows = rows_by_step(source, keys["data"], config.batch, steps + 1)
     judged = rows_of(source, keys["data"], min(source.count, JUDGED)).astype(np.int32)
     assert math.prod(x.shape[1:]) == math.prod(shape)
-    return Lesson(x, target, rows, judged)
+    return Batches(x, target, rows, judged)

@@ -10,7 +10,7 @@ from varprobe.model.families import labels_of
 from varprobe.storage.dataset import require_dims
 from varprobe.training.scaling import as_text, scaling_of, word_of
 from varprobe.training.width_decisions import Decision, decide
-from varprobe.verdict.table import Line, Sheet
+from varprobe.verdict.table import TableRow, VerdictTable
 
 __all__ = ["coord_sheet", "judged"]
 
@@ -150,31 +150,33 @@ def plainly(layer: dict[str, Any]) -> str:
     return text if text[:2] != "no" and text[:2] != "ex" else f"is {text}"
 
 
-def coord_sheet(rows: list[dict[str, Any]]) -> Sheet:
+def coord_sheet(rows: list[dict[str, Any]]) -> VerdictTable:
     """The table: a line a layer, under a heading for each parametrization if there are several."""
     lines = []
     several = len({row["optimizer"] for row in rows}) > 1
     for row in rows:
         if len(rows) > 1:
             heading = f"{row['init'] or row['arch']}{', ' + row['optimizer'] if several else ''}"
-            lines.append(Line((printable(heading), "", "", ""), "heading"))
+            lines.append(TableRow((printable(heading), "", "", ""), "heading"))
         lines += [line_of(layer, row["seeds"]) for layer in row["layers"]]
     notes = [printable(row["reason"]) for row in rows]
     if any(len(layer["change_exponents"] or ()) > 1 for row in rows for layer in row["layers"]):
         notes.insert(0, "change: powers between neighboring widths, the last with its 95% interval over seeds")
     if any(line.cells[3].endswith(" ?") for line in lines):
         notes.insert(0, "? the 95% interval over seeds crosses the threshold: more seeds, or wider nets, decide")
-    return Sheet(("power of width", "value, step 0", f"change, step {rows[0]['steps']}", "verdict"), lines, notes)
+    return VerdictTable(
+        ("power of width", "value, step 0", f"change, step {rows[0]['steps']}", "verdict"), lines, notes
+    )
 
 
-def line_of(layer: dict[str, Any], seeds: int) -> Line:
+def line_of(layer: dict[str, Any], seeds: int) -> TableRow:
     """One layer."""
     doubt = " ?" if not layer["certain"] and seeds >= FEWEST_SEEDS and layer["verdict"] != "undecided" else ""
     change = [f"{short(power):>4}" for power in (layer["change_exponents"] or ())[:-1]]
     change = change if len(change) < MOST_EXPONENTS else [change[0], "..", change[-1]]
     moved = " ".join([*change, cell(layer, "change")])
     cells = (printable(layer["site"]), cell(layer, "value"), moved, printable(layer["text"]) + doubt)
-    return Line(cells, GRADES[layer["verdict"]])
+    return TableRow(cells, GRADES[layer["verdict"]])
 
 
 GRADES = {"stable": "stable", "undecided": "mild", "shrinks": "mild", "grows": "severe"}

@@ -15,17 +15,17 @@ from varprobe.engine.random_bits import keys_of
 from varprobe.engine.statistics import LOG10_2, log10
 from varprobe.engine.wired.cell import Keys
 from varprobe.errors import MachineError, first_line
-from varprobe.nets.config import Setting
+from varprobe.nets.config import SweepSettings
 from varprobe.storage.memory import free_bytes
 from varprobe.storage.provenance import cores
 from varprobe.training.asking import Training
 from varprobe.training.batches import lesson
-from varprobe.training.measuring import Gauge, gauge_of
-from varprobe.training.program import Course, Given, Learned, Shared, train
-from varprobe.training.starting import Remembered, starting_params, unstacked
-from varprobe.training.trainee import Trainee, filled, numbers_of, serving, trainee_of
+from varprobe.training.measuring import StepProbe, gauge_of
+from varprobe.training.program import Given, Shared, TrainConfig, TrainResult, train
+from varprobe.training.starting import DrawCache, starting_params, unstacked
+from varprobe.training.trainee import StackModel, filled, numbers_of, serving, trainee_of
 
-__all__ = ["Job", "Outcome", "jobs_of", "outcomes", "params_after", "run_job"]
+__all__ = ["Task", "Outcome", "jobs_of", "outcomes", "params_after", "run_job"]
 
 JOB_BYTES = 64 * 2**20
 """Parameters of a job's nets at most, where there are several. Fixed: the size of a machine does not decide who is
@@ -50,28 +50,30 @@ MOST_DRAWN = 4
 """Seeds whose draws are remembered."""
 
 drawing = threading.Lock()
-drawn: dict[tuple[int, int], Remembered] = {}
+drawn: dict[tuple[int, int], DrawCache] = {}
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class Task:
     """Nets, by their places along `config`, for one seed; `spare` more make it as large as others of its program.
 
     stop: the step after which they are as wanted; None for the last.
     """
 
     training: Training
-    course: Course
+    course: TrainConfig
     nets: tuple[int, ...]
     seed: int
     spare: int = 0
     stop: int | None = None
 
 
-def jobs_of(training: Training, kept: bool = False) -> list[Job]:
+def jobs_of(training: Training, kept: bool = False) -> list[Task]:
     """Every net of every seed once."""
     setting, groups = training.request.setting, defaultdict[Any, list[int]](list)
-    trainees: dict[Any, Trainee] = {config: trainee_of(config, training.request) for config in training.request.configs}
+    trainees: dict[Any, StackModel] = {
+        config: trainee_of(config, training.request) for config in training.request.configs
+    }
     alone = one_by_one()
     served = serving(trainees.values()) if alone and not training.at and not kept else {}
     for place, (config, optimizer) in enumerate(training.nets):
@@ -83,14 +85,14 @@ def jobs_of(training: Training, kept: bool = False) -> list[Job]:
     for (trainee, _), places in sorted(groups.items(), key=lambda group: -group[0][0].config.depth):
         config, optimizer = training.nets[places[0]]
         gauge = gauge_of(config, setting, trainee) if training.at else None
-        course = Course(trainee, gauge, optimizer, training.steps, len(training.at), kept)
+        course = TrainConfig(trainee, gauge, optimizer, training.steps, len(training.at), kept)
         places.sort(key=lambda place: -training.nets[place][0].depth)
         size = max(1, min(MOST_ONE_BY_ONE if alone else MOST_SIDE_BY_SIDE, JOB_BYTES // parameter_bytes(trainee)))
         length = -(-len(places) // -(-len(places) // size))
         for start in range(0, len(places), length):
             some = tuple(places[start : start + length])
             jobs += [(course, some, length - len(some))]
-    return [Job(training, course, some, seed, spare) for course, some, spare in jobs for seed in range(setting.seeds)]
+    return [Task(training, course, some, seed, spare) for course, some, spare in jobs for seed in range(setting.seeds)]
 
 
 def one_by_one() -> bool:
@@ -98,7 +100,7 @@ def one_by_one() -> bool:
     return jax.default_backend() == "cpu"
 
 
-def parameter_bytes(trainee: Trainee) -> int:
+def parameter_bytes(trainee: StackModel) -> int:
     """Of one net's weights."""
     arch, itemsize = trainee.config.arch, np.dtype(trainee.dtype if "bf" not in trainee.dtype else "float16").itemsize
     each = (
@@ -107,7 +109,7 @@ def parameter_bytes(trainee: Trainee) -> int:
     return itemsize * sum(each)
 
 
-def outcomes(jobs: list[Job]) -> Iterator[tuple[Job, Outcome]]:
+def outcomes(jobs: list[Task]) -> Iterator[tuple[Task, Outcome]]:
     """Each job as it is done, on the cores of this machine or on its device.
 
     Raises:
@@ -119,7 +121,7 @@ def outcomes(jobs: list[Job]) -> Iterator[tuple[Job, Outcome]]:
     count = cores() if one_by_one() else 1
     pool = ThreadPoolExecutor(max(1, min(count, len(jobs), free_bytes() // (2 * most))), thread_name_prefix="varprobe")
     waiting = list(reversed(jobs))
-    running: dict[Future[Outcome], Job] = {}
+    running: dict[Future[Outcome], Task] = {}
     try:
         while waiting or running:
             while waiting and len(running) < 2 * pool._max_workers:
@@ -133,14 +135,14 @@ def outcomes(jobs: list[Job]) -> Iterator[tuple[Job, Outcome]]:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def run_job(job: Job) -> Outcome:
+def run_job(job: Task) -> Outcome:
     """What comes of a job's nets."""
     found, nets = trained(job), job.training.nets
     each = [outcome_of(job, nets[place][0], entry(found, i)) for i, place in enumerate(job.nets)]
     return {name: np.stack([one[name] for one in each]) for name in each[0]}
 
 
-def trained(job: Job) -> Learned:
+def trained(job: Task) -> TrainResult:
     """What the compiled program says, on the host."""
     training, course = job.training, job.course
     setting, nets = training.request.setting, [training.nets[place] for place in job.nets]
@@ -186,13 +188,13 @@ def params_after(training: Training, seed: int, stop: int) -> tuple[Any, ...]:
     return unstacked(entry(found.params, 0))
 
 
-def remembered(setting: Setting, seed: int) -> Remembered:
+def remembered(setting: SweepSettings, seed: int) -> DrawCache:
     """The draws of a seed, as long as it is trained."""
     name = setting.root_seed, seed
     if name not in drawn:
         while len(drawn) >= MOST_DRAWN:
             drawn.pop(next(iter(drawn)), None)
-        drawn[name] = Remembered(*name)
+        drawn[name] = DrawCache(*name)
     return drawn[name]
 
 
@@ -201,7 +203,7 @@ def entry(tree: Any, i: int) -> Any:
     return jax.tree.map(lambda a: a[i], tree)
 
 
-def outcome_of(job: Job, config: Any, found: Learned) -> Outcome:
+def outcome_of(job: Task, config: Any, found: TrainResult) -> Outcome:
     """The variables of one net."""
     one = {
         "batch_loss": np.asarray(found.losses, np.float64),
@@ -214,7 +216,7 @@ def outcome_of(job: Job, config: Any, found: Learned) -> Outcome:
     return one | {name: np.stack([table[name] for table in tables]) for name in tables[0]}
 
 
-def step_table(gauge: Gauge, config: Any, found: Learned, i: int) -> dict[str, np.ndarray]:
+def step_table(gauge: StepProbe, config: Any, found: TrainResult, i: int) -> dict[str, np.ndarray]:
     """Every variable of a net at one record, (depth + 1,); of layer 0 only what an input has."""
     table = gauge.table(config, entry(found.measured, i))
     for slot, moved in updates_of(config, entry(found.updates, i)).items():

@@ -11,16 +11,16 @@ from varprobe.storage.files import checked, put, writing
 from varprobe.sweeps.record import hashable, hashed, versions
 from varprobe.training.asking import Training
 from varprobe.training.folders import MOST_ARRAYS, MOST_NUMBERS
-from varprobe.training.jobs import Job, Outcome
+from varprobe.training.jobs import Outcome, Task
 
-__all__ = ["Shelf"]
+__all__ = ["TaskStore"]
 
 VERSION = 1
 """Raised with every change that changes a number of a training."""
 
 
 @dataclass(frozen=True)
-class Shelf:
+class TaskStore:
     """Where finished jobs are; `shared` and `each` decide the numbers of all, and of each place along `config`."""
 
     folder: Path
@@ -28,7 +28,7 @@ class Shelf:
     each: list[str]
 
     @classmethod
-    def of(cls, folder: Path, training: Training) -> "Shelf | None":
+    def of(cls, folder: Path, training: Training) -> "TaskStore | None":
         """The folder of a training; None where its code cannot be known again."""
         if not training.reusable:
             return None
@@ -37,7 +37,7 @@ class Shelf:
         each = [json.dumps([config, optimizer]) for config in configs for optimizer in told]
         return cls(folder, json.dumps([VERSION, shared, training.steps, training.at]), each)
 
-    def path(self, job: Job) -> Path:
+    def path(self, job: Task) -> Path:
         """The file of a job."""
         return (
             self.folder
@@ -45,7 +45,7 @@ class Shelf:
             / f"{hashed(self.shared, str(job.seed), *map(self.each.__getitem__, job.nets))}.npz"
         )
 
-    def load(self, job: Job) -> Outcome | None:
+    def load(self, job: Task) -> Outcome | None:
         """A finished job's outcome, or None where it is still to be done.
 
         Raises:
@@ -59,7 +59,7 @@ class Shelf:
             raise DamagedError("does not hold the numbers of its nets")
         return found
 
-    def save(self, job: Job, outcome: Outcome) -> None:
+    def save(self, job: Task, outcome: Outcome) -> None:
         """Write a finished job.
 
         Raises:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from varprobe.errors import InvalidArgumentError
-from varprobe.model.adapters import Subject, name_of, subject_of
+from varprobe.model.adapters import ProbeTarget, name_of, subject_of
 from varprobe.training.feeding import Batch
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Learner:
         """What it is called."""
         return "the model" if self.function is None else name_of(self.function)
 
-    def subject(self, parameters: Any, state: Any, batch: Batch) -> Subject:
+    def subject(self, parameters: Any, state: Any, batch: Batch) -> ProbeTarget:
         """The loss as a function of parameters; they, the state and the batch may be traced.
 
         Raises:

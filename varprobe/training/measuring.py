@@ -16,19 +16,19 @@ from varprobe.engine.reference_network import learned
 from varprobe.engine.statistics import CellTable
 from varprobe.engine.weight_bases import Custom
 from varprobe.engine.wired.cell import Keys, WiredStatistics, run_wired
-from varprobe.engine.wired.chunks import WiredChunk, wired_chunks
-from varprobe.engine.wired.own import OwnChunk, OwnStatistics, own_chunk, own_table, run_own
+from varprobe.engine.wired.chunks import WiredGroup, wired_chunks
+from varprobe.engine.wired.own import OwnGroup, OwnStatistics, own_chunk, own_table, run_own
 from varprobe.engine.wired.recurrent import run_recurrent
 from varprobe.engine.wired.tables import wired_statistics
 from varprobe.nets.activations import behavior
 from varprobe.nets.architectures import Own
-from varprobe.nets.config import Config, Setting
+from varprobe.nets.config import Config, SweepSettings
 from varprobe.nets.initializers import resolve_initializer
 from varprobe.nets.parametrizations import log10_multipliers
 from varprobe.spec.calls import Call
-from varprobe.training.trainee import Numbers, Params, Trainee, multiplied
+from varprobe.training.trainee import Numbers, Params, StackModel, multiplied
 
-__all__ = ["Gauge", "gauge_of"]
+__all__ = ["StepProbe", "gauge_of"]
 
 UNIT = resolve_initializer(Call("lecun_normal"))
 BIAS = resolve_initializer(Call("normal"))
@@ -36,10 +36,10 @@ BIAS = resolve_initializer(Call("normal"))
 
 
 @dataclass(frozen=True)
-class Gauge:
+class StepProbe:
     """A cell of one net, for given weights."""
 
-    chunk: WiredChunk | OwnChunk
+    chunk: WiredGroup | OwnGroup
 
     def __call__(
         self, params: Params, numbers: Numbers, keys: Keys, x: Array, target: Array
@@ -47,7 +47,7 @@ class Gauge:
         """The statistics of a net on a batch, traced."""
         running, (blocks, readout) = jnp.asarray(True), self.matrices(params, numbers)
         last, bias = (given(lambda layer: readout),), params[1]["b"][None]
-        if isinstance(self.chunk, OwnChunk):
+        if isinstance(self.chunk, OwnGroup):
             own = replace(self.chunk.program, arch=block_of(self.chunk.program.arch, blocks[0]), readout=last)
             return run_own(own, running, keys, x, target, self.chunk.numbers()._replace(readout_bias=bias))
         found = self.chunk.numbers()._replace(readout_bias=bias)
@@ -74,7 +74,7 @@ class Gauge:
 
     def table(self, config: Config, found: Any) -> CellTable:
         """Every variable of the results, each (depth + 1,), of a net's statistics; they are on the host."""
-        if isinstance(self.chunk, OwnChunk):
+        if isinstance(self.chunk, OwnGroup):
             return {name: values[0] for name, values in own_table(self.chunk, found).items()}
         multipliers = tuple(log10_multipliers(config, i) for i in range(len(config.slots(1))))
         ((member,),) = self.chunk.members
@@ -123,18 +123,18 @@ def spread(arch: dict[str, Array], like: dict[str, Any]) -> dict[str, Array]:
     return {name: value.astype(np.asarray(like[name]).dtype) for name, value in arch.items()}
 
 
-def gauge_of(config: Config, setting: Setting, trainee: Trainee) -> Gauge:
+def gauge_of(config: Config, setting: SweepSettings, trainee: StackModel) -> StepProbe:
     """The cell of nets of a program."""
     if config.arch.own:
-        return Gauge(replace(own_chunk(0, config, setting), readout=(0.0, 1.0)))
+        return StepProbe(replace(own_chunk(0, config, setting), readout=(0.0, 1.0)))
     bare = replace(
         config, init=UNIT, init_first=UNIT if trainee.config.init_first else None, init_last=None, bias=BIAS, roles=()
     )
     (chunk,) = wired_chunks([(0, bare)], setting, {config.act: behavior(config.act)})
-    return Gauge(of_units(chunk))
+    return StepProbe(of_units(chunk))
 
 
-def of_units(chunk: WiredChunk) -> WiredChunk:
+def of_units(chunk: WiredGroup) -> WiredGroup:
     """The chunk with mean 0 and scale 1 everywhere."""
     (net,), ((member,),) = chunk.nets, chunk.members
     ones = lambda slots: tuple(((0.0, 1.0),) * len(pairs) for pairs in slots)  # noqa: E731

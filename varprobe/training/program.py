@@ -19,18 +19,18 @@ from varprobe.engine.moments import measure
 from varprobe.engine.program import HostOrDevice
 from varprobe.engine.wired.cell import Keys
 from varprobe.nets.scaled_float import Signal, wide
-from varprobe.training.measuring import Gauge
+from varprobe.training.measuring import StepProbe
 from varprobe.training.optimizers import Optimizer
-from varprobe.training.trainee import Numbers, Params, Trainee
+from varprobe.training.trainee import Numbers, Params, StackModel
 
-__all__ = ["Course", "Given", "Shared", "train"]
+__all__ = ["TrainConfig", "Given", "Shared", "train"]
 
 BLOCK = 256
 """Rows that a net is judged on at once."""
 
 
 @dataclass(frozen=True)
-class Course:
+class TrainConfig:
     """What compiled code depends on.
 
     gauge: None where nothing is measured. optimizer: one of those that the program serves. steps: how many updates,
@@ -38,8 +38,8 @@ class Course:
     are wanted.
     """
 
-    trainee: Trainee
-    gauge: Gauge | None
+    trainee: StackModel
+    gauge: StepProbe | None
     optimizer: Optimizer
     steps: int
     records: int
@@ -55,7 +55,7 @@ class Given(NamedTuple):
 
 
 class Shared(NamedTuple):
-    """What all nets of a job have: a `batches.Lesson`, the seed's keys, the steps at which to measure and to stop."""
+    """What all nets of a job have: a `batches.Batches`, the seed's keys, the steps at which to measure and to stop."""
 
     x: Float[HostOrDevice, "samples ..."]
     target: HostOrDevice
@@ -66,7 +66,7 @@ class Shared(NamedTuple):
     stop: Int[HostOrDevice, ""]
 
 
-class Learned(NamedTuple):
+class TrainResult(NamedTuple):
     """What is known of a net in the end.
 
     losses: of the batch of each step before its update, the last after all of them. measured: the cell's statistics by
@@ -91,13 +91,13 @@ class State(NamedTuple):
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def train(course: Course, alone: bool, nets: Given, shared: Shared) -> Learned:
+def train(course: TrainConfig, alone: bool, nets: Given, shared: Shared) -> TrainResult:
     """Every net of a job, stacked along the first axes of `nets`; `alone`: one after the other."""
     one = lambda net: train_one(course, net, shared)  # noqa: E731
     return lax.map(one, nets) if alone else jax.vmap(one)(nets)
 
 
-def train_one(course: Course, net: Given, shared: Shared) -> Learned:
+def train_one(course: TrainConfig, net: Given, shared: Shared) -> TrainResult:
     """A net from start to end."""
     import optax
 
@@ -140,7 +140,7 @@ def train_one(course: Course, net: Given, shared: Shared) -> Learned:
         state = lax.fori_loop(0, shared.stop, step, state)
     last = trainee.error(state.params, net.numbers, *batch(shared.stop))
     loss, accuracy = judged(trainee, state.params, net.numbers, shared)
-    return Learned(
+    return TrainResult(
         state.losses.at[shared.stop].set(last.astype(losses.dtype)),
         measured,
         updates,
@@ -156,7 +156,7 @@ def key_at(key: Array, t: Array) -> Array:
     return jax.random.wrap_key_data(jnp.where(t == 0, own, folded), impl=jax.random.key_impl(key))
 
 
-def changes(trainee: Trainee, updates: Any) -> dict[str, tuple[Array, Array]]:
+def changes(trainee: StackModel, updates: Any) -> dict[str, tuple[Array, Array]]:
     """`moments_by_layer` of each parameter of a segment; of a user's block those of all entries, as `w`."""
     if trainee.config.arch.own:
         leaves = [wide(leaf).reshape(len(leaf), -1) for leaf in jax.tree.leaves(updates)]
@@ -171,7 +171,7 @@ def moments_by_layer(a: Float[Array, "layers ..."]) -> tuple[Array, Array]:
     return moments.ms, moments.e
 
 
-def judged(trainee: Trainee, params: Params, numbers: Numbers, shared: Shared) -> tuple[Array, Array]:
+def judged(trainee: StackModel, params: Params, numbers: Numbers, shared: Shared) -> tuple[Array, Array]:
     """(loss, share of rows told right) over the rows of `shared.judged`; NaN where there are no classes.
 
     Norms over a batch see the batches that they are cut into.

@@ -13,8 +13,8 @@ from varprobe.storage.progress import Progress, Unwatched
 from varprobe.sweeps.assemble import skeleton, variable_names
 from varprobe.training.asking import Training
 from varprobe.training.folders import require_folder, save_training, write_record
-from varprobe.training.jobs import Job, Outcome, jobs_of, outcomes
-from varprobe.training.keeping import Shelf
+from varprobe.training.jobs import Outcome, Task, jobs_of, outcomes
+from varprobe.training.keeping import TaskStore
 
 __all__ = ["UPDATES", "run_training", "train_all"]
 
@@ -55,7 +55,7 @@ def train_all(training: Training, out: Path | None, fresh: bool, progress: Progr
     """`run_training` without the dataset's file."""
     if out is not None:
         require_folder(out, training.spec)
-    kept, jobs, found = Shelf.of(out, training) if out else None, jobs_of(training), dict[Job, Outcome]()
+    kept, jobs, found = TaskStore.of(out, training) if out else None, jobs_of(training), dict[Task, Outcome]()
     if kept and not fresh:
         found = dict(finished(kept, jobs, progress))
     missing = [job for job in jobs if job not in found]
@@ -70,7 +70,7 @@ def train_all(training: Training, out: Path | None, fresh: bool, progress: Progr
     return together(training, found)
 
 
-def finished(kept: Shelf, jobs: list[Job], progress: Progress) -> Iterator[tuple[Job, Outcome]]:
+def finished(kept: TaskStore, jobs: list[Task], progress: Progress) -> Iterator[tuple[Task, Outcome]]:
     """The jobs whose files are there."""
     for job in jobs:
         try:
@@ -82,7 +82,7 @@ def finished(kept: Shelf, jobs: list[Job], progress: Progress) -> Iterator[tuple
             yield job, outcome
 
 
-def together(training: Training, found: dict[Job, Outcome]) -> xr.Dataset:
+def together(training: Training, found: dict[Task, Outcome]) -> xr.Dataset:
     """All outcomes in one dataset; NaN where a quantity does not apply."""
     ds = frame_of(training)
     arrays = {str(name): variable.values for name, variable in ds.data_vars.items()}

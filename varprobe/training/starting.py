@@ -9,15 +9,15 @@ from jaxtyping import Array
 
 from varprobe.engine.random_bits import keys_of
 from varprobe.engine.reference_network import base_matrix, block_of, readout_of, unit_factors
-from varprobe.engine.weight_bases import Base, Custom, Kernel
+from varprobe.engine.weight_bases import Custom, Kernel, WeightBasis
 from varprobe.nets.config import Config
 from varprobe.sweeps.request import Request
 from varprobe.training.trainee import Params, stacked_segments
 
-__all__ = ["Remembered", "starting_params", "unstacked"]
+__all__ = ["DrawCache", "starting_params", "unstacked"]
 
 
-class Remembered:
+class DrawCache:
     """Keys and bases of one seed, each computed once: nets share their draws.
 
     Attributes:
@@ -38,7 +38,9 @@ class Remembered:
             self.bytes[id(new)] = bytes_of(new)
         return self.folded[id(key), data][1]
 
-    def __call__(self, base: Base, key: Array, shape: tuple[int, ...], layer: int, depth: int, dtype: Any) -> Any:
+    def __call__(
+        self, base: WeightBasis, key: Array, shape: tuple[int, ...], layer: int, depth: int, dtype: Any
+    ) -> Any:
         """`building.base_matrix`, on the host."""
         of_depth = depth if isinstance(base, Custom | Kernel) else 0
         content = self.bytes.get(id(key)) or bytes_of(key)
@@ -53,7 +55,7 @@ def bytes_of(key: Array) -> bytes:
     return jax.random.key_data(key).tobytes()
 
 
-def starting_params(request: Request, config: Config, seed: int, x: Array, draw: Remembered) -> Params:
+def starting_params(request: Request, config: Config, seed: int, x: Array, draw: DrawCache) -> Params:
     """The parameters of a net, on the host.
 
     Args:

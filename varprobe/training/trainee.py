@@ -31,7 +31,7 @@ from varprobe.spec.calls import Call
 from varprobe.sweeps.request import Request
 from varprobe.training.layers import through
 
-__all__ = ["Numbers", "Params", "Trainee", "filled", "numbers_of", "serving", "stacked_segments", "trainee_of"]
+__all__ = ["Numbers", "Params", "StackModel", "filled", "numbers_of", "serving", "stacked_segments", "trainee_of"]
 
 Params = tuple[tuple[Any, ...], dict[str, Array]]
 UNIT = resolve_initializer(Call("normal", ()))
@@ -53,7 +53,7 @@ class Numbers(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Trainee:
+class StackModel:
     """What the code of a net is compiled for; `config` without initializers and numbers.
 
     scaled: whether something stands between matrices and their parameters. mixed: whether it serves nets whose last
@@ -130,7 +130,7 @@ def multiplied(p: Any, factors: Mapping[str, Any]) -> Any:
     return {k: times[k] * v if k in times else v for k, v in p.items()}
 
 
-def trainee_of(config: Config, request: Request) -> Trainee:
+def trainee_of(config: Config, request: Request) -> StackModel:
     """The program's net of a configuration; equal for configurations that one program serves."""
     setting = request.setting
     bare = replace(
@@ -146,16 +146,16 @@ def trainee_of(config: Config, request: Request) -> Trainee:
         roles=(),
     )
     scaled = any(numbers_of(config, setting.outputs).factors)
-    return Trainee(bare, setting.loss, setting.outputs, setting.dtype, scaled)
+    return StackModel(bare, setting.loss, setting.outputs, setting.dtype, scaled)
 
 
-def serving(trainees: Iterable[Trainee]) -> dict[Trainee, Trainee]:
+def serving(trainees: Iterable[StackModel]) -> dict[StackModel, StackModel]:
     """Who serves each: nets whose last segments are alike, and within a factor of four as long, share a program."""
-    families = defaultdict[Any, set[Trainee]](set)
+    families = defaultdict[Any, set[StackModel]](set)
     for trainee in trainees:
         bare = replace(trainee.config, widths=trainee.config.widths[: trainee.segments[-1].first + 1])
         families[trainee if trainee.config.arch.shared else replace(trainee, config=bare)].add(trainee)
-    found = dict[Trainee, Trainee]()
+    found = dict[StackModel, StackModel]()
     for family in families.values():
         rest = sorted(family, key=lambda trainee: -trainee.segments[-1].count)
         while rest:
@@ -166,7 +166,7 @@ def serving(trainees: Iterable[Trainee]) -> dict[Trainee, Trainee]:
     return found
 
 
-def filled(trainee: Trainee, params: Params, numbers: Numbers) -> tuple[Params, Numbers]:
+def filled(trainee: StackModel, params: Params, numbers: Numbers) -> tuple[Params, Numbers]:
     """A net's own with zeros for the layers that its program has beyond it."""
     if not trainee.mixed:
         return params, numbers

@@ -11,7 +11,7 @@ from varprobe.model.verdict import diagnosed
 from varprobe.spec.number_format import brief, powered
 from varprobe.storage.steps import by_step
 from varprobe.verdict.stacks import diagnosed_stacks
-from varprobe.verdict.table import Line, Sheet, grade, named, varying, verdict, why
+from varprobe.verdict.table import TableRow, VerdictTable, grade, named, varying, verdict, why
 
 __all__ = ["diagnosed_training", "training_sheet"]
 
@@ -97,13 +97,13 @@ def mean_of(values: np.ndarray) -> float | None:
 HEADINGS = ("training", "step 0", "loss", "accuracy", "update", "verdict")
 
 
-def training_sheet(rows: Sequence[Row]) -> Sheet:
+def training_sheet(rows: Sequence[Row]) -> VerdictTable:
     """The table: a line a configuration, in the order of the grid."""
     names = [name for name in varying(rows) if name != "step"] or ["init"]
     names = ["arch"] if "families" in rows[0] and names == ["init"] else names
-    lines = [Line(cells_of(row, named(row, names, rows)), grade(row)) for row in rows]
+    lines = [TableRow(cells_of(row, named(row, names, rows)), grade(row)) for row in rows]
     notes = ["update: RMS of what the last step changes the weights by over theirs, median layer."]
-    return Sheet(HEADINGS, lines, [*notes, *why(rows, names)])
+    return VerdictTable(HEADINGS, lines, [*notes, *why(rows, names)])
 
 
 def cells_of(row: Row, label: str) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from varprobe.sweeps.probes.summaries import probe_lines
 from varprobe.verdict.flags import note_sentence
 from varprobe.verdict.format_range import left_sentence
 
-__all__ = ["Line", "Sheet", "sheet_of", "title_of"]
+__all__ = ["TableRow", "VerdictTable", "sheet_of", "title_of"]
 
 Row = dict[str, Any]
 
@@ -58,18 +58,18 @@ FINEST = 1e-4
 UNCERTAIN = "? The 95% interval over seeds crosses a threshold of the verdict; more seeds may settle it."
 
 
-class Line(NamedTuple):
+class TableRow(NamedTuple):
     """One row of the table; `grade` is stable, mild or severe, or heading for a line that names what follows."""
 
     cells: tuple[str, ...]
     grade: str
 
 
-class Sheet(NamedTuple):
+class VerdictTable(NamedTuple):
     """A table of verdicts with what stands below it."""
 
     headings: tuple[str, ...]
-    lines: list[Line]
+    lines: list[TableRow]
     notes: list[str]
 
 
@@ -102,17 +102,17 @@ def title_of(rows: Sequence[Row], attrs: dict[str, Any]) -> str:
     return printable(", ".join(p for p in parts if p))
 
 
-def sheet_of(rows: Sequence[Row], ends: Sequence[dict[str, float]] = (), wide: bool = False) -> Sheet:
+def sheet_of(rows: Sequence[Row], ends: Sequence[dict[str, float]] = (), wide: bool = False) -> VerdictTable:
     """The table: every row where `wide`, else rows in groups, or verdicts with their counts where these are many."""
     rows = list(rows)
     if not rows:
-        return Sheet(("",), [], [])
+        return VerdictTable(("",), [], [])
     if wide:
         return wide_sheet(rows, ends)
     names = varying(rows)
     blocks = blocks_of(rows, names)
     headings = headings_of(rows)
-    lines: list[Line] = []
+    lines: list[TableRow] = []
     notes: list[str] = []
     if sum(map(len, blocks.values())) > MOST_LINES:
         lines = [summary_line(g, names, headings) for g in by_verdict(rows)]
@@ -121,7 +121,7 @@ def sheet_of(rows: Sequence[Row], ends: Sequence[dict[str, float]] = (), wide: b
         inner = ["init"] if "init" in names else names
         for heading, groups in blocks.items():
             if heading:
-                lines.append(Line((heading, *[""] * (len(headings) - 1)), "heading"))
+                lines.append(TableRow((heading, *[""] * (len(headings) - 1)), "heading"))
             for group in groups:
                 label, others = named(group[0], inner, rows), [named(r, inner, rows) for r in group[1:]]
                 if len(others) == 1 and len(label) + len(others[0]) <= SHORT:
@@ -131,7 +131,7 @@ def sheet_of(rows: Sequence[Row], ends: Sequence[dict[str, float]] = (), wide: b
                     label += f" (+{len(others)} alike)"
                 lines.append(line_of(("  " if heading else "") + label, group[0], headings))
     notes += [UNCERTAIN] if any(line.cells[-1].endswith("?") for line in lines) else []
-    return Sheet(headings, lines, [*notes, *asked_lines(rows, names), *why(rows, names)])
+    return VerdictTable(headings, lines, [*notes, *asked_lines(rows, names), *why(rows, names)])
 
 
 def varying(rows: Sequence[Row]) -> list[str]:
@@ -220,7 +220,7 @@ def headings_of(rows: Sequence[Row]) -> tuple[str, ...]:
     return (FIRST, "forward", *backward, *theory, "verdict")
 
 
-def line_of(label: str, row: Row, headings: Sequence[str]) -> Line:
+def line_of(label: str, row: Row, headings: Sequence[str]) -> TableRow:
     """A row of the first screen."""
     cells = {
         FIRST: label,
@@ -229,7 +229,7 @@ def line_of(label: str, row: Row, headings: Sequence[str]) -> Line:
         "theory": theory_cell(row),
         "verdict": verdict(row),
     }
-    return Line(tuple(cells[heading] for heading in headings), grade(row))
+    return TableRow(tuple(cells[heading] for heading in headings), grade(row))
 
 
 def theory_cell(row: Row) -> str:
@@ -300,7 +300,7 @@ def by_verdict(rows: Sequence[Row]) -> list[list[Row]]:
     return sorted(groups.values(), key=lambda g: severity(g[0]))
 
 
-def summary_line(group: list[Row], names: Sequence[str], headings: Sequence[str]) -> Line:
+def summary_line(group: list[Row], names: Sequence[str], headings: Sequence[str]) -> TableRow:
     """How many rows have a verdict, the first of them, and the range of their factors."""
     label = named(group[0], names, group[:1])
     text = label if len(group) == 1 else f"{len(group)} configurations, e.g. {label}"
@@ -313,7 +313,7 @@ def summary_line(group: list[Row], names: Sequence[str], headings: Sequence[str]
     words = re.sub(r" at layer \d+", "", verdict(group[0], uncertain=False)) if len(group) > 1 else verdict(group[0])
     cells = {FIRST: text, "forward": span("activation_factor"), "backward": span("gradient_factor"), "verdict": words}
     cells["theory"] = theory_cell(group[0]) if len(group) == 1 else "-"
-    return Line(tuple(cells[heading] for heading in headings), grade(group[0]))
+    return TableRow(tuple(cells[heading] for heading in headings), grade(group[0]))
 
 
 def why(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
@@ -370,13 +370,13 @@ def noted_lines(rows: Sequence[Row], names: Sequence[str]) -> list[str]:
     return lines
 
 
-def wide_sheet(rows: Sequence[Row], ends: Sequence[dict[str, float]]) -> Sheet:
+def wide_sheet(rows: Sequence[Row], ends: Sequence[dict[str, float]]) -> VerdictTable:
     """Every configuration on its own line, in the order of the grid, with more columns."""
     names, headings = varying(rows), headings_of(rows)
     lines = []
     for i, row in enumerate(rows):
         line, beside = line_of(named(row, names, rows[:1]), row, headings), ends[i] if i < len(ends) else {}
-        lines.append(Line((*line.cells, *(cell(row, beside) for cell in WIDE.values())), line.grade))
+        lines.append(TableRow((*line.cells, *(cell(row, beside) for cell in WIDE.values())), line.grade))
     uncertain = [UNCERTAIN] if any("?" in cell for line in lines for cell in line.cells) else []
     further = [*noted_lines(rows, names), *asked_lines(rows, names)]
-    return Sheet((*headings, *WIDE), lines, [*uncertain, *further, *why(rows, names)])
+    return VerdictTable((*headings, *WIDE), lines, [*uncertain, *further, *why(rows, names)])

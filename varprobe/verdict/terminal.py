@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from varprobe.verdict.columns import GAP, fold, side_by_side
-from varprobe.verdict.table import Sheet, title_of
+from varprobe.verdict.table import VerdictTable, title_of
 
 __all__ = ["html_of", "print_diagnosis", "text_of", "title_of"]
 
@@ -27,7 +27,7 @@ SENTENCE = 16
 VERDICT = "verdict"
 
 
-def widths_of(sheet: Sheet, total: int) -> list[int]:
+def widths_of(sheet: VerdictTable, total: int) -> list[int]:
     """Width of each column: what its cells need, until headings fold, then the columns with words, then every cell."""
     columns = list(zip(sheet.headings, *(line.cells for line in sheet.lines if line.grade != "heading"), strict=True))
     need = [max(map(len, column)) for column in columns]

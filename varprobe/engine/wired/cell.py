@@ -15,7 +15,7 @@ from varprobe.engine.losses import output_gradient
 from varprobe.engine.moments import Moments, factor, measure
 from varprobe.engine.random_bits import layer_keys
 from varprobe.engine.scans import scan_layers
-from varprobe.engine.weight_bases import Base, Draw
+from varprobe.engine.weight_bases import Draw, WeightBasis
 from varprobe.engine.wired.convolutions import CONVOLVED
 from varprobe.engine.wired.layer import Layer
 from varprobe.engine.wired.program import NetNumbers, Wired
@@ -161,7 +161,9 @@ def draw(program: Wired, segment: int, key: Array, number: Array, running: Array
     )
 
 
-def draw_bias(program: Wired, segment: int, slot: int, base: Base, key: Array, number: Array, running: Array) -> Array:
+def draw_bias(
+    program: Wired, segment: int, slot: int, base: WeightBasis, key: Array, number: Array, running: Array
+) -> Array:
     """The bias base of one slot, one entry a unit."""
     shape = (program.slots(segment)[slot].units,)
     drawn = base.draw(Draw(slot_key(key, slot), shape, number, program.depth, jnp.dtype(program.dtype), running))

@@ -10,13 +10,13 @@ import numpy as np
 
 from varprobe.engine.plain_groups import CELL_BYTES, WEIGHT_BYTES, ZERO_EXPONENT, layer_numbers, phi_numbers, phi_of
 from varprobe.engine.program import LayerNumbers, Segment, segments_of
-from varprobe.engine.weight_bases import Base, base_of
+from varprobe.engine.weight_bases import WeightBasis, base_of
 from varprobe.engine.wired.program import NetNumbers, SegmentNumbers, Wired
-from varprobe.nets.activations import Activation, Behavior
-from varprobe.nets.config import Config, Setting
+from varprobe.nets.activations import Activation, Asymptotics
+from varprobe.nets.config import Config, SweepSettings
 from varprobe.nets.parametrizations import log10_multipliers
 
-__all__ = ["WiredChunk", "is_wired", "wired_chunks"]
+__all__ = ["WiredGroup", "is_wired", "wired_chunks"]
 
 KEPT = 4
 """Arrays of a block's size that its backward pass works on at once, for each of its matrices."""
@@ -55,14 +55,14 @@ class WiredNet:
     readout: tuple[float, float] | None
     arch: tuple[tuple[str, tuple[float, ...]], ...]
     parameters: tuple[tuple[str, float], ...]
-    behavior: Behavior
+    behavior: Asymptotics
     dropout: float
     unit: tuple[tuple[bool, ...], ...]
     unit_readout: bool
 
 
 @dataclass(frozen=True)
-class WiredChunk:
+class WiredGroup:
     """A program, the nets that it runs, and the configurations that each of them stands for."""
 
     program: Wired
@@ -108,8 +108,8 @@ class Found(NamedTuple):
     """A net, the bases of each of its segments and slots, and that of its read-out (none without)."""
 
     net: WiredNet
-    bases: tuple[tuple[Base, ...], ...]
-    readout: tuple[Base, ...]
+    bases: tuple[tuple[WeightBasis, ...], ...]
+    readout: tuple[WeightBasis, ...]
 
 
 def numbers_of(pairs: np.ndarray, dtype: str) -> LayerNumbers:
@@ -119,8 +119,8 @@ def numbers_of(pairs: np.ndarray, dtype: str) -> LayerNumbers:
 
 
 def wired_chunks(
-    configs: Sequence[tuple[int, Config]], setting: Setting, behaviors: Mapping[Activation, Behavior]
-) -> list[WiredChunk]:
+    configs: Sequence[tuple[int, Config]], setting: SweepSettings, behaviors: Mapping[Activation, Asymptotics]
+) -> list[WiredGroup]:
     """Programs that compute every (index, configuration) once."""
     groups: dict[Wired, dict[Found, list[Member]]] = {}
     for index, config in configs:
@@ -137,7 +137,7 @@ def wired_chunks(
     return chunks
 
 
-def net_of(index: int, config: Config, setting: Setting, found: Behavior) -> tuple[Wired, Found, Member]:
+def net_of(index: int, config: Config, setting: SweepSettings, found: Asymptotics) -> tuple[Wired, Found, Member]:
     """The program of a configuration, still without nets, the net that stands for it, and what it makes of that."""
     arch = config.arch.static()
     cuts = frozenset(([2] if config.init_first else []) + ([config.depth] if config.init_last else []))
@@ -188,7 +188,7 @@ def net_of(index: int, config: Config, setting: Setting, found: Behavior) -> tup
     return program, Found(net, bases, (base_of(readout.law),) if outputs else ()), member
 
 
-def scale_passes(found: Behavior, setting: Setting) -> bool:
+def scale_passes(found: Asymptotics, setting: SweepSettings) -> bool:
     """Whether a net of one matrix a layer has the scale of its weights in all signals and gradients, as a factor."""
     return found.homogeneous and setting.loss == "cotangent" and not setting.real_range
 
@@ -214,7 +214,7 @@ def net_bytes(program: Wired) -> int:
     return KEPT * 4 * program.batch * positions * each
 
 
-def chunk_of(program: Wired, nets_and_members: Sequence[tuple[Found, list[Member]]]) -> WiredChunk:
+def chunk_of(program: Wired, nets_and_members: Sequence[tuple[Found, list[Member]]]) -> WiredGroup:
     """The program with these nets."""
     founds = [found for found, _ in nets_and_members]
     nets = tuple(found.net for found in founds)
@@ -247,4 +247,4 @@ def chunk_of(program: Wired, nets_and_members: Sequence[tuple[Found, list[Member
         keep_weights=kept <= WEIGHT_BYTES,
         unit=any(any(map(any, net.unit)) or net.unit_readout for net in nets),
     )
-    return WiredChunk(sized, nets, tuple(tuple(members) for _, members in nets_and_members))
+    return WiredGroup(sized, nets, tuple(tuple(members) for _, members in nets_and_members))

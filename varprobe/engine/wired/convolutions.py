@@ -16,7 +16,7 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
 from varprobe.engine.moments import measure
-from varprobe.engine.weight_bases import Base, center
+from varprobe.engine.weight_bases import WeightBasis, center
 from varprobe.engine.wired.taps import Sink, Slotted, drained, flat
 from varprobe.nets.architectures.architecture import Slot
 from varprobe.nets.scaled_float import Signal, wide
@@ -64,7 +64,9 @@ def valid(u: Values, kernel: Float[Array, "... channels out"]) -> Values:
     )
 
 
-def convolution(bases: tuple[Base, ...], slot: Slot, circular: bool, h: Signal, matrix: Slotted, sink: Sink) -> Signal:
+def convolution(
+    bases: tuple[WeightBasis, ...], slot: Slot, circular: bool, h: Signal, matrix: Slotted, sink: Sink
+) -> Signal:
     """h convolved with K = (mean + scale * base) 2^e_W, or with its adjoint; the sink receives the moments of dLoss/dK.
 
     Args:
@@ -86,7 +88,7 @@ def kernel_of(slot: Slot, drawn: Array, which: Array, matrix: Slotted, dtype: jn
     return wide(kernel.astype(dtype)).reshape(slot.shape)
 
 
-def bases_of(bases: tuple[Base, ...], matrix: Slotted) -> tuple[Array, tuple[Any, ...]]:
+def bases_of(bases: tuple[WeightBasis, ...], matrix: Slotted) -> tuple[Array, tuple[Any, ...]]:
     """(the distinct bases, what of `matrix` is each net's own with the index of its base)."""
     distinct = list(dict.fromkeys(bases))
     which = np.array([distinct.index(base) for base in bases])
@@ -94,7 +96,9 @@ def bases_of(bases: tuple[Base, ...], matrix: Slotted) -> tuple[Array, tuple[Any
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
-def convolved(bases: tuple[Base, ...], slot: Slot, circular: bool, m: Array, matrix: Slotted, sink: Sink) -> Array:
+def convolved(
+    bases: tuple[WeightBasis, ...], slot: Slot, circular: bool, m: Array, matrix: Slotted, sink: Sink
+) -> Array:
     """The convolution of mantissas, net by net."""
     drawn, own = bases_of(bases, matrix)
     forward = adjoint if slot.adjoint else convolve
@@ -107,14 +111,14 @@ def convolved(bases: tuple[Base, ...], slot: Slot, circular: bool, m: Array, mat
 
 
 def convolved_forward(
-    bases: tuple[Base, ...], slot: Slot, circular: bool, m: Array, matrix: Slotted, sink: Sink
+    bases: tuple[WeightBasis, ...], slot: Slot, circular: bool, m: Array, matrix: Slotted, sink: Sink
 ) -> tuple[Array, tuple[Array, Slotted, Sink]]:
     """Keeps both sides of the product."""
     return convolved(bases, slot, circular, m, matrix, sink), (m, matrix, sink)
 
 
 def convolved_backward(
-    bases: tuple[Base, ...], slot: Slot, circular: bool, kept: tuple[Array, Slotted, Sink], c: Array
+    bases: tuple[WeightBasis, ...], slot: Slot, circular: bool, kept: tuple[Array, Slotted, Sink], c: Array
 ) -> tuple[Array, None, Sink]:
     """The cotangent through the adjoint, and the moments of the kernel's gradient."""
     m, matrix, sink = kept

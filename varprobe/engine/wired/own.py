@@ -20,13 +20,13 @@ from varprobe.engine.plain_layer import EQUAL_WITHIN
 from varprobe.engine.program import LayerNumbers
 from varprobe.engine.random_bits import materialized
 from varprobe.engine.statistics import CellTable, quantity
-from varprobe.engine.weight_bases import Base, base_of
+from varprobe.engine.weight_bases import WeightBasis, base_of
 from varprobe.engine.wired.cell import Keys, loss_gradient, near_one
 from varprobe.nets.architectures.own import Own
-from varprobe.nets.config import Config, LossName, Setting
+from varprobe.nets.config import Config, LossName, SweepSettings
 from varprobe.nets.scaled_float import Signal, wide
 
-__all__ = ["OwnChunk", "OwnProgram", "own_chunks", "own_table", "run_own"]
+__all__ = ["OwnGroup", "OwnProgram", "own_chunks", "own_table", "run_own"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class OwnProgram:
     depth: int
     width: int
     batch: int
-    readout: tuple[Base, ...]
+    readout: tuple[WeightBasis, ...]
     loss: LossName
     outputs: int
     dtype: str
@@ -67,7 +67,7 @@ class OwnNumbers(NamedTuple):
 
 
 @dataclass(frozen=True)
-class OwnChunk:
+class OwnGroup:
     """A program and the configuration that it runs."""
 
     program: OwnProgram
@@ -97,12 +97,12 @@ class OwnStatistics(NamedTuple):
     gradient_correlation: Array | None
 
 
-def own_chunks(configs: list[tuple[int, Config]], setting: Setting) -> list[OwnChunk]:
+def own_chunks(configs: list[tuple[int, Config]], setting: SweepSettings) -> list[OwnGroup]:
     """A program for every (index, configuration)."""
     return [own_chunk(index, config, setting) for index, config in configs]
 
 
-def own_chunk(index: int, config: Config, setting: Setting) -> OwnChunk:
+def own_chunk(index: int, config: Config, setting: SweepSettings) -> OwnGroup:
     """The program of one configuration."""
     assert isinstance(config.arch, Own)
     outputs = setting.outputs
@@ -118,7 +118,7 @@ def own_chunk(index: int, config: Config, setting: Setting) -> OwnChunk:
         setting.real_range,
         setting.forward_only,
     )
-    return OwnChunk(program, index, config.readout.at(config.place(config.depth + 1, outputs)) if outputs else None)
+    return OwnGroup(program, index, config.readout.at(config.place(config.depth + 1, outputs)) if outputs else None)
 
 
 def still() -> Array:
@@ -185,7 +185,7 @@ def run_own(
     return OwnStatistics(*common, *found)
 
 
-def own_table(chunk: OwnChunk, statistics: OwnStatistics) -> CellTable:
+def own_table(chunk: OwnGroup, statistics: OwnStatistics) -> CellTable:
     """Every variable of the results, each (1, depth + 1); layer 0 is the input and has an activation only."""
     s, zero = statistics, np.zeros(())
     flat = lambda moments: jax.tree.map(lambda a: np.asarray(a, np.float64).reshape(-1), moments)  # noqa: E731

@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 from jaxtyping import Array, Bool, Float
 
-from varprobe.engine.program import HostOrDevice, LayerNumbers, Phi, PhiNumbers, Segment
-from varprobe.engine.weight_bases import Base
-from varprobe.engine.wired.watching import Watcher
+from varprobe.engine.program import ActivationSpec, HostOrDevice, LayerNumbers, PhiNumbers, Segment
+from varprobe.engine.weight_bases import WeightBasis
+from varprobe.engine.wired.watching import StatisticsHook
 from varprobe.nets.architectures.architecture import Architecture, Slot
 from varprobe.nets.config import LossName
 from varprobe.nets.norms import Norm
@@ -30,13 +30,13 @@ class Wired:
 
     arch: Architecture
     norm: Norm
-    phi: Phi
+    phi: ActivationSpec
     segments: tuple[Segment, ...]
     batch: int
-    weights: tuple[tuple[tuple[Base, ...], ...], ...]
-    biases: tuple[Base | None, ...]
-    with_mean: tuple[tuple[frozenset[Base], ...], ...]
-    readout: tuple[Base, ...] = ()
+    weights: tuple[tuple[tuple[WeightBasis, ...], ...], ...]
+    biases: tuple[WeightBasis | None, ...]
+    with_mean: tuple[tuple[frozenset[WeightBasis], ...], ...]
+    readout: tuple[WeightBasis, ...] = ()
     loss: LossName = "cotangent"
     outputs: int = 0
     dtype: str = "float32"
@@ -45,7 +45,7 @@ class Wired:
     dropout: bool = False
     keep_weights: bool = True
     unit: bool = False
-    watcher: Watcher | None = None
+    watcher: StatisticsHook | None = None
 
     @property
     def depth(self) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 from varprobe.engine.moments import Moments
 from varprobe.engine.statistics import LOG10_2, CellTable, log10, quantity, weight_log10_ms
 from varprobe.engine.wired.cell import WiredStatistics
-from varprobe.engine.wired.chunks import WiredChunk
+from varprobe.engine.wired.chunks import WiredGroup
 from varprobe.engine.wired.layer import unit_names
 from varprobe.nets.architectures.architecture import Architecture
 
@@ -36,7 +36,7 @@ def joined(parts: list[Any], columns: list[int] | slice = slice(None)) -> Any:
     return jax.tree.map(lambda *a: np.concatenate([np.asarray(x, np.float64)[:, columns] for x in a]), *parts)
 
 
-def wired_statistics(chunk: WiredChunk, statistics: WiredStatistics) -> CellTable:
+def wired_statistics(chunk: WiredGroup, statistics: WiredStatistics) -> CellTable:
     """Every variable of the results, each (members, depth + 1); layer 0 is the input and has an activation only."""
     program, arch = chunk.program, chunk.program.arch
     columns, members = [column for column, _ in chunk.columns], [member for _, member in chunk.columns]
@@ -94,7 +94,7 @@ def weight_name(slot: str, name: str) -> str:
     return name if slot == "w" else f"{slot}_{name}"
 
 
-def base_moments(chunk: WiredChunk, statistics: WiredStatistics, slot: int, net: int) -> np.ndarray:
+def base_moments(chunk: WiredGroup, statistics: WiredStatistics, slot: int, net: int) -> np.ndarray:
     """(layers, 2) array of the mean and mean square of the base of a net's slot."""
     parts = []
     for i, bases in enumerate(chunk.program.weights):

@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from varprobe.engine.moments import Moments, factor, gram_is_cheaper, measure, product_moments
 from varprobe.engine.products import product, runs
-from varprobe.engine.weight_bases import Base
+from varprobe.engine.weight_bases import WeightBasis
 from varprobe.nets.scaled_float import Signal, exponent, scale, wide
 
 __all__ = [
@@ -139,7 +139,7 @@ def at_unit_variance(z: Signal, matrix: Slotted) -> tuple[Slotted, Float[Array, 
     return scaled, f, k.astype(f.dtype)
 
 
-def weighted_product(bases: tuple[Base, ...], h: Signal, matrix: Slotted, sink: Sink, width: int) -> Signal:
+def weighted_product(bases: tuple[WeightBasis, ...], h: Signal, matrix: Slotted, sink: Sink, width: int) -> Signal:
     """h W with W = (mean + scale * base) 2^e_W, to `width` units; the sink receives the moments of dLoss/dW.
 
     Args:
@@ -153,7 +153,7 @@ def weighted_product(bases: tuple[Base, ...], h: Signal, matrix: Slotted, sink: 
     return Signal(z.reshape(*h.m.shape[:-1], width), h.e + matrix.e)
 
 
-def by_base(bases: tuple[Base, ...], m: Array, matrix: Slotted, width: int, transpose: bool) -> Array:
+def by_base(bases: tuple[WeightBasis, ...], m: Array, matrix: Slotted, width: int, transpose: bool) -> Array:
     """scale * (m base) + mean * (sums of m's rows); one product for neighbors that share a base."""
     drawn = dict(zip(dict.fromkeys(bases), matrix.drawn, strict=True))
     rows = jnp.concatenate([product(base, drawn[base], m[own], width, transpose) for base, own in runs(bases)])
@@ -162,20 +162,20 @@ def by_base(bases: tuple[Base, ...], m: Array, matrix: Slotted, width: int, tran
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def multiplied(bases: tuple[Base, ...], width: int, m: Array, matrix: Slotted, sink: Sink) -> Array:
+def multiplied(bases: tuple[WeightBasis, ...], width: int, m: Array, matrix: Slotted, sink: Sink) -> Array:
     """The product of mantissas."""
     return by_base(bases, m, matrix, width, transpose=False)
 
 
 def multiplied_forward(
-    bases: tuple[Base, ...], width: int, m: Array, matrix: Slotted, sink: Sink
+    bases: tuple[WeightBasis, ...], width: int, m: Array, matrix: Slotted, sink: Sink
 ) -> tuple[Array, tuple[Array, Slotted, Sink]]:
     """Keeps both sides of the product."""
     return multiplied(bases, width, m, matrix, sink), (m, matrix, sink)
 
 
 def multiplied_backward(
-    bases: tuple[Base, ...], width: int, kept: tuple[Array, Slotted, Sink], c: Array
+    bases: tuple[WeightBasis, ...], width: int, kept: tuple[Array, Slotted, Sink], c: Array
 ) -> tuple[Array, None, Sink]:
     """The cotangent times the transpose, and the moments of h^T c."""
     m, matrix, sink = kept

@@ -7,10 +7,10 @@ from typing import Any
 import jax
 from jaxtyping import Array, Float
 
-__all__ = ["Watcher", "watched"]
+__all__ = ["StatisticsHook", "watched"]
 
 
-class Watcher(ABC):
+class StatisticsHook(ABC):
     """Statistics that do not depend on a net's scale. Subclasses are frozen dataclasses, static to compiled code."""
 
     @abstractmethod
@@ -27,17 +27,17 @@ class Watcher(ABC):
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def watched(watcher: Watcher, m: Float[Array, "nets batch ... units"], sink: dict[str, Array]) -> Array:
+def watched(watcher: StatisticsHook, m: Float[Array, "nets batch ... units"], sink: dict[str, Array]) -> Array:
     """m; the gradient with respect to `sink` is what the watcher says of the cotangent of m."""
     return m
 
 
-def watched_forward(watcher: Watcher, m: Array, sink: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
+def watched_forward(watcher: StatisticsHook, m: Array, sink: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
     """Keeps the sink for its dtypes."""
     return m, sink
 
 
-def watched_backward(watcher: Watcher, sink: dict[str, Array], c: Array) -> tuple[Array, dict[str, Array]]:
+def watched_backward(watcher: StatisticsHook, sink: dict[str, Array], c: Array) -> tuple[Array, dict[str, Array]]:
     """What the watcher says."""
     found = watcher.arrived(c)
     return c, {name: found[name].astype(zero.dtype) for name, zero in sink.items()}

@@ -16,7 +16,7 @@ from varprobe.storage.checksums import DamagedError
 from varprobe.storage.files import Cell, load_cell
 from varprobe.storage.progress import Progress
 from varprobe.sweeps.assemble import variable_names
-from varprobe.sweeps.probe_options import Asked
+from varprobe.sweeps.probe_options import ProbeOptions
 from varprobe.sweeps.probes.keeping import Kept, kept_name, load_kept
 from varprobe.sweeps.record import NAME, Record
 
@@ -96,7 +96,7 @@ def compare(found: Verification, ds: xr.Dataset, record: Record, first: Cell, ta
 class Wanted:
     """What a run was asked for beside its cells."""
 
-    asked: Asked
+    asked: ProbeOptions
     shared: str
     each: list[str]
 
@@ -111,7 +111,7 @@ class Wanted:
 
 def check_probes(found: Verification, record: Record, ds: xr.Dataset | None, progress: Progress) -> None:
     """Every finished probe: whole, complete where the run is finished, and with the numbers of results.nc."""
-    asked = Asked.of_spec(record.spec)
+    asked = ProbeOptions.of_spec(record.spec)
     wanted = Wanted(asked, json.dumps(record.deciding["shared"]), record.deciding["each"])
     done: Counter[tuple[str, int]] = Counter()
     damaged, others = 0, 0

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from itertools import chain
 
-from varprobe.sweeps.probe_options import Asked
+from varprobe.sweeps.probe_options import ProbeOptions
 from varprobe.sweeps.record import NAME, Record, cell_name, identity_of
 
 __all__ = ["once", "plan_faults"]
@@ -46,7 +46,7 @@ def faults(record: Record) -> Iterator[str]:
         hashes = [each[i] for i in chunk["configs"]]
         if chunk["cells"] != [cell_name(text, seed, hashes) + suffix for seed in range(spec["seeds"])]:
             yield f"names cells that are not those of configuration {chunk['configs'][0]} and its seeds"
-    if record.identity != identity_of(text, each, spec["seeds"], Asked.of_spec(spec)) + suffix:
+    if record.identity != identity_of(text, each, spec["seeds"], ProbeOptions.of_spec(spec)) + suffix:
         yield "has an identity that is not the hash of what it holds"
     said = {name: spec[name] for name in ("root_seed", "loss", "dtype", "forward_only")}
     said |= {"real_range": spec["range"] == "dtype", "data": spec["data_digest"]}

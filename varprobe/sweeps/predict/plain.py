@@ -21,7 +21,7 @@ from varprobe.nets.parametrizations import log10_multipliers
 from varprobe.sweeps.predict.blocks import Found, predicted_blocks
 from varprobe.sweeps.predict.positions import predicted_positions
 from varprobe.sweeps.predict.weight_laws import Measured, weights_of
-from varprobe.theory.finite_widths import strayed
+from varprobe.theory.finite_widths import finite_width_spread
 from varprobe.theory.sigmas import bias_numbers
 from varprobe.theory.sources import Fast
 from varprobe.theory.trajectories import Inputs, Nets, pass_backward, pass_forward
@@ -265,7 +265,7 @@ def solved(kind: Kind, problems: list[Problem], forward_only: bool) -> dict[str,
         found["weight_gradient_log10_ms"] = (before + gradient + np.log(kind.samples)) / LN10
     if kind.law:
         quantities = ("activation",) if forward_only else ("activation", "gradient")
-        _, spreads = strayed(source, path, nets, widths, arriving, kind.samples, quantities, kind.law)
+        _, spreads = finite_width_spread(source, path, nets, widths, arriving, kind.samples, quantities, kind.law)
         for quantity, (drift, variance) in spreads.items():
             found[f"{quantity}_drift"], found[f"{quantity}_std"] = drift / LN10, np.sqrt(variance) / LN10
     return found

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from varprobe.engine.moments import inverse_norm, measure
 from varprobe.engine.wired.taps import flat, samples
-from varprobe.engine.wired.watching import Watcher
+from varprobe.engine.wired.watching import StatisticsHook
 from varprobe.nets.scaled_float import Signal
 
 __all__ = ["BINS", "CENTERS", "EDGES", "Distributions", "densities"]
@@ -23,7 +23,7 @@ CENTERS = (EDGES[1:] + EDGES[:-1]) / 2
 
 
 @dataclass(frozen=True)
-class Distributions(Watcher):
+class Distributions(StatisticsHook):
     """gram: of the activations' samples. histogram: with kurtosis, of activations and gradients."""
 
     gram: bool

@@ -13,11 +13,11 @@ from varprobe.storage.files import checked, put, writing
 from varprobe.sweeps.record import hashable, hashed
 
 if TYPE_CHECKING:
-    from varprobe.sweeps.probe_options import Asked
-    from varprobe.sweeps.probes.running import Job, Table
+    from varprobe.sweeps.probe_options import ProbeOptions
+    from varprobe.sweeps.probes.running import Table, Task
     from varprobe.sweeps.request import Request
 
-__all__ = ["KINDS", "Kept", "Shelf", "kept_name", "load_kept"]
+__all__ = ["KINDS", "Kept", "TaskStore", "kept_name", "load_kept"]
 
 PROBES_VERSION = 1
 """Raised with every change that changes a number of a probe."""
@@ -40,7 +40,7 @@ class Kept:
     table: "Table"
 
 
-def kept_name(kind: str, asked: "Asked", seed: int, shared: str, each: Sequence[str]) -> str:
+def kept_name(kind: str, asked: "ProbeOptions", seed: int, shared: str, each: Sequence[str]) -> str:
     """The name of a job's file: the hash of all that decides its numbers; `each` are its configurations'."""
     return hashed(json.dumps([PROBES_VERSION, kind, asked.spec, seed]), shared, *each)
 
@@ -63,7 +63,7 @@ def load_kept(path: Path, folder: Path) -> Kept:
 
 
 @dataclass(frozen=True)
-class Shelf:
+class TaskStore:
     """Where finished jobs are; `folder` is the run's."""
 
     folder: Path
@@ -71,16 +71,16 @@ class Shelf:
     each: list[str]
 
     @classmethod
-    def of(cls, folder: Path, request: "Request", versions: dict[str, Any]) -> "Shelf | None":
+    def of(cls, folder: Path, request: "Request", versions: dict[str, Any]) -> "TaskStore | None":
         """The shelf of a run; None where its code cannot be known again."""
         return cls(folder, *hashable(request, versions)) if request.reusable else None
 
-    def path(self, job: "Job") -> Path:
+    def path(self, job: "Task") -> Path:
         """The file of a job."""
         name = kept_name(job.kind, job.asked, job.seed, self.shared, [self.each[i] for i in job.configs])
         return self.folder / "probes" / f"{name}.npz"
 
-    def load(self, job: "Job") -> "Table | None":
+    def load(self, job: "Task") -> "Table | None":
         """A finished job's table, or None where it is still to be done.
 
         Raises:
@@ -94,7 +94,7 @@ class Shelf:
             raise DamagedError("is another job's")
         return kept.table
 
-    def save(self, job: "Job", table: "Table") -> None:
+    def save(self, job: "Task", table: "Table") -> None:
         """Write a finished job.
 
         Raises:

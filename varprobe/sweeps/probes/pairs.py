@@ -13,14 +13,14 @@ from jaxtyping import Array, Float
 
 from varprobe.engine.moments import inverse_norm, measure
 from varprobe.engine.wired.taps import flat, samples
-from varprobe.engine.wired.watching import Watcher
+from varprobe.engine.wired.watching import StatisticsHook
 from varprobe.nets.scaled_float import Signal, wide
 
 __all__ = ["Pairs", "cosines", "effective_rank", "partners"]
 
 
 @dataclass(frozen=True)
-class Pairs(Watcher):
+class Pairs(StatisticsHook):
     """Of a batch whose second half are the partners of the first: how far apart the two directions are."""
 
     count: int

@@ -11,19 +11,19 @@ import numpy as np
 from varprobe.engine.inputs import arguments
 from varprobe.engine.random_bits import keys_of
 from varprobe.engine.wired.cell import WiredStatistics, run_wired
-from varprobe.engine.wired.chunks import WiredChunk, wired_chunks
+from varprobe.engine.wired.chunks import WiredGroup, wired_chunks
 from varprobe.engine.wired.program import Wired
 from varprobe.engine.wired.tables import joined
 from varprobe.errors import MachineError, first_line
-from varprobe.nets.activations import Activation, Behavior, behavior
-from varprobe.nets.config import Config, Setting
-from varprobe.sweeps.probe_options import Asked
+from varprobe.nets.activations import Activation, Asymptotics, behavior
+from varprobe.nets.config import Config, SweepSettings
+from varprobe.sweeps.probe_options import ProbeOptions
 from varprobe.sweeps.probes.distributions import Distributions, densities
 from varprobe.sweeps.probes.jacobians import jacobian_tables, needs_batch
 from varprobe.sweeps.probes.pairs import Pairs, cosines, effective_rank, partners
 from varprobe.sweeps.request import Request
 
-__all__ = ["Job", "jobs_of", "run_jobs"]
+__all__ = ["Task", "jobs_of", "run_jobs"]
 
 Table = dict[str, np.ndarray]
 Kind = Literal["pairs", "batch", "jacobian"]
@@ -36,13 +36,13 @@ PAIR_NOISE = 2
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class Task:
     """A probe of the nets of a chunk, for one seed; `steps` is what it counts for in the progress."""
 
     kind: Kind
-    chunk: WiredChunk
-    setting: Setting
-    asked: Asked
+    chunk: WiredGroup
+    setting: SweepSettings
+    asked: ProbeOptions
     seed: int
 
     @property
@@ -56,14 +56,14 @@ class Job:
         return self.chunk.program.depth if self.kind == "jacobian" else 1
 
 
-def jobs_of(request: Request) -> list[Job]:
+def jobs_of(request: Request) -> list[Task]:
     """All of a request."""
     asked, configs = request.probes, list(enumerate(request.configs))
-    behaviors: dict[Activation, Behavior] = {act: behavior(act) for act in dict.fromkeys(c.act for _, c in configs)}
+    behaviors: dict[Activation, Asymptotics] = {act: behavior(act) for act in dict.fromkeys(c.act for _, c in configs)}
     chunked = partial(wired_chunks, behaviors=behaviors)
     cotangent = replace(request.setting, loss="cotangent", outputs=0)
     exact = replace(cotangent, dtype="float64", real_range=False, forward_only=True)
-    plans: list[tuple[Kind, Setting, list[WiredChunk]]] = []
+    plans: list[tuple[Kind, SweepSettings, list[WiredGroup]]] = []
     if asked.correlation:
         plans.append(("pairs", cotangent, [paired(c) for c in chunked(configs, cotangent)]))
     if asked.correlation or asked.histogram:
@@ -75,10 +75,10 @@ def jobs_of(request: Request) -> list[Job]:
         chunks = [c for some in slices(configs) for c in chunked(some, exact)]
         plans.append(("jacobian", exact, chunks))
     seeds = range(request.setting.seeds)
-    return [Job(kind, chunk, setting, asked, seed) for kind, setting, own in plans for seed in seeds for chunk in own]
+    return [Task(kind, chunk, setting, asked, seed) for kind, setting, own in plans for seed in seeds for chunk in own]
 
 
-def paired(chunk: WiredChunk) -> WiredChunk:
+def paired(chunk: WiredGroup) -> WiredGroup:
     """The chunk with a partner for every sample."""
     batch = chunk.program.batch
     return replace(chunk, program=replace(chunk.program, batch=2 * batch, watcher=Pairs(batch)))
@@ -92,7 +92,7 @@ def slices(configs: list[tuple[int, Config]]) -> Iterator[list[tuple[int, Config
         yield configs[start : start + size]
 
 
-def run_jobs(jobs: list[Job]) -> Iterator[tuple[Job, Table | None]]:
+def run_jobs(jobs: list[Task]) -> Iterator[tuple[Task, Table | None]]:
     """(job, its table) as they are done, and (job, None) after each layer of a Jacobian.
 
     One after the other: products and decompositions use all cores themselves.
@@ -110,7 +110,7 @@ def run_jobs(jobs: list[Job]) -> Iterator[tuple[Job, Table | None]]:
         raise MachineError(f"no singular values: {error}") from error
 
 
-def tables(job: Job) -> Iterator[Table | None]:
+def tables(job: Task) -> Iterator[Table | None]:
     """The job's table last; None wherever it got one step further before."""
     steps = {"pairs": pair_table, "batch": batch_table, "jacobian": layer_by_layer}[job.kind](job)
     table: Table | None = None
@@ -120,7 +120,7 @@ def tables(job: Job) -> Iterator[Table | None]:
         yield of_members(job.chunk, table) if table else None
 
 
-def of_members(chunk: WiredChunk, table: Table) -> Table:
+def of_members(chunk: WiredGroup, table: Table) -> Table:
     """The table of a chunk's configurations, from that of its nets; scales show in Jacobians only."""
     columns = [column for column, _ in chunk.columns]
     scales = np.array([member.log10_scales for _, member in chunk.columns])
@@ -131,7 +131,7 @@ def of_members(chunk: WiredChunk, table: Table) -> Table:
     return {name: values[columns] + shifts.get(name, 0.0) for name, values in table.items()}
 
 
-def layer_by_layer(job: Job) -> Iterator[Table | None]:
+def layer_by_layer(job: Task) -> Iterator[Table | None]:
     """The Jacobians."""
     program = job.chunk.program
     running, keys, x, _, numbers = arguments(job.chunk, job.setting, job.seed)
@@ -146,7 +146,7 @@ def watch(program: Wired, running: Any, *arguments: Any) -> tuple[dict[str, Any]
     return program.watcher.seen(arguments[1][None]), run_wired(program, running, *arguments)
 
 
-def layered(job: Job, *given: Any) -> tuple[Table, Table]:
+def layered(job: Task, *given: Any) -> tuple[Table, Table]:
     """(of activations from layer 0, of gradients from layer 1; none where nothing goes backward), layers first."""
     inputs, found = jax.device_get(watch(job.chunk.program, *given))
     scalars = joined(found.scalars)
@@ -168,7 +168,7 @@ def from_layer_1(values: np.ndarray) -> np.ndarray:
     return np.concatenate([np.full((1, *values.shape[1:]), np.nan), values])
 
 
-def pair_table(job: Job) -> Iterator[Table]:
+def pair_table(job: Task) -> Iterator[Table]:
     """Cosines of activations and gradients, (nets, layers, cosines at the input)."""
     batch = job.chunk.program.batch // 2
     half = replace(job.chunk, program=replace(job.chunk.program, batch=batch))
@@ -188,7 +188,7 @@ def pair_table(job: Job) -> Iterator[Table]:
     yield {name: by_net(np.stack(values, axis=-1)) for name, values in stacked.items()}
 
 
-def batch_table(job: Job) -> Iterator[Table]:
+def batch_table(job: Task) -> Iterator[Table]:
     """What the batch as it is has to say: effective rank, kurtosis and histograms."""
     seen, arrived = layered(job, *arguments(job.chunk, job.setting, job.seed))
     table: Table = {}

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from varprobe.sweeps.probe_options import Asked
+from varprobe.sweeps.probe_options import ProbeOptions
 
 if TYPE_CHECKING:
     from varprobe.nets.config import Config
@@ -29,7 +29,7 @@ class Variable(NamedTuple):
     text: str
 
 
-def probe_variables(asked: Asked) -> dict[str, Variable]:
+def probe_variables(asked: ProbeOptions) -> dict[str, Variable]:
     """What is measured for a request; theory's curves apart."""
     found: dict[str, Variable] = {}
     if asked.correlation:
@@ -62,7 +62,7 @@ def jacobian_size(config: "Config") -> int:
     return min(int(np.prod(config.arch.sample_shape(units))) for units in (config.widths[0], config.widths[-1]))
 
 
-def framed(ds: xr.Dataset, asked: Asked, largest: int) -> xr.Dataset:
+def framed(ds: xr.Dataset, asked: ProbeOptions, largest: int) -> xr.Dataset:
     """The dataset with the variables of probes, all NaN; `largest` is the number of singular values."""
     from varprobe.sweeps.probes.distributions import CENTERS
 
