@@ -19,9 +19,9 @@ import torch
 from torch import nn
 
 import varprobe as vp
-from varprobe.training.asking import Training, read_training
 from varprobe.training.batches import lesson
-from varprobe.training.running import run_training
+from varprobe.training.request import Training, read_training
+from varprobe.training.run import run_training
 
 DEPTHS = list(range(10, 101, 10))
 SIGMA_W2 = np.linspace(1, 4, 13).tolist()

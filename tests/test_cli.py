@@ -26,8 +26,8 @@ from rich.console import Console
 import varprobe as vp
 from varprobe.__main__ import main
 from varprobe.cli import command as group
-from varprobe.cli.complaints import one_line
 from varprobe.cli.console import TerminalProgress
+from varprobe.cli.errors import one_line
 from varprobe.cli.group import COMMANDS
 from varprobe.cli.options import ESSENTIAL
 from varprobe.errors import MachineError

@@ -131,7 +131,7 @@ def small_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(configs, "STANDARD", ("he_normal", "glorot_normal"))
     monkeypatch.setattr(configs, "read_stacks", shallow)
-    for module in (configs, sweeping, importlib.import_module("varprobe.training.asking")):
+    for module in (configs, sweeping, importlib.import_module("varprobe.training.request")):
         monkeypatch.setattr(module, "read_request", thinned)
     grids = importlib.import_module("varprobe.training.trainability")
     monkeypatch.setitem(grids.DEFAULTS, "width", 16)

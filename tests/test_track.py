@@ -16,11 +16,11 @@ import varprobe as vp
 from varprobe.__main__ import main
 from varprobe.errors import InvalidArgumentError
 from varprobe.storage.progress import Unwatched
-from varprobe.training.asking import powers_of_two, read_training
 from varprobe.training.batches import lesson, rows_by_step
 from varprobe.training.jobs import jobs_of
 from varprobe.training.optimizers import OPTIMIZERS, read_optimizers, unit_schedule
-from varprobe.training.running import run_training
+from varprobe.training.request import powers_of_two, read_training
+from varprobe.training.run import run_training
 from varprobe.training.verdicts import row_of
 
 STEPS = 7

@@ -12,7 +12,7 @@ import pytest
 from flax import nnx
 
 import varprobe as vp
-from varprobe.training.feeding import batch_of, feed_of, paced
+from varprobe.training.feed import batch_of, feed_of, paced
 from varprobe.training.own import track_model
 
 WIDTH, BATCH, STEPS = 8, 6, 7

@@ -14,10 +14,10 @@ from varprobe.cli.trainability import depths_of, sentences
 from varprobe.errors import InvalidArgumentError
 from varprobe.plots.trainability import edges, trainability_figure
 from varprobe.training import jobs
-from varprobe.training.asking import read_training
 from varprobe.training.grids import grid_of, reach_of
 from varprobe.training.nets import foretold_by_optimizer
-from varprobe.training.running import run_training
+from varprobe.training.request import read_training
+from varprobe.training.run import run_training
 from varprobe.training.trainability import with_defaults
 
 GRID = {"depth": [3, 8], "width": 64, "sigma_w2": [1e-4, 1.5, 3.0], "steps": 60, "seeds": 2}

@@ -27,8 +27,8 @@ def outcome(arguments: list[str]) -> int:
     import click
 
     from varprobe.cli import command
-    from varprobe.cli.complaints import complaint
     from varprobe.cli.completion import VARIABLE, completed
+    from varprobe.cli.errors import complaint
     from varprobe.cli.interrupts import INTERRUPTED
     from varprobe.errors import InvalidArgumentError, MachineError
 
@@ -71,7 +71,7 @@ def outcome(arguments: list[str]) -> int:
 
 def complain(message: str) -> None:
     """One line on stderr."""
-    from varprobe.cli.complaints import one_line
+    from varprobe.cli.errors import one_line
 
     print(f"varprobe: {one_line(message)}", file=sys.stderr)
 

@@ -74,7 +74,7 @@ def repeated(
             from varprobe.cli.coord_check import measured as checked
 
             return checked({**asked, "no_compile_cache": no_compile_cache}, "run", progress)
-        from varprobe.cli.model import measured
+        from varprobe.cli.probe import measured
 
         return measured(asked["factory"], {**asked, "no_compile_cache": no_compile_cache}, "run")
 

@@ -103,7 +103,7 @@ def sweep(
     from varprobe.sweeps.folders import folder_of
 
     if shown["dry_run"]:
-        from varprobe.cli.foretelling import foretell
+        from varprobe.cli.dry_run import foretell
 
         request, out, _ = requested(options, shown)
         with resources_of(shown, progress) as resources:

@@ -13,7 +13,7 @@ from varprobe.cli.sweep import measuring
 from varprobe.errors import printable
 
 if TYPE_CHECKING:
-    from varprobe.training.asking import Training
+    from varprobe.training.request import Training
 
 __all__ = ["PRESENTATION", "command", "default_folder", "prepared"]
 
@@ -62,7 +62,7 @@ def track(
     from varprobe.cli.options import labels_of
     from varprobe.runs.diagnose import diagnose
     from varprobe.storage.dataset import names_in
-    from varprobe.training.running import run_training
+    from varprobe.training.run import run_training
     from varprobe.training.track import SEEDS
 
     training, folder = prepared("track", {"seeds": SEEDS} | given(options), shown)
@@ -88,7 +88,7 @@ def prepared(command: str, options: dict[str, Any], shown: dict[str, Any]) -> tu
     """(what is to be trained, run folder), checked."""
     from varprobe.cli.device import device_name, keep_compiled_code
     from varprobe.sweeps.folders import folder_of
-    from varprobe.training.asking import read_training
+    from varprobe.training.request import read_training
 
     if not shown["no_compile_cache"]:
         keep_compiled_code()

@@ -39,7 +39,7 @@ def build(config: Mapping[str, Any] | xr.Dataset, seed: int = 0) -> Net:
         )
     given = arguments_of(config) if isinstance(config, xr.Dataset) else dict(config)
     if "optimizer" in given or "steps" in given:
-        from varprobe.training.ending import trained_net
+        from varprobe.training.final_network import trained_net
 
         return trained_net(seed, **given)
     request = read_request(**given)

@@ -14,9 +14,9 @@ from varprobe.storage.locks import Claims, claims
 from varprobe.storage.progress import Progress, Unwatched
 from varprobe.sweeps.assemble import dataset
 from varprobe.sweeps.filling import Filling, Table, computed, in_order
+from varprobe.sweeps.merge_probes import Probing
 from varprobe.sweeps.predict.plain import predicted
-from varprobe.sweeps.probes.keeping import TaskStore
-from varprobe.sweeps.probing import Probing
+from varprobe.sweeps.probes.store import TaskStore
 from varprobe.sweeps.queue import CellTask, ListQueue
 from varprobe.sweeps.record import plan
 from varprobe.sweeps.request import Request, read_request

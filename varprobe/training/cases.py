@@ -24,10 +24,10 @@ from varprobe.model.objectives import cross_entropy
 from varprobe.model.probing import same_form
 from varprobe.nets.config import Config
 from varprobe.sweeps.request import Request, read_request
-from varprobe.training.feeding import Batch, batch_of
-from varprobe.training.learner import Learner
+from varprobe.training.feed import Batch, batch_of
 from varprobe.training.mup import ROLES, by_role, factors, values_of
 from varprobe.training.optimizers import Optimizer
+from varprobe.training.step import Learner
 
 if TYPE_CHECKING:
     import optax

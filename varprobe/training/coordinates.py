@@ -25,9 +25,9 @@ from varprobe.spec.calls import split_items
 from varprobe.spec.extras import needed
 from varprobe.storage.progress import Progress, Unwatched
 from varprobe.training.cases import Case, Checked, FactoryCheck, stacks, takes_a_key
-from varprobe.training.feeding import Batch
-from varprobe.training.learner import Learner, moved, settled
+from varprobe.training.feed import Batch
 from varprobe.training.optimizers import read_optimizers
+from varprobe.training.step import Learner, moved, settled
 
 __all__ = ["coord_check"]
 

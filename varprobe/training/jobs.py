@@ -18,11 +18,11 @@ from varprobe.errors import MachineError, first_line
 from varprobe.nets.config import SweepSettings
 from varprobe.storage.memory import free_bytes
 from varprobe.storage.provenance import cores
-from varprobe.training.asking import Training
 from varprobe.training.batches import lesson
+from varprobe.training.init_params import DrawCache, starting_params, unstacked
 from varprobe.training.measuring import StepProbe, gauge_of
 from varprobe.training.program import Given, Shared, TrainConfig, TrainResult, train
-from varprobe.training.starting import DrawCache, starting_params, unstacked
+from varprobe.training.request import Training
 from varprobe.training.trainee import StackModel, filled, numbers_of, serving, trainee_of
 
 __all__ = ["Task", "Outcome", "jobs_of", "outcomes", "params_after", "run_job"]

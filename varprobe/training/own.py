@@ -23,9 +23,9 @@ from varprobe.model.probed import Stats, fetched, measured, plan_of, updated
 from varprobe.model.tables import dataset_of
 from varprobe.spec.extras import needed
 from varprobe.storage.progress import Progress, Unwatched
-from varprobe.training.feeding import Batch, Feed, feed_of, paced
-from varprobe.training.learner import Learner, moved, settled
+from varprobe.training.feed import Batch, Feed, feed_of, paced
 from varprobe.training.optimizers import read_optimizers
+from varprobe.training.step import Learner, moved, settled
 
 if TYPE_CHECKING:
     import optax

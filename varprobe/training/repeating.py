@@ -6,12 +6,12 @@ from typing import Any
 
 from varprobe.errors import InvalidArgumentError
 from varprobe.storage.progress import Progress, Unwatched
-from varprobe.training.asking import read_training
+from varprobe.training.request import read_training
 
 __all__ = ["repeat"]
 
 RUNNERS = {
-    "track": "varprobe.training.running:run_training",
+    "track": "varprobe.training.run:run_training",
     "trainability": "varprobe.training.trainability:run_trainability",
 }
 """Command -> the function of (training, folder, fresh, progress) that runs it."""

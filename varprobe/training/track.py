@@ -9,9 +9,9 @@ import xarray as xr
 
 from varprobe.errors import InvalidArgumentError
 from varprobe.storage.progress import Progress
-from varprobe.training.asking import read_training
 from varprobe.training.optimizers import DEFAULT
-from varprobe.training.running import run_training
+from varprobe.training.request import read_training
+from varprobe.training.run import run_training
 
 __all__ = ["SEEDS", "track"]
 

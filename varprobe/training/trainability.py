@@ -13,12 +13,12 @@ from varprobe.storage.checksums import DamagedError
 from varprobe.storage.progress import Progress, Unwatched
 from varprobe.sweeps.record import versions
 from varprobe.sweeps.sweep import run
-from varprobe.training.asking import Training, read_training
 from varprobe.training.folders import open_training, read_record, save_training
 from varprobe.training.jobs import programs
 from varprobe.training.optimizers import DEFAULT
 from varprobe.training.outcomes import has_trained, skill_of_accuracy, skill_of_loss
-from varprobe.training.running import train_all
+from varprobe.training.request import Training, read_training
+from varprobe.training.run import train_all
 from varprobe.verdict.stacks import diagnosed_stacks
 
 __all__ = ["run_trainability", "trainability", "with_defaults"]

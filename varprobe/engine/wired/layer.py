@@ -18,10 +18,10 @@ from varprobe.engine.nonlinearity import activate, value_alone, value_and_slope
 from varprobe.engine.plain_layer import EQUAL_WITHIN, SATURATED_BELOW
 from varprobe.engine.program import LayerNumbers, PhiNumbers
 from varprobe.engine.wired.attention import attended, token_similarity
+from varprobe.engine.wired.branch_scaling import added, enter
 from varprobe.engine.wired.convolutions import convolution
-from varprobe.engine.wired.lifts import added, enter
+from varprobe.engine.wired.hooks import watched
 from varprobe.engine.wired.taps import Sink, Slotted, at_unit_variance, flat, samples, tap, weighted_product
-from varprobe.engine.wired.watching import watched
 from varprobe.nets.architectures.layer import Lift
 from varprobe.nets.norms import normalized
 from varprobe.nets.scaled_float import Signal, exponent, scale, wide

@@ -7,7 +7,7 @@ from jaxtyping import Array, Bool, Float
 
 from varprobe.engine.program import ActivationSpec, HostOrDevice, LayerNumbers, PhiNumbers, Segment
 from varprobe.engine.weight_bases import WeightBasis
-from varprobe.engine.wired.watching import StatisticsHook
+from varprobe.engine.wired.hooks import StatisticsHook
 from varprobe.nets.architectures.architecture import Architecture, Slot
 from varprobe.nets.config import LossName
 from varprobe.nets.norms import Norm

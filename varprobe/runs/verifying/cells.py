@@ -17,7 +17,7 @@ from varprobe.storage.files import Cell, load_cell
 from varprobe.storage.progress import Progress
 from varprobe.sweeps.assemble import variable_names
 from varprobe.sweeps.probe_options import ProbeOptions
-from varprobe.sweeps.probes.keeping import Kept, kept_name, load_kept
+from varprobe.sweeps.probes.store import Kept, kept_name, load_kept
 from varprobe.sweeps.record import NAME, Record
 
 __all__ = ["check_cells", "check_dataset", "check_probes"]

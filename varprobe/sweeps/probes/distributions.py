@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from varprobe.engine.moments import inverse_norm, measure
+from varprobe.engine.wired.hooks import StatisticsHook
 from varprobe.engine.wired.taps import flat, samples
-from varprobe.engine.wired.watching import StatisticsHook
 from varprobe.nets.scaled_float import Signal
 
 __all__ = ["BINS", "CENTERS", "EDGES", "Distributions", "densities"]

@@ -9,9 +9,9 @@ import numpy as np
 from varprobe.storage.checksums import DamagedError, sealed_archive, unsealed_archive
 from varprobe.storage.files import checked, put, writing
 from varprobe.sweeps.record import hashable, hashed, versions
-from varprobe.training.asking import Training
 from varprobe.training.folders import MOST_ARRAYS, MOST_NUMBERS
 from varprobe.training.jobs import Outcome, Task
+from varprobe.training.request import Training
 
 __all__ = ["TaskStore"]
 

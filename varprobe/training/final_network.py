@@ -7,8 +7,8 @@ import jax
 from varprobe.engine.reference_network import Net, net_of
 from varprobe.errors import InvalidArgumentError
 from varprobe.spec.arguments import single
-from varprobe.training.asking import read_training
 from varprobe.training.jobs import params_after
+from varprobe.training.request import read_training
 
 __all__ = ["trained_net"]
 

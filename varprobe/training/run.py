@@ -11,10 +11,10 @@ import xarray as xr
 from varprobe.storage.checksums import DamagedError
 from varprobe.storage.progress import Progress, Unwatched
 from varprobe.sweeps.assemble import skeleton, variable_names
-from varprobe.training.asking import Training
 from varprobe.training.folders import require_folder, save_training, write_record
 from varprobe.training.jobs import Outcome, Task, jobs_of, outcomes
-from varprobe.training.keeping import TaskStore
+from varprobe.training.request import Training
+from varprobe.training.store import TaskStore
 
 __all__ = ["UPDATES", "run_training", "train_all"]
 

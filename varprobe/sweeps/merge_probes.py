@@ -7,9 +7,9 @@ import xarray as xr
 
 from varprobe.storage.files import DamagedError
 from varprobe.storage.locks import Claims
-from varprobe.sweeps.probes.keeping import TaskStore
 from varprobe.sweeps.probes.pair_theory import with_theory
 from varprobe.sweeps.probes.running import Table, Task, jobs_of
+from varprobe.sweeps.probes.store import TaskStore
 from varprobe.sweeps.probes.variables import framed, jacobian_size
 from varprobe.sweeps.queue import FolderQueue
 from varprobe.sweeps.shards import Shard, share

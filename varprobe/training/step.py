@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from varprobe.errors import InvalidArgumentError
 from varprobe.model.adapters import ProbeTarget, name_of, subject_of
-from varprobe.training.feeding import Batch
+from varprobe.training.feed import Batch
 
 if TYPE_CHECKING:
     import optax
