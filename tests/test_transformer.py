@@ -245,8 +245,8 @@ def test_what_makes_no_sense_is_refused(option, arguments, words):
 def test_token_similarity_of_equal_and_opposite_tokens():
 
     m = np.array([[[[1.0, 0], [2, 0]]], [[[1, 0], [-3, 0]]], [[[1, 0], [0, 5]]]], np.float32)
-    np.testing.assert_allclose(jax.jit(similarity)(m), [1, -1, 0])
-    assert np.isnan(jax.jit(similarity)(m[:, :, :1])).all()
+    np.testing.assert_allclose(jax.jit(token_similarity)(m), [1, -1, 0])
+    assert np.isnan(jax.jit(token_similarity)(m[:, :, :1])).all()
 
 
 def test_names_of_the_call_form():
