@@ -69,13 +69,15 @@ def compared(name: str, side: Side, seen: Evidence) -> str:
     return f"{far}: the RMS of the {name} is {rounded(power(side.rate.ratio))} of that at {near}"
 
 
-def advice_of(found: Judged, seen: Evidence) -> str | None:
+def advice_of(found: Judged) -> str | None:
     """What to multiply the weights by, where a rate says it; for recurrent nets what their kind needs."""
+    if found.recurrent and found.gated and found.backward.word == "vanishing":
+        return GATES
     rates = [side.rate for side in found.sides.values() if side.rate]
     if not found.family.fitted or not rates or not all(map(finite, rates)) or has_power(found):
         return None
     if found.recurrent:
-        return recurrent(found, rates, seen)
+        return None if found.gated else recurrent(rates)
     if found.family.kind == "residual":
         return BRANCHES if found.forward.word == "exploding" else None
     return by_rate([], rates) if found.family.kind in ("linear", "conv") else None
@@ -96,10 +98,8 @@ def forgotten(found: Judged) -> Finding:
     return Finding("forgets", name, text, steps, None, GATES)
 
 
-def recurrent(found: Judged, rates: list[Rate], seen: Evidence) -> str | None:
-    """What changes the rate per step of a recurrent net."""
-    if seen.listed("gates"):
-        return GATES if found.backward.word == "vanishing" else None
+def recurrent(rates: list[Rate]) -> str:
+    """What changes the rate per step of a recurrent net without gates."""
     worst = max((r.factor for r in rates), key=lambda f: abs(math.log(f)))
     verb = "Multiply" if worst < 1 else "Divide"
     return RECURRENT.format(verb, rounded(max(worst, 1 / worst) ** 0.5))

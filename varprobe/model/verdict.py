@@ -152,7 +152,7 @@ def told_of(wrong: list[Finding], worst: Judged | None, seen: Evidence) -> tuple
     if worst is None or (wrong and (not worst.bad or (wrong[0].flag == "outlier" and not worst.throughout))):
         told = sentences or [reason_of(worst, seen)]
     else:
-        told, advice = [reason_of(worst, seen), *sentences], [advice_of(worst, seen) if worst.bad else None, *advice]
+        told, advice = [reason_of(worst, seen), *sentences], [advice_of(worst) if worst.bad else None, *advice]
     return told, " ".join(dict.fromkeys(filter(None, advice))) or None
 
 
