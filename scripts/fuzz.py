@@ -117,7 +117,7 @@ OPTIONS = {
         --columns=text --label=text --full-range --no-theory --from=file""",
     "report": "run run --save=file --quiet",
     "export": "run --save=file --table=kind --select=text",
-    "model": "run --data=data --seeds=numbers --step-size=numbers --out=file --json --compare=run",
+    "probe": "run --data=data --seeds=numbers --step-size=numbers --out=file --json --compare=run",
     "list": "kind",
     "": "--version --help run",
 }

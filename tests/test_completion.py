@@ -65,7 +65,7 @@ def offered(line: str) -> list[str]:
         ("plot ", ["<dir>"]),
         ("export run --table ", ["verdicts", "layers"]),
         ("export run --save ta", ["<file>ta"]),
-        ("model my", ["<file>my"]),
+        ("probe my", ["<file>my"]),
         ("theory --init cr", ["critical"]),
         ("list ", ["acts", "inits", "archs", "norms", "optimizers", "verdicts"]),
         ("list in", ["inits"]),
