@@ -91,7 +91,7 @@ def test_the_cause_of_a_sum_multiplies_to_the_factor(along: float) -> None:
     size = 64
     p = [(2 / size) ** 0.5 * jax.random.normal(key, (size, size)) for key in jax.random.split(KEY, 24)]
     p = [
-        w + along * jnp.eye(size) if i % 2 == 0 else along * jnp.eye(size) + w / (4 if along else 1)
+        w + along * jnp.eye(size) if i % 2 == 0 else along * jnp.eye(size) + w / (2 if along else 1)
         for i, w in enumerate(p)
     ]
     (row,) = vp.diagnose(vp.probe(branched, p, jax.random.normal(KEY, (64, size)))).rows

@@ -11,9 +11,18 @@ from varprobe.verdict.thresholds import threshold
 __all__ = ["one_hot_attention", "uniform_attention"]
 
 
+def entropies(seen: Evidence) -> np.ndarray:
+    """`attention_entropy` of the rows whose probabilities mix values; of others, as of classes or experts, NaN."""
+    direct = seen.lineage.direct
+    mixing = [site for site, kind in zip(seen.sites, seen.kinds, strict=True) if kind == "mixing"]
+    mixed = {behind for site in mixing for behind in (direct or {}).get(site, ())}
+    here = np.array([direct is None or site in mixed for site in seen.sites])
+    return np.where(here, seen.mean("attention_entropy"), np.nan)
+
+
 def one_hot_attention(seen: Evidence) -> list[Finding]:
     """Nearly all probability on one key: queries and keys get almost no gradient then."""
-    entropy = seen.mean("attention_entropy")
+    entropy = entropies(seen)
     at = np.flatnonzero(np.nan_to_num(entropy, nan=1.0) < threshold("one_hot_attention"))
     if not at.size:
         return []
@@ -38,7 +47,7 @@ def logits_of(seen: Evidence, row: int) -> float | None:
 
 def uniform_attention(seen: Evidence) -> list[Finding]:
     """Equal probabilities in every layer: attention takes means, whatever the queries are."""
-    entropy = seen.mean("attention_entropy")
+    entropy = entropies(seen)
     rows = np.flatnonzero(~np.isnan(entropy))
     if not rows.size or entropy[rows].min() <= threshold("uniform_attention"):
         return []

@@ -25,6 +25,10 @@ def non_finite(seen: Evidence) -> list[Finding]:
         if wrong.any():
             label = seen.labels[np.flatnonzero(wrong)[-1 if quantity == "gradient" else 0]]
             return [Finding("non_finite", label, f"{label}: the {quantity} is not finite.")]
+    slopes = seen.seeds("parameter_gradient_log10_ms")
+    if (bad := (np.isnan(slopes) | np.isposinf(slopes)).any(axis=0)).any():
+        name = seen.parameters[int(np.argmax(bad))]
+        return [Finding("non_finite", name, f"{name}: its gradient is not finite.")]
     if not np.isfinite(seen.mean("loss_value")).all():
         return [Finding("non_finite", "loss", "The loss is not finite, and every site is.")]
     return []

@@ -8,9 +8,10 @@ from varprobe.spec.number_format import rounded
 from varprobe.verdict.rates import power
 from varprobe.verdict.thresholds import threshold
 
-__all__ = ["lost_updates", "unmoved"]
+__all__ = ["large_updates", "lost_updates", "unmoved"]
 
-ADVICE = "Keep the parameters in float32, and cast them where they are used."
+WIDER = "Keep the parameters in float32, and cast them where they are used."
+LARGER = "Raise the step size."
 
 
 def lost_updates(seen: Evidence) -> list[Finding]:
@@ -23,7 +24,7 @@ def lost_updates(seen: Evidence) -> list[Finding]:
     name, value = seen.parameters[at], float(share[at])
     more = f", and above {threshold('lost_updates'):.0%} in {found.size - 1} other parameters" if found.size > 1 else ""
     text = f"{name}: rounding loses {value:.0%} of the updates of a step{more}."
-    return [Finding("lost_updates", name, text, value, 0.0, ADVICE)]
+    return [Finding("lost_updates", name, text, value, 0.0, LARGER if seen.ds["dtype"].item() == "float32" else WIDER)]
 
 
 def unmoved(seen: Evidence) -> list[Finding]:
@@ -37,3 +38,16 @@ def unmoved(seen: Evidence) -> list[Finding]:
     who = name if found.size == 1 else f"{name} and {found.size - 1} other parameters"
     text = f"{who}: a step changes nothing, though the gradient has RMS {size}."
     return [Finding("unmoved", name, text, 0.0)]
+
+
+def large_updates(seen: Evidence) -> list[Finding]:
+    """Weights of which a step changes more than there is."""
+    ratio = seen.mean("parameter_update_log10_ratio")
+    weights = np.isin(seen.parameters, [name for name, *_ in seen.listed("factors")])
+    found = np.flatnonzero(weights & (np.nan_to_num(ratio, posinf=0) > np.log10(threshold("large_updates"))))
+    if not found.size:
+        return []
+    at = found[np.argmax(ratio[found])]
+    name, value = seen.parameters[at], power(float(ratio[at]))
+    text = f"{name}: a step changes it by {rounded(value)} of its RMS."
+    return [Finding("large_updates", name, text, value, 0.001, "Lower the step size.")]

@@ -20,14 +20,15 @@ def large_logits(seen: Evidence) -> list[Finding]:
     For two classes it may be one logit, of a logistic function. For Gaussian logits of a standard deviation s the cross
     entropy with labels that do not depend on them is on average ln V + s^2 / 2, as long as s^2 < 2 ln V (Derrida 1981).
     """
-    spread = seen.seeds("preactivation_log10_var")
+    before, after = (seen.seeds(f"{quantity}_log10_var") for quantity in ("preactivation", "activation"))
+    spread = np.where(np.isnan(before), after, before)
     for site, classes in seen.listed("logits"):
         rows = [row for row, name in enumerate(seen.sites) if name == site]
         found = power(float(spread[:, rows].mean()) / 2)
         loss = float(seen.ds["loss_value"].values.mean()) if "loss_value" in seen.ds else math.nan
-        trained = loss < math.log(max(classes, 1)) + 1  # as of a model that knows its answers
+        trained = not loss > math.log(max(classes, 1)) + 1  # as of a model that knows its answers
         if classes > 1 and found > threshold("large_logits") and not trained:
-            start = f"the loss is {rounded(loss)}" if loss > 0 else "the loss is more"
+            start = f"the loss is {rounded(loss)}"
             source = source_of(seen, rows[0])
             chance = f"chance, ln {classes} = {math.log(classes):.1f}"
             spread_is = f"{site}: logits of {rounded(found)} standard deviation{source or ''}"

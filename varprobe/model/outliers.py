@@ -58,6 +58,9 @@ def jump_of(seen: Evidence, family: Family, values: np.ndarray, layers: np.ndarr
     usual = float(np.median(steps))
     off = steps - usual
     at = int(np.argmax(np.abs(off)))
+    first = 0 if quantity == "signal" else off.size - 1
+    if at == first:  # what enters the first site is not what enters the others
+        return None
     if abs(off[at]) <= math.log10(threshold("outlier")) or np.abs(np.delete(off, at)).max() > ALONE * abs(off[at]):
         return None
     label = seen.labels[int(layers[at + 1])]

@@ -167,7 +167,8 @@ class ProgramReader(Reader):
             site.bounded = {self.origin(point): name for point, name in site.bounded.items()}
             nonlinear = [point for point, linear in site.exits.items() if not linear]
             if number not in followed:
-                nonlinear = [point for exit in nonlinear if (point := self.unscaled(exit)) not in self.losses]
+                ends = map(self.unscaled, nonlinear)
+                nonlinear = [point for point in ends if point not in self.losses and point != site.value]
             if nonlinear and site.kind in ("linear", "conv", "sum", "norm"):
                 site.activation = nonlinear[0]
 

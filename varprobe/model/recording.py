@@ -141,7 +141,8 @@ def size(found: Seen, index: tuple[int, ...]) -> float:
 def departure_at(steps: list[int], sizes: list[np.ndarray], t: int) -> Departure | None:
     """The departure at a record, if there is one that lasts to the next; of several the one that is furthest off.
 
-    The trend is a line through the records before, by least squares. A gradient that falls is one that converges.
+    The trend is a line through the records before, by least squares. A gradient that falls is one that
+    converges, and near zero it is noise until it is larger than in the first record.
     """
     if t < 0:
         return None
@@ -173,7 +174,9 @@ def deviations(steps: list[int], sizes: list[np.ndarray], before: int, at: int) 
             spread = np.median(np.abs(known - (slope * x[:, None, None] + level)), axis=0) * 1.4826
             expected, allowed = slope * steps[at] + level, np.maximum(DECADES, DEVIATIONS * spread)
         change = sizes[at] - expected
-        change[..., SERIES.index("gradient")] = np.maximum(change[..., SERIES.index("gradient")], 0)
+        gradient = SERIES.index("gradient")
+        grown = (sizes[at] - sizes[0])[..., gradient]
+        change[..., gradient] = np.maximum(np.fmin(change[..., gradient], grown), 0)
         off = np.minimum(np.abs(change), MOST) - allowed
     return np.where(np.isnan(off), -1.0, off), expected
 

@@ -35,13 +35,15 @@ def reason_of(found: Judged | None, seen: Evidence) -> str:
         rates = {name: rate for name, rate in rates.items() if name not in powers}
         if rates:
             said = f"{said}; {lowered(effect(rates, False, len(found.family.layers)))}"
-        return f"{found.family.name}: {said}{cause_of(found.family, found.forward.rate, seen)}."
+        cause = cause_of(found.family, found.forward.rate, seen) if "signal" in changed else ""
+        return f"{found.family.name}: {said}{cause}."
     every = {name: side.rate for name, side in found.sides.items() if side.rate}
     both = len(every) == 2 and all(map(finite, every.values())) and together(list(every.values()))
     said = effect(every if both else rates, both, len(found.family.layers))
     if found.recurrent:
         said = said.replace("Each layer", "Each step").replace(" layers", " steps").replace(" layer", " step")
-    return f"{found.family.name}: {lowered(said)}{cause_of(found.family, found.forward.rate, seen)}."
+    cause = cause_of(found.family, found.forward.rate, seen) if both or "signal" in changed else ""
+    return f"{found.family.name}: {lowered(said)}{cause}."
 
 
 def lowered(text: str) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 from varprobe.model.reader import Reader
 from varprobe.model.sites import Reading
-from varprobe.model.tags import SHIFT, Known, Place, Tag, plain
+from varprobe.model.tags import SHIFT, Known, Place, Point, Tag, plain
 
 __all__ = ["added", "subtracted"]
 
@@ -59,6 +59,8 @@ def subtracted(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> 
     for output, target in (tags, tags[::-1]):
         if output.of and output.of.own and output.of.whole and not output.of.scaled and target.leaf >= 0:
             reader.found.targets.append((output.of.site, target.leaf))
+            value = equation.invars[0 if output is tags[0] else 1]
+            reader.scaled[Point(place, equation.outvars[0])] = Point(place, value)
     return reader.elementwise(tags)
 
 

@@ -14,7 +14,7 @@ from varprobe.model.families import Family, families_of, labels_of
 from varprobe.model.findings import Finding
 from varprobe.model.flags import alike, dead, leaves_float16, no_gradient, non_finite, saturated
 from varprobe.model.judging import Judged, judge
-from varprobe.model.learning import lost_updates, unmoved
+from varprobe.model.learning import large_updates, lost_updates, unmoved
 from varprobe.model.levels import branches, large_logits, other_terms, target_scale
 from varprobe.model.outliers import odd_weights
 from varprobe.model.recording import Recorder, sentence
@@ -43,6 +43,7 @@ CHECKS: tuple[Callable[[Evidence], list[Finding]], ...] = (
     one_hot_attention,
     target_scale,
     lost_updates,
+    large_updates,
     alike,
     uniform_attention,
     branches,

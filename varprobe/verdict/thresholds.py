@@ -43,6 +43,7 @@ VERDICTS: dict[str, Verdict] = {
         "flag", 100, "models: RMS of the output 100 times off the target's, one above 100: unhealthy"
     ),
     "lost_updates": Verdict("flag", 0.5, "models: rounding loses above half of a parameter's updates: unhealthy"),
+    "large_updates": Verdict("flag", 1, "models: a step changes a weight matrix by more than its RMS: unhealthy"),
     "departed": Verdict(
         "flag", 0.5, "training: a site is off the trend of the records before by so many decades: unhealthy"
     ),
