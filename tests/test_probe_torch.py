@@ -246,7 +246,7 @@ def test_a_factory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
     Path("net.py").write_text(FACTORY)
     np.save("rows.npy", X.numpy())
     with pytest.raises(SystemExit) as stop:
-        main(["model", "net.py:make", "--seeds", "2", "--data", "rows.npy", "--out", "run"])
+        main(["probe", "net.py:make", "--seeds", "2", "--data", "rows.npy", "--out", "run"])
     assert stop.value.code == 0, capsys.readouterr()
     ds = vp.open_run("run")
     assert ds.attrs["coverage"] == "2 of 2 matrix products probed" and ds.loss.values.tolist() == ["CrossEntropyLoss"]

@@ -243,6 +243,7 @@ def test_what_makes_no_sense_is_refused(option, arguments, words):
 
 
 def test_token_similarity_of_equal_and_opposite_tokens():
+    from varprobe.engine.wired.attention import token_similarity
 
     m = np.array([[[[1.0, 0], [2, 0]]], [[[1, 0], [-3, 0]]], [[[1, 0], [0, 5]]]], np.float32)
     np.testing.assert_allclose(jax.jit(token_similarity)(m), [1, -1, 0])

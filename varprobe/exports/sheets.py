@@ -110,10 +110,10 @@ def latex_of(headings: Sequence[str], cells: Cells) -> str:
     tabulate = needed("tabulate", "tables")
     aligned = "".join("r" if any(map(is_numeric, column)) else "l" for column in zip(*cells, strict=True))
     booktabs = tabulate.TableFormat(
-        lineabove=tabulate.TableRow(f"\\begin{{tabular}}{{{aligned or 'l' * len(headings)}}}\n\\toprule", "", "", ""),
-        linebelowheader=tabulate.TableRow("\\midrule", "", "", ""),
+        lineabove=tabulate.Line(f"\\begin{{tabular}}{{{aligned or 'l' * len(headings)}}}\n\\toprule", "", "", ""),
+        linebelowheader=tabulate.Line("\\midrule", "", "", ""),
         linebetweenrows=None,
-        linebelow=tabulate.TableRow("\\bottomrule\n\\end{tabular}", "", "", ""),
+        linebelow=tabulate.Line("\\bottomrule\n\\end{tabular}", "", "", ""),
         headerrow=tabulate.DataRow("", " & ", " \\\\"),
         datarow=tabulate.DataRow("", " & ", " \\\\"),
         padding=0,
