@@ -221,7 +221,7 @@ def test_a_run_that_diverges_is_recorded_to_its_end() -> None:
     losses = ds.batch_loss.values[0, 0]
     assert 0 < lost < 60 and np.isfinite(losses[:lost]).all() and not np.isfinite(losses[lost])
     first, last = (vp.diagnose(ds.isel(step=i)).rows[0] for i in (0, -1))
-    assert not first["flags"] and first["step"] == 0 and "record training" not in first["reason"]
+    assert first["flags"] == ["large_updates"] and first["step"] == 0 and first["advice"] == "Lower the step size."
     assert last["flags"] == ["non_finite"] and not last["healthy"] and last["step"] == 60
     assert "step 60" in vp.diagnose(ds.isel(step=-1)).title
 
