@@ -610,7 +610,7 @@ def test_nothing_that_a_run_names_is_imported(here, monkeypatch):
     lines += ["export code --save code.csv", "export code --save tb:logs", "theory --act relu --depth 3"]
     lines += [
         "plot code block --kind before-after --save two.pdf",
-        "model --compare model model",
+        "probe --compare model model",
         "plot --from two.pdf",
     ]
     done = subprocess.run(
