@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax.numpy as jnp
 
 from varprobe.model import compat, nested
 from varprobe.model.compat import Program
+from varprobe.model.reader import Reader
 from varprobe.model.replicas import differing
 from varprobe.model.sites import Context, Scan, Shard
 from varprobe.model.tags import Place, Point, Tag, plain
-
-if TYPE_CHECKING:
-    from varprobe.model.reader import Reader
 
 __all__ = ["read_branches", "read_closed", "read_loop", "read_shards", "read_while"]
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax.numpy as jnp
 
 from varprobe.model import fans, sharing
 from varprobe.model.operations import SPARSE
+from varprobe.model.reader import Reader
 from varprobe.model.tags import Place, Tag, plain
-
-if TYPE_CHECKING:
-    from varprobe.model.reader import Reader
 
 __all__ = ["product"]
 

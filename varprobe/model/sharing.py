@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from varprobe.model import compat
+from varprobe.model.reader import Reader
 from varprobe.model.sites import Site
 from varprobe.model.tags import Place, Tag, plain
-
-if TYPE_CHECKING:
-    from varprobe.model.reader import Reader
 
 __all__ = ["count_all", "summed"]
 

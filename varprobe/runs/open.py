@@ -15,7 +15,7 @@ import warnings
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import xarray as xr
 
@@ -25,14 +25,10 @@ from varprobe.model.runs import open_model_run
 from varprobe.spec.extras import needed
 from varprobe.storage.files import DamagedError, load_cell, load_dataset, open_dataset
 from varprobe.storage.memmap import require_room
+from varprobe.sweeps.folders import Note, Reader, folder_of, read_record, roomy, stored
 from varprobe.sweeps.record import Record, fill
 from varprobe.training.folders import RECORD as TRAINING_RECORD
 from varprobe.training.folders import open_training
-
-if TYPE_CHECKING:
-    pass
-
-from varprobe.sweeps.folders import Note, Reader, folder_of, read_record, roomy, stored
 
 __all__ = ["open_run", "read_run"]
 

@@ -6,15 +6,17 @@ import json
 from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
-from varprobe.nets.config import Config
 from varprobe.storage.dataset import COORDINATES, FURTHER, measured_names
 from varprobe.storage.memmap import missing_numbers
-from varprobe.sweeps.request import Request
+
+if TYPE_CHECKING:
+    from varprobe.nets.config import Config
+    from varprobe.sweeps.request import Request
 
 __all__ = ["dataset", "skeleton", "variable_names"]
 

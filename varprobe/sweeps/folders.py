@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
@@ -14,17 +14,17 @@ from varprobe.errors import InvalidArgumentError
 from varprobe.storage.files import DamagedError, load_dataset, open_dataset
 from varprobe.storage.memmap import too_large
 from varprobe.sweeps.record import Record, asked, hashed
-from varprobe.sweeps.request import Request
+
+if TYPE_CHECKING:
+    from varprobe.sweeps.request import Request
 
 __all__ = ["Note", "Reader", "act_part", "default_folder", "folder_of", "read_record", "roomy", "span", "stored"]
 
 Note = Callable[[str], object]
 """Takes one line for the user."""
 
-
 Reader = Callable[[Path, str], xr.Dataset]
 """Takes a file of results and its sha256, as `files.load_dataset` does."""
-
 
 FILES = ("spec.json", "cells", "probes", "results.nc", "results.csv")
 """What a run may hold beside figures; none of it may be a link that leads out of the folder."""
