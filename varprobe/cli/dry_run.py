@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from varprobe.sweeps.request import Request
     from varprobe.sweeps.resources import Resources
 
-__all__ = ["foretell"]
+__all__ = ["report_costs"]
 
 
-def foretell(request: "Request", out: str | Path, resources: "Resources", as_json: bool, stdout: TextIO) -> None:
+def report_costs(request: "Request", out: str | Path, resources: "Resources", as_json: bool, stdout: TextIO) -> None:
     """Print configurations, cells, time, memory and disk of a sweep; nothing of it is computed or written.
 
     Raises:
-        InvalidArgumentError: a network does not fit into memory, or the folder is no place for this run.
+        InvalidArgumentError: a network does not fit into memory, or the folder cannot hold this run.
     """
     from varprobe.engine.groups import chunks_of, work_of
     from varprobe.sweeps.estimates import estimate

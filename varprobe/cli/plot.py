@@ -203,7 +203,7 @@ def require_fit(name: str, options: dict[str, Any], run: Sequence[str]) -> dict[
     """The keywords that the options mean to a kind.
 
     Raises:
-        InvalidArgumentError: there is no such kind, it does not have one of them, or is of more or fewer runs.
+        InvalidArgumentError: the kind is unknown, does not have one of the options, or takes more or fewer runs.
     """
     from varprobe.plots.kinds import kind_of
 

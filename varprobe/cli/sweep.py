@@ -103,11 +103,11 @@ def sweep(
     from varprobe.sweeps.folders import folder_of
 
     if shown["dry_run"]:
-        from varprobe.cli.dry_run import foretell
+        from varprobe.cli.dry_run import report_costs
 
         request, out, _ = requested(options, shown)
         with resources_of(shown, progress) as resources:
-            return foretell(request, out, resources, shown["json"], stdout)
+            return report_costs(request, out, resources, shown["json"], stdout)
     ds, out, labels = measured(options, shown, progress)
     device, folder = device_name(), folder_of(out, "out")
     if "unfinished" in ds.attrs:

@@ -34,8 +34,8 @@ def target_of(text: str | os.PathLike[str]) -> Target:
     """The kind and the place of an export.
 
     Raises:
-        InvalidArgumentError: an ending or a prefix that is none, no folder behind the prefix, or the folder that the
-            file or the folder is to stand in is not there.
+        InvalidArgumentError: an unknown ending or prefix, no folder behind the prefix, or the parent folder does not
+            exist.
     """
     written = os.fspath(text) if isinstance(text, str | os.PathLike) else ""
     if not isinstance(written, str) or not written.strip() or "\0" in written:

@@ -34,7 +34,7 @@ class ProbeTarget(NamedTuple):
     leaves are arrays of floats. batch: the arrays among what follows, and frozen parameters of the model; given: what
     each of them is. extract: the parameters of a fresh model, or of fresh parameters, of the same form. keep: gives the
     state back to the model, where it has one. noise: whether the last of the batch is the seed of a random cotangent.
-    name: what it is called; loss: what is differentiated.
+    name: as messages call it; loss: what is differentiated.
     """
 
     function: Callable[..., tuple[Any, Any]]

@@ -72,8 +72,7 @@ def cause_of_sums(family: Family, seen: Evidence) -> str:
 
 def branch_of(seen: Evidence, stream: int, branch: int) -> np.ndarray:
     """log10 of the mean square of a branch over that of its stream, (seeds,)."""
-    after, before = seen.seeds("activation_log10_ms"), seen.seeds("preactivation_log10_ms")
-    value = np.where(np.isnan(after), before, after)
+    value = seen.values()
     return np.asarray(value[:, branch] - value[:, stream])
 
 

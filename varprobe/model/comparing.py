@@ -21,7 +21,7 @@ def side_by_side(a: xr.Dataset, b: xr.Dataset) -> list[dict[str, Any]]:
     """A row for each site of either, in the order of A and then of B; what one of them lacks is None.
 
     Raises:
-        InvalidArgumentError: one is no dataset of a model.
+        InvalidArgumentError: one is not a dataset of a model.
     """
     for ds in (a, b):
         if "site" not in ds.coords:

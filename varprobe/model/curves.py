@@ -15,7 +15,7 @@ def as_curves(ds: xr.Dataset) -> xr.Dataset:
     Sites without an activation pass their preactivation on.
 
     Raises:
-        InvalidArgumentError: there is no family, or several steps.
+        InvalidArgumentError: the dataset has no family, or several steps.
     """
     if "config" in ds.dims:
         if ds.sizes["config"] > 1:

@@ -33,6 +33,14 @@ class Evidence:
         """Which sites follow from which."""
         return Lineage.of(self.ds)
 
+    @cached_property
+    def rows(self) -> dict[str, list[int]]:
+        """The rows of each site, one for each iteration."""
+        found: dict[str, list[int]] = {}
+        for row, site in enumerate(self.sites):
+            found.setdefault(site, []).append(row)
+        return found
+
     def seeds(self, name: str) -> np.ndarray:
         """A variable, (seeds, rows or parameters); NaN where it was not measured."""
         if name in self.ds:
@@ -47,10 +55,15 @@ class Evidence:
         with np.errstate(invalid="ignore"):
             return np.asarray(self.seeds(name).mean(axis=0))
 
-    def value(self) -> np.ndarray:
-        """log10 of the mean square of what each row gives, (rows,): of its activation if it has one."""
-        after, before = self.mean("activation_log10_ms"), self.mean("preactivation_log10_ms")
+    def values(self) -> np.ndarray:
+        """log10 of the mean square of what each row gives, (seeds, rows): of its activation if it has one."""
+        after, before = self.seeds("activation_log10_ms"), self.seeds("preactivation_log10_ms")
         return np.where(np.isnan(after), before, after)
+
+    def value(self) -> np.ndarray:
+        """Its mean over seeds, (rows,)."""
+        with np.errstate(invalid="ignore"):
+            return np.asarray(self.values().mean(axis=0))
 
     def terms(self) -> np.ndarray:
         """How many products an output sums."""
@@ -63,11 +76,9 @@ class Evidence:
 
     def is_recurrent(self, site: str) -> bool:
         """Whether the iterations of a site are steps with the same weights, not layers whose weights are stacked."""
-        sites, weights = np.array(self.sites), self.mean("weight_log10_ms")
-        length = int((sites == site).sum())
-        alike = [weights[sites == other] for other in set(self.sites) if int((sites == other).sum()) == length]
-        known = [values for values in alike if np.isfinite(values).all()]
-        return length > 1 and all(np.ptp(values) < 1e-9 for values in known)
+        weights, length = self.mean("weight_log10_ms"), len(self.rows[site])
+        alike = (weights[rows] for rows in self.rows.values() if len(rows) == length)
+        return length > 1 and all(np.ptp(values) < 1e-9 for values in alike if np.isfinite(values).all())
 
     @property
     def parameters(self) -> list[str]:

@@ -59,7 +59,7 @@ def no_gradient(seen: Evidence) -> list[Finding]:
     Weights behind stop_gradient have none on purpose.
     """
     zero = np.asarray(np.isneginf(seen.seeds("parameter_gradient_log10_ms")).all(axis=0))
-    weights = np.isin(seen.parameters, weights_of(seen))
+    weights = np.isin(seen.parameters, reached_weights(seen))
     if zero.size and zero.all():
         text = "The gradient of every parameter is exactly zero: a step of training changes nothing."
         return [Finding("no_gradient", "", text, 0.0)]
@@ -78,7 +78,7 @@ def no_gradient(seen: Evidence) -> list[Finding]:
     ]
 
 
-def weights_of(seen: Evidence) -> list[str]:
+def reached_weights(seen: Evidence) -> list[str]:
     """The parameters that multiply a signal which the loss reaches; none if some product is of none of them."""
     kinds = dict(zip(seen.sites, seen.kinds, strict=True))
     reached = {s for s, note in zip(seen.sites, seen.notes, strict=True) if not note}
@@ -120,7 +120,7 @@ def leaves_float16(seen: Evidence) -> list[Finding]:
 
 
 def alike(seen: Evidence) -> list[Finding]:
-    """From where on all rows have one direction though the input's do not."""
+    """From where on all samples, or positions, have one direction."""
     cosine, limit = seen.mean("activation_correlation"), threshold("correlation_collapse")
     at = np.flatnonzero(np.nan_to_num(cosine) > limit)
     if not at.size:

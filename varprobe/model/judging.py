@@ -22,7 +22,7 @@ __all__ = ["Judged", "Side", "judge", "steps_until_lost"]
 class Side:
     """What signal or gradient does along a family.
 
-    rate: None where all values are exactly zero, or there are none. word: of `varprobe.list verdicts`;
+    rate: None where all values are exactly zero, or there are none. word: of `varprobe list verdicts`;
     certain: whether all seeds agree on it. near, far: the rows that are compared, the one nearer to where it comes from
     first. growth: the power of depth that fits better than a rate, if one does. jump: one site that is off.
     throughout: whether the median step alone, taken at every site, makes it vanish or explode.
@@ -106,11 +106,9 @@ def judge(seen: Evidence, family: Family) -> Judged | None:
     recurrent = repeated and seen.is_recurrent(seen.sites[family.layers[0]])
     forward = side_of(seen, family, "signal", signal_of(seen, family.layers), ahead, False, recurrent)
     backward = side_of(seen, family, "gradient", gradient[:, behind], behind, repeated, recurrent)
-    return (
-        Judged(family, forward, backward, recurrent, bool(seen.listed("gates")))
-        if forward.rate or backward.rate
-        else None
-    )
+    if not forward.rate and not backward.rate:
+        return None
+    return Judged(family, forward, backward, recurrent, bool(seen.listed("gates")))
 
 
 def signal_of(seen: Evidence, layers: Sequence[int]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Parameters that a step of the optimizer leaves as they are."""
+"""Parameters that a step of the optimizer leaves as they are, or changes too much."""
 
 import numpy as np
 
@@ -41,7 +41,7 @@ def unmoved(seen: Evidence) -> list[Finding]:
 
 
 def large_updates(seen: Evidence) -> list[Finding]:
-    """Weights of which a step changes more than there is."""
+    """Weights that a step changes by more than their RMS."""
     ratio = seen.mean("parameter_update_log10_ratio")
     weights = np.isin(seen.parameters, [name for name, *_ in seen.listed("factors")])
     found = np.flatnonzero(weights & (np.nan_to_num(ratio, posinf=0) > np.log10(threshold("large_updates"))))

@@ -23,7 +23,7 @@ def large_logits(seen: Evidence) -> list[Finding]:
     before, after = (seen.seeds(f"{quantity}_log10_var") for quantity in ("preactivation", "activation"))
     spread = np.where(np.isnan(before), after, before)
     for site, classes in seen.listed("logits"):
-        rows = [row for row, name in enumerate(seen.sites) if name == site]
+        rows = seen.rows[site]
         found = power(float(spread[:, rows].mean()) / 2)
         loss = float(seen.ds["loss_value"].values.mean()) if "loss_value" in seen.ds else math.nan
         trained = not loss > math.log(max(classes, 1)) + 1  # as of a model that knows its answers
@@ -98,7 +98,7 @@ def other_terms(seen: Evidence) -> list[Finding]:
 
 
 def branches(seen: Evidence) -> list[Finding]:
-    """A sum that is far larger than the stream that enters it: what came before hardly counts from there on."""
+    """A sum whose branch is far larger than the stream that enters it."""
     value = seen.value()
     for row, (stream, branch) in sums(seen).items():
         if value[row] - value[stream] > 2 * math.log10(threshold("large_branch")):

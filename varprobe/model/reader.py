@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -20,7 +21,7 @@ Rule = Callable[["Reader", Any, Place, list[Tag]], Tag]
 """(reader, equation, place, tags of its inputs) -> the tag of its output."""
 
 
-class Reader:
+class Reader(ABC):
     """What has been come upon (`found`) on the walk through a program; `rules` are of primitives by name."""
 
     def __init__(self, rules: Mapping[str, Rule]) -> None:
@@ -39,13 +40,13 @@ class Reader:
         self.last = self.ruled = False
         self.now: Place = ()
 
+    @abstractmethod
     def trial(self) -> Reader:
         """A reader that knows the same and changes nothing of it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, program: Program, place: Place, tags: Sequence[Tag]) -> list[Tag]:
         """The tags of a program's outputs, from those of its inputs."""
-        raise NotImplementedError
 
     def bind(self, program: Program, inside: Place, equation: Any, place: Place) -> None:
         """Note which variables of a call are the same values as those around it."""

@@ -150,10 +150,12 @@ def told_of(wrong: list[Finding], worst: Judged | None, seen: Evidence) -> tuple
     grown = worst is not None and (worst.forward.word == "exploding" or (wrong and wrong[0].flag == "outlier"))
     advice = [found.advice for found in wrong if not (grown and found.flag in FOLLOWING)]
     sentences = [found.sentence for found in wrong]
-    if worst is None or (wrong and (not worst.bad or (wrong[0].flag == "outlier" and not worst.throughout))):
-        told = sentences or [reason_of(worst, seen)]
-    else:
-        told, advice = [reason_of(worst, seen), *sentences], [advice_of(worst) if worst.bad else None, *advice]
+    explained = bool(wrong) and wrong[0].flag == "outlier" and not (worst and worst.throughout)
+    told = sentences
+    if not wrong or (worst and worst.bad and not explained):
+        told = [reason_of(worst, seen), *sentences]
+    if worst and worst.bad and not explained:
+        advice = [advice_of(worst), *advice]
     return told, " ".join(dict.fromkeys(filter(None, advice))) or None
 
 

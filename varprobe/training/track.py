@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
 from varprobe.errors import InvalidArgumentError
 from varprobe.storage.progress import Progress
+from varprobe.sweeps.folders import folder_of
 from varprobe.training.optimizers import DEFAULT
 from varprobe.training.request import read_training
 from varprobe.training.run import run_training
@@ -87,11 +87,4 @@ def track(
             raise InvalidArgumentError("goes with a loss_fn: track(loss_fn, params, optimizer, batches)", name)
     stack.setdefault("seeds", SEEDS)
     training = read_training("track", optimizer=optimizer, steps=STEPS if steps is None else steps, at=at, **stack)
-    return run_training(training, None if out is None else folder(out), fresh, progress)
-
-
-def folder(out: str | os.PathLike[str]) -> Path:
-    """The run folder that is meant."""
-    from varprobe.sweeps.folders import folder_of
-
-    return folder_of(out, "out")
+    return run_training(training, None if out is None else folder_of(out, "out"), fresh, progress)

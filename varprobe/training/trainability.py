@@ -11,6 +11,7 @@ import xarray as xr
 from varprobe.errors import InvalidArgumentError
 from varprobe.storage.checksums import DamagedError
 from varprobe.storage.progress import Progress, Unwatched
+from varprobe.sweeps.folders import folder_of
 from varprobe.sweeps.record import versions
 from varprobe.sweeps.sweep import run
 from varprobe.training.folders import open_training, read_record, save_training
@@ -81,8 +82,6 @@ def trainability(
         print(varprobe.prediction(ds).recall)
         varprobe.plot_trainability(ds)
     """
-    from varprobe.sweeps.folders import folder_of
-
     if "at" in stack:
         raise InvalidArgumentError("trainability measures nothing on the way; varprobe.track does", "at")
     training = read_training("trainability", optimizer=optimizer, steps=steps, at=(), **with_defaults(stack))

@@ -32,7 +32,7 @@ def report(runs: Any, path: str | os.PathLike[str], *, note: Note = warnings.war
         The path. The same runs give the same bytes, with the same versions of varprobe and plotly.
 
     Raises:
-        InvalidArgumentError: another ending, a folder that does not exist, something that is no run, or plotly is
+        InvalidArgumentError: another ending, a folder that does not exist, something that is not a run, or plotly is
             missing.
         MachineError: the disk refuses.
 
