@@ -274,8 +274,8 @@ def test_words_turn_at_a_quarter() -> None:
     assert threshold("grows") == threshold("shrinks") == 0.25
 
 
-def test_a_layer_is_judged_by_its_value_at_the_start_and_by_its_last_change() -> None:
-    """log10 of mean squares that are powers of width, (seeds, widths, steps): what lies between does not count."""
+def test_a_layer_is_judged_by_its_value_at_the_start_and_by_its_changes() -> None:
+    """log10 of mean squares that are powers of width, (seeds, widths, steps): values behind the start do not count."""
     widths = [4, 16, 64]
 
     def verdict(values: list[float], changes: list[float]) -> dict[str, Any]:
@@ -284,13 +284,15 @@ def test_a_layer_is_judged_by_its_value_at_the_start_and_by_its_last_change() ->
         ds = xr.Dataset({f"{name}_log10_ms": (dims, x) for name, x in zip(("value", "change"), logs, strict=True)})
         return layer_of(ds, "w", widths)
 
-    level = verdict([0, 0.5, 0.5], [np.nan, 0.5, 0])
+    level = verdict([0, 0.5, 0.5], [np.nan, -0.5, 0])
     assert (level["verdict"], level["of"], level["text"], level["certain"]) == ("stable", "change", "stable", True)
     assert level["value_exponent"] == pytest.approx(0) and level["change_exponent"] == pytest.approx(0)
     starts = verdict([0.5, 0, 0], [np.nan, 0, 0])
     assert (starts["verdict"], starts["of"], starts["text"]) == ("grows", "value", "starts at width^0.5: not muP")
     grows = verdict([0, 0, 0], [np.nan, 0, 1.25])
     assert (grows["verdict"], grows["of"], grows["text"]) == ("grows", "change", "grows like width^1.25: not muP")
+    at_first = verdict([0, 0, 0], [np.nan, 0.75, 0])
+    assert (at_first["verdict"], at_first["text"]) == ("grows", "grows like width^0.75 at step 1: not muP")
     shrinks = verdict([-0.5, 0, 0], [np.nan, 0, -0.5])
     assert (shrinks["verdict"], shrinks["of"]) == ("shrinks", "change") and "width^-0.5" in shrinks["text"]
 

@@ -446,7 +446,7 @@ def test_reasons_are_one_sentence_with_the_numbers():
     )
     assert row_of(line(-0.2), line(-0.5))["reason"] == (
         "Each layer multiplies the signal's mean square by 0.631 and the gradient's by 3.16, "
-        "so RMS falls 1000x in 30 layers and grows 1000x in 12 layers."
+        "so the signal's RMS falls 1000x in 30 layers and the gradient's grows 1000x in 12 layers."
     )
     assert row_of(line(-0.2), line(0.5))["reason"] == (
         "Each layer multiplies the signal's mean square by 0.631 and the gradient's by 0.316, "

@@ -262,7 +262,7 @@ def test_hostile_names_are_text_in_every_table(hostile: xr.Dataset) -> None:
 def test_a_model_has_a_row_a_family(steps: xr.Dataset) -> None:
     lines = vp.export(steps, "table.md").read_text("utf-8").splitlines()
     cells = [[c.strip() for c in line.strip("|").split("|")] for line in lines]
-    assert cells[0] == ["step", "mean square per site", "sites", "weights / needed", "forward", "backward", "verdict"]
+    assert cells[0] == ["step", "site", "sites", "weights / needed", "forward", "backward", "verdict"]
     assert [row[:3] for row in cells[2:]] == [["10", r"blocks/\*", "4"], ["20", r"blocks/\*", "4"]]
     factor = vp.diagnose(steps).rows[1]["gradient_factor"]
     assert float(cells[3][5]) == pytest.approx(factor, rel=0.01)

@@ -110,7 +110,7 @@ def test_an_unhealthy_model_as_json(run: Run) -> None:
         and not row["healthy"]
         and row["activation_factor"] == pytest.approx(0.01, rel=0.3)
     )
-    assert row["advice"].startswith("Multiply the weight std by 10.") and row["reason"].startswith(
+    assert row["advice"].startswith("Multiply the weight std of layers/* by 10.") and row["reason"].startswith(
         "layers/*: each layer"
     )
     assert run("check", "made")[0] == 1

@@ -214,7 +214,7 @@ def test_stacked_layers_are_no_recurrence() -> None:
         return jnp.square(jax.lax.scan(lambda h, w: (jnp.tanh(h @ w), None), x, p)[0]).mean()
 
     row = row_of(loss, np.stack(weights(0.2, 12)), X)
-    assert "each layer" in row["reason"] and row["advice"].startswith("Multiply the weight std by")
+    assert "each layer" in row["reason"] and row["advice"].startswith("Multiply the weight std of params by")
 
 
 # steps of an optimizer

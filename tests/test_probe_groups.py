@@ -334,7 +334,9 @@ def test_a_loss_far_above_chance_is_no_all_clear(scale: float) -> None:
         (found,) = row["findings"]
         assert found["value"] == pytest.approx(spread) and found["near"] == 1 and found["site"] == "head"
         start = float(f"{ds['loss_value'].item():.3g}")
-        assert f"head: logits of {spread:.3g} standard deviation (inputs of RMS 1" in row["reason"].replace("0.99", "1")
+        assert f"head: the loss takes logits of standard deviation {spread:.3g} (inputs of RMS 1" in row[
+            "reason"
+        ].replace("0.99", "1")
         assert f"the loss is {start:g}, and with 1 it is near chance, ln 1000 = 6.9." in row["reason"] and row[
             "advice"
         ].startswith("Divide the weights")

@@ -35,6 +35,16 @@ def test_cosine_and_entropy_are_those_of_all_pairs_and_rows(monkeypatch: pytest.
     assert np.isnan(whole.statistics(X).rows)
 
 
+def test_entropy_of_causal_attention_is_that_of_the_positions_in_sight() -> None:
+    """Equal probabilities of 1, 2, ... keys have the largest entropy that they can have."""
+    seen = np.tril(np.ones((TOKENS, TOKENS), np.float32))
+    assert whole.statistics(seen / seen.sum(-1, keepdims=True), told=ENTROPY).rows == pytest.approx(1, abs=1e-6)
+    p = np.tril(np.exp(X @ X.T))
+    p /= p.sum(-1, keepdims=True)
+    rows = [-(row[: i + 1] * np.log(row[: i + 1])).sum() / np.log(i + 1) for i, row in enumerate(p) if i]
+    assert whole.statistics(p, told=ENTROPY).rows == pytest.approx(np.mean(rows), abs=1e-6)
+
+
 def attention(scale: float, p: Any, x: Any) -> Any:
     q, k, v = (x @ p[name] for name in "qkv")
     return (jax.nn.softmax(scale * q @ k.T) @ v @ p["out"]).sum()
@@ -46,7 +56,9 @@ def test_attention_at_one_key_is_no_all_clear(scale: float) -> None:
     ds = vp.probe(lambda p, x: attention(scale, p, x), p, X)
     logits = scale * (X @ W[0]) @ (X @ W[1]).T
     probabilities = np.asarray(jax.nn.softmax(logits), np.float64)
-    expected = -(probabilities * np.log(np.maximum(probabilities, 1e-300))).sum(-1).mean() / np.log(TOKENS)
+    entropies = -(probabilities * np.log(np.maximum(probabilities, 1e-300))).sum(-1)
+    count = np.count_nonzero(probabilities, axis=-1)  # those far below the largest are 0 in float32
+    expected = np.mean([e / np.log(n) for e, n in zip(entropies, count, strict=True) if n > 1])
     (row,) = np.flatnonzero(ds.kind.values == "probabilities")
     assert ds["attention_entropy"].values[0, 0, row] == pytest.approx(expected, abs=1e-6)
     assert vp.diagnose(ds).rows[0]["flags"] == (["one_hot_attention"] if scale > 1 else [])

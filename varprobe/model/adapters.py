@@ -80,6 +80,8 @@ def subject_of(
         if not arguments:
             raise InvalidArgumentError("a transformed function needs its parameters: probe(transformed, params, x)")
         split, batch = of_transformed(model, arguments[0]), arguments[1:]
+    elif is_linen(model):
+        raise InvalidArgumentError("a Linen module and its variables are one argument: probe((module, variables), x)")
     elif is_module(model):
         split, batch = bridge.split(lambda model, *batch: model(*batch), model), arguments
     elif not callable(model):

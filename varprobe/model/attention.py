@@ -27,22 +27,25 @@ def one_hot_attention(seen: Evidence) -> list[Finding]:
     if not at.size:
         return []
     label, share = seen.labels[at[0]], float(entropy[at[0]])
-    text = f"{label}: the entropy of the attention is {rounded(share)} of what equal probabilities have"
-    spread = logits_of(seen, at[0])
-    if spread is None:
-        return [
-            Finding("one_hot_attention", label, f"{text}.", share, 1.0, "Divide the logits, or draw queries smaller.")
-        ]
-    advice = f"Divide the attention's logits by {rounded(spread)}, as 1 / sqrt(size of a head) is to do."
-    return [Finding("one_hot_attention", label, f"{text}; its logits have RMS {rounded(spread)}.", share, 1.0, advice)]
+    logits, rms = logits_of(seen, at[0])
+    router = logits is not None and seen.kinds[logits] == "linear"
+    what = "these probabilities" if router else "the attention"
+    text = f"{label}: the entropy of {what} is {rounded(share)} of what equal probabilities have"
+    advice = "Divide the logits, or draw queries smaller."
+    if logits is not None and rms > 1:
+        text += f"; their logits have RMS {rounded(rms)}"
+        advice = f"Divide the attention's logits by {rounded(rms)}; usual is 1 / sqrt(size of a head)."
+        if router:
+            advice = f"Divide the weights of {seen.labels[logits]} by {rounded(rms)}."
+    return [Finding("one_hot_attention", label, f"{text}.", share, 1.0, advice)]
 
 
-def logits_of(seen: Evidence, row: int) -> float | None:
-    """RMS of the logits that probabilities are made of."""
+def logits_of(seen: Evidence, row: int) -> tuple[int | None, float]:
+    """The row of the logits that probabilities are made of, and their RMS; (None, NaN) where they are not known."""
     direct = set((seen.lineage.direct or {}).get(seen.sites[row], ()))
     before = [i for i in range(row) if seen.sites[i] in direct and seen.iterations[i] == seen.iterations[row]]
     rms = power(seen.value()[before[-1]] / 2) if before else np.nan
-    return rms if np.isfinite(rms) and rms > 1 else None
+    return (before[-1], rms) if np.isfinite(rms) else (None, np.nan)
 
 
 def uniform_attention(seen: Evidence) -> list[Finding]:

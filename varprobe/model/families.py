@@ -38,12 +38,12 @@ def families_of(ds: xr.Dataset) -> list[Family]:
 
     Where none is of products, all linear layers but queries, keys and values, and all convolutions, are compared. The
     gradient at one position cannot be compared with the gradient of the mean over positions, so that linear layers
-    whose products have other numbers of rows are apart. So are a product of two signals and one of that with a third,
-    and a last layer of another width than the others.
-    A name with several numbers belongs to the first of them by which enough of its kind differ: blocks/3/mlp/0 to
+    whose products have other numbers of rows are apart. So are products with the transpose of a kernel that was used
+    before, a product of two signals and one of that with a third, and a last layer of another width than the others. A
+    name with several numbers belongs to the first of them by which enough of its kind differ: blocks/3/mlp/0 to
     blocks/*/mlp/0. Iterations of a scan that follow one another are a family; of those that do not, as samples of a
-    map, the first stands for all. Haiku's `linear` is its `linear_0`. Sites that the loss does not reach, or that were
-    not computed, are in none. Those of which only the gradient was not computed are in one.
+    map, the last is taken. Haiku's `linear` is its `linear_0`. Sites that the loss does not reach, or that were not
+    computed, are in none. Those of which only the gradient was not computed are in one.
     """
     sites, kinds = (ds[name].values.tolist() for name in ("site", "kind"))
     notes = ds["note"].values.tolist() if "note" in ds.coords else [""] * len(sites)
@@ -89,8 +89,14 @@ def families_of(ds: xr.Dataset) -> list[Family]:
     if any(kind in CHAIN for _, kind, _ in families):
         return told_apart(families, 0)
     asides = lineage.asides()
-    compared = grouped([(i, kinds[i]) for i in used if kinds[i] in CHAIN and sites[i] not in asides], 2)
+    chained = [i for i in used if kinds[i] in CHAIN and sites[i] not in asides]
+    compared = grouped([(i, kinds[i] + ".T" * is_turned(sites[i])) for i in chained], 2)
     return told_apart([*compared, *families], len(compared))
+
+
+def is_turned(site: str) -> bool:
+    """Whether a site multiplies by the transpose of a kernel that was used before, as derivatives do."""
+    return site.partition("#")[0].endswith(".T")
 
 
 def told_apart(found: Sequence[tuple[str, str, tuple[int, ...]]], compared: int) -> list[Family]:
@@ -117,9 +123,12 @@ def chains(layers: Sequence[int], follows: Callable[[int, int], bool]) -> list[t
 
 
 def kept(found: Iterable[tuple[int, ...]], least: int, sites: Sequence[str]) -> list[tuple[int, ...]]:
-    """Those of enough layers; of the same sites in iterations that do not follow one another only the first."""
-    first = {tuple(sites[layer] for layer in chain): chain for chain in reversed(list(found))}
-    return sorted(chain for chain in first.values() if len(chain) >= least)
+    """Those of enough layers; of the same sites in iterations that do not follow one another only the last.
+
+    In the first iteration of a recurrent network the state is zero, and so is the gradient of what multiplies it.
+    """
+    last = {tuple(sites[layer] for layer in chain): chain for chain in found}
+    return sorted(chain for chain in last.values() if len(chain) >= least)
 
 
 def numbered(names: list[str]) -> list[str]:

@@ -4,14 +4,18 @@ import numpy as np
 
 from varprobe.model.evidence import Evidence
 from varprobe.model.findings import Finding
+from varprobe.model.zeros import shut
 from varprobe.nets.float_formats import FORMATS
 from varprobe.spec.number_format import rounded
 from varprobe.verdict.rates import power
 from varprobe.verdict.thresholds import threshold
 
-__all__ = ["alike", "dead", "leaves_float16", "no_gradient", "non_finite", "saturated"]
+__all__ = ["alike", "dead", "leaves_float16", "lost_gradients", "no_gradient", "non_finite", "saturated"]
 
 QUANTITIES = ("preactivation", "activation", "gradient")
+THROUGH = "Let the gradient through, as in x + stop_gradient({0}(x) - x)."
+ALIVE = "Set its bias to zero, or use an activation whose units cannot die, such as leaky_relu."
+EMPTY = "Look at what enters {}, which is zero."
 SMALLER = "Draw its weights smaller, or its biases nearer to zero (a forget gate's near 1)."
 
 
@@ -39,18 +43,14 @@ def dead(seen: Evidence) -> list[Finding]:
     units = np.nan_to_num(seen.mean("dead_unit_fraction"))
     zeros = np.nan_to_num(seen.mean("activation_zero_fraction"))
     share = np.where((np.array(seen.kinds) == "conv") & (zeros >= 1), 1.0, units)
-    advice = "Set its bias to zero, or use an activation whose units cannot die, such as leaky_relu."
-    return [
-        Finding(
-            "dead",
-            seen.labels[at],
-            f"{seen.labels[at]}: {share[at]:.0%} of the units are zero on the whole batch.",
-            float(share[at]),
-            0.5,
-            advice,
-        )
-        for at in np.flatnonzero(share > threshold("dead"))[:1]
-    ]
+    entering = np.isneginf(seen.mean("preactivation_log10_ms")) & np.isfinite(seen.mean("weight_log10_ms"))
+    found = []
+    for at in np.flatnonzero(share > threshold("dead"))[:1]:
+        label = seen.labels[at]
+        text = f"{label}: {share[at]:.0%} of the units are zero on the whole batch."
+        advice = EMPTY.format(label) if entering[at] else ALIVE
+        found.append(Finding("dead", label, text, float(share[at]), 0.5, advice))
+    return found
 
 
 def no_gradient(seen: Evidence) -> list[Finding]:
@@ -66,8 +66,17 @@ def no_gradient(seen: Evidence) -> list[Finding]:
     if weights.any() and zero[weights].all():
         text = "The gradient of all weights is exactly zero: a step of training changes biases at most."
         return [Finding("no_gradient", "", text, 0.0)]
+    if pair := shut(seen.ds):
+        text = f"{pair[0]} and {pair[1]} are both zero, and multiply one signal: neither ever has a gradient."
+        return [
+            Finding("no_gradient", pair[0], text, 0.0, None, f"Draw one of them at random, or start {pair[1]} at 1.")
+        ]
     if "note" not in seen.ds.coords:
         return []
+    for site, function in seen.listed("flat"):
+        if seen.kinds[seen.rows[site][0]] in ("linear", "conv"):
+            text = f"{site}: its weights get no gradient through {function}, whose slope is zero."
+            return [Finding("no_gradient", site, text, 0.0, None, THROUGH.format(function))]
     site_zero = np.isneginf(seen.seeds("weight_gradient_log10_ms")).all(axis=0) & (np.array(seen.notes) == "")
     site_zero &= ~np.isin(seen.sites, seen.listed("frozen"))
     for name in ("preactivation_log10_ms", "product_log10_ms"):
@@ -100,6 +109,18 @@ def saturated(seen: Evidence) -> list[Finding]:
         f"{label}: {share[at]:.0%} of what its logistic function or tanh gives is saturated (slope below 0.01){more}."
     )
     return [Finding("saturated", label, text, float(share[at]), 0.0, SMALLER)]
+
+
+def lost_gradients(seen: Evidence) -> list[Finding]:
+    """Gradients that are too small for their dtype."""
+    share = np.nan_to_num(seen.mean("gradient_underflow_fraction"))
+    at = int(np.argmax(share))
+    if share[at] <= threshold("lost_gradients"):
+        return []
+    label, dtype = seen.labels[at], seen.ds["dtype"].item()
+    text = f"{label}: {share[at]:.0%} of the gradient is below the smallest normal number of {dtype}."
+    advice = "Multiply the loss by a large number and divide the gradients by it (loss scaling), or use bfloat16."
+    return [Finding("lost_gradients", label, text, float(share[at]), 0.0, advice)]
 
 
 def leaves_float16(seen: Evidence) -> list[Finding]:

@@ -10,7 +10,7 @@ from varprobe.model.evidence import Evidence
 from varprobe.model.families import Family
 from varprobe.model.findings import Finding
 from varprobe.model.growth import Growth, growth_of
-from varprobe.model.outliers import jump_of
+from varprobe.model.outliers import jump_of, without_ends
 from varprobe.verdict.rates import Rate, rate
 from varprobe.verdict.thresholds import threshold
 from varprobe.verdict.words import certain, word
@@ -99,10 +99,12 @@ def judge(seen: Evidence, family: Family) -> Judged | None:
     does not use. `flags.non_finite` reports values that are NaN.
     """
     family = replace(family, layers=computed(family.layers, signal_of(seen, family.layers)))
+    repeated = len({seen.sites[layer] for layer in family.layers}) < len(family.layers)
+    if not repeated:
+        family = without_ends(seen, family)
     ahead = np.array(family.layers, int)
     gradient = seen.seeds("gradient_log10_ms")
     behind = np.array(computed(family.layers, gradient[:, ahead]), int)[::-1]
-    repeated = any(seen.iterations[layer] for layer in family.layers)
     recurrent = repeated and seen.is_recurrent(seen.sites[family.layers[0]])
     forward = side_of(seen, family, "signal", signal_of(seen, family.layers), ahead, False, recurrent)
     backward = side_of(seen, family, "gradient", gradient[:, behind], behind, repeated, recurrent)

@@ -42,9 +42,10 @@ class Layout(NamedTuple):
     follows from without another between. factors: each parameter that a signal is multiplied with, the sites behind
     that signal, and the product's own, empty where they are multiplied entry by entry. gates: the sites behind each of
     two signals that are multiplied by entries; mixed: the same of matrix products. frozen: sites whose parameter is
-    behind stop_gradient. logits: sites of logits of the loss, and their numbers of classes. targets: sites whose value
-    the loss compares with a part of the batch, and its number there. about: coordinates of a dataset. rounding:
-    relative, of the coarsest format that the model computes in.
+    behind stop_gradient. flat: sites that the loss does not reach since a function behind them has a slope of zero, and
+    that function. mismatched: sites, and entries of outputs and targets, of differences of each with each. squashed:
+    sites whose logits are already probabilities. logits: sites of logits of the loss, and their numbers of classes.
+    about: coordinates of a dataset. rounding: relative, of the coarsest format that the model computes in.
     """
 
     rows: tuple[Row, ...]
@@ -57,8 +58,10 @@ class Layout(NamedTuple):
     gates: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
     mixed: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
     frozen: tuple[str, ...]
+    flat: tuple[tuple[str, str], ...]
+    mismatched: tuple[tuple[str, int, int], ...]
+    squashed: tuple[str, ...]
     logits: tuple[tuple[str, int], ...]
-    targets: tuple[tuple[str, int], ...]
     about: tuple[tuple[str, Any], ...]
     rounding: float = 0.0
 
@@ -132,15 +135,29 @@ def layout_of(
         tuple(dict.fromkeys((sites_behind(one), sites_behind(other)) for one, other in pairs))
         for pairs in (reading.gates, reading.mixed)
     )
-    targets = tuple(
-        (names[site], leaf - parameters)
-        for site, leaf in dict(reading.targets).items()
-        if leaf >= parameters and site in reading.reached
-    )
     frozen = tuple(name for name, site in zip(names, reading.sites, strict=True) if site.frozen)
+    flattened = tuple((names[site], name) for site, name in sorted(reading.flattened().items()))
+    mismatched = tuple(
+        (names[site], output, target) for site, output, target in reading.mismatched if site in reading.reached
+    )
+    squashed = tuple(name for name, _ in logits if names.index(name) in reading.squashed)
     opaque = tuple(reading.opaque)
     return Layout(
-        rows, leaves, reading.products, opaque, tied, follows, factors, gates, mixed, frozen, logits, targets, about
+        rows,
+        leaves,
+        reading.products,
+        opaque,
+        tied,
+        follows,
+        factors,
+        gates,
+        mixed,
+        frozen,
+        flattened,
+        mismatched,
+        squashed,
+        logits,
+        about,
     )
 
 

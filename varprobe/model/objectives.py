@@ -121,6 +121,13 @@ def one_array(output: Any, name: str) -> Any:
 def squared_error(output: Any, target: Any) -> Any:
     """Mean over everything."""
     output = one_array(output, "mse")
+    aligned = zip(reversed(jnp.shape(output)), reversed(jnp.shape(target)), strict=False)
+    if jnp.ndim(target) > jnp.ndim(output) or any(one not in (other, 1) for other, one in aligned):
+        raise InvalidArgumentError(
+            f"mse of an output of shape {list(jnp.shape(output))} and a target of shape {list(jnp.shape(target))} "
+            "compares each with several (allowed: a target of the output's shape)",
+            "loss",
+        )
     return jnp.mean(jnp.square(output - target))
 
 

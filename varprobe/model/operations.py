@@ -6,6 +6,7 @@ __all__ = [
     "BOUNDED",
     "CALLS",
     "ELEMENTWISE",
+    "FLAT",
     "LOGS",
     "MOVING",
     "OF_JAX",
@@ -45,6 +46,8 @@ ELEMENTWISE = frozenset(
      "neg", "nextafter", "not", "or", "pow", "rem", "round", "rsqrt", "select_n", "sign", "sin", "sinh", "sqrt",
      "square", "sub", "tan", "tanh", "xor"}
 )  # fmt: skip
+FLAT = frozenset({"ceil", "floor", "round", "sign"})
+"""Functions whose slope is zero wherever they have one."""
 BOUNDED = frozenset({"logistic", "tanh"})
 """Functions that are flat on both sides."""
 SCALING = frozenset({"add", "div", "mul", "neg", "sub"})

@@ -1,6 +1,8 @@
 """One site of a family that is unlike the others: its weights are off, or signal or gradient jump there."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,7 +13,7 @@ from varprobe.spec.number_format import rounded
 from varprobe.verdict.rates import power
 from varprobe.verdict.thresholds import threshold
 
-__all__ = ["jump_of", "odd_weights"]
+__all__ = ["jump_of", "odd_weights", "without_ends"]
 
 LEAST = 4
 """Sites of which one may be unlike the others."""
@@ -42,6 +44,38 @@ def odd_weights(seen: Evidence, families: list[Family]) -> list[Finding]:
     return sorted(found, key=lambda one: seen.labels.index(one.site))
 
 
+def without_ends(seen: Evidence, family: Family) -> Family:
+    """The family without a first site that signal or gradient jump behind, if its weights are as large as the others'.
+
+    What enters the first site is not what enters the others, as where it is before the first norm. The last site of a
+    kind without weights, as a norm, is left out for the like: it may be behind a stream, and the others in branches.
+    """
+    layers = family.layers
+    if not family.fitted:
+        return family
+    for quantity in ("signal", "gradient"):
+        layers = layers[1:] if is_apart(seen, layers, quantity) else layers
+        if family.kind not in ("linear", "conv"):
+            layers = layers[:-1] if is_apart(seen, layers[::-1], quantity) else layers
+    return replace(family, layers=layers, fitted=len(layers) > 2)
+
+
+def is_apart(seen: Evidence, layers: Sequence[int], quantity: str) -> bool:
+    """Whether signal or gradient jump from the first of some sites to the second, and nowhere else."""
+    rows = list(layers)
+    if len(rows) < LEAST - 1:
+        return False
+    values = seen.value() if quantity == "signal" else seen.mean("gradient_log10_ms")
+    with np.errstate(invalid="ignore"):
+        first, *others = np.diff(values[rows]) / 2
+        weights = np.abs(np.diff(seen.weights().mean(axis=0)[rows[:2]])) / 2
+    if not np.isfinite([first, *others]).all():
+        return False
+    limit, off = math.log10(threshold("outlier")), first - np.median(others)
+    odd = bool(np.isfinite(weights).all() and weights.max() > limit)
+    return not odd and abs(off) > limit and float(np.ptp(others)) <= ALONE * abs(off)
+
+
 def jump_of(seen: Evidence, family: Family, values: np.ndarray, layers: np.ndarray, quantity: str) -> Finding | None:
     """The site at which signal or gradient jumps, if one does and the others do not.
 
@@ -58,9 +92,6 @@ def jump_of(seen: Evidence, family: Family, values: np.ndarray, layers: np.ndarr
     usual = float(np.median(steps))
     off = steps - usual
     at = int(np.argmax(np.abs(off)))
-    first = 0 if quantity == "signal" else off.size - 1
-    if at == first:  # what enters the first site is not what enters the others
-        return None
     if abs(off[at]) <= math.log10(threshold("outlier")) or np.abs(np.delete(off, at)).max() > ALONE * abs(off[at]):
         return None
     label = seen.labels[int(layers[at + 1])]

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from varprobe.errors import InvalidArgumentError
@@ -57,7 +56,6 @@ class Stats:
         lost: share of their entries that a step of training does not change though it should; None where no optimizer
             and no step size was given.
         data: of the input, if it is of floats; None without.
-        targets: of each part of the batch that the loss compares a value with.
         updates: of what a step of training adds to each parameter; None where it is not known.
         layout: which is which.
     """
@@ -69,7 +67,6 @@ class Stats:
     gradients: tuple[Any, ...]
     lost: tuple[Float[Array, "*axes"], ...] | None
     data: Any
-    targets: tuple[Any, ...]
     updates: tuple[Any, ...] | None
     layout: Layout = field(metadata={"static": True})
 
@@ -110,7 +107,6 @@ def measured(plan: Plan, step_size: float | None, parameters: Any, *batch: Any) 
         gradients=tuple(map(moments, slopes, plan.slices)),
         lost=lost,
         data=None if entering is None else moments(jnp.asarray(entering)),
-        targets=tuple(moments(jnp.asarray(target)) for target in targets_of(plan, batch)),
         updates=None,
         layout=plan.layout,
     )
@@ -158,13 +154,6 @@ def entering_of(plan: Plan, batch: Any) -> Any:
     return entering if entering is not None and jnp.issubdtype(entering.dtype, jnp.floating) else None
 
 
-def targets_of(plan: Plan, batch: Any) -> list[Any]:
-    """What the loss compares values with, as floats."""
-    leaves = jax.tree.leaves(batch)
-    found = [leaves[leaf] for _, leaf in plan.layout.targets]
-    return [x if jnp.issubdtype(x.dtype, jnp.inexact) else x.astype(np.float32) for x in found]
-
-
 def told(plan: Plan, found: Differentiated, parameters: Any, batch: Any) -> Stats:
     """The statistics of arrays that left the program whole (`whole.WHOLE`), on the host, on all cores."""
     slots, entering = plan.taps.slots, entering_of(plan, batch)
@@ -186,7 +175,6 @@ def told(plan: Plan, found: Differentiated, parameters: Any, batch: Any) -> Stat
             gradients=tuple(all_of(found.gradients, plan.slices)),
             lost=None,
             data=None if entering is None else statistics(entering, told=ALIKE),
-            targets=tuple(map(statistics, targets_of(plan, batch))),
             updates=None,
             layout=plan.layout,
         )
@@ -201,7 +189,7 @@ def fetched(stats: Stats) -> Stats:
         )
 
     stats = jax.device_get(stats)
-    names = ("forward", "backward", "parameters", "gradients", "data", "targets", "updates")
+    names = ("forward", "backward", "parameters", "gradients", "data", "updates")
     return replace(stats, **{name: one(getattr(stats, name)) for name in names})
 
 

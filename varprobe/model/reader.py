@@ -29,11 +29,15 @@ class Reader(ABC):
         self.found = Reading()
         self.same: dict[Point, Point] = {}
         self.scaled: dict[Point, Point] = {}
+        self.shifts: dict[Point, Point] = {}
         self.losses: set[Point] = set()
         self.powers: dict[Point, tuple[Point, bool]] = {}
         self.users: Counter[Any] = Counter()
         self.uses: dict[int, tuple[Any, ...]] = {}
         self.summands: dict[Point, int] = {}
+        self.taken: dict[Point, Point] = {}
+        self.operands: dict[Point, Point] = {}
+        self.softened: dict[int, Point] = {}
         self.scans: tuple[Scan, ...] = ()
         self.shards: tuple[Shard, ...] = ()
         self.path: list[Any] = []
@@ -76,7 +80,33 @@ class Reader(ABC):
         latest = max(tag.latest for tag in tags)
         if latest >= 0 and self.found.sites[latest].kind == "mixing":
             self.found.sites[latest].kind = "logits"
-        return self.new("probabilities", equation, place, plain(tags))
+        found = self.new("probabilities", equation, place, plain(tags))
+        if tags[0].exponential:
+            self.softened[found.latest] = tags[0].exponential
+        return found
+
+    def note_logits(self, site: int, classes: int, function: Point) -> None:
+        """The logits that the loss makes of a site, and their number of classes.
+
+        function: what the exponential or the logistic function gives; logits are what it takes, without the constant
+        that is subtracted from all of them, such as the largest.
+        """
+        found = self.found.sites[site]
+        self.found.logits.append((site, classes))
+        point = self.operands.get(function)
+        while point is not None and (at := self.origin(point)) in self.shifts:
+            point = self.shifts[at]
+        if point is not None and found.logits is None and self.in_reach(found):
+            found.logits = point
+
+    def note_target(self, site: int, point: Point) -> None:
+        """What the loss subtracts from the value of a site."""
+        if self.in_reach(self.found.sites[site]):
+            self.found.sites[site].target = point
+
+    def in_reach(self, site: Site) -> bool:
+        """Whether what is computed now has one value for each that a site has, or one for all."""
+        return self.scans == site.scans[: len(self.scans)] and self.shards == site.shards
 
     def new(self, kind: str, equation: Any, place: Place, like: Tag, fed: Tag | None = None, number: int = 0) -> Tag:
         """A site at what an equation gives, and the tag of that; `fed` is of the parameter that a product is fed by."""
@@ -133,9 +163,9 @@ class Reader(ABC):
         return replace(found, gated=any(tag.gated for tag in signals))
 
     def leave(self, place: Place, atom: Any, tag: Tag, reduced: bool = False) -> None:
-        """A value that follows from a site is used elsewhere; of powers that are summed, what they are powers of is."""
+        """A value that follows from a site is used elsewhere; where powers or multiples are summed, what is inside."""
         if tag.of and tag.of.whole and not tag.of.mask and not compat.is_literal(atom):
             point, linear = Point(place, atom), tag.of.linear
-            while reduced and (power := self.origin(point)) in self.powers:
-                point, linear = self.powers[power]
+            while reduced and ((at := self.origin(point)) in self.powers or at in self.scaled):
+                point, linear = self.powers[at] if at in self.powers else (self.scaled[at], linear)
             self.found.sites[tag.of.site].exits[self.origin(point)] = linear

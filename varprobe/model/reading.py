@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from varprobe.model.operations import (
     BOUNDED,
     CALLS,
     ELEMENTWISE,
+    FLAT,
     LOGS,
     MOVING,
     OF_JAX,
@@ -26,6 +27,7 @@ from varprobe.model.operations import (
 )
 from varprobe.model.products import product
 from varprobe.model.reader import Reader
+from varprobe.model.sites import Site
 from varprobe.model.tags import Place, Point, Tag, plain
 from varprobe.model.uses import holds, is_power, users_in
 
@@ -120,13 +122,16 @@ class ProgramReader(Reader):
             ]
         if name in TAKING and not any(tag.signal for tag in tags[1:]):
             of = replace(tags[0].of, whole=False) if tags[0].of and tags[0].of.linear else None
+            self.taken |= {Point(place, part): Point(place, equation.invars[0]) for part in equation.outvars}
             return [replace(plain(tags), of=of, part=True)] * len(equation.outvars)
         if is_power(equation) and tags[0].of:
             self.powers[Point(place, equation.outvars[0])] = Point(place, equation.invars[0]), tags[0].of.linear
         if rule := self.rules.get(name):
             return [rule(self, equation, place, tags)]
         if name in BOUNDED and tags[0].of and tags[0].of.linear:
-            self.found.sites[tags[0].of.site].bounded[Point(place, equation.outvars[0])] = name
+            bounded = Point(place, equation.outvars[0])
+            self.found.sites[tags[0].of.site].bounded[bounded] = name
+            self.operands[bounded] = Point(place, equation.invars[0])
         if name in ELEMENTWISE:
             return [self.elementwise(tags)]
         if name not in OF_JAX:
@@ -140,8 +145,9 @@ class ProgramReader(Reader):
         signals = [atom for atom, tag in zip(equation.invars, tags, strict=True) if tag.signal]
         if found and name in SCALING and len(signals) == 1:
             self.scaled[found] = Point(place, signals[0])
-        if equation.params.get("name") == "log_sigmoid" and tags[0].latest >= 0:
-            self.found.logits.append((tags[0].latest, 2))
+        if found and equation.params.get("name") == "log_sigmoid" and tags[0].latest >= 0:
+            self.operands[found] = Point(place, equation.invars[0])
+            self.note_logits(tags[0].latest, 2, found)
         if found and (name in LOGS or equation.params.get("name") in LOGS):
             self.losses.add(self.origin(found))
 
@@ -152,7 +158,7 @@ class ProgramReader(Reader):
         kept = {tag.of.site for tag in leaving if tag.of}
         for atom, tag in zip(equation.invars, tags, strict=True):
             if tag.of and tag.of.site not in kept:
-                self.leave(place, atom, tag, equation.primitive.name.startswith("reduce_"))
+                self.leave(place, atom, tag, equation.primitive.name == "reduce_sum")
 
     def finish(self, behind: frozenset[int]) -> None:
         """What is known at the end: the activation of a site is the first nonlinear function of it that is used.
@@ -163,12 +169,15 @@ class ProgramReader(Reader):
         followed = self.found.behind((node for site in self.found.sites for node in site.behind), through_cuts=True)
         for number, site in enumerate(self.found.sites):
             site.value = self.origin(site.value)
-            site.product = self.origin(site.product) if site.product else None
             site.bounded = {self.origin(point): name for point, name in site.bounded.items()}
+            site.product = self.origin(site.product) if site.product else None
+            site.logits = self.origin(site.logits) if site.logits else None
+            if site.kind == "probabilities" or (site.logits and self.is_logistic(site, site.logits)):
+                self.found.squashed.add(number)
+            site.target = self.origin(site.target) if site.target else None
             nonlinear = [point for point, linear in site.exits.items() if not linear]
             if number not in followed:
-                ends = map(self.unscaled, nonlinear)
-                nonlinear = [point for point in ends if point not in self.losses and point != site.value]
+                nonlinear = [point for point in nonlinear if not {*self.losses, site.value} & {*self.undone(point)}]
             if nonlinear and site.kind in ("linear", "conv", "sum", "norm"):
                 site.activation = nonlinear[0]
 
@@ -182,17 +191,30 @@ class ProgramReader(Reader):
 
     def cut(self, equation: Any, variable: Any, tag: Tag) -> Tag:
         """The tag of a value, behind a joint where no gradient goes through."""
-        if equation.primitive.name != "stop_gradient" and jnp.issubdtype(variable.aval.dtype, jnp.inexact):
+        name = equation.primitive.name
+        flat = name if name in FLAT else ""
+        if not flat and name != "stop_gradient" and jnp.issubdtype(variable.aval.dtype, jnp.inexact):
             return tag
         if not tag.behind or all(node < 0 and self.found.joint(node).cut for node in tag.behind):
             return tag
-        return replace(tag, behind=frozenset({self.found.join(tag.behind, cut=True)}))
+        return replace(tag, behind=frozenset({self.found.join(tag.behind, True, flat)}))
 
-    def unscaled(self, point: Point) -> Point:
-        """A value before it was multiplied by numbers, or numbers were added."""
-        while (point := self.origin(point)) in self.scaled:
-            point = self.scaled[point]
-        return point
+    def is_logistic(self, site: Site, point: Point) -> bool:
+        """Whether a value is what a logistic function gives of a site, or a part of that."""
+        while point in self.taken:
+            point = self.origin(self.taken[point])
+        return site.bounded.get(point) == "logistic"
+
+    def undone(self, point: Point) -> Iterator[Point]:
+        """A value, and what it was before it was multiplied by numbers, numbers were added, or powers were taken."""
+        while True:
+            yield (point := self.origin(point))
+            if point in self.scaled:
+                point = self.scaled[point]
+            elif point in self.powers:
+                point, _ = self.powers[point]
+            else:
+                return
 
 
 def masked(variable: Any, tag: Tag) -> Tag:

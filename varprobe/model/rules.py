@@ -84,19 +84,22 @@ def exponent_of(equation: Any) -> float | None:
 
 def exponentiated(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
     """Half of a softmax."""
-    return replace(reader.elementwise(tags), exponential=Point(place, equation.outvars[0]))
+    found = Point(place, equation.outvars[0])
+    if not compat.is_literal(equation.invars[0]):
+        reader.operands[found] = Point(place, equation.invars[0])
+    return replace(reader.elementwise(tags), exponential=found)
 
 
 def logged(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
     """Half of a cross entropy, if it is of a sum of exponentials, of probabilities, or of a logistic function."""
     known, sites = tags[0].of, reader.found.sites
     if (point := tags[0].summed) and point in reader.summands and tags[0].latest >= 0:
-        reader.found.logits.append((tags[0].latest, reader.summands[point]))
+        reader.note_logits(tags[0].latest, reader.summands[point], point)
     elif known and sites[known.site].kind == "probabilities" and (shape := equation.outvars[0].aval.shape):
-        behind = reader.found.behind(sites[known.site].behind, through_cuts=True)
-        reader.found.logits += [(site, shape[-1]) for site in behind]
-    elif known and "logistic" in sites[known.site].bounded.values():
-        reader.found.logits.append((known.site, 2))
+        for site in reader.found.behind(sites[known.site].behind, through_cuts=True):
+            reader.note_logits(site, shape[-1], reader.softened.get(known.site, sites[known.site].value))
+    elif known and (given := [p for p, name in sites[known.site].bounded.items() if name == "logistic"]):
+        reader.note_logits(known.site, 2, given[-1])
     return reader.elementwise(tags)
 
 

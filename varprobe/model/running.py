@@ -37,6 +37,13 @@ def run(
     def tapped(variable: Any) -> bool:
         return Point(place, variable) in taps.at
 
+    def at_taps(variable: Any) -> None:
+        for number in taps.at.get(Point(place, variable), ()):
+            slot = taps.slots[number]
+            env[variable], found[number] = at_slot(taps, slot, env[variable], sinks[number])
+
+    for variable in (*jaxpr.invars, *jaxpr.constvars):
+        at_taps(variable)
     for part in parts_of(jaxpr, entered, tapped):
         if part.entered:
             (equation,) = part.equations
@@ -47,9 +54,7 @@ def run(
         else:
             run_part(taps.shared, jaxpr, part, env)
         for variable in part.outputs:
-            for number in taps.at.get(Point(place, variable), ()):
-                slot = taps.slots[number]
-                env[variable], found[number] = at_slot(taps, slot, env[variable], sinks[number])
+            at_taps(variable)
     return [value(atom) for atom in jaxpr.outvars], found
 
 

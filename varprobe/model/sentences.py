@@ -2,8 +2,9 @@
 
 import math
 
-from varprobe.model.causes import cause_of
+from varprobe.model.causes import cause_of, weights_of
 from varprobe.model.evidence import Evidence
+from varprobe.model.families import Family
 from varprobe.model.findings import Finding
 from varprobe.model.judging import Judged, Side, steps_until_lost
 from varprobe.spec.number_format import rounded
@@ -11,11 +12,13 @@ from varprobe.verdict.causes import effect, finite, times, together
 from varprobe.verdict.rates import Rate, power
 from varprobe.verdict.remedies import by_rate
 
-__all__ = ["advice_of", "reason_of"]
+__all__ = ["advice_of", "forgotten", "is_explained", "reason_of"]
 
 GATES = "Raise the bias of the gate that keeps the state, such as a forget gate's, to 1 or more."
 BRANCHES = "Divide what each branch adds by the root of the number of branches, or put a norm at the start of each."
-RECURRENT = "{} the recurrent weights by about {}, or draw them orthogonal."
+FAST = 2
+"""A factor of the mean square per site that is further from 1 is told, however few the sites are."""
+RECURRENT = "{} the recurrent weights by about {}"
 
 
 def reason_of(found: Judged | None, seen: Evidence) -> str:
@@ -24,9 +27,7 @@ def reason_of(found: Judged | None, seen: Evidence) -> str:
         return "There are no similar sites to compare."
     changed = {name: side for name, side in found.sides.items() if side.word != "stable"}
     if not changed:
-        kept = [name for name, side in found.sides.items() if side.rate]
-        what = f"The {kept[0]} keeps its" if len(kept) == 1 else "Signal and gradient keep their"
-        return f"{what} scale."
+        return unchanged(found)
     rates = {name: side.rate for name, side in changed.items() if side.rate}
     if not found.family.fitted or len(rates) < len(changed) or not all(map(finite, rates.values())):
         return f"{'; '.join(compared(name, side, seen) for name, side in changed.items())}."
@@ -44,6 +45,26 @@ def reason_of(found: Judged | None, seen: Evidence) -> str:
         said = said.replace("Each layer", "Each step").replace(" layers", " steps").replace(" layer", " step")
     cause = cause_of(found.family, found.forward.rate, seen) if both or "signal" in changed else ""
     return f"{found.family.name}: {lowered(said)}{cause}."
+
+
+def unchanged(found: Judged) -> str:
+    """That they keep their scale, or change by less than counts, and how fast."""
+    rates = {name: side.rate for name, side in found.sides.items() if side.rate}
+    fast = any(finite(rate) and abs(math.log(rate.factor)) > math.log(FAST) for rate in rates.values())
+    if not found.family.fitted or not fast or found.recurrent or has_power(found):
+        what = f"The {next(iter(rates))} keeps its" if len(rates) == 1 else "Signal and gradient keep their"
+        return f"{what} scale."
+    sites = len(found.family.layers)
+    known = {name: rate for name, rate in rates.items() if finite(rate)}
+    both = len(known) == 2 and together(list(known.values()))
+    return f"{found.family.name}: RMS changes less than 10x over {sites} sites; {lowered(effect(known, both, sites))}."
+
+
+def is_explained(found: Judged, seen: Evidence) -> bool:
+    """Whether a signal that changes does so by the weights and activations of a family alone."""
+    if "stable" in (found.forward.word, found.backward.word) or not found.family.fitted:
+        return False
+    return cause_of(found.family, found.forward.rate, seen).count(",") == 1
 
 
 def lowered(text: str) -> str:
@@ -71,7 +92,7 @@ def compared(name: str, side: Side, seen: Evidence) -> str:
     return f"{far}: the RMS of the {name} is {rounded(power(side.rate.ratio))} of that at {near}"
 
 
-def advice_of(found: Judged) -> str | None:
+def advice_of(found: Judged, seen: Evidence) -> str | None:
     """What to multiply the weights by, where a rate says it; for recurrent nets what their kind needs."""
     if found.recurrent and found.gated and found.backward.word == "vanishing":
         return GATES
@@ -79,10 +100,15 @@ def advice_of(found: Judged) -> str | None:
     if not found.family.fitted or not rates or not all(map(finite, rates)) or has_power(found):
         return None
     if found.recurrent:
-        return None if found.gated else recurrent(rates)
+        return None if found.gated else recurrent(rates, found.family, seen)
     if found.family.kind == "residual":
         return BRANCHES if found.forward.word == "exploding" else None
-    return by_rate([], rates) if found.family.kind in ("linear", "conv") else None
+    if found.family.kind not in ("linear", "conv"):
+        return None
+    advice = by_rate([], rates)
+    steps = max(abs(math.log(rate.factor)) for rate in rates)
+    again = " Then probe again." if steps > 2 * math.log(FAST) else ""
+    return advice and advice.replace("weight std", f"weight std of {found.family.name}") + again
 
 
 def has_power(found: Judged) -> bool:
@@ -94,14 +120,15 @@ def forgotten(found: Judged) -> Finding:
     """A gated state that keeps the gradient for a part of the sequence."""
     assert found.backward.rate
     steps, name = steps_until_lost(found.backward.rate), found.family.name
-    text = (
-        f"{name}: the RMS of the gradient falls 1000x in {steps:.0f} steps, so that more is hardly remembered. {GATES}"
-    )
+    text = f"{name}: the RMS of the gradient falls 1000x in {steps:.0f} steps, so that more is hardly remembered."
     return Finding("forgets", name, text, steps, None, GATES)
 
 
-def recurrent(rates: list[Rate]) -> str:
-    """What changes the rate per step of a recurrent net without gates."""
+def recurrent(rates: list[Rate], family: Family, seen: Evidence) -> str:
+    """What changes the rate per step of a recurrent net without gates; orthogonal weights have fan_in E W^2 = 1."""
+    weights = weights_of(seen, family)
+    orthogonal = weights is not None and abs(weights - 1) < 0.01
     worst = max((r.factor for r in rates), key=lambda f: abs(math.log(f)))
     verb = "Multiply" if worst < 1 else "Divide"
-    return RECURRENT.format(verb, rounded(max(worst, 1 / worst) ** 0.5))
+    said = RECURRENT.format(verb, rounded(max(worst, 1 / worst) ** 0.5))
+    return f"{said}." if orthogonal else f"{said}, or draw them orthogonal."

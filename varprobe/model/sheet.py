@@ -5,11 +5,12 @@ from typing import Any
 
 from varprobe.errors import printable
 from varprobe.spec.number_format import number, rounded
-from varprobe.verdict.table import TableRow, VerdictTable, factor_cell, grade, verdict
+from varprobe.verdict.table import UNCERTAIN, TableRow, VerdictTable, factor_cell, grade, verdict
 
 __all__ = ["finding_line", "model_sheet", "weak_sentences", "whole"]
 
-HEADINGS = ("mean square per site", "sites", "weights / needed", "forward", "backward", "verdict")
+HEADINGS = ("site", "sites", "weights / needed", "forward", "backward", "verdict")
+FACTORS = "forward, backward: factor of the mean square from each site to the next."
 SHOWN = 12
 """Families in the narrow table; all that are unhealthy are shown."""
 
@@ -26,24 +27,27 @@ def model_sheet(rows: Sequence[dict[str, Any]], wide: bool = False) -> VerdictTa
         found = [line_of(family, row) for family in row["families"]]
         kept = [line for i, line in enumerate(found) if wide or i < SHOWN or line.grade == "severe"]
         lines += kept
-        if len(found) > len(kept):
-            notes.append(f"{len(found) - len(kept)} more families are healthy; --wide shows all.")
+        if more := len(found) - len(kept):
+            notes.append(f"{more} more {'group is' if more == 1 else 'groups are'} healthy; --wide shows all.")
         why = " ".join(filter(None, [row["reason"], row["advice"]]))
         notes.append(printable(f"Why: {why}" if not row["healthy"] else why))
         notes += [printable(f"Note: {sentence}") for sentence in weak_sentences(row)]
-    return VerdictTable(HEADINGS, lines, list(dict.fromkeys(notes)))
+    first = [FACTORS] if any(family["fitted"] for row in rows for family in row["families"]) else []
+    first += [UNCERTAIN] if any(line.cells[-1].endswith("?") for line in lines) else []
+    return VerdictTable(HEADINGS, lines, list(dict.fromkeys([*first, *notes])))
 
 
 def weak_sentences(row: dict[str, Any]) -> list[str]:
     """What only strict checks count."""
-    return [found["sentence"] for found in row["findings"] if found["flag"] in row["notes"]]
+    found = [found for found in row["findings"] if found["flag"] in row["notes"]]
+    return [" ".join(filter(None, (one["sentence"], one["advice"]))) for one in found]
 
 
 def finding_line(found: dict[str, Any], weak: bool) -> TableRow:
-    """One place that is off: `large_logits: 7.95, not 1`."""
+    """One place that is off: `large_logits: 7.95 (1 is usual)`."""
     value, near = found["value"], found["near"]
     said = found["flag"] if not value else f"{found['flag']}: {rounded(value)}"
-    said += "" if near is None or not value else f", not {rounded(near)}" if near else ", not 0"
+    said += "" if near is None or not value else f" ({rounded(near) if near else 0} is usual)"
     blanks = ["-"] * (len(HEADINGS) - 2)
     return TableRow((printable(found["site"] or "all"), *blanks, said), "mild" if weak else "severe")
 
@@ -78,5 +82,6 @@ def cell_of(found: dict[str, Any], quantity: str, side: str) -> str:
 def whole(family: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
     """A family of a model's row as a row of its own."""
     depth = family["sites"] if family["fitted"] else 1
-    healthy = not {family["forward"], family["backward"]} & {"vanishing", "exploding"}
-    return family | {"flags": [], "notes": [], "seeds": row["seeds"], "depth": depth, "healthy": healthy}
+    backward = "stable" if family["forgets"] else family["backward"]  # a line of its own says so
+    more = {"flags": [], "notes": [], "seeds": row["seeds"], "depth": depth, "backward": backward}
+    return family | more

@@ -48,7 +48,8 @@ class Site:
     each sample and position, 0 where there is no kernel. scope and source: the named scopes, and the line of code.
     behind: the sites and joints that it follows from without another between. shards: the shard_maps that it is in.
     split: the axes of a mesh over which the inputs of a unit are split. last: whether it is in a while loop, of which
-    only the last iteration is known.
+    only the last iteration is known. logits: what a softmax or a logistic function of the loss takes; target: what the
+    loss subtracts from the value.
     """
 
     kind: str
@@ -74,6 +75,8 @@ class Site:
     shards: tuple[Shard, ...] = ()
     split: tuple[str, ...] = ()
     last: bool = False
+    logits: Point | None = None
+    target: Point | None = None
     exits: dict[Point, bool] = field(default_factory=dict)
 
 
@@ -81,11 +84,13 @@ class Site:
 class Joint:
     """A node that is not a site, such as the carry of a scan: it follows from the initial value and the last step.
 
-    cut: no gradient goes through it, as through a comparison or `stop_gradient`.
+    cut: no gradient goes through it, as through a comparison or `stop_gradient`. flat: the function that cuts it, if
+    that is one whose slope is zero, such as round.
     """
 
     behind: frozenset[int]
     cut: bool
+    flat: str = ""
 
 
 @dataclass
@@ -97,9 +102,10 @@ class Reading:
     joints: those numbered -1, -2, ... factors: inputs that a signal is multiplied with, the sites and joints behind
     that signal, and the number of the product, -1 where it goes by entries. gates: what two signals that are multiplied
     by entries follow from; mixed: the same of matrix products. logits: number of the site, and how many classes, of
-    each log of a sum of exponentials, as in a cross entropy. targets: number of the site, and the input of the program,
-    of each difference of the two. reached: the sites that the first output, the loss, has a gradient with respect to.
-    copied: functions with a gradient rule of their own that JAX could differentiate too, by place.
+    each log of a sum of exponentials, as in a cross entropy. mismatched: number of the site and entries of the output
+    and of a target, where their difference has each of one with each of the other. squashed: sites whose logits are
+    what a softmax or a logistic function gave. reached: the sites that the first output, the loss, has a gradient with
+    respect to. copied: functions with a gradient rule of their own that JAX could differentiate too, by place.
     """
 
     sites: list[Site] = field(default_factory=list)
@@ -112,13 +118,14 @@ class Reading:
     gates: list[tuple[frozenset[int], frozenset[int]]] = field(default_factory=list)
     mixed: list[tuple[frozenset[int], frozenset[int]]] = field(default_factory=list)
     logits: list[tuple[int, int]] = field(default_factory=list)
-    targets: list[tuple[int, int]] = field(default_factory=list)
+    mismatched: list[tuple[int, int, int]] = field(default_factory=list)
+    squashed: set[int] = field(default_factory=set)
     reached: frozenset[int] = frozenset()
     copied: dict[Place, Context] = field(default_factory=dict)
 
-    def join(self, behind: frozenset[int], cut: bool = False) -> int:
+    def join(self, behind: frozenset[int], cut: bool = False, flat: str = "") -> int:
         """The number of a new joint."""
-        self.joints.append(Joint(behind, cut))
+        self.joints.append(Joint(behind, cut, flat))
         return -len(self.joints)
 
     def joint(self, node: int) -> Joint:
@@ -132,6 +139,15 @@ class Reading:
     def all_behind(self, nodes: Iterable[int], through_cuts: bool) -> frozenset[int]:
         """These, and all sites and joints that they follow from, step by step."""
         return self.walked(nodes, through_cuts, through_sites=True)
+
+    def flattened(self) -> dict[int, str]:
+        """The sites that the loss would reach but for a function whose slope is zero, and that function."""
+        found: dict[int, str] = {}
+        for joint in self.joints:
+            if joint.flat:
+                sites = self.all_behind(joint.behind, through_cuts=False) - self.reached
+                found |= {site: joint.flat for site in sites if site >= 0}
+        return found
 
     def walked(self, nodes: Iterable[int], through_cuts: bool, through_sites: bool) -> frozenset[int]:
         """These nodes and all that are reached from them through joints, and through sites on request."""

@@ -17,7 +17,7 @@ from varprobe.model.tapping import Report
 
 __all__ = ["BACKWARD", "ROLES", "Slot", "Statistics", "Taps", "Way", "expanded", "taps_of"]
 
-ROLES = ("product", "value", "activation")
+ROLES = ("product", "value", "activation", "logits", "target")
 BACKWARD = ("value", "activation")
 """Roles whose gradients are wanted too; a product's is that of the value."""
 
@@ -185,15 +185,18 @@ def around(context: Context, place: Place, variable: Any = None) -> tuple[tuple[
 
 def points_of(site: Site) -> list[tuple[str, Point]]:
     """What is tapped of a site, by its role; one value has one role."""
-    found = [(role, point) for role in ROLES if (point := getattr(site, role))]
-    taken = [point for _, point in found]
-    return found + [("bounded", point) for point in site.bounded if point not in taken]
+    found: dict[Point, str] = {}
+    for role in ROLES:
+        if point := getattr(site, role):
+            found.setdefault(point, role)
+    roles = [(role, point) for point, role in found.items()]
+    return roles + [("bounded", point) for point in site.bounded if point not in found]
 
 
 def shares_of(site: Site, role: str, point: Point) -> tuple[int, int]:
     """(what is computed of a value beside its moments, the same of its gradient), as a dataset has it."""
     flat = FLAT[site.bounded[point]] if point in site.bounded else MOMENTS
-    if role in ("product", "bounded"):
+    if role in ("product", "bounded", "logits", "target"):
         return flat, MOMENTS
     if role == "activation":
         return flat | ZERO | (DEAD | ALIKE if site.kind == "linear" else MOMENTS), MOMENTS

@@ -51,11 +51,11 @@ COLUMNS = 8
 class Seen(NamedTuple):
     """Of all entries of an array: moments of m, where it is m * 2^e, and shares; arrays of the host.
 
-    zero: exactly zero. dead: units, along the last axis, that are zero everywhere. overflow: not finite. underflow:
-    not zero, but below the smallest normal number of the dtype. Of these what is not wanted is 0. computed: 1; a branch
+    zero: exactly zero. dead: units, along the last axis, that are zero everywhere. overflow: not finite. underflow: not
+    zero, but below the smallest normal number of the dtype. Of these what is not wanted is 0. computed: 1; a branch
     that is not taken leaves 0. rows: of rows along the last axis the mean cosine between two, -1 to 1, or the mean
-    entropy of probabilities over the log of their number, 0 to 1; NaN if neither was computed. flat: where the slope of
-    a bounded function is below 0.01; NaN if that was not computed.
+    entropy of probabilities over the log of how many are not 0, 0 to 1; NaN if neither was computed. flat: where the
+    slope of a bounded function is below 0.01; NaN if that was not computed.
     """
 
     mean: Any

@@ -1,6 +1,7 @@
 """What a sum in a program is: a bias, a residual sum, a sum of products, or a part of some function."""
 
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 from varprobe.model.reader import Reader
@@ -54,13 +55,18 @@ def added(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
 
 def subtracted(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
     """As a sum, but of two signals it is a distance: from a mean, or from a target."""
-    if sum(tag.signal for tag in tags) == 1 or any(tag.root == SHIFT for tag in tags):
+    if not all(tag.signal for tag in tags) or any(tag.root == SHIFT for tag in tags):
         return added(reader, equation, place, tags)
-    for output, target in (tags, tags[::-1]):
-        if output.of and output.of.own and output.of.whole and not output.of.scaled and target.leaf >= 0:
-            reader.found.targets.append((output.of.site, target.leaf))
-            value = equation.invars[0 if output is tags[0] else 1]
-            reader.scaled[Point(place, equation.outvars[0])] = Point(place, value)
+    for one, (output, target) in enumerate((tags, tags[::-1])):
+        if target.signal and not target.behind and output.of and output.of.own and output.of.whole:
+            if not output.of.scaled:
+                reader.note_target(output.of.site, Point(place, equation.invars[1 - one]))
+                sizes = reader.size_of(output.of.site), target.entries
+                if min(sizes) > 1 and prod(sizes) == equation.outvars[0].aval.size:
+                    reader.found.mismatched.append((output.of.site, *sizes))
+                return replace(reader.elementwise(tags), of=None)
+    if tags[1].reduced and tags[1].entries < tags[0].entries:
+        reader.shifts[Point(place, equation.outvars[0])] = Point(place, equation.invars[0])
     return reader.elementwise(tags)
 
 

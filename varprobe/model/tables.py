@@ -34,15 +34,18 @@ QUANTITIES = {
 SHARES = {
     "activation_zero_fraction": "share of activations that are exactly zero",
     "activation_correlation": "mean cosine between the activations of two rows, which are samples and positions",
-    "target_log10_ms": "log10 of the mean square of what the loss compares the value with",
+    "target_log10_ms": "log10 of the mean square of what the loss subtracts from the value",
+    "logits_log10_var": "log10 of the variance of what a softmax of the loss takes, if that is not the value itself",
     "saturated_fraction": "share of what logistic functions and tanh give where their slope is below 0.01, the largest",
-    "attention_entropy": "mean entropy of probabilities over the log of their number, 0 to 1",
+    "attention_entropy": "mean entropy of probabilities over the log of how many are not masked, 0 to 1",
     "dead_unit_fraction": "share of a linear site's units whose activation is zero everywhere",
     "overflow_fraction": "share of values that are not finite",
     "underflow_fraction": "share of values below the smallest normal number of their dtype, but not zero",
     "gradient_overflow_fraction": "the same of gradients: not finite",
     "gradient_underflow_fraction": "the same of gradients: below the smallest normal number, but not zero",
 }
+ENDS = {"target": "log10_ms", "logits": "log10_var"}
+"""What is kept of a value that the loss makes of a site's, or compares it with."""
 OF_ROWS = ("activation_correlation", "attention_entropy")
 UPDATES = {
     "update_log10_ms": "log10 of the mean square of what a step of training adds to a parameter",
@@ -140,6 +143,9 @@ def attributes(layout: Layout, seeds: int) -> dict[str, Any]:
         "gates": json.dumps(layout.gates),
         "mixed": json.dumps(layout.mixed),
         "frozen": json.dumps(layout.frozen),
+        "flat": json.dumps(layout.flat),
+        "mismatched": json.dumps(layout.mismatched),
+        "squashed": json.dumps(layout.squashed),
         "logits": json.dumps(layout.logits),
     }
 
@@ -168,6 +174,11 @@ def columns_of(stats: Stats) -> dict[str, np.ndarray]:
 
     for number, row in enumerate(rows, 1):
         roles = {role: (slot, index) for role, slot, index in row.slots if role != "bounded"}
+        for role, statistic in ENDS.items():
+            if role in roles:
+                slot, index = roles.pop(role)
+                found = moments(at(stats.forward[slot], index))
+                column(columns, f"{role}_{statistic}", len(rows))[number] = found[statistic]
         flat = [at(stats.forward[slot], index) for _, slot, index in row.slots]
         if known := [float(one.flat) for one in flat if one.computed and not np.isnan(one.flat)]:
             column(columns, "saturated_fraction", len(rows))[number] = max(known)
@@ -190,9 +201,6 @@ def columns_of(stats: Stats) -> dict[str, np.ndarray]:
                 told = update_of(at(stats.updates[leaf], index), at(stats.parameters[leaf], index))
                 for name, value in told.items():
                     column(columns, name, len(rows))[number] = value
-    places = {row.site: number for number, row in enumerate(rows, 1)}
-    for (site, _), target in zip(stats.layout.targets, stats.targets, strict=True):
-        column(columns, "target_log10_ms", len(rows))[places[site]] = moments(target)["log10_ms"]
     if stats.data is not None:
         put("activation", 0, stats.data)
         if "activation_correlation" in columns:

@@ -9,16 +9,18 @@ import xarray as xr
 
 from varprobe.model.attention import one_hot_attention, uniform_attention
 from varprobe.model.causes import needed, weights_of
+from varprobe.model.endings import large_logits, squashed_logits, target_scale, target_shape
 from varprobe.model.evidence import Evidence
 from varprobe.model.families import Family, families_of, labels_of
 from varprobe.model.findings import Finding
-from varprobe.model.flags import alike, dead, leaves_float16, no_gradient, non_finite, saturated
+from varprobe.model.flags import alike, dead, leaves_float16, lost_gradients, no_gradient, non_finite, saturated
 from varprobe.model.judging import Judged, judge
 from varprobe.model.learning import large_updates, lost_updates, unmoved
-from varprobe.model.levels import branches, large_logits, other_terms, target_scale
+from varprobe.model.levels import branches, other_terms
 from varprobe.model.outliers import odd_weights
 from varprobe.model.recording import Recorder, sentence
-from varprobe.model.sentences import advice_of, forgotten, reason_of
+from varprobe.model.sentences import advice_of, forgotten, is_explained, reason_of
+from varprobe.model.symmetry import symmetric
 from varprobe.model.tables import NOTES
 from varprobe.model.zeros import sentence as sentence_of_zeros
 from varprobe.model.zeros import without_zeros
@@ -38,9 +40,13 @@ CHECKS: tuple[Callable[[Evidence], list[Finding]], ...] = (
     non_finite,
     dead,
     no_gradient,
+    symmetric,
+    lost_gradients,
     saturated,
+    squashed_logits,
     large_logits,
     one_hot_attention,
+    target_shape,
     target_scale,
     lost_updates,
     large_updates,
@@ -104,12 +110,13 @@ def row_of(ds: xr.Dataset, families: list[Family], labels: list[str]) -> dict[st
     row["healthy"] = not wrong and not any(j.bad for j in judged)
     told, advice = told_of(wrong, worst, seen)
     row["reason"] = " ".join(filter(None, [*told, zeros, unreached(seen)]))
-    row["advice"] = None if row["healthy"] else advice
+    row["advice"] = advice if not row["healthy"] or (worst and is_explained(worst, seen)) else None
     row["site"] = wrong[0].site if wrong else worst.family.name if worst else ""
     row["findings"] = [found.fields() for found in findings]
     row["families"] = [
         {"family": j.family.name, "kind": j.family.kind, "sites": len(j.family.layers), "fitted": j.family.fitted}
         | fields(j)
+        | {"healthy": not j.bad, "forgets": j.forgets}
         | {"weights": weights_of(seen, j.family), "needed": needed(seen, j.family)}
         for j in judged
     ]
@@ -154,14 +161,19 @@ def told_of(wrong: list[Finding], worst: Judged | None, seen: Evidence) -> tuple
     told = sentences
     if not wrong or (worst and worst.bad and not explained):
         told = [reason_of(worst, seen), *sentences]
-    if worst and worst.bad and not explained:
-        advice = [advice_of(worst), *advice]
+    if worst and (worst.bad or not wrong) and not explained:
+        advice = [advice_of(worst, seen), *advice]
     return told, " ".join(dict.fromkeys(filter(None, advice))) or None
 
 
 def unreached(seen: Evidence) -> str:
     """How many sites have no gradient; nothing where all have one."""
-    found = (s for s, note in zip(seen.sites, seen.notes, strict=True) if note == NOTES["unreached"])
+    known = {site for site, _ in seen.listed("flat")}
+    slopes = seen.mean("parameter_gradient_log10_ms")
+    moved = {name for name, slope in zip(seen.parameters, slopes, strict=True) if np.isfinite(slope)}
+    known |= {product for name, _, product in seen.listed("factors") if name in moved}  # by another use
+    pairs = zip(seen.sites, seen.notes, strict=True)
+    found = (site for site, note in pairs if note == NOTES["unreached"] and site not in known)
     names = list(dict.fromkeys(found))
     if not names:
         return ""

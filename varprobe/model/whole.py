@@ -118,7 +118,7 @@ def flat_in(values: np.ndarray, told: int) -> float:
 
 
 def of_rows(rows: np.ndarray, told: int, e: int, finite: bool) -> float:
-    """The entropy of rows of probabilities over the log of their number, or the mean cosine between two rows."""
+    """The entropy of rows of probabilities over the largest possible, or the mean cosine between two rows."""
     count, length = rows.shape
     if not told & (ENTROPY | ALIKE) or length < 2 or np.iscomplexobj(rows) or not finite:
         return math.nan
@@ -126,14 +126,28 @@ def of_rows(rows: np.ndarray, told: int, e: int, finite: bool) -> float:
     blocks = (scaled(rows[start : start + height], e) for start in range(0, count, height))
     with np.errstate(all="ignore"):
         if told & ENTROPY:
-            entropies = (-np.where(p > 0, p * np.log(p), 0).sum() for p in (block * 2.0**e for block in blocks))
-            return float(sum(entropies)) / count / math.log(length)
+            return entropy_of([entropies(block * 2.0**e) for block in blocks])
         known, total = 0, np.zeros(length)
         for block in blocks:
             size = np.sqrt(np.einsum("ij,ij->i", block, block))
             known += int(np.count_nonzero(size))
             total += (block[size > 0] / size[size > 0, None]).sum(0)
         return (float(total @ total) - known) / (known * (known - 1)) if known > 1 else math.nan
+
+
+def entropies(p: np.ndarray) -> np.ndarray:
+    """The entropy of each row of probabilities over the log of how many are not 0; NaN where one is not."""
+    several = np.count_nonzero(p, axis=1)
+    return -np.where(p > 0, p * np.log(p), 0).sum(axis=1) / np.where(several > 1, np.log(several), np.nan)
+
+
+def entropy_of(parts: list[np.ndarray]) -> float:
+    """The mean over rows. A row with one probability, as of a first position that sees itself, is left out if most have
+    several; else all probability is on one key.
+    """
+    every = np.concatenate(parts)
+    alone = np.isnan(every)
+    return float(every[~alone].mean()) if alone.mean() < 0.5 else float(np.where(alone, 0, every).mean())
 
 
 def scaled(block: np.ndarray, e: int) -> np.ndarray:

@@ -71,7 +71,10 @@ def diverged_in(ds: xr.Dataset) -> dict[int, int]:
 
 
 def layer_of(ds: xr.Dataset, label: str, widths: list[int]) -> dict[str, Any]:
-    """The verdict on one layer: by its value at step 0, if that grows, and else by its change at the last step."""
+    """The verdict on one layer: by its value at step 0, if that grows, else by its change at the last step or before.
+
+    A change that grows with width at first may level off later, when training has undone it.
+    """
     found = {name: ds[f"{name}_log10_ms"].values[..., at] for name, at in (("value", 0), ("change", -1))}
     scalings = {name: scaling_of(log10_ms, widths) for name, log10_ms in found.items()}
     layer: dict[str, Any] = {"site": label}
@@ -83,11 +86,24 @@ def layer_of(ds: xr.Dataset, label: str, widths: list[int]) -> dict[str, Any]:
     if value and value.word == "grows":
         return layer | verdict_of(value, "value", f"starts at {as_text(value.power.mean)}: not muP")
     moved = verdict_of(change, "change") if change else without_power(ds, found["change"], widths)
+    if moved["verdict"] != "grows" and (first := grows_before(ds, widths)):
+        return layer | first
     if value and value.word == "undecided" and value.grows and moved["verdict"] not in ODD:
         return layer | verdict_of(value, "value")
     if value and moved["verdict"] != "grows" and word_of(value.power.high) == "grows":
         moved["certain"] = False
     return layer | moved
+
+
+def grows_before(ds: xr.Dataset, widths: list[int]) -> dict[str, Any] | None:
+    """The verdict on a change that grows with width at a step before the last, where the seeds leave no doubt."""
+    for at in range(1, ds.sizes["step"] - 1):
+        scaling = scaling_of(ds["change_log10_ms"].values[..., at], widths)
+        decision = decide(scaling) if scaling else None
+        if decision and decision.word == "grows" and decision.certain:
+            power = as_text(decision.power.mean)
+            return verdict_of(decision, "change", f"grows like {power} at step {ds['step'].values[at]}: not muP")
+    return None
 
 
 def verdict_of(decision: Decision, of: str, text: str = "") -> dict[str, Any]:
@@ -153,20 +169,19 @@ def plainly(layer: dict[str, Any]) -> str:
 def coord_sheet(rows: list[dict[str, Any]]) -> VerdictTable:
     """The table: a line a layer, under a heading for each parametrization if there are several."""
     lines = []
-    several = len({row["optimizer"] for row in rows}) > 1
+    optimizers = {row["optimizer"] for row in rows}
     for row in rows:
         if len(rows) > 1:
-            heading = f"{row['init'] or row['arch']}{', ' + row['optimizer'] if several else ''}"
+            heading = f"{row['init'] or row['arch']}{', ' + row['optimizer'] if len(optimizers) > 1 else ''}"
             lines.append(TableRow((printable(heading), "", "", ""), "heading"))
         lines += [line_of(layer, row["seeds"]) for layer in row["layers"]]
     notes = [printable(row["reason"]) for row in rows]
-    if any(len(layer["change_exponents"] or ()) > 1 for row in rows for layer in row["layers"]):
-        notes.insert(0, "change: powers between neighboring widths, the last with its 95% interval over seeds")
+    several = any(len(layer["change_exponents"] or ()) > 1 for row in rows for layer in row["layers"])
+    between = ", of a change between neighboring widths, the last with its 95% interval over seeds"
+    notes.insert(0, f"value, change: the power of width{between * several}")
     if any(line.cells[3].endswith(" ?") for line in lines):
         notes.insert(0, "? the 95% interval over seeds crosses the threshold: more seeds, or wider nets, decide")
-    return VerdictTable(
-        ("power of width", "value, step 0", f"change, step {rows[0]['steps']}", "verdict"), lines, notes
-    )
+    return VerdictTable(("site", "value, step 0", f"change, step {rows[0]['steps']}", "verdict"), lines, notes)
 
 
 def line_of(layer: dict[str, Any], seeds: int) -> TableRow:

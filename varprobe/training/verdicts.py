@@ -77,7 +77,9 @@ def reason_of(row: Row, records: Sequence[Row], first_bad: int | None, seeds: in
     if first_bad == 0:
         end = "" if records[-1]["healthy"] else " It is so at the last step, too."
         return f"Before any training: {found['reason']}{end if lost is None else ''}", found["advice"]
-    return f"Healthy until step {row['at'][first_bad - 1]}; at step {row['step']}: {found['reason']}", ADVICE
+    faster = bool(found["flags"]) or "exploding" in (found["forward"], found["backward"])
+    advice = ADVICE if faster else None  # a smaller step gives back no signal that vanishes
+    return f"Healthy until step {row['at'][first_bad - 1]}; at step {row['step']}: {found['reason']}", advice
 
 
 def ratio_of(net: xr.Dataset) -> float | None:

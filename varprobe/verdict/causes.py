@@ -145,8 +145,9 @@ def effect(rates: Mapping[str, Rate], both: bool, depth: int) -> str:
         return f"{start} {next(iter(rates))}'s mean square by {rounded(found[0].factor)}, so RMS {outcomes[0]}"
     (signal, gradient), (one, other) = (rounded(rate.factor) for rate in found), outcomes
     (head, _, most), (common, _, rest) = one.rpartition(" in "), other.rpartition(" in ")
-    ends = f"{head} in {most.split()[0]} and {rest}" if head and head == common else f"{one} and {other}"
-    return f"{start} signal's mean square by {signal} and the gradient's by {gradient}, so RMS {ends}"
+    same = f"RMS {head} in {most.split()[0]} and {rest}"
+    ends = same if head and head == common else f"the signal's RMS {one} and the gradient's {other}"
+    return f"{start} signal's mean square by {signal} and the gradient's by {gradient}, so {ends}"
 
 
 def outcome(found: Rate, depth: int) -> str:

@@ -92,6 +92,8 @@ def by_rate(flags: list[str], rates: list[Rate]) -> str | None:
         return f"Multiply the weight std by {rounded(worst**-0.5)}."
     if worst > 1:
         return f"Divide the weight std by about {rounded(worst**0.5)}."
+    if len(rates) == 2 and all(r.factor < 1 for r in rates):
+        return f"Multiply the weight std by about {rounded(worst**-0.5)}."
     return "Reduce the weight std." if "saturated" in flags else None
 
 

@@ -12,7 +12,7 @@ from varprobe.sweeps.probes.summaries import probe_lines
 from varprobe.verdict.flags import note_sentence
 from varprobe.verdict.format_range import left_sentence
 
-__all__ = ["TableRow", "VerdictTable", "sheet_of", "title_of"]
+__all__ = ["UNCERTAIN", "TableRow", "VerdictTable", "sheet_of", "title_of"]
 
 Row = dict[str, Any]
 

@@ -22,13 +22,24 @@ VERDICTS: dict[str, Verdict] = {
     "vanishing": Verdict("word", 1000, "RMS falls by more than 1000x, or is exactly zero: unhealthy"),
     "exploding": Verdict("word", 1000, "RMS grows by more than 1000x: unhealthy"),
     "non_finite": Verdict("flag", None, "a value left every range, or is NaN: unhealthy"),
-    "symmetric": Verdict("flag", 1e-5, "all units of a layer equal (to 1e-5 of the largest): unhealthy"),
+    "symmetric": Verdict(
+        "flag", 1e-5, "all units of a layer equal (to 1e-5 of the largest; models: all weights): unhealthy"
+    ),
     "dead": Verdict("flag", 0.9, "above 90% of a layer's units are zero on the whole batch: unhealthy"),
     "saturated": Verdict(
         "flag", 0.5, "phi bounded; in the median layer, or at a model's site, above 50% have |phi'| < 0.01: unhealthy"
     ),
     "no_gradient": Verdict(
         "flag", None, "models: the gradient of all parameters, or of weights that a signal enters, is 0: unhealthy"
+    ),
+    "squashed_logits": Verdict(
+        "flag", None, "models: a cross entropy of logits is given probabilities, as of a second softmax: unhealthy"
+    ),
+    "target_shape": Verdict(
+        "flag", None, "models: output minus target has more entries than both, by broadcasting: unhealthy"
+    ),
+    "lost_gradients": Verdict(
+        "flag", 0.5, "models: above half of a gradient is below its dtype's smallest normal number: unhealthy"
     ),
     "large_logits": Verdict(
         "flag", 3, "models: logits of a cross entropy with a standard deviation above 3, far above chance: unhealthy"

@@ -1,0 +1,199 @@
+"""What the loss makes of a model's output: logits, targets, and functions that let no gradient through."""
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import varprobe as vp
+from varprobe.errors import InvalidArgumentError
+
+RANDOM = np.random.default_rng(1)
+BATCH, WIDTH, CLASSES = 64, 32, 10
+X = RANDOM.normal(size=(BATCH, WIDTH)).astype(np.float32)
+LABELS = np.arange(BATCH) % CLASSES
+P = {
+    "w": np.float32(RANDOM.normal(size=(WIDTH, WIDTH)) * (2 / WIDTH) ** 0.5),
+    "h": np.float32(RANDOM.normal(size=(WIDTH, CLASSES)) / WIDTH**0.5),
+}
+ONE = P | {"h": P["h"][:, :1]}
+
+
+def net(p: Any, x: Any) -> Any:
+    return jax.nn.relu(x @ p["w"]) @ p["h"]
+
+
+def cross_entropy(logits: Any, y: Any) -> Any:
+    return -jnp.take_along_axis(jax.nn.log_softmax(logits), y[:, None], 1).mean()
+
+
+def row_of(*arguments: Any, **options: Any) -> dict[str, Any]:
+    (row,) = vp.diagnose(vp.probe(*arguments, **options)).rows
+    return row
+
+
+CROSS_ENTROPIES: dict[str, Callable[[Any, Any], Any]] = {
+    "log_softmax": cross_entropy,
+    "logsumexp": lambda z, y: (jax.nn.logsumexp(z, -1) - jnp.take_along_axis(z, y[:, None], 1)[:, 0]).mean(),
+    "optax": lambda z, y: optax.softmax_cross_entropy(z, jax.nn.one_hot(y, CLASSES)).mean(),
+    "log of softmax": lambda z, y: -jnp.log(jax.nn.softmax(z))[jnp.arange(BATCH), y].mean(),
+    "binary": lambda z, y: optax.sigmoid_binary_cross_entropy(z, jax.nn.one_hot(y, CLASSES)).mean(),
+}
+
+
+@pytest.mark.parametrize("loss", CROSS_ENTROPIES.values(), ids=CROSS_ENTROPIES)
+def test_logits_are_what_the_loss_takes(loss: Callable[[Any, Any], Any]) -> None:
+    """The output is multiplied by 10 behind the head: the standard deviation is that of the product."""
+    ds = vp.probe(lambda p, x, y: loss(10 * net(p, x), y), P, X, LABELS)
+    spread = float(np.std(10 * np.asarray(net(P, X))))
+    head = ds.site.values.tolist().index("h")
+    assert 10 ** (ds["logits_log10_var"].values[0, 0, head] / 2) == pytest.approx(spread, rel=1e-5)
+    (row,) = vp.diagnose(ds).rows
+    (found,) = [one for one in row["findings"] if one["flag"] == "large_logits"]
+    assert found["site"] == "h" and found["value"] == pytest.approx(spread, rel=1e-5)
+    assert "which are 10 times what h gives" in found["sentence"] and "1 / temperature" in found["advice"]
+
+
+def test_logits_of_two_signals_and_a_learned_temperature() -> None:
+    """Cosines of two embeddings times exp(t), as in contrastive losses."""
+
+    def unit(v: Any) -> Any:
+        return v / jnp.linalg.norm(v, axis=-1, keepdims=True)
+
+    def loss(p: Any, x: Any, z: Any) -> Any:
+        return cross_entropy(jnp.exp(p["t"]) * (unit(x @ p["a"]) @ unit(z @ p["b"]).T), jnp.arange(BATCH))
+
+    for t in (1.0, 1000.0):
+        p = {"a": P["w"], "b": P["w"].T, "t": jnp.log(jnp.float32(t))}
+        row = row_of(loss, p, X, X[::-1])
+        assert row["flags"] == (["large_logits"] if t > 1 else [])
+    logits = t * unit(X @ P["w"]) @ unit(X[::-1] @ P["w"].T).T
+    assert row["findings"][0]["value"] == pytest.approx(float(jnp.std(logits)), rel=1e-4)
+
+
+@pytest.mark.parametrize("cap", [30.0, 1000.0])
+def test_a_soft_cap_is_no_activation_that_shrinks(cap: float) -> None:
+    ds = vp.probe(lambda p, x, y: cross_entropy(cap * jnp.tanh(net(p, x) / cap), y), P, X, LABELS)
+    expected = np.log10(np.square(cap * np.tanh(np.asarray(net(P, X)) / cap)).mean())
+    assert ds["activation_log10_ms"].values[0, 0, -1] == pytest.approx(expected, abs=1e-5)
+    assert vp.healthy(ds)
+
+
+TWICE: dict[str, Callable[..., Any]] = {
+    "softmax": lambda p, x, y: cross_entropy(jax.nn.softmax(net(p, x)), y),
+    "logistic": lambda p, x, y: optax.sigmoid_binary_cross_entropy(jax.nn.sigmoid(net(p, x))[:, 0], y % 2.0).mean(),
+}
+
+
+@pytest.mark.parametrize("loss", TWICE.values(), ids=TWICE)
+def test_probabilities_that_are_taken_for_logits(loss: Callable[..., Any]) -> None:
+    row = row_of(loss, P, X, LABELS)
+    assert row["flags"] == ["squashed_logits"] and "loss of probabilities" in row["advice"]
+
+
+TARGETS: dict[str, tuple[Callable[..., Any], Callable[[Any], Any]]] = {
+    "a multiple": (lambda z, y: jnp.square(z[:, 0] - 1e4 * y).mean(), lambda y: 1e4 * y),
+    "mean absolute": (lambda z, y: jnp.abs(z - 1e4 * y[:, None]).mean(), lambda y: 1e4 * y),
+    "Huber": (lambda z, y: optax.huber_loss(z, 1e4 * y[:, None]).mean(), lambda y: 1e4 * y),
+    "in units": (lambda z, y: jnp.square(z - (y[:, None] - 4.5) / 0.001).mean(), lambda y: (y - 4.5) / 0.001),
+}
+
+
+@pytest.mark.parametrize(("loss", "target"), TARGETS.values(), ids=TARGETS)
+def test_a_target_is_what_the_loss_subtracts(loss: Callable[..., Any], target: Callable[[Any], Any]) -> None:
+    ds = vp.probe(lambda p, x, y: loss(net(p, x), y), ONE, X, LABELS)
+    rms = float(np.sqrt(np.mean(np.square(target(LABELS)))))
+    assert 10 ** (np.nanmax(ds["target_log10_ms"].values) / 2) == pytest.approx(rms, rel=1e-5)
+    (row,) = vp.diagnose(ds).rows
+    assert row["flags"] == ["target_scale"] and row["advice"] == "Divide the target by its RMS."
+
+
+def test_outputs_and_targets_that_are_broadcast() -> None:
+    """An output (64, 1) minus a target (64,) is (64, 64)."""
+    row = row_of(lambda p, x, y: jnp.square(net(p, x) - y).mean(), ONE, X, LABELS / 5)
+    assert row["flags"] == ["target_shape"] and "each of 64 targets from each of 64 outputs" in row["reason"]
+    with pytest.raises(InvalidArgumentError, match=r"an output of shape \[64, 1\] and a target of shape \[64\]"):
+        vp.probe(net, ONE, X, LABELS / 5, loss="mse")
+    points = RANDOM.normal(size=(7, CLASSES)).astype(np.float32)
+    chamfer = row_of(lambda p, x, y: jnp.square(net(p, x)[:, None] - y[None]).sum(-1).min(1).mean(), P, X, points)
+    assert chamfer["healthy"]
+
+
+@pytest.mark.parametrize("function", [jnp.sign, jnp.round, jnp.floor])
+def test_a_function_without_a_slope_stops_the_gradient(function: Callable[[Any], Any]) -> None:
+    def loss(through: bool) -> Callable[..., Any]:
+        def flat(x: Any) -> Any:
+            return x + jax.lax.stop_gradient(function(x) - x) if through else function(x)
+
+        return lambda p, x, y: cross_entropy(flat(x @ p["w"]) @ p["h"], y)
+
+    row = row_of(loss(False), P, X, LABELS)
+    assert not np.any(jax.grad(loss(False))(P, X, LABELS)["w"])
+    assert row["flags"] == ["no_gradient"] and row["site"] == "w" and "stop_gradient" in row["advice"]
+    assert row_of(loss(True), P, X, LABELS)["healthy"]
+
+
+def test_gradients_that_float16_cannot_hold() -> None:
+    def loss(p: Any, x: Any) -> Any:
+        return jnp.mean(net(p, x) * scale)
+
+    p, x = jax.tree.map(jnp.float16, ONE), jnp.float16(np.tile(X, (16, 1)))
+    for scale in (1.0, 1e-4):
+        row = row_of(loss, p, x)
+        assert row["flags"] == (["lost_gradients"] if scale < 1 else [])
+    assert "loss scaling" in row["advice"]
+
+
+def test_units_that_are_all_equal_stay_so() -> None:
+    def loss(p: Any, x: Any, y: Any) -> Any:
+        for w in p["l"]:
+            x = jnp.tanh(x @ w)
+        return cross_entropy(x @ p["h"], y)
+
+    same = [np.full((WIDTH, WIDTH), 1 / WIDTH, np.float32)] * 3
+    constant = {"l": same, "h": np.full((WIDTH, CLASSES), 0.1, np.float32)}
+    slope = np.asarray(jax.grad(loss)(constant, X, LABELS)["l"][1])
+    assert np.ptp(slope) < 1e-9 and row_of(loss, constant, X, LABELS)["flags"] == ["symmetric"]
+    assert row_of(loss, {"l": [P["w"], P["w"]], "h": constant["h"]}, X, LABELS)["healthy"]  # a head may be constant
+
+
+def test_a_gate_and_a_matrix_that_are_both_zero_never_move() -> None:
+    def loss(p: Any, x: Any, y: Any) -> Any:
+        for b in p["b"]:
+            x = x + b["gate"] * (jax.nn.relu(x @ b["in"]) @ b["out"])
+        return cross_entropy(x @ p["h"], y)
+
+    def branches(gate: float, out: float) -> Any:
+        return {"b": [{"in": P["w"], "gate": np.float32(gate), "out": P["w"].T * out}] * 3, "h": P["h"]}
+
+    row = row_of(loss, branches(0, 0), X, LABELS)
+    assert not any(np.any(jax.grad(loss)(branches(0, 0), X, LABELS)["b"][0][k]) for k in ("in", "gate", "out"))
+    assert row["flags"] == ["no_gradient"] and "b/0/out and b/0/gate are both zero" in row["reason"]
+    for gate, out in ((0, 1), (1, 0)):
+        assert row_of(loss, branches(gate, out), X, LABELS)["healthy"]
+
+
+def test_a_message_for_a_linen_module_without_its_variables() -> None:
+    linen = pytest.importorskip("flax.linen")
+    module = linen.Dense(3)
+    with pytest.raises(InvalidArgumentError, match=r"probe\(\(module, variables\), x\)"):
+        vp.probe(module, module.init(jax.random.key(0), X), X)
+
+
+def test_attributes_are_lists() -> None:
+    ds = vp.probe(lambda p, x, y: cross_entropy(net(p, x), y), P, X, LABELS)
+    assert {name: json.loads(ds.attrs[name]) for name in ("logits", "flat", "squashed", "mismatched")} == {
+        "logits": [["h", CLASSES]],
+        "flat": [],
+        "squashed": [],
+        "mismatched": [],
+    }
+    assert "logits_log10_var" not in ds and math.isclose(
+        ds["loss_value"].item(), cross_entropy(net(P, X), LABELS), rel_tol=1e-6
+    )
