@@ -272,3 +272,22 @@ def test_weights_of_an_output_beside_the_loss_are_not_all_weights() -> None:
 
     row = row_of(loss, {"w": weights(1), "beside": weights(1, 1)[0]}, X)
     assert row["healthy"] and "beside is not reached by the loss" in row["reason"]
+
+
+def test_a_jump_names_the_weights_that_make_it() -> None:
+    """Of 5 blocks the third has both matrices 10 times too large."""
+
+    def loss(p: Any, x: Any) -> Any:
+        for block in p["blocks"]:
+            h = x / jnp.sqrt(jnp.square(x).mean(-1, keepdims=True))
+            x = x + jax.nn.relu(h @ block["up"]) @ block["down"]
+        return jnp.square(x).mean()
+
+    pairs = zip(weights(2, 5), weights(0.1, 5), strict=True)
+    blocks = [{"up": up, "down": down} for up, down in pairs]
+    blocks[2] = {name: 10 * w for name, w in blocks[2].items()}
+    row = row_of(loss, {"blocks": blocks}, X)
+    found = finding(row, "outlier")
+    assert not row["healthy"] and found["site"] in ("blocks/2/up", "blocks/2/down")
+    assert found["advice"].startswith(f"Divide the weights of {found['site']} by ")
+    assert float(found["advice"].split()[-1].rstrip(".")) == pytest.approx(10, rel=0.2)

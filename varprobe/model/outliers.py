@@ -1,6 +1,7 @@
 """One site of a family that is unlike the others: its weights are off, or signal or gradient jump there."""
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -17,6 +18,9 @@ __all__ = ["jump_of", "odd_weights", "without_ends"]
 
 LEAST = 4
 """Sites of which one may be unlike the others."""
+
+ODD = 4
+"""Weights that are more times off explain a jump."""
 
 ALONE = 0.5
 """The others change by less than this part of a jump, in decades about the median."""
@@ -100,4 +104,25 @@ def jump_of(seen: Evidence, family: Family, values: np.ndarray, layers: np.ndarr
         f"{label}: the RMS of the {quantity} is {rounded(found)} of that at {seen.labels[int(layers[at])]}, "
         f"and {rounded(others)} from each other site of {family.name} to the next."
     )
-    return Finding("outlier", label, text, found, others)
+    row = odd_between(seen, sorted(layers[at : at + 2].tolist()))
+    if row is None:
+        return Finding("outlier", label, text, found, others)
+    cause, times = seen.labels[row[0]], rounded(power(abs(row[1])))
+    what, verb = ("larger", "Divide") if row[1] > 0 else ("smaller", "Multiply")
+    text += f" The weights of {cause} are {times} times {what} than those of sites like it."
+    return Finding("outlier", cause, text, found, others, f"{verb} the weights of {cause} by {times}.")
+
+
+def odd_between(seen: Evidence, ends: list[int]) -> tuple[int, float] | None:
+    """The row between two, these included, whose weights are off those of sites with like names, and by how many
+    decades; None if none is off by more than `ODD` times.
+    """
+    weights = seen.weights().mean(axis=0)
+    patterns = [re.sub(r"\d+", "*", site) for site in seen.sites]
+    found = {}
+    for row in range(ends[0], ends[1] + 1):
+        alike = [i for i, pattern in enumerate(patterns) if pattern == patterns[row] and np.isfinite(weights[i])]
+        if np.isfinite(weights[row]) and len(alike) >= LEAST:
+            found[row] = float(weights[row] - np.median(weights[alike])) / 2
+    row = max(found, key=lambda row: abs(found[row]), default=None)
+    return None if row is None or abs(found[row]) < math.log10(ODD) else (row, found[row])
