@@ -6,9 +6,9 @@ All of it is written for arrays with a leading axis of nets and never mixes them
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int
 
+from varprobe.engine.fractions import LayerValues, fractions_of
 from varprobe.engine.moments import Factor, Moments, factor, measure, product_moments
 from varprobe.engine.nonlinearity import activate
 from varprobe.engine.products import biased, weighted
@@ -17,21 +17,14 @@ from varprobe.nets.scaled_float import Signal, wide
 
 __all__ = ["Backward", "Carry", "Forward", "Kept", "backward_net", "forward_net", "rounded", "with_factor"]
 
-SATURATED_BELOW = 0.01
-EQUAL_WITHIN = 1e-5
-
 
 class Forward(NamedTuple):
     """Forward statistics of one layer, all of shape (nets,)."""
 
     preactivation: Moments
     activation: Moments
-    activation_zero_fraction: Array
-    dead_unit_fraction: Array
-    saturated_fraction: Array
-    saturated_nonzero_fraction: Array
-    equal_unit_fraction: Array
     activation_correlation: Array
+    fractions: dict[str, Array]
 
 
 class Backward(NamedTuple):
@@ -89,24 +82,8 @@ def forward_net(
     y_measured, y_moments = measure(y)
     h = rounded(program, y_measured, y.m)
     side, cosine = factor(sent(program, y_measured, h), by_gram)
-    zero = y.m == 0
-    flat = jnp.abs(slope) < SATURATED_BELOW
-    statistics = Forward(
-        preactivation=z_moments,
-        activation=y_moments,
-        activation_zero_fraction=share(zero),
-        dead_unit_fraction=jnp.mean(jnp.all(zero, axis=1), axis=1, dtype=jnp.float32),
-        saturated_fraction=share(flat),
-        saturated_nonzero_fraction=share(flat & ~zero),
-        equal_unit_fraction=share(jnp.abs(z_measured.m - z_measured.m[:, :, :1]) <= EQUAL_WITHIN),
-        activation_correlation=cosine,
-    )
-    return Carry(h, side), statistics, slope
-
-
-def share(mask: Array) -> Float[Array, " nets"]:
-    """Fraction of true entries, over batch and units."""
-    return mask.sum((1, 2), dtype=jnp.int32) / np.float32(mask.shape[1] * mask.shape[2])
+    fractions = fractions_of(LayerValues(z_measured.m, y.m, slope))
+    return Carry(h, side), Forward(z_moments, y_moments, cosine, fractions), slope
 
 
 def backward_net(

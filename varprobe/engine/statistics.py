@@ -49,8 +49,8 @@ def statistics_of(chunk: PlainGroup, statistics: CellStatistics) -> CellTable:
         pick = lambda tree, c=column: jax.tree.map(lambda a: a[:, c], tree)  # noqa: E731
         forward = pick(statistics.forward[b])
         row = quantity("preactivation", forward.preactivation, up) | quantity("activation", forward.activation, up)
-        for name in forward._fields[2:]:
-            row[name] = np.asarray(getattr(forward, name), np.float64)
+        row["activation_correlation"] = np.asarray(forward.activation_correlation, np.float64)
+        row |= {name: np.asarray(values, np.float64) for name, values in forward.fractions.items()}
         if not program.blocks[b].phi.bounded:
             row["saturated_nonzero_fraction"] = np.full(program.depth, np.nan)
         multipliers = np.array(member.log10_multipliers)

@@ -124,5 +124,5 @@ def odd_between(seen: Evidence, ends: list[int]) -> tuple[int, float] | None:
         alike = [i for i, pattern in enumerate(patterns) if pattern == patterns[row] and np.isfinite(weights[i])]
         if np.isfinite(weights[row]) and len(alike) >= LEAST:
             found[row] = float(weights[row] - np.median(weights[alike])) / 2
-    row = max(found, key=lambda row: abs(found[row]), default=None)
-    return None if row is None or abs(found[row]) < math.log10(ODD) else (row, found[row])
+    worst = max(found, key=lambda row: abs(found[row]), default=None)
+    return None if worst is None or abs(found[worst]) < math.log10(ODD) else (worst, found[worst])

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from varprobe.engine.fractions import LayerValues, fractions_of
 from varprobe.engine.moments import Moments, factor, measure
 from varprobe.engine.nonlinearity import activate, value_alone, value_and_slope
-from varprobe.engine.plain_layer import EQUAL_WITHIN, SATURATED_BELOW
 from varprobe.engine.program import LayerNumbers, PhiNumbers
 from varprobe.engine.wired.attention import attended, token_similarity
 from varprobe.engine.wired.branch_scaling import added, enter
@@ -109,21 +109,9 @@ class Layer:
         if not self.activations:
             still = lax.stop_gradient(Signal(flat(z.m), z.e))
             y, slope = activate(program, program.phi, n, still, value_and_slope)
-            self.shares(still, y, slope, shape)
+            self.scalars |= fractions_of(LayerValues(y=y.m, slope=slope), wide(y.m).dtype)
         self.activations += 1
         return self.stored(Signal(h.m.reshape(shape), h.e))
-
-    def shares(self, z: Signal, y: Signal, slope: Array, shape: tuple[int, ...]) -> None:
-        """Fractions of units; a dead one is zero on the whole batch and at every position."""
-        kind = wide(y.m).dtype
-        zero, share_of = y.m == 0, lambda mask: jnp.mean(mask, axis=(1, 2), dtype=kind)
-        flat_slope = jnp.abs(slope) < SATURATED_BELOW
-        self.scalars |= {
-            "activation_zero_fraction": share_of(zero),
-            "dead_unit_fraction": jnp.mean(jnp.all(zero, axis=1), axis=1, dtype=kind),
-            "saturated_fraction": share_of(flat_slope),
-            "saturated_nonzero_fraction": share_of(flat_slope & ~zero),
-        }
 
     def dropped(self, h: Signal, site: int | None = None) -> Signal:
         """Inverted dropout with each net's rate; the mask of a unit and sample is the same draw for all nets.
@@ -189,9 +177,7 @@ class Layer:
             if site == "activation":
                 self.scalars |= watcher.seen(measured.m.reshape(m.shape))
         if site == "preactivation":
-            rows = measured.m
-            equal = jnp.abs(rows - rows[:, :, :1]) <= EQUAL_WITHIN
-            self.scalars["equal_unit_fraction"] = jnp.mean(equal, axis=(1, 2), dtype=rows.dtype)
+            self.scalars |= fractions_of(LayerValues(z=measured.m), measured.m.dtype)
         if site == "activation":
             self.scalars["activation_correlation"] = factor(samples(measured.m.reshape(m.shape)), by_gram=False)[1]
         return self.stored(Signal(m, x.e))

@@ -14,9 +14,9 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
+from varprobe.engine.fractions import FRACTIONS, LayerValues, fractions_of
 from varprobe.engine.moments import Moments, factor, measure
 from varprobe.engine.plain_groups import layer_numbers
-from varprobe.engine.plain_layer import EQUAL_WITHIN
 from varprobe.engine.program import LayerNumbers
 from varprobe.engine.random_bits import materialized
 from varprobe.engine.statistics import CellTable, quantity
@@ -148,13 +148,8 @@ def run_own(
         params = program.params(keys, layer, running)
         out = arch.applied(params, h)
         measured, moments = measure(Signal(out[None], still()))
-        zero, rows = out == 0, measured.m[0]
-        scalars = {
-            "activation_zero_fraction": zero.mean(dtype=jnp.float32),
-            "dead_unit_fraction": zero.all(axis=0).mean(dtype=jnp.float32),
-            "equal_unit_fraction": (jnp.abs(rows - rows[:, :1]) <= EQUAL_WITHIN).mean(dtype=jnp.float32),
-            "activation_correlation": factor(measured.m, by_gram=False)[1][0],
-        }
+        scalars = {name: value[0] for name, value in fractions_of(LayerValues(z=measured.m, y=out[None])).items()}
+        scalars["activation_correlation"] = factor(measured.m, by_gram=False)[1][0]
         return out, (h, moments, measure(Signal(entries(params), still()))[1], scalars)
 
     last, (inputs, activation, weights, scalars) = lax.scan(forward, x.astype(program.dtype), layers)
@@ -191,11 +186,9 @@ def own_table(chunk: OwnGroup, statistics: OwnStatistics) -> CellTable:
     flat = lambda moments: jax.tree.map(lambda a: np.asarray(a, np.float64).reshape(-1), moments)  # noqa: E731
     rows = quantity("activation", flat(s.activation), zero)
     rows |= {name.replace("activation", "preactivation"): values for name, values in rows.items()}
+    rows |= {name: np.full(chunk.program.depth, np.nan) for name in FRACTIONS}
     rows |= {name: np.asarray(values, np.float64) for name, values in s.scalars.items()}
     rows["weight_log10_ms"] = quantity("", flat(s.weights), zero)["_log10_ms"]
-    rows |= {
-        name: np.full(chunk.program.depth, np.nan) for name in ("saturated_fraction", "saturated_nonzero_fraction")
-    }
     if s.gradient is not None and s.weight_gradient is not None:
         rows |= quantity("gradient", flat(s.gradient), zero)
         rows |= quantity("weight_gradient", flat(s.weight_gradient), zero)

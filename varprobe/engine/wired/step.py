@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from varprobe.engine.fractions import LayerValues, fractions_of
 from varprobe.engine.nonlinearity import activate, value_and_slope
 from varprobe.engine.products import runs
 from varprobe.engine.wired.layer import Layer
@@ -148,7 +149,7 @@ class Step:
         layer, value = self.layer, self.near(z)
         y, slope = activate(layer.program, layer.program.phi, layer.phi_numbers, value, value_and_slope)
         if not layer.activations:
-            layer.shares(value, y, slope, y.m.shape)
+            layer.scalars |= fractions_of(LayerValues(y=y.m, slope=slope), wide(y.m).dtype)
         layer.activations += 1
         return self.node(y, (z, lambda g: Signal(wide(slope) * wide(g.m), g.e)))
 
