@@ -6,23 +6,14 @@ import subprocess
 import sys
 
 import pytest
+import write_names
 from click.shell_completion import ShellComplete
 
 from varprobe.__main__ import main
 from varprobe.cli import command
-from varprobe.cli.completion import NAMES, VARIABLE
+from varprobe.cli.completion import VARIABLE
 from varprobe.cli.group import COMMANDS
-from varprobe.cli.list import KINDS
-from varprobe.cli.plot import QUANTITIES
-from varprobe.exports.frames import TABLES
-from varprobe.nets.activations import ACTIVATIONS
-from varprobe.nets.architectures import ARCHITECTURES
-from varprobe.nets.initializers import INITIALIZERS
-from varprobe.nets.norms import NORMS
-from varprobe.plots.kinds import KINDS as FIGURES
-from varprobe.plots.style import STYLES
-from varprobe.sweeps.request import DTYPES, LOSSES, RANGES
-from varprobe.verdict.snippets import FRAMEWORKS
+from varprobe.cli.names import NAMES
 
 ALL = [name for commands in COMMANDS.values() for name in commands]
 
@@ -77,14 +68,8 @@ def test_what_is_offered(line: str, expected: list[str]) -> None:
 
 
 def test_names_are_those_of_the_registries() -> None:
-    told = {kind: tuple(names.split()) for kind, names in NAMES.items()}
-    registries = {"act": ACTIVATIONS, "init": INITIALIZERS, "arch": ARCHITECTURES, "norm": NORMS, "kind": KINDS}
-    registries |= {"figure": FIGURES, "style": STYLES, "quantity": QUANTITIES}
-    registries |= {"loss": LOSSES, "dtype": DTYPES, "range": RANGES, "table": TABLES, "framework": FRAMEWORKS}
-    registries |= {"bias": [name for name, entry in INITIALIZERS.items() if entry.for_bias]}
-    assert {kind: names for kind, names in told.items() if kind != "data"} == {
-        kind: tuple(names) for kind, names in registries.items()
-    }
+    """If this fails, run `python scripts/write_names.py`."""
+    assert "".join(f"{kind}: {' '.join(names)}\n" for kind, names in NAMES.items()) == write_names.text()
 
 
 def test_the_shell_gets_answers_without_jax() -> None:

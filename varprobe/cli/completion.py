@@ -10,36 +10,13 @@ from collections.abc import Callable, Iterable
 import click
 from click.shell_completion import CompletionItem, shell_complete
 
+from varprobe.cli.names import NAMES
 from varprobe.errors import InvalidArgumentError, did_you_mean
 
-__all__ = ["NAMES", "VARIABLE", "completed", "suggest_for"]
+__all__ = ["VARIABLE", "completed", "suggest_for"]
 
 VARIABLE = "_VARPROBE_COMPLETE"
 INSTRUCTIONS = tuple(f"{shell}_{what}" for what in ("source", "complete") for shell in ("bash", "zsh", "fish"))
-
-NAMES = {
-    "act": "relu relu6 relu_squared leaky_relu elu celu selu gelu silu mish softplus squareplus sigmoid hard_sigmoid"
-    " hard_silu hard_tanh soft_sign tanh log_sigmoid sparse_plus sparse_sigmoid identity erf sin",
-    "init": "normal truncated_normal uniform glorot_normal glorot_uniform he_normal he_uniform lecun_normal"
-    " lecun_uniform orthogonal delta_orthogonal variance_scaling constant zeros ones identity sparse torch_default"
-    " gpt2 bert critical lsuv fixup skipinit mup ntk keras_random_uniform keras_random_normal",
-    "bias": "normal truncated_normal uniform constant zeros ones torch_default keras_random_uniform"
-    " keras_random_normal",
-    "arch": "plain residual conv transformer rnn lstm gru",
-    "norm": "none batch layer rms group",
-    "data": "normal uniform sphere tokens digits",
-    "loss": "cotangent mse cross_entropy",
-    "dtype": "float32 float64 bfloat16 float16",
-    "range": "unbounded dtype",
-    "framework": "jax flax equinox pytorch keras",
-    "table": "verdicts layers",
-    "style": "paper neurips iclr icml aps ieee slides dark",
-    "figure": "variance training model panels heatmap phase correlation spectrum histogram match width trainability"
-    " coord-check before-after",
-    "quantity": "activation preactivation gradient weight_gradient branch branch_gradient update loss",
-    "kind": "acts inits archs norms optimizers verdicts",
-}
-"""The names that the registries have, which would import jax."""
 
 Suggest = Callable[[str], list[CompletionItem]]
 
@@ -51,7 +28,7 @@ def listed(kind: str) -> Suggest:
         if incomplete.count("(") > incomplete.count(")"):
             return []  # a parameter's value
         before, comma, last = incomplete.rpartition(",")
-        found = [name for name in NAMES[kind].split() if name.startswith(last)]
+        found = [name for name in NAMES[kind] if name.startswith(last)]
         return plain(before + comma + name for name in found) or placed("file")(incomplete)
 
     return suggest
@@ -59,7 +36,7 @@ def listed(kind: str) -> Suggest:
 
 def one_of(kind: str) -> Suggest:
     """One name."""
-    return lambda incomplete: plain(name for name in NAMES[kind].split() if name.startswith(incomplete))
+    return lambda incomplete: plain(name for name in NAMES[kind] if name.startswith(incomplete))
 
 
 def placed(what: str) -> Suggest:
