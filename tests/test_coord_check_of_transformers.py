@@ -85,10 +85,11 @@ def test_scores_divided_by_d_level_off() -> None:
 
 @pytest.mark.exhaustive
 def test_scores_divided_by_the_root_of_d_are_undecided_at_small_widths() -> None:
-    """Their exponent rises to 1/2, and is below 1/4 at these widths."""
+    """Their exponent rises to 1/2, and is below 1/4 at these widths; the probabilities grow at an earlier step."""
     row, scores = verdict(0.5, [32, 64, 128, 256])
-    assert row["mup"] is None and row["healthy"] is None and row["go_to_width"] in (512, 1024)
-    assert 0 < scores["change_exponent"] < 0.25 < scores["change_limit"]
+    first = next(layer for layer in row["layers"] if layer["verdict"] == "grows")
+    assert row["mup"] is False and first["site"] == "blocks/0/probabilities" and "at step 2" in first["text"]
+    assert scores["go_to_width"] in (512, 1024) and 0 < scores["change_exponent"] < 0.25 < scores["change_limit"]
     assert scores["text"] == f"undecided: go to width {scores['go_to_width']}"
 
 

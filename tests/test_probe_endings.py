@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -114,6 +115,60 @@ def test_a_target_is_what_the_loss_subtracts(loss: Callable[..., Any], target: C
     assert row["flags"] == ["target_scale"] and row["advice"] == "Divide the target by its RMS."
 
 
+@pytest.mark.parametrize(("scale", "mean"), [(2000.0, 5000.0), (1.0, 5000.0)])
+def test_an_output_in_the_units_of_its_target(scale: float, mean: float) -> None:
+    target = (mean + scale * X[:, 0]).astype(np.float32)
+    ds = vp.probe(lambda p, x, t: jnp.square(scale * net(p, x)[:, 0] + mean - t).mean(), ONE, X, target)
+    output = np.sqrt(np.mean(np.square(scale * np.asarray(net(ONE, X)) + mean)))
+    assert 10 ** (np.nanmax(ds["output_log10_ms"].values) / 2) == pytest.approx(output, rel=1e-5) and vp.healthy(ds)
+    wrong = row_of(lambda p, x, t: jnp.square(1e4 * net(p, x)[:, 0] - t).mean(), ONE, X, X[:, 0])
+    assert wrong["flags"] == ["target_scale"]
+
+
+BROADCAST: dict[str, Callable[..., Any]] = {
+    "two axes": lambda p, x, y: jnp.square(net(p, x.reshape(8, 8, WIDTH)) - y.reshape(8, 8)).mean(),
+    "bootstrapped": lambda p, x, y: jnp.square(net(p, x) - (y + jax.lax.stop_gradient(net(p, -x))[:, 0])).mean(),
+    "standardized": lambda p, x, y: jnp.square(net(p, x) - (y - y.mean()) / y.std()).mean(),
+}
+
+
+@pytest.mark.parametrize("loss", BROADCAST.values(), ids=BROADCAST)
+def test_targets_that_are_broadcast(loss: Callable[..., Any]) -> None:
+    assert row_of(loss, ONE, X, LABELS / 5)["flags"] == ["target_shape"]
+
+
+def test_a_loss_of_pairs_is_no_broadcast() -> None:
+    """A kernel's distance between samples of outputs and of targets, one dimension, as many of each."""
+
+    def kernel(a: Any, b: Any) -> Any:
+        return jnp.exp(-0.5 * jnp.square(a[:, None] - b)).mean()
+
+    def distance(p: Any, x: Any, t: Any) -> Any:
+        z = net(p, x)[:, 0]
+        return kernel(z, z) - 2 * kernel(z, t) + kernel(t, t)
+
+    assert row_of(distance, ONE, X, X[:, 0])["healthy"]
+
+
+def test_the_weight_of_a_loss_changes_no_verdict() -> None:
+    """Logits are large if they are sure of wrong classes: 1 - 1/V is the squared error of equal probabilities."""
+    right = 12 * np.eye(CLASSES, dtype=np.float32)[LABELS] + np.float32(RANDOM.normal(size=(BATCH, CLASSES)))
+    for weight in (0.01, 1.0, 1e4):
+        wrong = partial(weighted, weight, lambda p, x: 10 * net(p, x))
+        ds = vp.probe(wrong, P, X, LABELS)
+        p = np.asarray(jax.nn.softmax(10 * net(P, X)))
+        error = np.square(p - np.eye(CLASSES)[LABELS]).sum(-1).mean()
+        assert np.nanmax(ds["prediction_error"].values) == pytest.approx(error, rel=1e-4) and error > 1.1
+        assert vp.diagnose(ds).rows[0]["flags"] == ["large_logits"]
+        learned = partial(weighted, weight, lambda p, x: x @ p)
+        assert vp.healthy(vp.probe(learned, np.eye(CLASSES, dtype=np.float32), right, LABELS))
+
+
+def weighted(weight: float, logits: Callable[..., Any], p: Any, x: Any, y: Any) -> Any:
+    """A cross entropy times a number."""
+    return weight * cross_entropy(logits(p, x), y)
+
+
 def test_outputs_and_targets_that_are_broadcast() -> None:
     """An output (64, 1) minus a target (64,) is (64, 64)."""
     row = row_of(lambda p, x, y: jnp.square(net(p, x) - y).mean(), ONE, X, LABELS / 5)
@@ -123,6 +178,39 @@ def test_outputs_and_targets_that_are_broadcast() -> None:
     points = RANDOM.normal(size=(7, CLASSES)).astype(np.float32)
     chamfer = row_of(lambda p, x, y: jnp.square(net(p, x)[:, None] - y[None]).sum(-1).min(1).mean(), P, X, points)
     assert chamfer["healthy"]
+
+
+HARD: dict[str, Callable[..., Any]] = {
+    "step": lambda p, x, y: cross_entropy((x @ p["w"] > 0).astype(jnp.float32) @ p["h"], y),
+    "argmax": lambda p, x, y: cross_entropy(jax.nn.one_hot(jnp.argmax(x @ p["w"], -1), WIDTH) @ p["h"], y),
+    "weights": lambda p, x, y: cross_entropy(jax.nn.relu(x @ jnp.sign(p["w"]) / 5) @ p["h"], y),
+}
+
+
+@pytest.mark.parametrize("loss", HARD.values(), ids=HARD)
+def test_decisions_and_rounded_weights_stop_the_gradient(loss: Callable[..., Any]) -> None:
+    assert not np.any(jax.grad(loss)(P, X, LABELS)["w"])
+    row = row_of(loss, P, X, LABELS)
+    assert row["flags"] == ["no_gradient"] and row["site"] == "w" and "straight" not in row["reason"]
+
+
+def test_functions_without_a_slope_that_are_not_trained_through() -> None:
+    """An accuracy beside the loss, labels of a teacher, and random features."""
+
+    def with_accuracy(p: Any, x: Any, y: Any) -> Any:
+        z = net(p, x)
+        return cross_entropy(z, y), (jnp.round(jax.nn.softmax(net(p, x))).argmax(-1) == y).mean()
+
+    def taught(p: Any, x: Any) -> Any:
+        labels = jax.lax.stop_gradient(jnp.round(jax.nn.sigmoid(net(p["teacher"], x))))
+        return optax.sigmoid_binary_cross_entropy(net(p["student"], x), labels).mean()
+
+    def random_features(p: Any, x: Any, y: Any) -> Any:
+        return cross_entropy(jnp.sign(x @ jax.lax.stop_gradient(p["w"])) @ p["h"], y)
+
+    assert row_of(with_accuracy, P, X, LABELS)["healthy"]
+    assert row_of(taught, {"teacher": P, "student": P}, X)["healthy"]
+    assert row_of(random_features, P | {"h": P["h"] / 2}, X, LABELS)["healthy"]
 
 
 @pytest.mark.parametrize("function", [jnp.sign, jnp.round, jnp.floor])
@@ -153,7 +241,7 @@ def test_gradients_that_float16_cannot_hold() -> None:
 def test_units_that_are_all_equal_stay_so() -> None:
     def loss(p: Any, x: Any, y: Any) -> Any:
         for w in p["l"]:
-            x = jnp.tanh(x @ w)
+            x = jnp.tanh(x @ w + p.get("b", 0))
         return cross_entropy(x @ p["h"], y)
 
     same = [np.full((WIDTH, WIDTH), 1 / WIDTH, np.float32)] * 3
@@ -161,22 +249,45 @@ def test_units_that_are_all_equal_stay_so() -> None:
     slope = np.asarray(jax.grad(loss)(constant, X, LABELS)["l"][1])
     assert np.ptp(slope) < 1e-9 and row_of(loss, constant, X, LABELS)["flags"] == ["symmetric"]
     assert row_of(loss, {"l": [P["w"], P["w"]], "h": constant["h"]}, X, LABELS)["healthy"]  # a head may be constant
+    parted = constant | {"b": np.linspace(-1, 1, WIDTH, dtype=np.float32)}
+    assert row_of(loss, parted, X, LABELS)["healthy"]  # by their biases
+    tiled = [np.tile(P["w"][:, :1], (1, WIDTH)) for _ in range(2)]
+    assert row_of(loss, constant | {"l": tiled}, X, LABELS)["flags"] == ["symmetric"]
 
 
-def test_a_gate_and_a_matrix_that_are_both_zero_never_move() -> None:
+def block(p: Any, x: Any, kind: str) -> Any:
+    """What is added to the stream."""
+    if kind == "gated":
+        return jnp.tanh(p["gate"]) * (jax.nn.relu(x @ p["in"]) @ p["out"])
+    if kind == "GLU":
+        return (x @ p["in"]) * (x @ p["second"]) @ p["out"]
+    mixed = jax.nn.softmax(x @ p["in"] @ (x @ p["second"]).T / WIDTH) @ (x @ p["value"])
+    return mixed @ p["out"]
+
+
+PAIRS = {
+    "gated": [("gate", "out")],
+    "GLU": [("in", "second")],
+    "attention": [("value", "out"), ("in", "second")],
+}
+
+
+@pytest.mark.parametrize(("kind", "zeros"), [(kind, pair) for kind, pairs in PAIRS.items() for pair in pairs])
+def test_two_zeros_that_multiply_each_other_never_move(kind: str, zeros: tuple[str, str]) -> None:
+    """One of them alone gets a gradient, and the other its own in the next step, also behind a readout of zeros."""
+
     def loss(p: Any, x: Any, y: Any) -> Any:
-        for b in p["b"]:
-            x = x + b["gate"] * (jax.nn.relu(x @ b["in"]) @ b["out"])
-        return cross_entropy(x @ p["h"], y)
+        return cross_entropy((x + block(p, x, kind)) @ p["h"], y)
 
-    def branches(gate: float, out: float) -> Any:
-        return {"b": [{"in": P["w"], "gate": np.float32(gate), "out": P["w"].T * out}] * 3, "h": P["h"]}
-
-    row = row_of(loss, branches(0, 0), X, LABELS)
-    assert not any(np.any(jax.grad(loss)(branches(0, 0), X, LABELS)["b"][0][k]) for k in ("in", "gate", "out"))
-    assert row["flags"] == ["no_gradient"] and "b/0/out and b/0/gate are both zero" in row["reason"]
-    for gate, out in ((0, 1), (1, 0)):
-        assert row_of(loss, branches(gate, out), X, LABELS)["healthy"]
+    drawn = {"gate": np.float32(1), "h": P["h"], "unused": np.zeros(3, np.float32)}
+    drawn |= {name: np.float32(RANDOM.normal(size=(WIDTH, WIDTH)) / 4) for name in ("in", "second", "value", "out")}
+    zero = {name: 0 * np.asarray(drawn[name]) for name in zeros}
+    row = row_of(loss, drawn | zero, X, LABELS)
+    slopes = jax.grad(loss)(drawn | zero, X, LABELS)
+    assert not any(np.any(slopes[name]) for name in zeros) and row["flags"] == ["no_gradient"]
+    assert all(name in row["reason"] for name in zeros) and "at random" in row["advice"]
+    alone = {zeros[0]: zero[zeros[0]], "h": 0 * P["h"]}
+    assert row_of(loss, drawn | alone, X, LABELS)["healthy"]
 
 
 def test_a_message_for_a_linen_module_without_its_variables() -> None:

@@ -13,6 +13,10 @@ from varprobe.verdict.thresholds import threshold
 
 __all__ = ["large_logits", "squashed_logits", "target_scale", "target_shape"]
 
+SURE = 1.1
+"""Squared distance of probabilities and labels above which logits are sure of wrong classes; without labels it is 1."""
+COSINES = 10
+"""Standard deviation of logits that are made of two signals, or of normalized weights, above which they are large."""
 SCALED = 1.5
 """Logits that are more times what their site gives are multiplied by something behind it."""
 
@@ -30,8 +34,7 @@ def large_logits(seen: Evidence) -> list[Finding]:
         rows = seen.rows[site]
         found, before = (power(float(values[rows].mean()) / 2) for values in (spread, own_spread))
         loss = float(seen.ds["loss_value"].values.mean()) if "loss_value" in seen.ds else math.nan
-        trained = not loss > math.log(max(classes, 1)) + 1  # as of a model that knows its answers
-        if classes > 1 and found > threshold("large_logits") and not trained:
+        if classes > 1 and found > least_of(seen, rows[0]) and is_wrong(seen, rows, classes, loss):
             source = source_of(seen, rows[0])
             scaled = found / before if abs(math.log(found / before)) > math.log(SCALED) else None
             behind = f", which are {rounded(scaled)} times what {site} gives" if scaled else source or ""
@@ -40,8 +43,27 @@ def large_logits(seen: Evidence) -> list[Finding]:
                 f"{site}: the loss takes logits of standard deviation {rounded(found)}{behind}; "
                 f"the loss is {rounded(loss)}, and with 1 it is near {chance}."
             )
-            return [Finding("large_logits", site, text, found, 1.0, smaller(site, found, scaled, source))]
+            advice = smaller(site, found, scaled, source)
+            product = power(float(seen.mean("product_log10_var")[rows].mean()) / 2)
+            if not scaled and product < before / 2:
+                advice = f"Make the biases of {site} smaller: without them the logits have {rounded(product)}."
+            return [Finding("large_logits", site, text, found, 1.0, advice)]
     return []
+
+
+def least_of(seen: Evidence, row: int) -> float:
+    """Above which a standard deviation is large: more for logits whose factors are not parameters, such as cosines."""
+    return threshold("large_logits") if source_of(seen, row) else COSINES
+
+
+def is_wrong(seen: Evidence, rows: list[int], classes: int, loss: float) -> bool:
+    """Whether predictions are worse than equal probabilities, unlike those of a model that was trained.
+
+    The squared distance of probabilities and labels, which does not depend on the weight of the loss, is 1 - 1/V for
+    equal ones and 2 where all is on a wrong class. Where that was not measured the loss decides.
+    """
+    error = float(seen.mean("prediction_error")[rows].mean())
+    return error > SURE if math.isfinite(error) else loss > math.log(classes) + 1
 
 
 def smaller(site: str, found: float, scaled: float | None, source: "Source | None") -> str:
@@ -71,7 +93,8 @@ class Source:
 
 def source_of(seen: Evidence, row: int) -> Source | None:
     """The factors of a product's RMS; None where they are not known."""
-    weights, value = float(seen.weights().mean(axis=0)[row]), float(seen.mean("preactivation_log10_ms")[row])
+    product, value = (float(seen.mean(f"{name}_log10_ms")[row]) for name in ("product", "preactivation"))
+    weights, value = float(seen.weights().mean(axis=0)[row]), value if math.isnan(product) else product
     if not math.isfinite(weights) or not math.isfinite(value):
         return None
     direct = (seen.lineage.direct or {}).get(seen.sites[row], ())
@@ -81,7 +104,8 @@ def source_of(seen: Evidence, row: int) -> Source | None:
 
 def target_scale(seen: Evidence) -> list[Finding]:
     """An output whose RMS is far off that of the target, one of them being large."""
-    target, value = seen.mean("target_log10_ms"), seen.value()
+    target, output = (seen.mean(f"{name}_log10_ms") for name in ("target", "output"))
+    value = np.where(np.isnan(output), seen.value(), output)
     for row in np.flatnonzero(np.isfinite(target)):
         apart, limit = (value[row] - target[row]) / 2, threshold("target_scale")
         large = max(value[row], target[row]) / 2

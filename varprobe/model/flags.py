@@ -4,7 +4,7 @@ import numpy as np
 
 from varprobe.model.evidence import Evidence
 from varprobe.model.findings import Finding
-from varprobe.model.zeros import shut
+from varprobe.model.tables import NOTES
 from varprobe.nets.float_formats import FORMATS
 from varprobe.spec.number_format import rounded
 from varprobe.verdict.rates import power
@@ -13,7 +13,10 @@ from varprobe.verdict.thresholds import threshold
 __all__ = ["alike", "dead", "leaves_float16", "lost_gradients", "no_gradient", "non_finite", "saturated"]
 
 QUANTITIES = ("preactivation", "activation", "gradient")
-THROUGH = "Let the gradient through, as in x + stop_gradient({0}(x) - x)."
+UNSTUCK = "Draw one of two zeros that multiply each other at random; a gate may start at 1."
+SCALE_LOSS = "Multiply the loss by a large number and divide the gradients by it (loss scaling), or use bfloat16."
+SAID = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "eq": "==", "ne": "!=", "convert_element_type": "a cast"}
+THROUGH = "Let the gradient through, as in x + stop_gradient(f(x) - x) for such a function f."
 ALIVE = "Set its bias to zero, or use an activation whose units cannot die, such as leaky_relu."
 EMPTY = "Look at what enters {}, which is zero."
 SMALLER = "Draw its weights smaller, or its biases nearer to zero (a forget gate's near 1)."
@@ -43,6 +46,7 @@ def dead(seen: Evidence) -> list[Finding]:
     units = np.nan_to_num(seen.mean("dead_unit_fraction"))
     zeros = np.nan_to_num(seen.mean("activation_zero_fraction"))
     share = np.where((np.array(seen.kinds) == "conv") & (zeros >= 1), 1.0, units)
+    share = np.where(np.array(seen.notes) == NOTES["unreached"], 0, share)
     entering = np.isneginf(seen.mean("preactivation_log10_ms")) & np.isfinite(seen.mean("weight_log10_ms"))
     found = []
     for at in np.flatnonzero(share > threshold("dead"))[:1]:
@@ -62,21 +66,29 @@ def no_gradient(seen: Evidence) -> list[Finding]:
     weights = np.isin(seen.parameters, reached_weights(seen))
     if zero.size and zero.all():
         text = "The gradient of every parameter is exactly zero: a step of training changes nothing."
-        return [Finding("no_gradient", "", text, 0.0)]
+        advice = SCALE_LOSS if "float16" in seen.ds["dtype"].item().split("+") else None
+        return [Finding("no_gradient", "", text, 0.0, None, advice)]
     if weights.any() and zero[weights].all():
         text = "The gradient of all weights is exactly zero: a step of training changes biases at most."
         return [Finding("no_gradient", "", text, 0.0)]
-    if pair := shut(seen.ds):
-        text = f"{pair[0]} and {pair[1]} are both zero, and multiply one signal: neither ever has a gradient."
-        return [
-            Finding("no_gradient", pair[0], text, 0.0, None, f"Draw one of them at random, or start {pair[1]} at 1.")
-        ]
+    uses = [(name, site) for key in ("factors", "functions") for name, *_, site in seen.listed(key)]
+    stuck = np.nan_to_num(seen.mean("parameter_stuck")) > 0
+    zeros = stuck & np.isneginf(seen.mean("parameter_log10_ms"))
+    names, zeros = (set(np.array(seen.parameters)[some].tolist()) for some in (stuck, zeros))
+    if found := list(dict.fromkeys(name for name, _ in uses if name in zeros)):
+        first, *others = found
+        more = "" if not others else f" and {others[0]}" if len(others) == 1 else f" and {len(others)} more parameters"
+        are = "are" if others else "is"
+        text = f"{first}{more} {are} zero and without a gradient, also after steps that move the other parameters."
+        return [Finding("no_gradient", first, text, 0.0, None, UNSTUCK)]
+    flat, frozen = dict(seen.listed("flat")), seen.listed("frozen")
+    for name, site in uses:
+        if name in names and site and site not in frozen and (site in flat or is_passed_by(seen, site)):
+            through = SAID.get(flat.get(site, ""), flat.get(site)) or "what is made of them"
+            text = f"{site}: its weights get no gradient through {through}, whose slope is zero."
+            return [Finding("no_gradient", site, text, 0.0, None, THROUGH)]
     if "note" not in seen.ds.coords:
         return []
-    for site, function in seen.listed("flat"):
-        if seen.kinds[seen.rows[site][0]] in ("linear", "conv"):
-            text = f"{site}: its weights get no gradient through {function}, whose slope is zero."
-            return [Finding("no_gradient", site, text, 0.0, None, THROUGH.format(function))]
     site_zero = np.isneginf(seen.seeds("weight_gradient_log10_ms")).all(axis=0) & (np.array(seen.notes) == "")
     site_zero &= ~np.isin(seen.sites, seen.listed("frozen"))
     for name in ("preactivation_log10_ms", "product_log10_ms"):
@@ -85,6 +97,14 @@ def no_gradient(seen: Evidence) -> list[Finding]:
         Finding("no_gradient", seen.labels[at], f"{seen.labels[at]}: the gradient of its weights is exactly zero.", 0.0)
         for at in np.flatnonzero(site_zero)[:1]
     ]
+
+
+def is_passed_by(seen: Evidence, site: str) -> bool:
+    """Whether a signal enters a site, and a gradient of its product comes back, so that its weights should have one."""
+    rows = seen.rows[site]
+    slopes, values = (seen.mean(f"{name}_log10_ms")[rows] for name in ("gradient", "preactivation"))
+    known = np.isfinite(slopes) & np.isfinite(values) & np.isnan(seen.mean("weight_log10_ms")[rows])
+    return bool(known.all())
 
 
 def reached_weights(seen: Evidence) -> list[str]:
@@ -117,10 +137,9 @@ def lost_gradients(seen: Evidence) -> list[Finding]:
     at = int(np.argmax(share))
     if share[at] <= threshold("lost_gradients"):
         return []
-    label, dtype = seen.labels[at], seen.ds["dtype"].item()
-    text = f"{label}: {share[at]:.0%} of the gradient is below the smallest normal number of {dtype}."
-    advice = "Multiply the loss by a large number and divide the gradients by it (loss scaling), or use bfloat16."
-    return [Finding("lost_gradients", label, text, float(share[at]), 0.0, advice)]
+    label = seen.labels[at]
+    text = f"{label}: {share[at]:.0%} of the gradient is below the smallest normal number of its dtype."
+    return [Finding("lost_gradients", label, text, float(share[at]), 0.0, SCALE_LOSS)]
 
 
 def leaves_float16(seen: Evidence) -> list[Finding]:

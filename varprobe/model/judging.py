@@ -98,7 +98,7 @@ def judge(seen: Evidence, family: Family) -> Judged | None:
     Sites without values are left out, such as a branch that was not taken, and so are gradients of values that the loss
     does not use. `flags.non_finite` reports values that are NaN.
     """
-    family = replace(family, layers=computed(family.layers, signal_of(seen, family.layers)))
+    family = replace(family, layers=computed(family.layers, signal_of(seen, family.layers, family.fitted)))
     repeated = len({seen.sites[layer] for layer in family.layers}) < len(family.layers)
     if not repeated:
         family = without_ends(seen, family)
@@ -106,19 +106,25 @@ def judge(seen: Evidence, family: Family) -> Judged | None:
     gradient = seen.seeds("gradient_log10_ms")
     behind = np.array(computed(family.layers, gradient[:, ahead]), int)[::-1]
     recurrent = repeated and seen.is_recurrent(seen.sites[family.layers[0]])
-    forward = side_of(seen, family, "signal", signal_of(seen, family.layers), ahead, False, recurrent)
+    forward = side_of(seen, family, "signal", signal_of(seen, family.layers, family.fitted), ahead, False, recurrent)
     backward = side_of(seen, family, "gradient", gradient[:, behind], behind, repeated, recurrent)
     if not forward.rate and not backward.rate:
         return None
     return Judged(family, forward, backward, recurrent, bool(seen.listed("gates")))
 
 
-def signal_of(seen: Evidence, layers: Sequence[int]) -> np.ndarray:
-    """log10 of the mean square, (seeds, sites): of what activations give where all have one."""
+def signal_of(seen: Evidence, layers: Sequence[int], fitted: bool = True) -> np.ndarray:
+    """log10 of the mean square, (seeds, sites): of what activations give where all have one.
+
+    Where no factor is fitted a last layer counts without its bias.
+    """
     activation, before = (seen.seeds(f"{q}_log10_ms")[:, list(layers)] for q in ("activation", "preactivation"))
     if not np.isnan(activation).any():
         return activation
-    return np.where(np.isnan(before), activation, before) if np.isnan(before).any() else before
+    if np.isnan(before).any():
+        return np.where(np.isnan(before), activation, before)
+    product = seen.seeds("product_log10_ms")[:, list(layers)]  # a bias at the target's mean is no signal
+    return np.where(np.isnan(product), before, product) if not fitted else before
 
 
 def computed(layers: Sequence[int], values: np.ndarray) -> tuple[int, ...]:

@@ -40,12 +40,13 @@ class Layout(NamedTuple):
 
     leaves: paths of the parameters. tied: sites fed by one parameter, in groups. follows: each site with those that it
     follows from without another between. factors: each parameter that a signal is multiplied with, the sites behind
-    that signal, and the product's own, empty where they are multiplied entry by entry. gates: the sites behind each of
-    two signals that are multiplied by entries; mixed: the same of matrix products. frozen: sites whose parameter is
-    behind stop_gradient. flat: sites that the loss does not reach since a function behind them has a slope of zero, and
-    that function. mismatched: sites, and entries of outputs and targets, of differences of each with each. squashed:
-    sites whose logits are already probabilities. logits: sites of logits of the loss, and their numbers of classes.
-    about: coordinates of a dataset. rounding: relative, of the coarsest format that the model computes in.
+    that signal, and the product's own, empty where they are multiplied entry by entry. functions: each parameter that a
+    signal is multiplied with a function of, and the product's site. gates: the sites behind each of two signals that
+    are multiplied by entries; mixed: the same of matrix products. frozen: sites whose parameter is behind
+    stop_gradient. flat: sites that the loss does not reach since a function behind them has a slope of zero, and that
+    function. mismatched: sites, and entries of outputs and targets, of differences of each with each. squashed: sites
+    whose logits are already probabilities. logits: sites of logits of the loss, and their numbers of classes. about:
+    coordinates of a dataset. rounding: relative, of the coarsest format that the model computes in.
     """
 
     rows: tuple[Row, ...]
@@ -55,6 +56,7 @@ class Layout(NamedTuple):
     tied: tuple[tuple[str, ...], ...]
     follows: tuple[tuple[str, tuple[str, ...]], ...]
     factors: tuple[tuple[str, tuple[str, ...], str], ...]
+    functions: tuple[tuple[str, str], ...]
     gates: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
     mixed: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
     frozen: tuple[str, ...]
@@ -127,6 +129,11 @@ def layout_of(
         for leaf, nodes, product in reading.factors
         if 0 <= leaf < parameters
     )
+    functions = dict.fromkeys(
+        (inputs[leaf], names[product] if product >= 0 else "")
+        for leaf, product in reading.functions
+        if 0 <= leaf < parameters
+    )
     leaves = tuple(inputs[:parameters])
     followed = (node for site in reading.sites if site.kind != "probabilities" for node in site.behind)
     last = reading.reached - reading.behind(followed, through_cuts=True)
@@ -136,7 +143,7 @@ def layout_of(
         for pairs in (reading.gates, reading.mixed)
     )
     frozen = tuple(name for name, site in zip(names, reading.sites, strict=True) if site.frozen)
-    flattened = tuple((names[site], name) for site, name in sorted(reading.flattened().items()))
+    flattened = tuple((names[site], name) for site, name in sorted(reading.flat.items()))
     mismatched = tuple(
         (names[site], output, target) for site, output, target in reading.mismatched if site in reading.reached
     )
@@ -150,6 +157,7 @@ def layout_of(
         tied,
         follows,
         factors,
+        tuple(functions),
         gates,
         mixed,
         frozen,

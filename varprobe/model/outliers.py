@@ -58,10 +58,20 @@ def without_ends(seen: Evidence, family: Family) -> Family:
     if not family.fitted:
         return family
     for quantity in ("signal", "gradient"):
-        layers = layers[1:] if is_apart(seen, layers, quantity) else layers
+        if len(layers) < LEAST - 1:
+            break
+        normed = family.kind not in ("linear", "conv") or has_norm_between(seen, *layers[:2])
+        layers = layers[1:] if normed and is_apart(seen, layers, quantity) else layers
         if family.kind not in ("linear", "conv"):
             layers = layers[:-1] if is_apart(seen, layers[::-1], quantity) else layers
     return replace(family, layers=layers, fitted=len(layers) > 2)
+
+
+def has_norm_between(seen: Evidence, first: int, second: int) -> bool:
+    """Whether the signal goes through a norm on the way from one row to another."""
+    between = (seen.sites[row] for row in range(first + 1, second) if seen.kinds[row] == "norm")
+    one, other = seen.sites[first], seen.sites[second]
+    return any(seen.lineage.leads_to(one, norm) and seen.lineage.leads_to(norm, other) for norm in between)
 
 
 def is_apart(seen: Evidence, layers: Sequence[int], quantity: str) -> bool:
@@ -104,7 +114,7 @@ def jump_of(seen: Evidence, family: Family, values: np.ndarray, layers: np.ndarr
         f"{label}: the RMS of the {quantity} is {rounded(found)} of that at {seen.labels[int(layers[at])]}, "
         f"and {rounded(others)} from each other site of {family.name} to the next."
     )
-    row = odd_between(seen, sorted(layers[at : at + 2].tolist()))
+    row = odd_between(seen, sorted(layers[at : at + 2].tolist()), float(off[at]))
     if row is None:
         return Finding("outlier", label, text, found, others)
     cause, times = seen.labels[row[0]], rounded(power(abs(row[1])))
@@ -113,9 +123,9 @@ def jump_of(seen: Evidence, family: Family, values: np.ndarray, layers: np.ndarr
     return Finding("outlier", cause, text, found, others, f"{verb} the weights of {cause} by {times}.")
 
 
-def odd_between(seen: Evidence, ends: list[int]) -> tuple[int, float] | None:
+def odd_between(seen: Evidence, ends: list[int], jump: float) -> tuple[int, float] | None:
     """The row between two, these included, whose weights are off those of sites with like names, and by how many
-    decades; None if none is off by more than `ODD` times.
+    decades; None if none is off in the direction of the jump, by more than `ODD` times and a third of its decades.
     """
     weights = seen.weights().mean(axis=0)
     patterns = [re.sub(r"\d+", "*", site) for site in seen.sites]
@@ -124,5 +134,6 @@ def odd_between(seen: Evidence, ends: list[int]) -> tuple[int, float] | None:
         alike = [i for i, pattern in enumerate(patterns) if pattern == patterns[row] and np.isfinite(weights[i])]
         if np.isfinite(weights[row]) and len(alike) >= LEAST:
             found[row] = float(weights[row] - np.median(weights[alike])) / 2
-    worst = max(found, key=lambda row: abs(found[row]), default=None)
-    return None if worst is None or abs(found[worst]) < math.log10(ODD) else (worst, found[worst])
+    least = max(math.log10(ODD), abs(jump) / 3)
+    worst = max(found, key=lambda row: found[row] * np.sign(jump), default=None)
+    return None if worst is None or found[worst] * np.sign(jump) < least else (worst, found[worst])

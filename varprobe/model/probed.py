@@ -56,6 +56,8 @@ class Stats:
         lost: share of their entries that a step of training does not change though it should; None where no optimizer
             and no step size was given.
         data: of the input, if it is of floats; None without.
+        stuck: whether each parameter is zero and stays so; None where that was not looked at.
+        equal: whether the units of each parameter are equal, and stay so.
         updates: of what a step of training adds to each parameter; None where it is not known.
         layout: which is which.
     """
@@ -69,6 +71,8 @@ class Stats:
     data: Any
     updates: tuple[Any, ...] | None
     layout: Layout = field(metadata={"static": True})
+    stuck: tuple[bool, ...] | None = None
+    equal: tuple[bool, ...] | None = None
 
 
 def plan_of(subject: ProbeTarget) -> Plan:

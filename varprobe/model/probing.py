@@ -21,6 +21,7 @@ from varprobe.model.paths import slashed
 from varprobe.model.probed import Plan, Stats, differentiated, fetched, measured, plan_of, told, updated
 from varprobe.model.programs import run_again
 from varprobe.model.slots import BACKWARD, Taps
+from varprobe.model.still import equal_units, stuck
 from varprobe.model.tables import dataset_of
 from varprobe.model.updates import Optimizer, require_optimizer, stepped
 from varprobe.model.whole import WHOLE
@@ -120,7 +121,9 @@ def probe(
         if step:
             after, lost = step(parameters, gradients)
             stats = updated(plan, replace(stats, lost=lost), parameters, after)
-        return fetched(stats)
+        still = stuck(parameters, gradients, lambda others: run(others, batch_of(subject, seed))[1])
+        equal = equal_units(parameters, gradients)
+        return replace(fetched(stats), stuck=tuple(still), equal=tuple(equal))
 
     ds = dataset_of([[stats_of(seed) for seed in range(count)]])
     return ds.assign_attrs(attributes_of(plan.shape[1][0]))
@@ -148,13 +151,18 @@ def one_seed(
     parameters = subject.parameters if init is None else subject.extract(init(jax.random.key(seed)))
     if init is not None:
         same_form(subject.parameters, parameters)
-    batch = (*subject.batch[:-1], np.int32(seed)) if subject.noise else subject.batch
+    batch = batch_of(subject, seed)
     value, gradients, stats = run(parameters, batch)
     if seed == 0:
         plain = as_it_is(parameters, *batch)
         unit = stats.layout.rounding
         require_agreement(plain, (value, gradients), lambda: as_it_is(rounded_otherwise(parameters, unit), *batch))
     return parameters, gradients, stats
+
+
+def batch_of(subject: ProbeTarget, seed: int) -> tuple[Any, ...]:
+    """The batch, with the seed of its cotangent."""
+    return (*subject.batch[:-1], np.int32(seed)) if subject.noise else subject.batch
 
 
 def same_form(expected: Any, found: Any) -> None:

@@ -33,6 +33,8 @@ def product(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag
     reader.found.entered.append(signals[0].leaf)
     (side,) = (i for i in operands if not tags[i].signal)
     reader.found.factors.append((tags[side].leaf, signals[0].behind, len(reader.found.sites)))
+    if tags[side].leaf < 0:
+        reader.found.functions += [(leaf, len(reader.found.sites)) for leaf in tags[side].parameters]
     kind = "conv" if equation.primitive.name.startswith("conv") else "linear"
     found = reader.new(kind, equation, place, plain(tags), tags[side])
     site = reader.found.sites[-1]

@@ -85,11 +85,11 @@ class Reader(ABC):
             self.softened[found.latest] = tags[0].exponential
         return found
 
-    def note_logits(self, site: int, classes: int, function: Point) -> None:
+    def note_logits(self, site: int, classes: int, function: Point, normalizer: Point | None = None) -> None:
         """The logits that the loss makes of a site, and their number of classes.
 
         function: what the exponential or the logistic function gives; logits are what it takes, without the constant
-        that is subtracted from all of them, such as the largest.
+        that is subtracted from all of them, such as the largest. normalizer: the log of the sum of exponentials.
         """
         found = self.found.sites[site]
         self.found.logits.append((site, classes))
@@ -97,12 +97,13 @@ class Reader(ABC):
         while point is not None and (at := self.origin(point)) in self.shifts:
             point = self.shifts[at]
         if point is not None and found.logits is None and self.in_reach(found):
-            found.logits = point
+            found.logits, found.normalizer = point, normalizer
 
-    def note_target(self, site: int, point: Point) -> None:
-        """What the loss subtracts from the value of a site."""
-        if self.in_reach(self.found.sites[site]):
-            self.found.sites[site].target = point
+    def note_target(self, site: int, output: Point, target: Point) -> None:
+        """What the loss makes of the value of a site, and what it subtracts from that."""
+        found = self.found.sites[site]
+        if self.in_reach(found):
+            found.output, found.target = output, target
 
     def in_reach(self, site: Site) -> bool:
         """Whether what is computed now has one value for each that a site has, or one for all."""

@@ -166,13 +166,16 @@ class ProgramReader(Reader):
         behind: what the first output of the program follows from.
         """
         self.found.reached = self.found.all_behind(behind, through_cuts=False)
+        self.found.flat = self.found.flattened(behind)
         followed = self.found.behind((node for site in self.found.sites for node in site.behind), through_cuts=True)
         for number, site in enumerate(self.found.sites):
             site.value = self.origin(site.value)
             site.bounded = {self.origin(point): name for point, name in site.bounded.items()}
             site.product = self.origin(site.product) if site.product else None
             site.logits = self.origin(site.logits) if site.logits else None
-            if site.kind == "probabilities" or (site.logits and self.is_logistic(site, site.logits)):
+            site.normalizer = self.origin(site.normalizer) if site.normalizer else None
+            site.output = self.origin(site.output) if site.output else None
+            if site.logits and (self.is_logistic(site, site.logits) or self.is_value(site, site.logits)):
                 self.found.squashed.add(number)
             site.target = self.origin(site.target) if site.target else None
             nonlinear = [point for point, linear in site.exits.items() if not linear]
@@ -191,13 +194,18 @@ class ProgramReader(Reader):
 
     def cut(self, equation: Any, variable: Any, tag: Tag) -> Tag:
         """The tag of a value, behind a joint where no gradient goes through."""
-        name = equation.primitive.name
-        flat = name if name in FLAT else ""
-        if not flat and name != "stop_gradient" and jnp.issubdtype(variable.aval.dtype, jnp.inexact):
+        name, whole = equation.primitive.name, not jnp.issubdtype(variable.aval.dtype, jnp.inexact)
+        flat = name if name in FLAT or (whole and name != "stop_gradient") else ""
+        if not flat and name != "stop_gradient":
             return tag
-        if not tag.behind or all(node < 0 and self.found.joint(node).cut for node in tag.behind):
+        joints = [self.found.joint(node) for node in tag.behind if node < 0]
+        if len(joints) == len(tag.behind) and all(joint.cut and (flat or not joint.flat) for joint in joints):
             return tag
         return replace(tag, behind=frozenset({self.found.join(tag.behind, True, flat)}))
+
+    def is_value(self, site: Site, point: Point) -> bool:
+        """Whether a value is the probabilities that a site is."""
+        return site.kind == "probabilities" and point == site.value
 
     def is_logistic(self, site: Site, point: Point) -> bool:
         """Whether a value is what a logistic function gives of a site, or a part of that."""

@@ -30,6 +30,8 @@ def multiplied(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> 
     if len(signals) == 1 and len(tags) == 2:
         (signal,), (other,) = signals, (tag for tag in tags if not tag.signal)
         reader.found.factors.append((other.leaf, signal.behind, -1))
+        if other.leaf < 0:
+            reader.found.functions += [(leaf, -1) for leaf in other.parameters]
         if signal.of and reader.movable(equation, tags):
             kind = reader.found.sites[signal.of.site].kind
             if kind == "norm" and other.parameters:
@@ -94,7 +96,7 @@ def logged(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> Tag:
     """Half of a cross entropy, if it is of a sum of exponentials, of probabilities, or of a logistic function."""
     known, sites = tags[0].of, reader.found.sites
     if (point := tags[0].summed) and point in reader.summands and tags[0].latest >= 0:
-        reader.note_logits(tags[0].latest, reader.summands[point], point)
+        reader.note_logits(tags[0].latest, reader.summands[point], point, Point(place, equation.outvars[0]))
     elif known and sites[known.site].kind == "probabilities" and (shape := equation.outvars[0].aval.shape):
         for site in reader.found.behind(sites[known.site].behind, through_cuts=True):
             reader.note_logits(site, shape[-1], reader.softened.get(known.site, sites[known.site].value))

@@ -48,8 +48,8 @@ class Site:
     each sample and position, 0 where there is no kernel. scope and source: the named scopes, and the line of code.
     behind: the sites and joints that it follows from without another between. shards: the shard_maps that it is in.
     split: the axes of a mesh over which the inputs of a unit are split. last: whether it is in a while loop, of which
-    only the last iteration is known. logits: what a softmax or a logistic function of the loss takes; target: what the
-    loss subtracts from the value.
+    only the last iteration is known. logits: what a softmax or a logistic function of the loss takes; normalizer: the
+    log of the sum of their exponentials; target: what the loss subtracts from the output, which is made of the value.
     """
 
     kind: str
@@ -76,6 +76,8 @@ class Site:
     split: tuple[str, ...] = ()
     last: bool = False
     logits: Point | None = None
+    normalizer: Point | None = None
+    output: Point | None = None
     target: Point | None = None
     exits: dict[Point, bool] = field(default_factory=dict)
 
@@ -100,12 +102,14 @@ class Reading:
     entered: the inputs of the program that parameters are multiplied with, as they are; -1 for a computed signal, in
     the order of the products. multiplied: inputs, other than parameters, that computed signals are multiplied with.
     joints: those numbered -1, -2, ... factors: inputs that a signal is multiplied with, the sites and joints behind
-    that signal, and the number of the product, -1 where it goes by entries. gates: what two signals that are multiplied
-    by entries follow from; mixed: the same of matrix products. logits: number of the site, and how many classes, of
-    each log of a sum of exponentials, as in a cross entropy. mismatched: number of the site and entries of the output
-    and of a target, where their difference has each of one with each of the other. squashed: sites whose logits are
-    what a softmax or a logistic function gave. reached: the sites that the first output, the loss, has a gradient with
-    respect to. copied: functions with a gradient rule of their own that JAX could differentiate too, by place.
+    that signal, and the number of the product, -1 where it goes by entries. functions: inputs that a signal is
+    multiplied with a function of, and the number of the product. gates: what two signals that are multiplied by entries
+    follow from; mixed: the same of matrix products. logits: number of the site, and how many classes, of each log of a
+    sum of exponentials, as in a cross entropy. mismatched: number of the site and entries of the output and of a
+    target, where their difference has each of one with each of the other. squashed: sites whose logits are what a
+    softmax or a logistic function gave. flat: sites that the loss does not reach since a function behind them has a
+    slope of zero, and that function. reached: the sites that the first output, the loss, has a gradient with respect
+    to. copied: functions with a gradient rule of their own that JAX could differentiate too, by place.
     """
 
     sites: list[Site] = field(default_factory=list)
@@ -115,11 +119,13 @@ class Reading:
     multiplied: set[int] = field(default_factory=set)
     joints: list[Joint] = field(default_factory=list)
     factors: list[tuple[int, frozenset[int], int]] = field(default_factory=list)
+    functions: list[tuple[int, int]] = field(default_factory=list)
     gates: list[tuple[frozenset[int], frozenset[int]]] = field(default_factory=list)
     mixed: list[tuple[frozenset[int], frozenset[int]]] = field(default_factory=list)
     logits: list[tuple[int, int]] = field(default_factory=list)
     mismatched: list[tuple[int, int, int]] = field(default_factory=list)
     squashed: set[int] = field(default_factory=set)
+    flat: dict[int, str] = field(default_factory=dict)
     reached: frozenset[int] = frozenset()
     copied: dict[Place, Context] = field(default_factory=dict)
 
@@ -140,13 +146,16 @@ class Reading:
         """These, and all sites and joints that they follow from, step by step."""
         return self.walked(nodes, through_cuts, through_sites=True)
 
-    def flattened(self) -> dict[int, str]:
-        """The sites that the loss would reach but for a function whose slope is zero, and that function."""
+    def flattened(self, last: frozenset[int]) -> dict[int, str]:
+        """The sites that the loss would reach but for a function whose slope is zero, and that function.
+
+        last: what the loss follows from.
+        """
         found: dict[int, str] = {}
-        for joint in self.joints:
-            if joint.flat:
-                sites = self.all_behind(joint.behind, through_cuts=False) - self.reached
-                found |= {site: joint.flat for site in sites if site >= 0}
+        for node in self.walked(last, through_cuts=False, through_sites=True):
+            if node < 0 and (function := self.joint(node).flat):
+                behind = self.walked(self.joint(node).behind, through_cuts=False, through_sites=True)
+                found |= {site: function for site in behind - self.reached if site >= 0}
         return found
 
     def walked(self, nodes: Iterable[int], through_cuts: bool, through_sites: bool) -> frozenset[int]:

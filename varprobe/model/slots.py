@@ -17,8 +17,10 @@ from varprobe.model.tapping import Report
 
 __all__ = ["BACKWARD", "ROLES", "Slot", "Statistics", "Taps", "Way", "expanded", "taps_of"]
 
-ROLES = ("product", "value", "activation", "logits", "target")
-BACKWARD = ("value", "activation")
+ROLES = ("product", "value", "activation")
+ENDS = ("logits", "normalizer", "output", "target")
+"""Roles of what the loss makes of a site."""
+BACKWARD = ("value", "activation", "logits", "normalizer")
 """Roles whose gradients are wanted too; a product's is that of the value."""
 
 Statistics = dict[int, Any]
@@ -184,19 +186,17 @@ def around(context: Context, place: Place, variable: Any = None) -> tuple[tuple[
 
 
 def points_of(site: Site) -> list[tuple[str, Point]]:
-    """What is tapped of a site, by its role; one value has one role."""
-    found: dict[Point, str] = {}
-    for role in ROLES:
-        if point := getattr(site, role):
-            found.setdefault(point, role)
-    roles = [(role, point) for point, role in found.items()]
-    return roles + [("bounded", point) for point in site.bounded if point not in found]
+    """What is tapped of a site, by its role. What the loss takes is not tapped again where it is the value itself."""
+    found = [(role, point) for role in ROLES if (point := getattr(site, role))]
+    taken = [point for _, point in found]
+    found += [(role, point) for role in ENDS if (point := getattr(site, role)) and point != site.value]
+    return found + [("bounded", point) for point in site.bounded if point not in taken]
 
 
 def shares_of(site: Site, role: str, point: Point) -> tuple[int, int]:
     """(what is computed of a value beside its moments, the same of its gradient), as a dataset has it."""
     flat = FLAT[site.bounded[point]] if point in site.bounded else MOMENTS
-    if role in ("product", "bounded", "logits", "target"):
+    if role in ("product", "bounded", *ENDS):
         return flat, MOMENTS
     if role == "activation":
         return flat | ZERO | (DEAD | ALIKE if site.kind == "linear" else MOMENTS), MOMENTS

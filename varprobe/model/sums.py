@@ -57,17 +57,45 @@ def subtracted(reader: Reader, equation: Any, place: Place, tags: list[Tag]) -> 
     """As a sum, but of two signals it is a distance: from a mean, or from a target."""
     if not all(tag.signal for tag in tags) or any(tag.root == SHIFT for tag in tags):
         return added(reader, equation, place, tags)
-    for one, (output, target) in enumerate((tags, tags[::-1])):
-        if target.signal and not target.behind and output.of and output.of.own and output.of.whole:
-            if not output.of.scaled:
-                reader.note_target(output.of.site, Point(place, equation.invars[1 - one]))
-                sizes = reader.size_of(output.of.site), target.entries
-                if min(sizes) > 1 and prod(sizes) == equation.outvars[0].aval.size:
-                    reader.found.mismatched.append((output.of.site, *sizes))
-                return replace(reader.elementwise(tags), of=None)
-    if tags[1].reduced and tags[1].entries < tags[0].entries:
+    if tags[1].reduced and tags[1].entries < tags[0].entries and is_of(reader.found, *tags):
         reader.shifts[Point(place, equation.outvars[0])] = Point(place, equation.invars[0])
+        return reader.elementwise(tags)
+    for one, (output, target) in enumerate((tags, tags[::-1])):
+        if output.of and output.latest >= 0 and is_data(reader.found, target):
+            points = [Point(place, equation.invars[i]) for i in (one, 1 - one)]
+            reader.note_target(output.of.site, *points)
+            if is_paired(reader, output.of.site, points[0], target, equation.outvars[0].aval.shape):
+                reader.found.mismatched.append((output.of.site, reader.size_of(output.of.site), target.entries))
+            return replace(reader.elementwise(tags), of=None)
     return reader.elementwise(tags)
+
+
+def is_of(found: Reading, value: Tag, statistic: Tag) -> bool:
+    """Whether a statistic may be that of a value, such as its maximum."""
+    behind = (found.behind(tag.behind, through_cuts=True) for tag in (value, statistic))
+    return bool(frozenset.intersection(*behind))
+
+
+def is_data(found: Reading, tag: Tag) -> bool:
+    """Whether a signal depends on no parameter that is differentiated, as a target."""
+    behind = found.all_behind(tag.behind, through_cuts=False)
+    return tag.signal and not any(found.sites[node].parameters for node in behind if node >= 0)
+
+
+def is_paired(reader: Reader, site: int, output: Point, target: Tag, shape: tuple[int, ...]) -> bool:
+    """Whether each output meets the targets of all samples: (N, 1) minus (N,) is (N, N).
+
+    What was (N,) on the way, and got an axis for the purpose, is a loss of pairs.
+    """
+    value = reader.found.sites[site].value.variable.aval.shape
+    if len(value) < 2 or value[-1] != 1 or shape != (*value[:-1], value[-2]) or value[-2] == 1:
+        return False
+    way = [output]
+    while way[-1] in reader.same:
+        way.append(reader.same[way[-1]])
+    deliberate = any(len(point.variable.aval.shape) < len(value) for point in way)
+    whole = way[-1] == reader.origin(reader.found.sites[site].value)
+    return whole and not deliberate and target.entries < prod(shape)
 
 
 def beside(found: Reading, one: Known, other: Known) -> bool:

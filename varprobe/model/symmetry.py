@@ -7,29 +7,19 @@ from varprobe.model.findings import Finding
 
 __all__ = ["symmetric"]
 
-EQUAL = 1e-10
-"""Variance over mean square, below which all weights are one number."""
-ADVICE = "Draw the weights at random."
-
 
 def symmetric(seen: Evidence) -> list[Finding]:
-    """Weights that are all one number, with more of the like behind: the units get equal gradients.
+    """The first matrix whose units have equal weights and equal gradients, so that they learn the same.
 
-    A constant last layer is none of these, since its units get the gradients of other classes.
+    Units of a last matrix are outputs, which may be equal.
     """
-    direct, fan_out = seen.lineage.direct or {}, seen.ds["fan_out"].values if "fan_out" in seen.ds.coords else None
-    if fan_out is None:
-        return []
-    spread, size = seen.mean("weight_log10_var"), seen.mean("weight_log10_ms")
-    with np.errstate(invalid="ignore"):
-        zero = np.isneginf(size)
-        constant = zero | (spread - size < np.log10(EQUAL))
-    products = [row for row, kind in enumerate(seen.kinds) if kind in ("linear", "conv")]
-    for row in products:
-        site = seen.sites[row]
-        after = [i for i in products if site in direct.get(seen.sites[i], ())]
-        if constant[row] and not zero[row] and fan_out[row] > 1 and after and constant[after].all():
-            label = seen.labels[row]
-            text = f"{label}: all weights are equal, and those behind, too, so that its units learn the same."
-            return [Finding("symmetric", label, text, 0.0, None, ADVICE)]
+    equal = set(np.array(seen.parameters)[np.nan_to_num(seen.mean("parameter_equal_units")) > 0].tolist())
+    products = [site for site, kind in zip(seen.sites, seen.kinds, strict=True) if kind in ("linear", "conv", "mixing")]
+    for name in (
+        name
+        for name, _, site in seen.listed("factors")
+        if name in equal and site and any(seen.lineage.leads_to(site, other) for other in products if other != site)
+    ):
+        text = f"{name}: all units have equal weights and equal gradients, so that they learn the same."
+        return [Finding("symmetric", name, text, 0.0, None, "Draw the weights at random.")]
     return []

@@ -12,6 +12,7 @@ import xarray as xr
 
 from varprobe.model.layout import Layout, Row
 from varprobe.model.probed import Stats
+from varprobe.model.slots import ENDS
 from varprobe.model.stats import Seen
 
 __all__ = ["NOTES", "dataset_of"]
@@ -35,7 +36,9 @@ SHARES = {
     "activation_zero_fraction": "share of activations that are exactly zero",
     "activation_correlation": "mean cosine between the activations of two rows, which are samples and positions",
     "target_log10_ms": "log10 of the mean square of what the loss subtracts from the value",
+    "output_log10_ms": "the same of what it is subtracted from, if that is not the value itself",
     "logits_log10_var": "log10 of the variance of what a softmax of the loss takes, if that is not the value itself",
+    "prediction_error": "squared distance of the softmax of the logits and the labels, summed over classes: 0 to 2",
     "saturated_fraction": "share of what logistic functions and tanh give where their slope is below 0.01, the largest",
     "attention_entropy": "mean entropy of probabilities over the log of how many are not masked, 0 to 1",
     "dead_unit_fraction": "share of a linear site's units whose activation is zero everywhere",
@@ -44,7 +47,7 @@ SHARES = {
     "gradient_overflow_fraction": "the same of gradients: not finite",
     "gradient_underflow_fraction": "the same of gradients: below the smallest normal number, but not zero",
 }
-ENDS = {"target": "log10_ms", "logits": "log10_var"}
+OF_ENDS = {"target": "log10_ms", "output": "log10_ms", "logits": "log10_var"}
 """What is kept of a value that the loss makes of a site's, or compares it with."""
 OF_ROWS = ("activation_correlation", "attention_entropy")
 UPDATES = {
@@ -140,6 +143,7 @@ def attributes(layout: Layout, seeds: int) -> dict[str, Any]:
         "tied": json.dumps(layout.tied),
         "follows": json.dumps(dict(layout.follows)),
         "factors": json.dumps(layout.factors),
+        "functions": json.dumps(layout.functions),
         "gates": json.dumps(layout.gates),
         "mixed": json.dumps(layout.mixed),
         "frozen": json.dumps(layout.frozen),
@@ -159,6 +163,8 @@ def described() -> dict[str, str]:
     found["parameter_gradient_log10_ratio"] = "log10 of the RMS of a parameter's gradient over that of the parameter"
     found |= {f"{of}{name}": text for of in ("", "parameter_") for name, text in UPDATES.items()}
     found["loss_value"] = "the loss, or the scalar that is differentiated"
+    found["parameter_stuck"] = "1 if the gradient of a parameter is zero, and stays so after steps that the others make"
+    found["parameter_equal_units"] = "1 if the units of a matrix have equal weights and equal gradients"
     found["parameter_lost_update_fraction"] = "share of its entries that a step of gradient descent leaves as they are"
     return found
 
@@ -174,11 +180,9 @@ def columns_of(stats: Stats) -> dict[str, np.ndarray]:
 
     for number, row in enumerate(rows, 1):
         roles = {role: (slot, index) for role, slot, index in row.slots if role != "bounded"}
-        for role, statistic in ENDS.items():
-            if role in roles:
-                slot, index = roles.pop(role)
-                found = moments(at(stats.forward[slot], index))
-                column(columns, f"{role}_{statistic}", len(rows))[number] = found[statistic]
+        for name, value in of_ends(stats, row, roles).items():
+            column(columns, name, len(rows))[number] = value
+        roles = {role: where for role, where in roles.items() if role not in ENDS}
         flat = [at(stats.forward[slot], index) for _, slot, index in row.slots]
         if known := [float(one.flat) for one in flat if one.computed and not np.isnan(one.flat)]:
             column(columns, "saturated_fraction", len(rows))[number] = max(known)
@@ -206,6 +210,24 @@ def columns_of(stats: Stats) -> dict[str, np.ndarray]:
         if "activation_correlation" in columns:
             columns["activation_correlation"][0] = stats.data.rows
     return columns | of_parameters(stats) | {"loss_value": np.array(stats.loss, np.float64)}
+
+
+def of_ends(stats: Stats, row: Row, roles: Mapping[str, tuple[int, tuple[int, ...]]]) -> dict[str, float]:
+    """What is known of what the loss makes of a site."""
+    found = {}
+    for role, statistic in OF_ENDS.items():
+        if role in roles:
+            slot, index = roles[role]
+            found[f"{role}_{statistic}"] = moments(at(stats.forward[slot], index))[statistic]
+    classes = dict(stats.layout.logits).get(row.site, 0)
+    if "normalizer" in roles and classes and row.reached:
+        logits, normalizer = (
+            moments(at(stats.backward[slot], index))["log10_ms"]
+            for slot, index in (roles.get("logits", roles["value"]), roles["normalizer"])
+        )
+        with np.errstate(invalid="ignore", over="ignore"):
+            found["prediction_error"] = float(classes * np.power(10.0, np.subtract(logits, normalizer)))
+    return found
 
 
 def column(columns: dict[str, np.ndarray], name: str, rows: int) -> np.ndarray:
@@ -251,6 +273,9 @@ def of_parameters(stats: Stats) -> dict[str, np.ndarray]:
         if stats.updates is not None:
             for name, value in update_of(whole(stats.updates[i]), whole(parameter)).items():
                 found.setdefault(f"parameter_{name}", []).append(value)
+    for name, told in (("parameter_stuck", stats.stuck), ("parameter_equal_units", stats.equal)):
+        if told is not None:
+            found[name] = [float(yes) for yes in told]
     return {name: np.array(values) for name, values in found.items()}
 
 

@@ -8,7 +8,7 @@ import xarray as xr
 
 from varprobe.model.lineage import Lineage
 
-__all__ = ["sentence", "shut", "without_zeros", "zero_factors"]
+__all__ = ["sentence", "without_zeros", "zero_factors"]
 
 
 def zero_factors(ds: xr.Dataset) -> list[tuple[str, list[str], str]]:
@@ -62,23 +62,6 @@ def without_zeros(ds: xr.Dataset) -> xr.Dataset:
     return ds.assign(changed)
 
 
-def shut(ds: xr.Dataset) -> tuple[str, str] | None:
-    """Two parameters that stay zero, since each is all that the other's gradient goes through; None without such.
-
-    They are zero, have no gradient, and the second multiplies nothing but what the first gives.
-    """
-    factors = zero_factors(ds)
-    name = "parameter_gradient_log10_absmax"
-    if not factors or name not in ds:
-        return None
-    still = set(ds["parameter"].values[np.isneginf(ds[name].values).all(axis=0)].tolist())
-    made = {product: parameter for parameter, _, product in factors if product and parameter in still}
-    for parameter, behind, _ in factors:
-        if parameter in still and behind and made.keys() >= set(behind):
-            return made[behind[0]], parameter
-    return None
-
-
 def is_nothing(ds: xr.Dataset, row: int) -> bool:
     """Whether the value of a site is exactly zero."""
     values = [ds[name].values[:, row] for name in ("preactivation_log10_ms", "activation_log10_ms") if name in ds]
@@ -87,8 +70,10 @@ def is_nothing(ds: xr.Dataset, row: int) -> bool:
 
 def sentence(ds: xr.Dataset) -> str:
     """What such parameters do; nothing without one."""
-    names = list(dict.fromkeys(parameter for parameter, *_ in zero_factors(ds)))
-    if not names or shut(ds):
+    stuck = ds["parameter_stuck"].values.max(axis=0) if "parameter_stuck" in ds else np.zeros(0)
+    never = set(ds["parameter"].values[: stuck.size][stuck > 0].tolist())
+    names = list(dict.fromkeys(name for name, *_ in zero_factors(ds) if name not in never))
+    if not names:
         return ""
     who = f"{names[0]} starts" if len(names) == 1 else f"{len(names)} parameters, such as {names[0]}, start"
     return f"{who} at zero: in this step no signal and no gradient gets through there."

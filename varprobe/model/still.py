@@ -1,0 +1,73 @@
+"""Parameters that training cannot take apart, or cannot move, by their values and gradients at the start."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+__all__ = ["equal_units", "stuck"]
+
+MOST_STEPS = 8
+EQUAL = 1e-5
+"""Part of the largest entry by which columns of a gradient may differ, as sums in another order do."""
+
+
+def stuck(parameters: Any, gradients: Any, gradients_at: Callable[[Any], Any]) -> list[bool]:
+    """Whether the gradient of each leaf is exactly zero, and stays so after steps that the others make.
+
+    A readout of zeros keeps the gradient from all that is before it for one step; two zeros that multiply each other
+    keep it from each other for ever, as a function without a slope does. Steps are made as long as they give some
+    parameter its first gradient.
+
+    Args:
+        parameters: a pytree of arrays.
+        gradients: of the same structure.
+        gradients_at: the gradients at other parameters.
+    """
+    found = without(gradients)
+    for _ in range(MOST_STEPS):
+        still = without(gradients)
+        if not any(found) or all(still):
+            break
+        parameters = jax.tree.map(step, parameters, gradients)
+        gradients = gradients_at(parameters)
+        after = without(gradients)
+        found = [f and s for f, s in zip(found, after, strict=True)]
+        if after == still:
+            break
+    return found if not all(without(gradients)) else [False] * len(found)
+
+
+def without(gradients: Any) -> list[bool]:
+    """Which leaves are exactly zero."""
+    return [not np.any(leaf) for leaf in jax.tree.leaves(gradients)]
+
+
+def step(parameter: Any, gradient: Any) -> Any:
+    """A step against the gradient, a hundredth of the parameter in size, or 0.01 where that is zero."""
+    size = jnp.sqrt(jnp.mean(jnp.square(parameter))) or 1.0
+    slope = jnp.sqrt(jnp.mean(jnp.square(gradient.astype(jnp.result_type(gradient.dtype, jnp.float32)))))
+    if not np.isfinite(slope) or slope == 0:
+        return parameter
+    return (parameter - 0.01 * size / slope * gradient).astype(parameter.dtype)
+
+
+def equal_units(parameters: Any, gradients: Any) -> list[bool]:
+    """Whether the units of each matrix or kernel have equal weights, and gradients that are equal but not zero.
+
+    Units are along the last axis, or along the first.
+    """
+    return [
+        any(alike(p, axis, 0.0) and alike(g, axis, EQUAL) and bool(np.any(g)) for axis in (-1, 0))
+        for p, g in zip(jax.tree.leaves(parameters), jax.tree.leaves(gradients), strict=True)
+    ]
+
+
+def alike(leaf: Any, axis: int, within: float) -> bool:
+    """Whether all entries along an axis, two at least, differ by no more than this part of the largest."""
+    if leaf.ndim < 2 or leaf.shape[axis] < 2:
+        return False
+    rows: Sequence[Any] = (np.take(leaf, [0, 1], axis), leaf)  # most are told apart by two units
+    return all(np.max(np.ptp(np.asarray(x, np.float64), axis)) <= within * np.max(np.abs(x)) for x in rows)
