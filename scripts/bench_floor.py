@@ -81,7 +81,7 @@ def compare(act: str, batch: int, width: int, depth: int, seeds: int, repeats: i
 
     def cell(seed: int) -> object:
         worker = free.pop()
-        statistics = worker.run(chunk.program, [inputs[seed]])
+        statistics = worker.run(chunk, [inputs[seed]])
         free.append(worker)
         return statistics
 

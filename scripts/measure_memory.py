@@ -1,9 +1,9 @@
-"""What cells and whole sweeps take of memory, estimated and measured: each measured in a process of its own.
+"""What cells and whole sweeps take of memory, planned and measured: each measured in a process of its own.
 
     python scripts/measure_memory.py [--more]
 
-`cell` is what the process grows by while it runs one cell, over what it had when the cell was compiled; `sweep` its
-peak in a whole sweep of two seeds.
+`cell` is what the compiler plans for one cell, and what the process grows by while it runs the cell, over what it had
+when the cell was compiled; `sweep` is the rough formula's answer, and the peak in a whole sweep of two seeds.
 """
 
 import json
@@ -50,8 +50,7 @@ def measure(case: dict[str, object], whole: bool) -> dict[str, float]:
 
     from varprobe.engine.compile import Worker, tables_of, teams
     from varprobe.engine.groups import chunks_of
-    from varprobe.engine.inputs import arguments
-    from varprobe.sweeps.cell_costs import cell_bytes
+    from varprobe.sweeps.budget import needed_bytes
     from varprobe.sweeps.estimates import sweep_bytes
     from varprobe.sweeps.request import read_request
     from varprobe.sweeps.sweep import run
@@ -63,12 +62,10 @@ def measure(case: dict[str, object], whole: bool) -> dict[str, float]:
         run(request)
         return {"measured": status("VmHWM"), "estimate": sweep_bytes(request, chunks, len(teams()))}
     chunk, worker = chunks[0], Worker(jax.devices()[:1])
-    with jax.enable_x64(request.setting.dtype == "float64"):
-        cell = arguments(chunk, request.setting, 0)
-        worker.compiled(chunk.program, cell, worker.put([cell]))
+    need = needed_bytes(worker, chunk)
     before = status("VmRSS")
     tables_of(worker, chunk, request.setting, [0])
-    return {"measured": status("VmHWM") - before, "estimate": cell_bytes(chunk)}
+    return {"measured": status("VmHWM") - before, "estimate": need}
 
 
 @click.command()

@@ -12,9 +12,13 @@ from varprobe.engine.groups import chunks_of
 from varprobe.engine.programs import AnyGroup
 from varprobe.engine.statistics import CellTable
 from varprobe.errors import InvalidArgumentError, MachineError
-from varprobe.sweeps.cell_costs import cell_bytes
+from varprobe.sweeps import split
+from varprobe.sweeps.budget import needed_bytes
+from varprobe.sweeps.local_executor import computed
+from varprobe.sweeps.queue import CellTask
 from varprobe.sweeps.request import read_request
-from varprobe.sweeps.split import cut, drawn_again, in_pieces, is_out_of_memory, net_count, pieces, workers_within
+from varprobe.sweeps.rough_memory import net_count, rough_bytes
+from varprobe.sweeps.split import cut, drawn_again, in_pieces, is_out_of_memory, pieces, workers_within
 
 COMPILED_AS_FOR_USERS = True
 
@@ -64,7 +68,7 @@ def test_joined_as_whole(kind: str) -> None:
         return tables_of(Worker(jax.devices()[:1]), piece, setting, [0])[0]
 
     whole = run(chunk)
-    least = max(cell_bytes(piece) for piece in cut(drawn_again(chunk), 2))
+    least = max(rough_bytes(piece) for piece in cut(drawn_again(chunk), 2))
     ran.clear()
     assert_same(in_pieces(chunk, least, run), whole)
     assert len(ran) > 1 and all(net_count(piece) <= 2 for piece in ran)
@@ -78,17 +82,12 @@ def test_own_block_is_one_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     (tmp_path / "gated.py").write_text(BLOCK)
     monkeypatch.chdir(tmp_path)
     chunk, _ = chunk_of(arch="gated.py:Gated")
-    assert pieces(chunk, cell_bytes(chunk)) == [chunk]
-    with pytest.raises(
-        InvalidArgumentError, match=r"configuration 0 \(depth 3, width 10, batch 16\) takes .* by itself"
-    ) as e:
-        pieces(chunk, cell_bytes(chunk) - 1)
-    assert e.value.option == "memory"
+    assert pieces(chunk, 2**40) == pieces(chunk, 1) == [chunk]
 
 
 def test_weights_are_drawn_again_before_nets_are_parted() -> None:
     chunk, _ = chunk_of(act="tanh", init="normal(std=0.3),normal(std=0.1)", width=512, batch=4, depth=20)
-    whole, again = cell_bytes(chunk), cell_bytes(drawn_again(chunk))
+    whole, again = rough_bytes(chunk), rough_bytes(drawn_again(chunk))
     assert whole - again > 0.9 * 20 * 4 * 512**2  # all but the layer at hand
     assert pieces(chunk, whole) == [chunk]
     (piece,) = pieces(chunk, whole - 1)
@@ -101,7 +100,7 @@ def test_pieces_share_a_program() -> None:
     parts = cut(chunk, 3)
     assert [net_count(p) for p in parts] == [3, 3, 3] and len({p.program for p in parts}) == 1
     assert [len(p.configs) for p in parts] == [3, 3, 1]
-    budget = cell_bytes(parts[0])
+    budget = rough_bytes(parts[0])
     assert max(map(net_count, pieces(chunk, budget))) == 3
 
 
@@ -120,7 +119,7 @@ def test_halved_until_it_fits(fits: int, error: Exception) -> None:
     table = in_pieces(chunk, 2**40, run)
     assert table["config"][:, 0].tolist() == chunk.configs
     assert tried[0] == net_count(chunk) and max(tried[-2:]) <= fits
-    assert sum(n > fits for n in tried) <= 4  # a failure is not repeated for each of the pieces
+    assert sum(n > fits for n in tried) <= 5  # a failure is not repeated for each of the pieces
 
 
 def test_no_memory_for_one_net() -> None:
@@ -131,6 +130,26 @@ def test_no_memory_for_one_net() -> None:
 
     with pytest.raises(MachineError, match=r"no memory for configuration 0 \(depth 3, width 10, batch 16\) alone"):
         in_pieces(chunk, 2**40, run)
+
+
+def test_a_plan_that_is_too_large_is_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The formula is wrong, and the compiler's plan is not: the numbers are the same to the bit."""
+    chunk, setting = chunk_of(
+        act="tanh", init="normal(std=0.3),normal(std=0.1)", width=256, batch=256, forward_only=True
+    )
+    worker, item = Worker(jax.devices()[:1]), CellTask(chunk, 0)
+    (whole,) = computed(worker, [item], setting, 2**40)
+    monkeypatch.setattr(split, "rough_bytes", lambda chunk: 0.0)
+    (one, *_) = cut(drawn_again(chunk), 1)
+    least = int(needed_bytes(worker, one))
+    assert needed_bytes(worker, chunk) > least
+    (parts,) = computed(worker, [item], setting, least)
+    assert_same(parts, whole)
+    with pytest.raises(
+        InvalidArgumentError, match=r"\(depth 3, width 256, batch 256\) takes .* by itself, and there are"
+    ) as e:
+        computed(worker, [item], setting, least - 1)
+    assert e.value.option == "memory"
 
 
 def test_other_errors_pass() -> None:

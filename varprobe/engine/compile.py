@@ -8,17 +8,17 @@ worker has them all: a program is compiled once for the mesh of them, and each d
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh, NamedSharding, SingleDeviceSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array
 
 from varprobe.engine.device_check import check_device, check_table
-from varprobe.engine.inputs import arguments
+from varprobe.engine.inputs import arguments, shapes_of
 from varprobe.engine.programs import AnyGroup, AnyProgram, compilable, run_program, space_of
 from varprobe.engine.statistics import CellTable, statistics_of
 from varprobe.engine.wired.chunks import WiredGroup
@@ -27,17 +27,29 @@ from varprobe.engine.wired.tables import wired_statistics
 from varprobe.nets.config import SweepSettings
 from varprobe.storage.provenance import cores
 
-__all__ = ["Worker", "programs", "tables_of", "teams"]
+__all__ = ["Executable", "Worker", "programs", "tables_of", "teams"]
 
-Executable = Callable[..., tuple[Any, Any]]
 Devices = tuple[Any, ...]
 
 CPU_OPTIONS: dict[str, str | bool] = {"xla_cpu_multi_thread_eigen": False}
 AXIS = "seed"
 ALONG = P(AXIS)
 
-programs: dict[tuple[AnyProgram, tuple[int, ...]], tuple[Executable, Any]] = {}
-"""(executable, shapes of its workspace) of a program and the numbers of its devices."""
+
+class Executable(NamedTuple):
+    """A compiled program.
+
+    run: the code. space: shapes of a cell's workspace. bytes: what a cell takes on its device while the code runs, by
+    the compiler's plan: arguments, results and what the code works on; None where the platform does not say.
+    """
+
+    run: Callable[..., tuple[Any, Any]]
+    space: Any
+    bytes: int | None
+
+
+programs: dict[tuple[AnyProgram, tuple[int, ...]], Executable] = {}
+"""By program and the numbers of its devices."""
 
 trusted: set[Devices] = set()
 """Devices whose first numbers were looked at."""
@@ -60,17 +72,16 @@ class Worker:
         """How many cells of one program it computes at once."""
         return len(self.devices)
 
-    def run(self, program: AnyProgram, cells: Sequence[tuple[Any, ...]]) -> list[Any]:
+    def run(self, chunk: AnyGroup, cells: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Statistics of some cells, on the host; `cells` are their arguments, as many as `size` or fewer."""
-        given = self.put(cells)
-        executable, shapes = self.compiled(program, cells[0], given)
-        if self.program != program:
-            self.program, self.space = program, None  # before the new one is made
-            self.space = jax.tree.map(self.zeros, shapes)
+        given, executable = self.put(cells), self.compiled(chunk)
+        if self.program != chunk.program:
+            self.program, self.space = chunk.program, None  # before the new one is made
+            self.space = jax.tree.map(self.zeros, executable.space)
         space, self.space = self.space, None
         if space is None:  # an earlier call failed with it
-            space = jax.tree.map(self.zeros, shapes)
-        statistics, self.space = executable(space, *given)
+            space = jax.tree.map(self.zeros, executable.space)
+        statistics, self.space = executable.run(space, *given)
         found = jax.device_get(statistics)
         return [found] if self.sharding is None else [entry(found, i) for i in range(len(cells))]
 
@@ -87,30 +98,46 @@ class Worker:
             return jax.device_put(np.zeros(like.shape, like.dtype), self.devices[0], may_alias=False)
         return jax.device_put(np.zeros((self.size, *like.shape), like.dtype), self.sharding, may_alias=False)
 
-    def compiled(self, program: AnyProgram, one: tuple[Any, ...], given: tuple[Any, ...]) -> tuple[Executable, Any]:
-        """(executable, shapes of a cell's workspace); compiled once, whoever asks first.
-
-        `one` are the arguments of a cell, `given` those of the call.
-        """
-        key = program, tuple(device.id for device in self.devices)
-        with compiling[key]:
+    def compiled(self, chunk: AnyGroup) -> Executable:
+        """The program of a chunk; compiled once, whoever asks first."""
+        key = chunk.program, tuple(device.id for device in self.devices)
+        with compiling[key], jax.enable_x64(chunk.program.dtype == "float64"):
             if key not in programs:
-                options = CPU_OPTIONS if self.devices[0].platform == "cpu" else None
-                shapes = space_of(program, one)
-                if self.sharding is None:
-                    lowered = compilable.lower(program, shapes, *given)
-                else:
-                    function = jax.shard_map(
-                        on_each(lambda space, *given: run_program(program, space, *given)),
-                        mesh=self.sharding.mesh,
-                        in_specs=ALONG,
-                        out_specs=ALONG,
-                        check_vma=False,
-                    )
-                    space = jax.tree.map(lambda s: jax.ShapeDtypeStruct((self.size, *s.shape), s.dtype), shapes)
-                    lowered = jax.jit(function, donate_argnums=0).lower(space, *given)
-                programs[key] = lowered.compile(compiler_options=options), shapes
+                programs[key] = self.compile(chunk)
             return programs[key]
+
+    def compile(self, chunk: AnyGroup) -> Executable:
+        """From the shapes of what it is given; nothing is drawn."""
+        program, one = chunk.program, shapes_of(chunk)
+        space, given = space_of(program, one), jax.tree.map(self.placed, one)
+        if self.sharding is None:
+            lowered = compilable.lower(program, space, *given)
+        else:
+            function = jax.shard_map(
+                on_each(lambda space, *given: run_program(program, space, *given)),
+                mesh=self.sharding.mesh,
+                in_specs=ALONG,
+                out_specs=ALONG,
+                check_vma=False,
+            )
+            spaces = jax.tree.map(lambda s: jax.ShapeDtypeStruct((self.size, *s.shape), s.dtype), space)
+            lowered = jax.jit(function, donate_argnums=0).lower(spaces, *given)
+        run = lowered.compile(compiler_options=CPU_OPTIONS if self.devices[0].platform == "cpu" else None)
+        return Executable(run, space, planned_bytes(run))
+
+    def placed(self, one: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        """The shape of what `put` makes of an argument of a cell."""
+        if self.sharding is None:
+            return jax.ShapeDtypeStruct(one.shape, one.dtype, sharding=SingleDeviceSharding(self.devices[0]))
+        return jax.ShapeDtypeStruct((self.size, *one.shape), one.dtype, sharding=self.sharding)
+
+
+def planned_bytes(compiled: Any) -> int | None:
+    """Bytes on each device while compiled code runs; None where the platform does not say."""
+    m = compiled.memory_analysis()
+    if m is None:
+        return None
+    return m.argument_size_in_bytes + m.output_size_in_bytes - m.alias_size_in_bytes + m.temp_size_in_bytes
 
 
 def entry(tree: Any, i: int) -> Any:
@@ -139,7 +166,7 @@ def tables_of(worker: Worker, chunk: AnyGroup, setting: SweepSettings, seeds: Se
         for device in worker.devices:
             check_device(device)
     with jax.enable_x64(setting.dtype == "float64"), jax.default_device(worker.devices[0]):
-        found = worker.run(chunk.program, [arguments(chunk, setting, seed) for seed in seeds])
+        found = worker.run(chunk, [arguments(chunk, setting, seed) for seed in seeds])
     tables = [table_of(chunk, statistics) for statistics in found]
     if first:
         for table in tables:

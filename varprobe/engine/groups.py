@@ -37,7 +37,7 @@ def work_of(chunk: PlainGroup | WiredGroup | OwnGroup) -> float:
         return EACH_WAY * float(program.batch) * chunk.program.width**2 * program.depth
     if isinstance(chunk, WiredGroup):
         wired = chunk.program
-        shapes = [[slot.fans for slot in wired.slots(i)] for i in range(len(wired.segments))]
+        shapes = [[(slot.fan_in, slot.fan_out) for slot in wired.slots(i)] for i in range(len(wired.segments))]
         rows = wired.batch * math.prod(wired.output_shape) // wired.segments[-1].fan_out
         nets = wired.nets
     else:

@@ -21,7 +21,7 @@ from varprobe.engine.wired.program import Wired
 from varprobe.nets.config import SweepSettings
 from varprobe.nets.data import Source
 
-__all__ = ["arguments", "batch_of", "entering", "inputs_of", "rows_of", "target_of"]
+__all__ = ["arguments", "batch_of", "entering", "inputs_of", "rows_of", "shapes_of", "target_of"]
 
 
 def batch_of(
@@ -114,3 +114,26 @@ def arguments(chunk: AnyGroup, setting: SweepSettings, seed: int) -> tuple[Any, 
         streams = (keys["weights"], keys["biases"])
     target = target if target.dtype == np.int32 else target.astype(wide)
     return np.True_, *streams, x.astype(wide), target, chunk.numbers()
+
+
+def shapes_of(chunk: AnyGroup) -> tuple[Any, ...]:
+    """The shapes of what `arguments` returns for a cell of a chunk; nothing is drawn."""
+    program = chunk.program
+    wide = np.float64 if program.dtype == "float64" else np.float32
+    keys = jax.eval_shape(lambda: keys_of(0, 0))
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    if isinstance(program, Wired | OwnProgram):
+        inputs, outputs = program.input_shape, program.output_shape
+        streams: tuple[Any, ...] = (Keys(keys["weights"], keys["biases"], keys["dropout"]),)
+    else:
+        inputs, outputs = (program.segments[0].fan_in,), (program.segments[-1].fan_out,)
+        streams = (keys["weights"], keys["biases"])
+    x = jax.ShapeDtypeStruct((program.batch, *inputs), wide)
+    target = {
+        "cotangent": jax.ShapeDtypeStruct((program.batch, *outputs), wide),
+        "mse": jax.ShapeDtypeStruct((program.batch, program.outputs), wide),
+        "cross_entropy": jax.ShapeDtypeStruct((program.batch,), np.int32),
+    }[program.loss]
+    numbers = jax.tree.map(lambda a: jax.ShapeDtypeStruct(np.shape(a), np.asarray(a).dtype), chunk.numbers())
+    return jax.ShapeDtypeStruct((), np.bool_), *streams, x, target, numbers

@@ -18,11 +18,11 @@ from varprobe.engine.programs import AnyGroup
 from varprobe.engine.statistics import CellTable
 from varprobe.errors import MachineError, first_line
 from varprobe.nets.config import SweepSettings
-from varprobe.sweeps.budget import allotment
+from varprobe.sweeps.budget import allotment, needed_bytes
 from varprobe.sweeps.probes.running import Table, Task, run_jobs
 from varprobe.sweeps.queue import CellTask, Queue
 from varprobe.sweeps.record import versions
-from varprobe.sweeps.split import in_pieces
+from varprobe.sweeps.split import TooLarge, in_pieces
 
 __all__ = ["CellExecutor", "Failure", "LocalCrew", "computed", "together"]
 
@@ -77,15 +77,18 @@ def computed(worker: Worker, items: Sequence[CellTask], setting: SweepSettings, 
 
     Raises:
         Failure: the device or its memory failed.
+        InvalidArgumentError: a single net does not fit (option `memory`).
     """
     chunk, seeds = items[0].chunk, [item.seed for item in items]
 
     def run(piece: AnyGroup) -> dict[str, np.ndarray]:
+        if (need := needed_bytes(worker, piece)) > memory:
+            raise TooLarge(need)
         tables = tables_of(worker, piece, setting, seeds)
         return {f"{i} {name}": values for i, table in enumerate(tables) for name, values in table.items()}
 
     try:
-        joined = in_pieces(chunk, memory, run, worker.devices[0].platform)
+        joined = in_pieces(chunk, memory, run)
     except MachineError as error:
         raise Failure(chunk.configs, seeds[0], str(error)) from error
     except (jax.errors.JaxRuntimeError, MemoryError) as error:

@@ -1,7 +1,8 @@
 """One cell in pieces, where it does not fit into memory whole.
 
 Numbers of a net do not depend on its company, nor on whether its weights were kept or drawn again, so a cell may be
-computed a few nets at a time: joined, the tables are those of the whole cell, to the bit.
+computed a few nets at a time: joined, the tables are those of the whole cell, to the bit. A rough formula says how many
+nets go together; a piece that turns out too large, by the compiler's plan or in the device's memory, is halved.
 """
 
 from collections import deque
@@ -18,13 +19,20 @@ from varprobe.engine.wired.chunks import WiredGroup
 from varprobe.engine.wired.own import OwnGroup
 from varprobe.errors import InvalidArgumentError, MachineError
 from varprobe.storage.memory import memory_text
-from varprobe.sweeps.cell_costs import cell_bytes
-from varprobe.sweeps.rough_costs import rough_bytes
+from varprobe.sweeps.rough_memory import net_count, rough_bytes
 
-__all__ = ["in_pieces", "is_out_of_memory", "net_count", "pieces", "workers_within"]
+__all__ = ["TooLarge", "in_pieces", "is_out_of_memory", "pieces", "smallest", "too_large", "workers_within"]
 
 SMALLEST_SHARE = 0.5
 """Of a cell's memory, what a worker should have before there is another one beside it."""
+
+
+class TooLarge(Exception):
+    """A piece needs more than there is for it: so many bytes."""
+
+    def __init__(self, need: float) -> None:
+        super().__init__(need)
+        self.need = need
 
 
 def workers_within(budget: int, largest: int, workers: int, least: int = 0) -> int:
@@ -36,7 +44,7 @@ def workers_within(budget: int, largest: int, workers: int, least: int = 0) -> i
 
     Args:
         budget: bytes for all cells that run at once.
-        largest: `cell_bytes` of the largest cell.
+        largest: bytes of the largest cell.
         workers: how many there could be.
         least: bytes that the largest cell takes with a single net.
     """
@@ -44,65 +52,49 @@ def workers_within(budget: int, largest: int, workers: int, least: int = 0) -> i
     return max(1, min(workers, budget // each))
 
 
-def net_count(chunk: AnyGroup) -> int:
-    """How many nets it computes."""
-    if isinstance(chunk, OwnGroup):
-        return 1
-    return len(chunk.nets) if isinstance(chunk, WiredGroup) else sum(map(len, chunk.nets))
-
-
-def pieces(chunk: AnyGroup, budget: float, platform: str = "cpu") -> list[AnyGroup]:
-    """The chunk itself if a cell of it fits, else chunks of equally many nets each that do.
+def pieces(chunk: AnyGroup, budget: float) -> list[AnyGroup]:
+    """The chunk itself if a cell of it fits by the formula, else chunks of equally many nets each that do.
 
     Weights are drawn again for the way back rather than kept, if that is what it takes: it costs as much as a second
-    piece would, and saves more.
+    piece would, and saves more. Where a single net does not fit by the formula, every net is a piece.
 
     Args:
         chunk: what is to be computed.
         budget: bytes for one cell.
-        platform: cpu, cuda, rocm or tpu.
-
-    Raises:
-        InvalidArgumentError: a single net does not fit (option `memory`).
     """
-    if rough_bytes(chunk) <= budget:
-        return [chunk]
-    for whole in (chunk, drawn_again(chunk)):
-        if cell_bytes(whole, platform) <= budget:
+    again = drawn_again(chunk)
+    for whole in (chunk, again):
+        if rough_bytes(whole) <= budget:
             return [whole]
-    most, one = net_count(chunk), largest(cut(drawn_again(chunk), 1), platform)
-    if one > budget:
-        raise InvalidArgumentError(
-            f"{described(chunk)} takes {memory_text(one)} by itself, and there are {memory_text(budget)} for it",
-            "memory",
-        )
-    each = max(1, (largest([drawn_again(chunk)], platform) - one) / max(1, most - 1))
-    size = min(most - 1, 2 + int((budget - one) / each))
-    while largest(parts := cut(drawn_again(chunk), size), platform) > budget:
-        size = max(1, size - max(1, size // 8))
-    kept = cut(chunk, size)
-    return kept if largest(kept, platform) <= budget else parts
+    one, most = rough_bytes(smallest(chunk)), net_count(chunk)
+    each = max(1.0, (rough_bytes(again) - one) / max(1, most - 1))
+    return cut(again, max(1, 1 + int((budget - one) / each)))
 
 
-def largest(chunks: Sequence[AnyGroup], platform: str) -> int:
-    """The most that a cell of one of them takes."""
-    return max(cell_bytes(chunk, platform) for chunk in {chunk.program: chunk for chunk in chunks}.values())
+def smallest(chunk: AnyGroup) -> AnyGroup:
+    """The least that can be computed at once: a single net, of a chunk's nets the largest."""
+    return max(cut(drawn_again(chunk), 1), key=rough_bytes)
+
+
+def too_large(chunk: AnyGroup, need: float, budget: float) -> InvalidArgumentError:
+    """The error of a net that cannot be split."""
+    text = f"{described(chunk)} takes {memory_text(need)} by itself, and there are {memory_text(budget)} for it"
+    return InvalidArgumentError(text, "memory")
 
 
 def drawn_again(chunk: AnyGroup) -> AnyGroup:
     """The chunk with weights that are not kept for the way back."""
-    if isinstance(chunk, PlainGroup):
-        return replace(chunk, program=replace(chunk.program, keep_weights=False))
-    if isinstance(chunk, WiredGroup):
-        return replace(chunk, program=replace(chunk.program, keep_weights=False))
-    return chunk
+    if isinstance(chunk, OwnGroup):
+        return chunk
+    return replace(chunk, program=replace(chunk.program, keep_weights=False))  # type: ignore[arg-type]
 
 
 def cut(chunk: AnyGroup, size: int) -> list[AnyGroup]:
     """Chunks of at most so many nets, of one length each, the last filled up with nets that stand for nothing."""
     if isinstance(chunk, OwnGroup) or net_count(chunk) <= size:
         return [chunk]
-    return list(wired_parts(chunk, size) if isinstance(chunk, WiredGroup) else plain_parts(chunk, size))
+    parts = wired_parts(chunk, size) if isinstance(chunk, WiredGroup) else plain_parts(chunk, size)
+    return [part for part in parts if part.configs]  # a chunk that was cut before may be filled up
 
 
 def slices(count: int, size: int) -> list[list[int]]:
@@ -141,40 +133,49 @@ def wired_parts(chunk: WiredGroup, size: int) -> list[WiredGroup]:
     return parts
 
 
-def in_pieces(chunk: AnyGroup, budget: float, run: Callable[[AnyGroup], CellTable], platform: str = "cpu") -> CellTable:
-    """The table of a cell, computed in pieces that fit; a piece that finds no memory after all is halved.
+def in_pieces(chunk: AnyGroup, budget: float, run: Callable[[AnyGroup], CellTable]) -> CellTable:
+    """The table of a cell, computed in pieces that fit; a piece that is too large after all is halved.
 
     Args:
         chunk: what is to be computed.
         budget: bytes for one cell.
-        run: computes a cell of a chunk, and raises what jax raises for want of memory.
-        platform: cpu, cuda, rocm or tpu.
+        run: computes a cell of a chunk; raises TooLarge, or what jax raises for want of memory.
 
     Raises:
         InvalidArgumentError: a single net does not fit the budget (option `memory`).
         MachineError: the device has no memory for a single net.
     """
-    waiting = deque(pieces(chunk, budget, platform))
+    waiting = deque(pieces(chunk, budget))
     done: list[tuple[list[int], CellTable]] = []
     while waiting:
         piece = waiting.popleft()
-        table = unless_too_large(run, piece)
-        if table is None:
-            size = net_count(piece)
-            waiting = deque(half for part in (piece, *waiting) for half in halves(part, size))
-        else:
+        table, need = attempt(run, piece)
+        if table is not None:
             done.append((piece.configs, table))
+        elif smaller := halves(piece):
+            size = net_count(piece)
+            rest = [part for one in waiting for part in (net_count(one) >= size and halves(one) or [one])]
+            waiting = deque([*smaller, *rest])
+        elif need is not None:
+            raise too_large(piece, need, budget)
+        else:
+            raise MachineError(f"the device has no memory for {described(piece)} alone")
     return joined(chunk.configs, done)
 
 
-def unless_too_large(run: Callable[[AnyGroup], CellTable], piece: AnyGroup) -> CellTable | None:
-    """What `run` returns, None where it finds no memory; nothing that it held outlives the call."""
+def attempt(run: Callable[[AnyGroup], CellTable], piece: AnyGroup) -> tuple[CellTable | None, float | None]:
+    """(what `run` returns, None where there is no memory for it; bytes that it needs, None where nobody says).
+
+    Nothing that it held outlives the call.
+    """
     try:
-        return run(piece)
+        return run(piece), None
+    except TooLarge as error:
+        return None, error.need
     except (jax.errors.JaxRuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-    return None
+    return None, None
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -182,19 +183,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
 
 
-def halves(piece: AnyGroup, size: int) -> list[AnyGroup]:
-    """A piece of `size` nets or more in halves; one net with its weights drawn again.
-
-    Raises:
-        MachineError: that was tried.
-    """
-    if (count := net_count(piece)) < size:
-        return [piece]
-    if count > 1:
-        return cut(piece, -(-count // 2))
+def halves(piece: AnyGroup) -> list[AnyGroup]:
+    """A piece with its weights drawn again; if it has that, in halves; none of a single net."""
     if (again := drawn_again(piece)).program != piece.program:
         return [again]
-    raise MachineError(f"the device has no memory for {described(piece)} alone")
+    return cut(piece, -(-net_count(piece) // 2)) if net_count(piece) > 1 else []
 
 
 def described(chunk: AnyGroup) -> str:

@@ -214,11 +214,22 @@ def net_bytes(program: Wired) -> int:
     return KEPT * 4 * program.batch * positions * each
 
 
+def weight_bytes(program: Wired) -> int:
+    """Memory of the weights of all layers, each base once."""
+    itemsize = jnp.dtype(program.dtype).itemsize
+    return sum(
+        segment.count * base.bytes(slot.fan_in, slot.fan_out, itemsize)
+        for i, segment in enumerate(program.segments)
+        for slot, bases in zip(program.slots(i), program.weights[i], strict=True)
+        for base in set(bases)
+    )
+
+
 def chunk_of(program: Wired, nets_and_members: Sequence[tuple[Found, list[Member]]]) -> WiredGroup:
     """The program with these nets."""
     founds = [found for found, _ in nets_and_members]
     nets = tuple(found.net for found in founds)
-    segments, itemsize = range(len(program.segments)), jnp.dtype(program.dtype).itemsize
+    segments = range(len(program.segments))
     slots = [program.slots(i) for i in segments]
     weights = tuple(tuple(tuple(found.bases[i][j] for found in founds) for j in range(len(slots[i]))) for i in segments)
     rows = [slice(s.first - 1, s.first - 1 + s.count) for s in program.segments]
@@ -233,18 +244,12 @@ def chunk_of(program: Wired, nets_and_members: Sequence[tuple[Found, list[Member
         )
         for i in segments
     )
-    kept = sum(
-        program.segments[i].count * base.bytes(slot.fan_in, slot.fan_out, itemsize)
-        for i in segments
-        for slot, bases in zip(slots[i], weights[i], strict=True)
-        for base in set(bases)
-    )
     sized = replace(
         program,
         weights=weights,
         with_mean=with_mean,
         readout=tuple(found.readout[0] for found in founds) if program.outputs else (),
-        keep_weights=kept <= WEIGHT_BYTES,
         unit=any(any(map(any, net.unit)) or net.unit_readout for net in nets),
     )
+    sized = replace(sized, keep_weights=weight_bytes(sized) <= WEIGHT_BYTES)
     return WiredGroup(sized, nets, tuple(tuple(members) for _, members in nets_and_members))
