@@ -12,10 +12,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from varprobe.engine.groups import chunks_of
 from varprobe.sweeps import pool_executor
-from varprobe.sweeps.dask_executor import DaskCellExecutor
+from varprobe.sweeps.dask_executor import local_cluster
+from varprobe.sweeps.pickling import packed
+from varprobe.sweeps.pool_executor import PoolCellExecutor
+from varprobe.sweeps.queue import CellTask
 from varprobe.sweeps.request import Request, read_request
 from varprobe.sweeps.resources import Resources
 from varprobe.sweeps.sweep import run
@@ -40,28 +46,22 @@ print(time.perf_counter() - start, flush=True)
 """
 
 
-def crew_of(workers: int) -> DaskCellExecutor:
-    """A crew of so many local processes."""
-    from distributed import LocalCluster
+@contextmanager
+def crew_of(workers: int, request: Request) -> Iterator[PoolCellExecutor]:
+    """So many local processes, each of which has compiled what the request needs."""
+    from distributed import Client
 
-    local = LocalCluster(n_workers=workers, threads_per_worker=1, memory_limit=0, dashboard_address=None)
-    return DaskCellExecutor(local.scheduler_address, None, print, local)
-
-
-def warm(crew: DaskCellExecutor, request: Request) -> None:
-    """Let every worker compile what the request needs."""
-    from varprobe.engine.groups import chunks_of
-    from varprobe.sweeps.pickling import packed
-    from varprobe.sweeps.queue import CellTask
-
-    for chunk in chunks_of(list(request.configs), request.setting):
-        parcel = packed(pool_executor.Batch((CellTask(chunk, 0),), request.setting, crew.versions()))
-        crew.client.gather(
-            [crew.client.submit(pool_executor.work, parcel, workers=[w], pure=False) for w in crew.client.nthreads()]
-        )
+    with local_cluster(workers) as local, Client(local, set_as_default=False) as client:
+        crew = PoolCellExecutor(client.get_executor(pure=False), None, lambda: workers)
+        for chunk in chunks_of(list(request.configs), request.setting):
+            parcel = packed(pool_executor.Batch((CellTask(chunk, 0),), request.setting, crew.versions()))
+            client.gather(
+                [client.submit(pool_executor.work, parcel, workers=[w], pure=False) for w in client.nthreads()]
+            )
+        yield crew
 
 
-def timed(crew: DaskCellExecutor, request: Request, out: Path | None = None) -> float:
+def timed(crew: PoolCellExecutor, request: Request, out: Path | None = None) -> float:
     """Seconds of a sweep."""
     start = time.perf_counter()
     run(request, out=out, resources=Resources(executor=crew))
@@ -73,11 +73,8 @@ def throughput(most: int, seeds: int) -> dict[int, float]:
     found = {}
     request = read_request(**USUAL, seeds=seeds)
     for workers in range(1, most + 1):
-        crew = crew_of(workers)
-        warm(crew, request)
-        found[workers] = seeds / min(timed(crew, request) for _ in range(2))
-        crew.close()
-        crew.local.close()
+        with crew_of(workers, request) as crew:
+            found[workers] = seeds / min(timed(crew, request) for _ in range(2))
         ratio = found[workers] / found[1]
         print(f"{workers} worker{'s' if workers > 1 else ' '}: {found[workers]:7.2f} cells/s, {ratio:.2f} times one")
     return found
@@ -86,11 +83,8 @@ def throughput(most: int, seeds: int) -> dict[int, float]:
 def weak(count: int, seeds: int) -> None:
     """Weak scaling: so many workers with a share each, against as many processes that know nothing of each other."""
     request = read_request(**USUAL, seeds=count * seeds)
-    crew = crew_of(count)
-    warm(crew, request)
-    together = min(timed(crew, request) for _ in range(2))
-    crew.close()
-    crew.local.close()
+    with crew_of(count, request) as crew:
+        together = min(timed(crew, request) for _ in range(2))
     code = ALONE.format(arguments=USUAL | {"seeds": seeds})
     alone = []
     for _ in range(2):
@@ -116,19 +110,14 @@ def overhead(cells: int, workers: int) -> float:
     start = time.perf_counter()
     run(few, resources=Resources(devices=1))
     alone = (time.perf_counter() - start) / few.setting.seeds
-    crew = crew_of(workers)
-    warm(crew, request)
-    seconds = timed(crew, request)
+    with crew_of(workers, request) as crew:
+        seconds = timed(crew, request)
+        with tempfile.TemporaryDirectory() as folder:
+            kept = timed(crew, few, Path(folder) / "run") / few.setting.seeds
     each = seconds / cells - alone / workers
     print(f"{cells} tiny cells: {alone * 1e3:.2f} ms a cell in one process without a scheduler,")
     print(f"{seconds / cells * 1e3:.2f} ms a cell with {workers} workers: {each * 1e6:.0f} us a cell for the scheduler")
-    with tempfile.TemporaryDirectory() as folder:
-        start = time.perf_counter()
-        run(few, out=Path(folder) / "run", resources=Resources(executor=crew))
-        kept = (time.perf_counter() - start) / few.setting.seeds
     print(f"{kept * 1e3:.2f} ms a cell where each is a file, flushed")
-    crew.close()
-    crew.local.close()
     return each
 
 

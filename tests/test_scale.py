@@ -257,7 +257,7 @@ PARENT = os.getpid()
 def test_programs_are_the_same_on_the_other_side(tmp_path: Path) -> None:
     """Equal, so that what is compiled is found again: a batch would compile each time otherwise."""
     arguments = {"depth": 4, "width": 8, "seeds": 1, "init": "he_normal"}
-    acts = ["relu", "gelu", "leaky_relu(0.1)", {"mine": lambda x: jnp.sin(x)}]
+    acts = ["relu", "gelu", "leaky_relu(0.1)", {"mine": lambda x: jnp.sin(x)}, {"sin": jnp.sin}]
     for act, arch in [*((act, "plain") for act in acts), ("tanh", "residual"), ("relu", "conv,transformer,lstm")]:
         request = read_request(**arguments, act=act, arch=arch)
         for chunk in chunks_of(list(request.configs), request.setting):

@@ -1,28 +1,25 @@
-"""Work as bytes, for other processes: chunks of networks, jobs of probes, and the functions in them.
+"""Work as bytes, for other processes: groups of networks, jobs of probes, and the functions in them.
 
-Functions of the registry travel by name, so that they are the same object in the process that takes them out, and a
-program that was compiled for them is found again. Functions of the user's travel by value, for no other machine need
-have their file; each is made once in a process, whatever brings it.
+cloudpickle sends functions of the user's by value, for no other machine need have their file. A program that was
+compiled for a function is found again by that very function, so each is made once in a process, whatever brings it;
+those of the registry are looked up there.
 """
 
-import hashlib
 import io
 import pickle
 import sys
 import sysconfig
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import FunctionType
 from typing import Any
+
+import cloudpickle
 
 from varprobe.errors import InvalidArgumentError
 from varprobe.nets.activations import ACTIVATIONS
 
 __all__ = ["packed", "unpacked"]
-
-unpacked_functions: dict[str, Any] = {}
-"""Of the user's, by the sha256 of what they came in."""
 
 
 @cache
@@ -31,43 +28,38 @@ def registered() -> dict[int, str]:
     return {id(activation.function): name for name, activation in ACTIVATIONS.items()}
 
 
-def importable(function: Callable[..., Any]) -> bool:
-    """Whether another process finds the same function by its module and name."""
-    module, name = getattr(function, "__module__", None) or "", getattr(function, "__qualname__", "<")
-    found: Any = sys.modules.get(module) if module.partition(".")[0] in ("jax", "varprobe") else None
-    for part in name.split("."):
-        found = getattr(found, part, None)
-    return found is function
+class Packer(cloudpickle.Pickler):
+    """Functions go by their name in the registry, or as bytes of their own."""
 
-
-class Packer(pickle.Pickler):
-    """A pickler to which functions are what `persistent_id` says of them."""
-
-    def persistent_id(self, thing: Any) -> tuple[str, Any] | None:
-        """("act", name) or ("code", bytes) of a function; None of everything else."""
+    def persistent_id(self, thing: Any) -> str | bytes | None:
+        """Of a function; None of everything else."""
         if id(thing) in registered():
-            return "act", registered()[id(thing)]
-        if isinstance(thing, type) or not callable(thing) or importable(thing):
-            return None
-        if isinstance(thing, FunctionType) or hasattr(thing, "__wrapped__"):
-            return "code", by_value(thing)
-        return None
+            return registered()[id(thing)]
+        function = isinstance(thing, FunctionType) or (hasattr(thing, "__wrapped__") and not isinstance(thing, type))
+        return by_value(thing) if function else None
 
 
-def by_value(function: Callable[..., Any]) -> bytes:
-    """A function of the user's, with all that it refers to and that is in no installed package.
+class Unpacker(pickle.Unpickler):
+    """The other way round."""
+
+    def persistent_load(self, name: str | bytes) -> Any:
+        """The function."""
+        return ACTIVATIONS[name].function if isinstance(name, str) else made(name)
+
+
+made = cache(pickle.loads)
+"""The function of some bytes."""
+
+
+@cache
+def by_value(function: Any) -> bytes:
+    """A function with all that it refers to and that is in no installed package.
 
     Raises:
-        InvalidArgumentError: cloudpickle is not installed, or the function refers to something that cannot travel.
+        InvalidArgumentError: it refers to something that cannot travel.
     """
-    try:
-        import cloudpickle
-    except ImportError:
-        raise InvalidArgumentError(
-            'functions of your own go to other processes with pip install "varprobe[dask]"'
-        ) from None
     module = sys.modules.get((getattr(function, "__module__", None) or "").partition(".")[0])
-    own = module is not None and module.__name__ != "__main__" and not is_installed(module)
+    own = module is not None and module.__name__ not in ("__main__", "varprobe") and not is_installed(module)
     try:
         if own:
             cloudpickle.register_pickle_by_value(module)  # with its submodules
@@ -80,35 +72,21 @@ def by_value(function: Callable[..., Any]) -> bytes:
             cloudpickle.unregister_pickle_by_value(module)
 
 
-def is_installed(module: ModuleType) -> bool:
+def is_installed(module: Any) -> bool:
     """Whether a module lies where Python keeps its own, or those that were installed: other machines have it too."""
     file = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", [])), None)
     places = (sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib"))
     return file is None or any(Path(file).is_relative_to(place) for place in places)
 
 
-class Unpacker(pickle.Unpickler):
-    """The other way round."""
-
-    def persistent_load(self, what: Any) -> Any:
-        """The function."""
-        kind, content = what
-        if kind == "act":
-            return ACTIVATIONS[content].function
-        name = hashlib.sha256(content).hexdigest()
-        if name not in unpacked_functions:
-            unpacked_functions[name] = pickle.loads(content)
-        return unpacked_functions[name]
-
-
 def packed(thing: Any) -> bytes:
     """The bytes of anything that work is made of.
 
     Raises:
-        InvalidArgumentError: a function of the user's that cannot travel.
+        InvalidArgumentError: a function of the user's cannot travel.
     """
     file = io.BytesIO()
-    Packer(file, protocol=pickle.HIGHEST_PROTOCOL).dump(thing)
+    Packer(file).dump(thing)
     return file.getvalue()
 
 

@@ -8,9 +8,9 @@ tables back otherwise.
 import os
 import secrets
 import socket
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -101,11 +101,30 @@ def work(parcel: bytes) -> list[CellTable | None]:
 
 def failed(things: list[Any], error: Exception) -> Exception:
     """What is raised where a batch fails: what it says itself, or which batch it was."""
-    if isinstance(error, Failure | MachineError | InvalidArgumentError | CancelledError):
+    if isinstance(error, Failure | MachineError | InvalidArgumentError) or is_lost(error):
         return error
-    lost = isinstance(error, BrokenExecutor) or type(error).__name__ == "KilledWorker"
-    what = "a worker process died; perhaps it had too little memory" if lost else f"a worker failed: {told(error)}"
+    died = isinstance(error, BrokenExecutor) or type(error).__name__ == "KilledWorker"
+    what = "a worker process died; perhaps it had too little memory" if died else f"a worker failed: {told(error)}"
     return Failure(things[0].configs, things[0].seed, what)
+
+
+def is_lost(error: Exception) -> bool:
+    """Whether it says that nobody is there any more who runs what was sent; a file's error has another number."""
+    if isinstance(error, OSError) and not isinstance(error, ConnectionError | TimeoutError):
+        return error.errno is None
+    return isinstance(error, CancelledError | ConnectionError | TimeoutError)
+
+
+@contextmanager
+def unless_lost() -> Iterator[None]:
+    """Raise MachineError where the scheduler of the workers was lost."""
+    try:
+        yield
+    except (CancelledError, OSError) as error:
+        if not is_lost(error):
+            raise
+        text = "the scheduler of the workers was lost; what has finished is kept, and the same command goes on"
+        raise MachineError(text) from error
 
 
 def told(error: Exception) -> str:
@@ -152,30 +171,37 @@ class PoolCellExecutor:
 
     by_chunk = True
 
-    def __init__(self, executor: Executor, memory: int | None = None) -> None:
-        """`memory`: bytes that a process may take for a cell; None for what it needs."""
-        self.executor, self.memory = executor, memory
-        self.seen: dict[str, Any] | None = None
+    def __init__(self, executor: Executor, memory: int | None = None, count: Callable[[], int] | None = None) -> None:
+        """What computes.
 
-    @property
-    def processes(self) -> int:
-        """How many compute at the same time, as far as the executor says."""
-        return int(getattr(self.executor, "_max_workers", 0) or cores())
+        Args:
+            executor: takes batches.
+            memory: bytes that a process may take for a cell; None for what it needs.
+            count: how many compute at the same time now; None for what the executor says, or as many as cores here.
+        """
+        self.executor, self.memory = executor, memory
+        self.processes = count or (lambda: int(getattr(executor, "_max_workers", 0) or cores()))
+        self.seen: dict[str, Any] | None = None
 
     def versions(self) -> dict[str, Any]:
         """Of its processes."""
         if self.seen is None:
-            try:
-                self.seen = self.executor.submit(versions).result()
-            except (MachineError, CancelledError):
-                raise
-            except Exception as error:  # such as no varprobe where the worker is
-                raise MachineError(f"a worker failed: {told(error)}") from error
+            with unless_lost():
+                try:
+                    self.seen = self.executor.submit(versions).result()
+                except Exception as error:  # such as no varprobe where the worker is
+                    if isinstance(error, MachineError) or is_lost(error):
+                        raise
+                    raise MachineError(f"a worker failed: {told(error)}") from error
         return self.seen
 
     def allotment(self, chunks: Iterable[AnyGroup]) -> tuple[int, int]:
         """As `CellExecutor.allotment`; what a process has free only it knows."""
-        return self.processes, self.memory or budget_of(None) // cores()
+        return self.processes(), self.memory or budget_of(None) // cores()
+
+    def most(self) -> int:
+        """Batches that are on their way at the same time."""
+        return AHEAD * self.processes()
 
     def run(
         self, supply: Queue, setting: SweepSettings, folder: Path | None = None
@@ -201,7 +227,8 @@ class PoolCellExecutor:
         try:
             if folder and token:
                 (folder / token).touch()
-            yield from together(supply, take, submit, lambda: AHEAD * self.processes, failed)
+            with unless_lost():
+                yield from together(supply, take, submit, self.most, failed)
         finally:
             if folder and token:
                 with suppress(OSError):
@@ -216,9 +243,10 @@ class PoolCellExecutor:
             setting = needed(job.setting, [job.seed], job.chunk.program.batch)
             return self.executor.submit(probe, packed((replace(job, setting=setting), seen)))
 
-        for job, table in together(supply, lambda: supply.take(1), submit, lambda: AHEAD * self.processes, failed):
-            yield from [(job, None)] * (job.steps if job.steps > 1 else 0)
-            yield job, table
+        with unless_lost():
+            for job, table in together(supply, lambda: supply.take(1), submit, self.most, failed):
+                yield from [(job, None)] * (job.steps if job.steps > 1 else 0)
+                yield job, table
 
 
 def needed(setting: SweepSettings, seeds: Iterable[int], batch: int) -> SweepSettings:
