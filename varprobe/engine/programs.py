@@ -29,7 +29,7 @@ def run_program(program: AnyProgram, space: Any, *arguments: Any) -> tuple[Any, 
 
 
 compilable = jax.jit(run_program, static_argnums=0, donate_argnums=1)
-"""`run_program` to trace and to compile; a program is traced once for both, and for its footprint."""
+"""`run_program`, to compile: its workspace is given up to the results."""
 
 spaces: dict[AnyProgram, Any] = {}
 
