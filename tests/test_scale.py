@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -279,6 +279,30 @@ def test_what_cannot_travel_is_named() -> None:
         pytest.raises(InvalidArgumentError, match="bound cannot be sent to another process"),
     ):
         vp.sweep(**TINY | {"act": bound}, executor=pool)
+
+
+class Gone(Executor):
+    """Runs the first thing that it is given; then its scheduler is gone, as `error` says."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error, self.ran = error, False
+
+    def submit(self, function: Any, /, *given: Any, **named: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        if self.ran:
+            future.set_exception(self.error)
+        else:
+            future.set_result(function(*given, **named))
+        self.ran = True
+        return future
+
+
+@pytest.mark.parametrize("error", [CancelledError(), ConnectionResetError(104, "reset"), TimeoutError()], ids=repr)
+def test_a_scheduler_that_is_lost_is_one_line(error: Exception) -> None:
+    with pytest.raises(MachineError, match=r"^the scheduler of the workers was lost; what has finished is kept"):
+        vp.sweep(**PLAIN, executor=Gone(error))
+    with pytest.raises(MachineError, match=r"seed 0: a worker failed: FileNotFoundError"):
+        vp.sweep(**PLAIN, executor=Gone(FileNotFoundError(2, "no such file", "x")))
 
 
 def test_a_process_that_sees_the_folder_writes_there_itself(tmp_path: Path) -> None:
