@@ -12,7 +12,7 @@ import xarray as xr
 
 import varprobe as vp
 from varprobe.errors import InvalidArgumentError
-from varprobe.nets.initializers import Initializer, Place, resolve_initializer
+from varprobe.nets.initializers import Initializer, LayerContext, resolve_initializer
 from varprobe.spec.calls import parse_calls
 from varprobe.sweeps.request import read_request
 from varprobe.sweeps.sweep import run
@@ -20,7 +20,7 @@ from varprobe.sweeps.sweep import run
 ROUNDING = 1e-9
 """Of a log10 in float64, in nets as small and shallow as these."""
 
-PLACE = Place(fan_in=50, fan_out=80, width=80, depth=9, layer=4)
+PLACE = LayerContext(fan_in=50, fan_out=80, width=80, depth=9, layer=4)
 LSUV = {"act": "tanh", "init": "lsuv", "bias": "normal(var=0.1)", "depth": 3, "width": 12, "batch": 6, "loss": "mse"}
 RESIDUAL = {"arch": "residual(branch_scale=0.5)", "act": "gelu", "depth": 3, "width": 12, "batch": 6}
 IN_BRANCHES = ["lsuv", "fixup", "skipinit", "skipinit(alpha=1/sqrt(depth))", "mup", "ntk(scale=2,gain=1.5)"]

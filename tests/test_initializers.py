@@ -11,12 +11,12 @@ import pytest
 
 import varprobe as vp
 from varprobe.errors import InvalidArgumentError
-from varprobe.nets.initializers import ALIASES, INITIALIZERS, STANDARD, Initializer, Place, resolve_initializer
+from varprobe.nets.initializers import ALIASES, INITIALIZERS, STANDARD, Initializer, LayerContext, resolve_initializer
 from varprobe.nets.parametrizations import log10_multipliers
 from varprobe.spec.calls import parse_calls
 from varprobe.sweeps.request import read_request
 
-PLACE = Place(fan_in=300, fan_out=100, width=400, depth=50, layer=7)
+PLACE = LayerContext(fan_in=300, fan_out=100, width=400, depth=50, layer=7)
 
 BASE_STD = {"normal": 1, "uniform": 1 / math.sqrt(3), "truncated_normal": 0.87962566103423978, "nothing": 1}
 """Standard deviations of the bases that W = mean + scale * base is made of; U(-1, 1) has 1/sqrt(3)."""
@@ -26,7 +26,7 @@ def named(text: str) -> Initializer:
     return resolve_initializer(parse_calls(text)[0])
 
 
-def mean_and_std(text: str, place: Place = PLACE) -> tuple[float, float]:
+def mean_and_std(text: str, place: LayerContext = PLACE) -> tuple[float, float]:
     init = named(text)
     mean, scale = init.at(place)
     return mean, scale * BASE_STD[init.law[0]]
@@ -103,7 +103,7 @@ def test_numbers_cover_the_registry() -> None:
 def test_numbers(text: str) -> None:
     """float64 arithmetic on both sides."""
     assert mean_and_std(text) == pytest.approx(NUMBERS[text], rel=1e-12, abs=1e-15)
-    other = mean_and_std(text, Place(fan_in=301, fan_out=102, width=500, depth=60, layer=8))
+    other = mean_and_std(text, LayerContext(fan_in=301, fan_out=102, width=500, depth=60, layer=8))
     looks = "fan" in text or any(name in text for name in ("width", "depth", "layer"))
     looks |= named(text).name.partition("(")[0] in (
         "torch_default",
@@ -129,7 +129,7 @@ def test_numbers_of_other_bases() -> None:
 
 def test_fan_is_at_least_one() -> None:
     """As in jax.nn.initializers, where fans below 1 count as 1."""
-    assert mean_and_std("he_normal", Place(1, 1, 1, 1, 1)) == pytest.approx((0, math.sqrt(2)))
+    assert mean_and_std("he_normal", LayerContext(1, 1, 1, 1, 1)) == pytest.approx((0, math.sqrt(2)))
 
 
 @pytest.mark.parametrize("alias, name", ALIASES.items())

@@ -8,7 +8,7 @@ from scipy.stats import spearmanr
 
 from varprobe.training.outcomes import (
     RESAMPLES,
-    foretold,
+    accuracy_of,
     has_trained,
     rank_correlation,
     skill_of_accuracy,
@@ -33,7 +33,7 @@ def test_counts_by_hand():
     """Six nets: three unhealthy, two of which fail; four fail."""
     healthy = np.array([True, True, True, False, False, False])
     skill = np.array([0.9, 0.2, 0.1, 0.8, np.nan, 0.0])
-    found = foretold(np.array([0.0, 1, 2, 3, 4, 5]), healthy, skill)
+    found = accuracy_of(np.array([0.0, 1, 2, 3, 4, 5]), healthy, skill)
     assert (found.nets, found.failed, found.unhealthy, found.found) == (6, 4, 3, 2)
     assert found.precision == pytest.approx(2 / 3) and found.recall == pytest.approx(1 / 2)
     ranks = [6, 4, 3, 5, 1, 2]  # the one that diverged learned least
@@ -49,7 +49,7 @@ def test_spearman_is_scipys_with_ties():
 
 def test_a_lost_signal_is_the_farthest():
     score = np.array([0.0, 1.0, np.inf, np.nan])
-    found = foretold(score, score < 3, np.array([0.9, 0.6, 0.1, 0.1]))
+    found = accuracy_of(score, score < 3, np.array([0.9, 0.6, 0.1, 0.1]))
     assert found.rank_correlation == pytest.approx(-1)
 
 
@@ -110,7 +110,7 @@ def test_large_samples_are_resampled_in_parts(monkeypatch):
     ],
 )
 def test_what_cannot_be_told_has_a_reason(healthy, skill, missing):
-    found = foretold(np.arange(len(skill), dtype=float), np.array(healthy), np.array(skill))
+    found = accuracy_of(np.arange(len(skill), dtype=float), np.array(healthy), np.array(skill))
     assert set(found.reasons) == set(missing)
     for name, why in missing.items():
         assert why in found.reasons[name]
@@ -120,7 +120,7 @@ def test_what_cannot_be_told_has_a_reason(healthy, skill, missing):
 
 
 def test_equal_scores_have_no_rank_correlation():
-    found = foretold(np.full(5, 2.0), np.ones(5, bool), np.linspace(0, 1, 5))
+    found = accuracy_of(np.full(5, 2.0), np.ones(5, bool), np.linspace(0, 1, 5))
     assert found.rank_correlation is None and found.rank_correlation_ci95 == (None, None)
     assert found.reasons["rank_correlation"] == "all scores are alike"
 
@@ -138,9 +138,9 @@ NETS = st.lists(
 def test_neither_order_nor_scale_matters(nets, random):
     """Permuted nets, and any rising function of the score, give the same counts and the same correlation."""
     score, healthy, skill = (np.array(column) for column in zip(*nets, strict=True))
-    found = foretold(score, healthy, skill)
+    found = accuracy_of(score, healthy, skill)
     order = np.array(random.sample(range(len(nets)), len(nets)))
-    for other in (foretold(score[order], healthy[order], skill[order]), foretold(3 + score**3, healthy, skill)):
+    for other in (accuracy_of(score[order], healthy[order], skill[order]), accuracy_of(3 + score**3, healthy, skill)):
         assert (other.precision, other.recall, other.reasons) == (found.precision, found.recall, found.reasons)
         assert other.rank_correlation == pytest.approx(found.rank_correlation, abs=1e-12)
 
@@ -152,8 +152,8 @@ def test_a_perfect_forecast_and_its_opposite(nets):
     score, _, skill = (np.array(column) for column in zip(*nets, strict=True))
     trained = has_trained(skill)
     assume(trained.any() and not trained.all())
-    right, wrong = foretold(score, trained, skill), foretold(score, ~trained, skill)
+    right, wrong = accuracy_of(score, trained, skill), accuracy_of(score, ~trained, skill)
     assert (right.precision, right.recall, wrong.precision, wrong.recall) == (1, 1, 0, 0)
-    mirrored = foretold(score.max() - score, trained, skill)
+    mirrored = accuracy_of(score.max() - score, trained, skill)
     if right.rank_correlation is not None:
         assert mirrored.rank_correlation == pytest.approx(-right.rank_correlation, abs=1e-12)

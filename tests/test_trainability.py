@@ -15,7 +15,7 @@ from varprobe.errors import InvalidArgumentError
 from varprobe.plots.trainability import edges, trainability_figure
 from varprobe.training import jobs
 from varprobe.training.grids import grid_of, reach_of
-from varprobe.training.nets import foretold_by_optimizer
+from varprobe.training.nets import accuracy_by_optimizer
 from varprobe.training.request import read_training
 from varprobe.training.run import run_training
 from varprobe.training.trainability import with_defaults
@@ -160,7 +160,7 @@ def test_what_is_measured_on_the_way_is_for_track():
 
 
 def test_prediction_counts_nets(ds):
-    found, each = vp.verdict_accuracy(ds), foretold_by_optimizer(ds)
+    found, each = vp.verdict_accuracy(ds), accuracy_by_optimizer(ds)
     assert list(each) == OPTIMIZERS.split(",") and found.nets == 24 == sum(f.nets for f in each.values())
     unhealthy = np.repeat(~ds.healthy.values[:, None], 2, axis=1)
     assert found.unhealthy == unhealthy.sum() and found.failed == (~ds.trained.values).sum()

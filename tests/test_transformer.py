@@ -13,7 +13,7 @@ from varprobe.engine.reference_network import plain_of
 from varprobe.engine.wired.attention import Lifts, attention, softmax_pullback
 from varprobe.errors import InvalidArgumentError
 from varprobe.nets.architectures import architecture_of
-from varprobe.nets.initializers import Place, resolve_initializer
+from varprobe.nets.initializers import LayerContext, resolve_initializer
 from varprobe.nets.softmax import softmax_entropy
 from varprobe.runs.build import arguments_of, build
 from varprobe.spec.calls import parse_calls
@@ -197,7 +197,7 @@ def test_matrices_and_their_initializers():
     for name, std in expected.items():
         assert scales[name] == (0, pytest.approx(std))
     assert scales["v"] == (1, 0)
-    assert resolve_initializer(parse_calls("bert")[0]).at(Place(3, 3, 3, 3, 1, last=True)) == (0, 0.02)
+    assert resolve_initializer(parse_calls("bert")[0]).at(LayerContext(3, 3, 3, 3, 1, last=True)) == (0, 0.02)
 
 
 def test_initializers_of_parts_tell_runs_apart():

@@ -87,7 +87,7 @@ def settings(
 
     from varprobe.spec.arguments import named, single
     from varprobe.theory.elementwise import activation
-    from varprobe.theory.sigmas import given, settled, sigma_b2_of, variance_of
+    from varprobe.theory.sigmas import given, resolved_initializer, sigma_b2_of, variance_of
 
     for short, name, long in ((sigma_w2, "sigma_w2", init), (sigma_b2, "sigma_b2", bias)):
         if short is not None and long is not None:
@@ -100,7 +100,7 @@ def settings(
     )
     if sigma_w2 is not None:
         return single("sigma_w2", sigma_w2, 0, integer=False), biases, layers
-    weights = settled(given(init or "he_normal"), activation(act), biases)
+    weights = resolved_initializer(given(init or "he_normal"), activation(act), biases)
     return named("init", lambda: variance_of(weights, np.full(layers + 1, units), 1)), biases, layers
 
 

@@ -22,7 +22,7 @@ from varprobe.verdict.columns import GAP, fold, side_by_side
 if TYPE_CHECKING:
     import xarray as xr
 
-    from varprobe.training.outcomes import Foretold
+    from varprobe.training.outcomes import VerdictAccuracy
 
 __all__ = ["command"]
 
@@ -113,10 +113,10 @@ def draw(ds: "xr.Dataset", folder: Path, path: Path | None, arguments: list[str]
 
 def answer(ds: "xr.Dataset", folder: Path, figure: str) -> dict[str, Any]:
     """The object of --json."""
-    from varprobe.training.nets import foretold_by_optimizer, net_rows, verdict_accuracy
+    from varprobe.training.nets import accuracy_by_optimizer, net_rows, verdict_accuracy
 
     told = {"version": version("varprobe"), "run": str(folder), "rows": net_rows(ds), **asdict(verdict_accuracy(ds))}
-    told["by_optimizer"] = {name: asdict(found) for name, found in foretold_by_optimizer(ds).items()}
+    told["by_optimizer"] = {name: asdict(found) for name, found in accuracy_by_optimizer(ds).items()}
     return told | {"figure": figure}
 
 
@@ -183,7 +183,7 @@ def depths_of(ds: "xr.Dataset") -> list[tuple[str, ...]]:
     return rows
 
 
-def sentences(ds: "xr.Dataset", found: "Foretold") -> list[str]:
+def sentences(ds: "xr.Dataset", found: "VerdictAccuracy") -> list[str]:
     """What counts as trained, what was foretold, and what could not be told."""
     from varprobe.verdict.thresholds import threshold
 

@@ -5,9 +5,9 @@ from typing import Any, Literal
 
 from varprobe.errors import InvalidArgumentError
 from varprobe.nets.activations import Activation
-from varprobe.nets.architectures import Architecture, PlainStack, Slot
+from varprobe.nets.architectures import Architecture, PlainStack, WeightSpec
 from varprobe.nets.data import Source
-from varprobe.nets.initializers import Initializer, Place, resolve_initializer
+from varprobe.nets.initializers import Initializer, LayerContext, resolve_initializer
 from varprobe.nets.norms import Norm
 from varprobe.spec.calls import Call
 
@@ -69,7 +69,7 @@ class Config:
         """The layers that have weights of their own; where all share one draw, layer 1."""
         return range(1, 2 if self.arch.shared else self.depth + 1)
 
-    def slots(self, layer: int) -> tuple[Slot, ...]:
+    def slots(self, layer: int) -> tuple[WeightSpec, ...]:
         """The weight matrices of a layer; a plain one has one."""
         if self.arch.shared:
             layer = 1
@@ -82,7 +82,7 @@ class Config:
             return (self.init_first or INPUT_INIT) if matrix.role == "first" else self.init
         return dict(self.roles).get(f"init_{matrix.role}", self.weights_at(layer))
 
-    def place(self, layer: int, outputs: int = 0, slot: int = 0) -> Place:
+    def place(self, layer: int, outputs: int = 0, slot: int = 0) -> LayerContext:
         """What an initializer's expressions may refer to at a layer (depth + 1: the read-out, with `outputs` units)."""
         place = place_of(self.widths, layer, outputs)
         if layer > self.depth:
@@ -147,7 +147,7 @@ class SweepSettings:
     forward_only: bool
 
 
-def place_of(widths: tuple[int, ...], layer: int, outputs: int = 0) -> Place:
+def place_of(widths: tuple[int, ...], layer: int, outputs: int = 0) -> LayerContext:
     """What an initializer's expressions may refer to at a layer of a stack with these widths, input first."""
     depth = len(widths) - 1
-    return Place(widths[layer - 1], widths[layer] if layer <= depth else outputs, max(widths[1:]), depth, layer)
+    return LayerContext(widths[layer - 1], widths[layer] if layer <= depth else outputs, max(widths[1:]), depth, layer)

@@ -14,13 +14,13 @@ from varprobe.errors import InvalidArgumentError, did_you_mean, lookup
 from varprobe.spec.calls import Call
 from varprobe.spec.expressions import Expression
 
-__all__ = ["INITIALIZERS", "STANDARD", "Initializer", "Place", "Registered", "Values", "resolve_initializer"]
+__all__ = ["INITIALIZERS", "STANDARD", "Initializer", "LayerContext", "Registered", "Values", "resolve_initializer"]
 
 TRUNCATED_STD = 0.87962566103423978
 """Standard deviation of N(0, 1) truncated to (-2, 2); the constant of jax.nn.initializers.variance_scaling."""
 
 
-class Place(NamedTuple):
+class LayerContext(NamedTuple):
     """Where a matrix stands: what an expression may refer to. `layer`: 1 to depth (depth + 1: the read-out).
 
     Initializers may also look at `slot`, the matrix's name in its block, `last`, whether it ends a branch, `kind`, the
@@ -42,8 +42,8 @@ class Place(NamedTuple):
 
 
 Values = dict[str, Any]
-Numbers = Callable[[Values, Place], tuple[float, float]]
-Factor = Callable[[Values, Place], float]
+Numbers = Callable[[Values, LayerContext], tuple[float, float]]
+Factor = Callable[[Values, LayerContext], float]
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def truncated_scale(values: Values) -> float:
     return values["std"] / TRUNCATED_STD if "std" in values else values["stddev"]
 
 
-def fan(mode: str, place: Place) -> float:
+def fan(mode: str, place: LayerContext) -> float:
     """The denominator of variance scaling."""
     fans = {
         "fan_in": place.fan_in,
@@ -108,14 +108,14 @@ def variance_scaling(scale: float, mode: str, distribution: str) -> Numbers:
     return lambda values, place: (0.0, scaled(scale / fan(mode, place), distribution))
 
 
-def uniform_numbers(values: Values, place: Place) -> tuple[float, float]:
+def uniform_numbers(values: Values, place: LayerContext) -> tuple[float, float]:
     """limit=a: U(-a, a). scale=s: U[0, s), jax's own."""
     if "limit" in values:
         return 0.0, values["limit"]
     return values["scale"] / 2, values["scale"] / 2
 
 
-def torch_numbers(values: Values, place: Place) -> tuple[float, float]:
+def torch_numbers(values: Values, place: LayerContext) -> tuple[float, float]:
     """The limit of the uniform law that the layers of torch.nn start from, by the kind of layer."""
     if place.kind == "recurrent":  # RNN, LSTM, GRU: all matrices and biases by the size of the state
         return 0.0, 1 / math.sqrt(place.width)
@@ -126,12 +126,12 @@ def torch_numbers(values: Values, place: Place) -> tuple[float, float]:
     return 0.0, 1 / math.sqrt(place.fan_in)
 
 
-def he_numbers(values: Values, place: Place) -> tuple[float, float]:
+def he_numbers(values: Values, place: LayerContext) -> tuple[float, float]:
     """N(0, 2 / fan_in)."""
     return 0.0, math.sqrt(2 / place.fan_in)
 
 
-def fixup_numbers(values: Values, place: Place) -> tuple[float, float]:
+def fixup_numbers(values: Values, place: LayerContext) -> tuple[float, float]:
     """Zhang et al. 2019, rules 1 and 2: of L branches of m matrices the last is 0, the rest He L^(-1/(2m-2))."""
     if not place.branch:
         return he_numbers(values, place)
@@ -140,20 +140,20 @@ def fixup_numbers(values: Values, place: Place) -> tuple[float, float]:
     return 0.0, place.branches ** (-1 / (2 * place.branch - 2)) * math.sqrt(2 / place.fan_in)
 
 
-def mup_numbers(values: Values, place: Place) -> tuple[float, float]:
+def mup_numbers(values: Values, place: LayerContext) -> tuple[float, float]:
     """Yang et al. 2021, table 3: variance 1 / fan_in of input and hidden weights, 1 / fan_in^2 of the read-out's."""
     return 0.0, 1 / place.fan_in if place.layer > place.depth else 1 / math.sqrt(place.fan_in)
 
 
-def ntk_multiplier(values: Values, place: Place) -> float:
+def ntk_multiplier(values: Values, place: LayerContext) -> float:
     """sqrt(scale / fan_in)."""
     if not values["scale"] > 0:
         raise InvalidArgumentError(f"scale must be above 0, got {values['scale']:g}")
     return math.sqrt(values["scale"] / place.fan_in)
 
 
-def unsettled(values: Values, place: Place) -> tuple[float, float]:
-    """Where an initializer stands that needs an activation, and has none (see `theory.sigmas.settled`)."""
+def unsettled(values: Values, place: LayerContext) -> tuple[float, float]:
+    """Where an initializer stands that needs an activation, and has none (see `theory.sigmas.resolved_initializer`)."""
     raise InvalidArgumentError("its variance is that of an activation, and none is given here")
 
 
@@ -342,7 +342,7 @@ class Initializer:
     branch_scale: Factor | None = None
     residual: bool = False
 
-    def at(self, place: Place) -> tuple[float, float]:
+    def at(self, place: LayerContext) -> tuple[float, float]:
         """(mean, scale) of W = mean + scale * base.
 
         Raises:
@@ -359,7 +359,7 @@ class Initializer:
             raise InvalidArgumentError(f"{self.name} is not finite at layer {place.layer}")
         return mean, scale
 
-    def values(self, place: Place) -> Values:
+    def values(self, place: LayerContext) -> Values:
         """The parameters at a place."""
         values: Values = {}
         for name, value in self.arguments:
@@ -368,11 +368,11 @@ class Initializer:
                 raise InvalidArgumentError(f"{self.name}: {name} must not be negative, got {values[name]:g}")
         return values
 
-    def multiplier_at(self, place: Place) -> float:
+    def multiplier_at(self, place: LayerContext) -> float:
         """W over the parameter that a net has in its place: 1, but for parametrizations such as `ntk`."""
         return self.multiplier(self.values(place), place) if self.multiplier else 1.0
 
-    def branch_scale_at(self, place: Place) -> float:
+    def branch_scale_at(self, place: LayerContext) -> float:
         """What the residual branches of a layer are multiplied by: 1, but for `skipinit`."""
         return self.branch_scale(self.values(place), place) if self.branch_scale else 1.0
 
@@ -382,7 +382,7 @@ class Initializer:
         return self.law[0] == "lsuv"
 
     @property
-    def settled(self) -> bool:
+    def resolved(self) -> bool:
         """Whether it has numbers without an activation."""
         return self.numbers is not unsettled
 

@@ -8,10 +8,10 @@ from functools import partial
 import numpy as np
 
 from varprobe.errors import InvalidArgumentError
-from varprobe.nets.architectures import Architecture, Own, Slot
+from varprobe.nets.architectures import Architecture, Own, WeightSpec
 from varprobe.nets.config import ROLES, Config, place_of
 from varprobe.nets.data import Source
-from varprobe.nets.initializers import Initializer, Place
+from varprobe.nets.initializers import Initializer, LayerContext
 from varprobe.spec.arguments import named
 from varprobe.sweeps.user_checks import is_custom, try_block, try_initializer
 
@@ -156,7 +156,7 @@ def check_places(
         owner |= {depth: "init_last"} if "init_last" in edges else {}
         owner |= {1: "init_first"} if "init_first" in edges else {}
         owner |= {depth + 1: "init_last" if "init_last" in edges else common[0]} if outputs else {}
-        places: dict[str, list[Place]] = {
+        places: dict[str, list[LayerContext]] = {
             common[1]: [in_slot(place_of(widths, layer), slots) for layer in range(1, depth + 1)]
         }
         for layer, option in owner.items():
@@ -172,7 +172,7 @@ def check_places(
                         named(option, partial(try_initializer, init, shape, place, in_earnest=i == 0))
 
 
-def in_slot(place: Place, slots: Sequence[Slot]) -> Place:
+def in_slot(place: LayerContext, slots: Sequence[WeightSpec]) -> LayerContext:
     """A place with the fans of its layer's first matrix; the read-out keeps its own."""
     if place.layer > len(slots):
         return place
@@ -180,7 +180,7 @@ def in_slot(place: Place, slots: Sequence[Slot]) -> Place:
     return place._replace(fan_in=fan_in, fan_out=fan_out)
 
 
-def shape_at(place: Place, slots: Sequence[Slot], bias: bool) -> tuple[int, ...]:
+def shape_at(place: LayerContext, slots: Sequence[WeightSpec], bias: bool) -> tuple[int, ...]:
     """What an initializer is asked for at a place: the shape of the matrix, or of its biases."""
     if place.layer > len(slots):
         return place[:2]
@@ -188,7 +188,7 @@ def shape_at(place: Place, slots: Sequence[Slot], bias: bool) -> tuple[int, ...]
     return (slot.units,) if bias else slot.shape
 
 
-def check_values(option: str, init: Initializer, places: Iterable[Place]) -> None:
+def check_values(option: str, init: Initializer, places: Iterable[LayerContext]) -> None:
     """Evaluate an initializer's parameters at these places."""
     for place in places:
         try:

@@ -104,7 +104,9 @@ def failed(things: list[Any], error: Exception) -> Exception:
     if isinstance(error, Failure | MachineError | InvalidArgumentError) or is_lost(error):
         return error
     died = isinstance(error, BrokenExecutor) or type(error).__name__ == "KilledWorker"
-    what = "a worker process died; perhaps it had too little memory" if died else f"a worker failed: {told(error)}"
+    what = (
+        "a worker process died; perhaps it had too little memory" if died else f"a worker failed: {message_of(error)}"
+    )
     return Failure(things[0].configs, things[0].seed, what)
 
 
@@ -127,7 +129,7 @@ def unless_lost() -> Iterator[None]:
         raise MachineError(text) from error
 
 
-def told(error: Exception) -> str:
+def message_of(error: Exception) -> str:
     """An error of another process in one line."""
     return f"{type(error).__name__}: {first_line(error)}"
 
@@ -192,7 +194,7 @@ class PoolCellExecutor:
                 except Exception as error:  # such as no varprobe where the worker is
                     if isinstance(error, MachineError) or is_lost(error):
                         raise
-                    raise MachineError(f"a worker failed: {told(error)}") from error
+                    raise MachineError(f"a worker failed: {message_of(error)}") from error
         return self.seen
 
     def allotment(self, chunks: Iterable[AnyGroup]) -> tuple[int, int]:

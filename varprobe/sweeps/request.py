@@ -292,11 +292,11 @@ def own_norm(arch: Architecture) -> tuple[str, Norm]:
 
 def for_net(init: Initializer, act: Activation, bias: Initializer) -> Initializer:
     """An initializer with the numbers that it has in a net; only `critical` depends on activation and biases."""
-    if init.settled:
+    if init.resolved:
         return init
-    from varprobe.theory.sigmas import settled
+    from varprobe.theory.sigmas import resolved_initializer
 
-    return settled(init, act, bias)
+    return resolved_initializer(init, act, bias)
 
 
 def of_sigma_w2(value: float, label: None = None) -> Initializer:

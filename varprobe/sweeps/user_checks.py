@@ -10,7 +10,7 @@ import numpy as np
 from varprobe.engine.random_bits import keys_of
 from varprobe.errors import InvalidArgumentError
 from varprobe.nets.architectures.own import Own
-from varprobe.nets.initializers import Initializer, Place
+from varprobe.nets.initializers import Initializer, LayerContext
 
 __all__ = ["is_custom", "try_block", "try_initializer"]
 
@@ -23,7 +23,7 @@ def is_custom(init: Initializer) -> bool:
     return init.law[0] == "custom"
 
 
-def try_initializer(init: Initializer, shape: tuple[int, ...], place: Place, in_earnest: bool) -> None:
+def try_initializer(init: Initializer, shape: tuple[int, ...], place: LayerContext, in_earnest: bool) -> None:
     """Refuse a function (key, shape, dtype) that the engine cannot use for a matrix of this shape.
 
     Args:

@@ -21,7 +21,7 @@ from varprobe.nets.initializers import Initializer
 from varprobe.theory.checks import number, numbers, whole
 from varprobe.theory.elementwise import ActivationLike, activation
 from varprobe.theory.expectations import gain
-from varprobe.theory.sigmas import given, settled, variance_of
+from varprobe.theory.sigmas import given, resolved_initializer, variance_of
 from varprobe.theory.sources import Source
 from varprobe.theory.trajectories import Forward, Inputs, Nets, pass_forward
 
@@ -135,7 +135,7 @@ def finite_width(
         raise InvalidArgumentError(f"{widths.size} widths for depth {depth}; it takes one or n_0 to n_{depth}", "width")
     if (widths != np.round(widths)).any():
         raise InvalidArgumentError(f"{width!r} is not whole", "width")
-    initializer = None if init is None else settled(given(init), phi, sigma_b2)
+    initializer = None if init is None else resolved_initializer(given(init), phi, sigma_b2)
     if initializer and sigma_w2 is not None:
         raise InvalidArgumentError(f"give init or sigma_w2, not both: {initializer.name} has its own", "sigma_w2")
     if initializer:

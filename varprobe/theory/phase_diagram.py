@@ -90,7 +90,7 @@ def whole_line(act: Activation) -> CriticalLine:
     return CriticalLine(act.name, **{name: values[order] for name, values in columns.items()}, why=line.why)
 
 
-def settled(act: Activation, sigma_w2: float, sigma_b2: float) -> FixedPoint:
+def fixed_point_of(act: Activation, sigma_w2: float, sigma_b2: float) -> FixedPoint:
     """The fixed point; one that grows without bound where averages end before it shows what it tends to."""
     try:
         return fixed_point(act, sigma_w2, sigma_b2)
@@ -106,7 +106,7 @@ def limited(act: Activation, grid: PhaseGrid) -> PhaseGrid:
     if not grows.any():
         return grid
     i, j = np.argwhere(grows)[0]
-    if settled(act, float(grid.sigma_w2[i]), float(grid.sigma_b2[j])).chi_1 is not None:
+    if fixed_point_of(act, float(grid.sigma_w2[i]), float(grid.sigma_b2[j])).chi_1 is not None:
         return grid
     return replace(grid, chi_1=np.where(grows, np.nan, grid.chi_1))
 
@@ -122,7 +122,7 @@ def points_of(act: Activation, width: int) -> tuple[Point, ...]:
             continue
         same = next((v for v in names if abs(v / variance - 1) < 1e-9), variance)
         names.setdefault(same, []).append(name)
-    return tuple(Point(tuple(names[v]), settled(act, v, 0.0)) for v in sorted(names))
+    return tuple(Point(tuple(names[v]), fixed_point_of(act, v, 0.0)) for v in sorted(names))
 
 
 def line_in(diagram: Diagram) -> np.ndarray:

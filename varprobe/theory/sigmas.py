@@ -8,11 +8,11 @@ import numpy as np
 
 from varprobe.errors import InvalidArgumentError
 from varprobe.nets.activations import Activation
-from varprobe.nets.initializers import TRUNCATED_STD, Initializer, Place, Values, resolve_initializer
+from varprobe.nets.initializers import TRUNCATED_STD, Initializer, LayerContext, Values, resolve_initializer
 from varprobe.spec.calls import parse_calls
 from varprobe.theory.critical_lines import critical
 
-__all__ = ["Critical", "critical_sigma_w2", "given", "settled", "sigma_b2_of", "variance_of"]
+__all__ = ["Critical", "critical_sigma_w2", "given", "resolved_initializer", "sigma_b2_of", "variance_of"]
 
 VARIANCES = {"normal": 1.0, "truncated_normal": TRUNCATED_STD**2, "uniform": 1 / 3, "orthogonal": np.nan}
 DIGITS = 12
@@ -42,15 +42,15 @@ class Critical:
     act: Activation
     bias: Initializer | float
 
-    def __call__(self, values: Values, place: Place) -> tuple[float, float]:
+    def __call__(self, values: Values, place: LayerContext) -> tuple[float, float]:
         """(mean, scale) at a place."""
         sigma_b2 = bias_variance(self.bias, place) if isinstance(self.bias, Initializer) else self.bias
         return 0.0, math.sqrt(critical_sigma_w2(self.act, sigma_b2) / place.fan_in)
 
 
-def settled(init: Initializer, act: Activation, bias: Initializer | float) -> Initializer:
+def resolved_initializer(init: Initializer, act: Activation, bias: Initializer | float) -> Initializer:
     """`init`, and where its variance depends on them, for this activation and these biases."""
-    return init if init.settled else replace(init, numbers=Critical(act, bias))
+    return init if init.resolved else replace(init, numbers=Critical(act, bias))
 
 
 @lru_cache(maxsize=4096)
@@ -82,7 +82,7 @@ def variance_of(init: Initializer, widths: np.ndarray, layer: int) -> float:
         InvalidArgumentError: it has a mean, or entries of no known variance.
     """
     fan_in, fan_out = int(widths[layer - 1]), int(widths[layer])
-    mean, scale = init.at(Place(fan_in, fan_out, int(widths[1]), widths.size - 1, layer))
+    mean, scale = init.at(LayerContext(fan_in, fan_out, int(widths[1]), widths.size - 1, layer))
     if mean != 0:
         raise InvalidArgumentError(f"{init.name} has the mean {mean:g}; this theory is for mean 0 only", "init")
     if init.law[0] not in VARIANCES or scale == 0:
@@ -99,10 +99,10 @@ def sigma_b2_of(bias: str | Initializer, width: int, depth: int) -> float:
     Raises:
         InvalidArgumentError: they have a mean, or entries of no known variance.
     """
-    return bias_variance(given(bias, "bias"), Place(width, width, width, depth, 1))
+    return bias_variance(given(bias, "bias"), LayerContext(width, width, width, depth, 1))
 
 
-def bias_variance(init: Initializer, place: Place) -> float:
+def bias_variance(init: Initializer, place: LayerContext) -> float:
     """`sigma_b2_of` at a place."""
     mean, std = bias_numbers(init, place)
     if mean != 0:
@@ -110,7 +110,7 @@ def bias_variance(init: Initializer, place: Place) -> float:
     return squared(std)
 
 
-def bias_numbers(init: Initializer, place: Place) -> tuple[float, float]:
+def bias_numbers(init: Initializer, place: LayerContext) -> tuple[float, float]:
     """(mean, standard deviation) of the biases of a layer.
 
     Raises:

@@ -27,7 +27,7 @@ from varprobe.storage.progress import Progress, Unwatched
 from varprobe.training.cases import Case, Checked, FactoryCheck, stacks, takes_a_key
 from varprobe.training.feed import Batch
 from varprobe.training.optimizers import read_optimizers
-from varprobe.training.step import Learner, moved, settled
+from varprobe.training.step import Learner, moved, ready
 
 __all__ = ["coord_check"]
 
@@ -131,7 +131,7 @@ def inits_of(init: Any) -> list[Any]:
     return [one for item in init for one in inits_of(item)] if isinstance(init, list | tuple) else [init]
 
 
-class Told(NamedTuple):
+class StepStats(NamedTuple):
     """What one step says: the loss before it, and log10 of mean squares; weights and updates by leaf."""
 
     loss: Any
@@ -182,10 +182,10 @@ class Program:
         assert self.layout is not None
         return self.layout
 
-    def walk(self, case: Case, steps: int) -> Iterator[Told]:
+    def walk(self, case: Case, steps: int) -> Iterator[StepStats]:
         """Train; what is told of steps 0 to `steps`, on the host."""
-        first = parameters = settled(case.parameters)
-        state, memory = settled(case.state), settled(case.transform(case.values).init(parameters))
+        first = parameters = ready(case.parameters)
+        state, memory = ready(case.state), ready(case.transform(case.values).init(parameters))
         for _ in range(steps + 1):
             try:
                 told, parameters, state, memory = self.step(first, parameters, state, memory, case.batch, case.values)
@@ -195,7 +195,7 @@ class Program:
 
     def traced(
         self, first: Any, parameters: Any, state: Any, memory: Any, batch: Batch, values: Any
-    ) -> tuple[Told, Any, Any, Any]:
+    ) -> tuple[StepStats, Any, Any, Any]:
         """(what is told, parameters, the model's state, the optimizer's) after a step."""
         subject = self.learner.subject(parameters, state, batch)
         plan = plan_of(subject)
@@ -207,7 +207,7 @@ class Program:
         after, memory = moved(self.transform(values), subject.parameters, memory, gradients, value)
         leaves = list(zip(jax.tree.leaves(subject.parameters), jax.tree.leaves(after), plan.slices, strict=True))
         kernels = sorted({row.kernel[0] for row in plan.layout.rows} - {-1})
-        told = Told(
+        told = StepStats(
             value,
             sizes(plan, first, subject.parameters, *subject.batch),
             {i: log10_ms(leaves[i][0], leaves[i][2]) for i in kernels},
@@ -228,7 +228,7 @@ def same_sites(one: Layout, other: Layout, width: int) -> None:
         raise InvalidArgumentError(f"the sites are not the same at width {width}: see {odd[0]}", "factory")
 
 
-def columns(layout: Layout, told: Told) -> dict[str, np.ndarray]:
+def columns(layout: Layout, told: StepStats) -> dict[str, np.ndarray]:
     """`VARIABLES` in the rows of the layout."""
     value, change = sizes_by_row(layout, told.sizes)
 

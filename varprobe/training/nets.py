@@ -7,9 +7,9 @@ import numpy as np
 import xarray as xr
 
 from varprobe.errors import InvalidArgumentError, printable
-from varprobe.training.outcomes import Foretold, foretold
+from varprobe.training.outcomes import VerdictAccuracy, accuracy_of
 
-__all__ = ["HEADINGS", "NET", "foretold_by_optimizer", "net_rows", "net_table", "verdict_accuracy", "prediction_lines"]
+__all__ = ["HEADINGS", "NET", "accuracy_by_optimizer", "net_rows", "net_table", "verdict_accuracy", "prediction_lines"]
 
 HEADINGS = ("", "nets", "precision", "recall", "rank correlation")
 """Of "unhealthy", as a forecast of what does not train; of score with skill, with its 95% interval."""
@@ -18,7 +18,7 @@ NET = ("arch", "act", "init", "bias", "norm", "depth", "width", "batch", "loss",
 """Coordinates that come first, before further ones that were asked for."""
 
 
-def verdict_accuracy(ds: xr.Dataset) -> Foretold:
+def verdict_accuracy(ds: xr.Dataset) -> VerdictAccuracy:
     """How well the verdict before training foretold who learns, over the nets of a dataset of `trainability`.
 
     Args:
@@ -36,10 +36,10 @@ def verdict_accuracy(ds: xr.Dataset) -> Foretold:
         raise InvalidArgumentError(f"{ds!r:.60} is not a dataset of varprobe.trainability", "ds")
     score, skill, healthy = xr.broadcast(ds["score"], ds["skill"], ds["healthy"])
     flat = [np.ravel(a.transpose(*score.dims).values) for a in (score, healthy, skill)]
-    return foretold(flat[0], flat[1], flat[2])
+    return accuracy_of(flat[0], flat[1], flat[2])
 
 
-def foretold_by_optimizer(ds: xr.Dataset) -> dict[str, Foretold]:
+def accuracy_by_optimizer(ds: xr.Dataset) -> dict[str, VerdictAccuracy]:
     """`verdict_accuracy` for each optimizer."""
     names = ds["optimizer"].values.astype(str)
     return {str(name): verdict_accuracy(ds.isel(config=np.flatnonzero(names == name))) for name in dict.fromkeys(names)}
@@ -71,12 +71,12 @@ def finite(value: Any) -> Any:
 
 def prediction_lines(ds: xr.Dataset) -> list[tuple[str, ...]]:
     """Cells under `HEADINGS`: a line for each optimizer, and where there are several one for all."""
-    by_optimizer = foretold_by_optimizer(ds)
+    by_optimizer = accuracy_by_optimizer(ds)
     several = {"all": verdict_accuracy(ds)} if len(by_optimizer) > 1 else {}
     return [line_of(printable(name), found) for name, found in (by_optimizer | several).items()]
 
 
-def line_of(name: str, found: Foretold) -> tuple[str, ...]:
+def line_of(name: str, found: VerdictAccuracy) -> tuple[str, ...]:
     """A line of the table of verdicts."""
     rank, (low, high) = found.rank_correlation, found.rank_correlation_ci95
     between = "" if low is None or high is None else f" ({low:.2f} to {high:.2f})"

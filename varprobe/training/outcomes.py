@@ -7,7 +7,15 @@ from jaxtyping import Bool, Float
 
 from varprobe.verdict.thresholds import threshold
 
-__all__ = ["Foretold", "foretold", "has_trained", "rank_correlation", "skill_of_accuracy", "skill_of_loss", "spearman"]
+__all__ = [
+    "VerdictAccuracy",
+    "accuracy_of",
+    "has_trained",
+    "rank_correlation",
+    "skill_of_accuracy",
+    "skill_of_loss",
+    "spearman",
+]
 
 Numbers = Float[np.ndarray, " nets"]
 RESAMPLES = 2000
@@ -16,7 +24,7 @@ AT_ONCE = 2**22
 
 
 @dataclass(frozen=True)
-class Foretold:
+class VerdictAccuracy:
     """How a verdict on nets before training compares with what became of them.
 
     Attributes:
@@ -63,7 +71,9 @@ def has_trained(skill: Numbers) -> Bool[np.ndarray, " nets"]:
     return instead(skill, -np.inf) >= threshold("trained")
 
 
-def foretold(score: Numbers, healthy: Bool[np.ndarray, " nets"], skill: Numbers, root_seed: int = 0) -> Foretold:
+def accuracy_of(
+    score: Numbers, healthy: Bool[np.ndarray, " nets"], skill: Numbers, root_seed: int = 0
+) -> VerdictAccuracy:
     """Compare a verdict with what became of nets.
 
     Args:
@@ -85,7 +95,7 @@ def foretold(score: Numbers, healthy: Bool[np.ndarray, " nets"], skill: Numbers,
         reasons["rank_correlation"] = "all scores are alike" if np.unique(score).size < 2 else "all skills are alike"
     elif low is None:
         reasons["rank_correlation_ci95"] = "there are fewer than four nets"
-    return Foretold(
+    return VerdictAccuracy(
         nets=failed.size,
         failed=int(failed.sum()),
         unhealthy=int(unhealthy.sum()),

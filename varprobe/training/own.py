@@ -25,7 +25,7 @@ from varprobe.spec.extras import needed
 from varprobe.storage.progress import Progress, Unwatched
 from varprobe.training.feed import Batch, Feed, feed_of, paced
 from varprobe.training.optimizers import read_optimizers
-from varprobe.training.step import Learner, moved, settled
+from varprobe.training.step import Learner, moved, ready
 
 if TYPE_CHECKING:
     import optax
@@ -164,9 +164,9 @@ class Training:
 
     def __init__(self, loss_fn: Callable[..., Any], loss: Any, model: Any, transform: Any) -> None:
         parameters, state, whole = held(model)
-        self.parameters, self.state = settled(parameters), settled(state)
+        self.parameters, self.state = ready(parameters), ready(state)
         self.learner = Learner(loss_fn, whole, loss)
-        self.memory = settled(transform.init(self.parameters))
+        self.memory = ready(transform.init(self.parameters))
         self.losses: list[jax.Array] = []
         self.slope, self.tell = jax.jit(self.slope_of), jax.jit(self.told)
         self.move = jax.jit(partial(moved, transform))

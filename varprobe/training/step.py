@@ -16,7 +16,7 @@ from varprobe.training.feed import Batch
 if TYPE_CHECKING:
     import optax
 
-__all__ = ["Learner", "moved", "settled"]
+__all__ = ["Learner", "moved", "ready"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Learner:
         return found
 
 
-def settled(tree: Any) -> Any:
+def ready(tree: Any) -> Any:
     """A pytree whose numbers have the types that a step leaves them, so that one program serves all steps."""
 
     def one(leaf: Any) -> Any:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from varprobe.errors import InvalidArgumentError
-from varprobe.nets.initializers import INITIALIZERS, Place, resolve_initializer
+from varprobe.nets.initializers import INITIALIZERS, LayerContext, resolve_initializer
 from varprobe.spec.calls import parse_calls
 from varprobe.verdict.measured import Measured
 
@@ -24,7 +24,7 @@ def measured_log10_multipliers(net: Measured) -> np.ndarray:
             continue
         try:
             init = resolve_initializer(parse_calls(name)[0])
-            place = Place(widths[layer - 1], widths[layer], max(widths[1:]), net.depth, layer)
+            place = LayerContext(widths[layer - 1], widths[layer], max(widths[1:]), net.depth, layer)
             found[layer] = math.log10(init.multiplier_at(place))
         except InvalidArgumentError:
             continue

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 from varprobe.engine.moments import measure
 from varprobe.engine.weight_bases import WeightBasis, center
 from varprobe.engine.wired.taps import Sink, Slotted, drained, flat
-from varprobe.nets.architectures.architecture import Slot
+from varprobe.nets.architectures.architecture import WeightSpec
 from varprobe.nets.scaled_float import Signal, wide
 
 __all__ = ["CONVOLVED", "adjoint", "convolution", "convolve", "kernel_gradient"]
@@ -65,7 +65,7 @@ def valid(u: Values, kernel: Float[Array, "... channels out"]) -> Values:
 
 
 def convolution(
-    bases: tuple[WeightBasis, ...], slot: Slot, circular: bool, h: Signal, matrix: Slotted, sink: Sink
+    bases: tuple[WeightBasis, ...], slot: WeightSpec, circular: bool, h: Signal, matrix: Slotted, sink: Sink
 ) -> Signal:
     """h convolved with K = (mean + scale * base) 2^e_W, or with its adjoint; the sink receives the moments of dLoss/dK.
 
@@ -81,7 +81,7 @@ def convolution(
     return Signal(checkpoint_name(z, CONVOLVED), h.e + matrix.e)
 
 
-def kernel_of(slot: Slot, drawn: Array, which: Array, matrix: Slotted, dtype: jnp.dtype) -> Array:
+def kernel_of(slot: WeightSpec, drawn: Array, which: Array, matrix: Slotted, dtype: jnp.dtype) -> Array:
     """The mantissa of one net's kernel, rounded to a dtype."""
     base = wide(drawn[which])
     kernel = matrix.mean.astype(base.dtype) + matrix.scale.astype(base.dtype) * base
@@ -97,7 +97,7 @@ def bases_of(bases: tuple[WeightBasis, ...], matrix: Slotted) -> tuple[Array, tu
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
 def convolved(
-    bases: tuple[WeightBasis, ...], slot: Slot, circular: bool, m: Array, matrix: Slotted, sink: Sink
+    bases: tuple[WeightBasis, ...], slot: WeightSpec, circular: bool, m: Array, matrix: Slotted, sink: Sink
 ) -> Array:
     """The convolution of mantissas, net by net."""
     drawn, own = bases_of(bases, matrix)
@@ -111,14 +111,14 @@ def convolved(
 
 
 def convolved_forward(
-    bases: tuple[WeightBasis, ...], slot: Slot, circular: bool, m: Array, matrix: Slotted, sink: Sink
+    bases: tuple[WeightBasis, ...], slot: WeightSpec, circular: bool, m: Array, matrix: Slotted, sink: Sink
 ) -> tuple[Array, tuple[Array, Slotted, Sink]]:
     """Keeps both sides of the product."""
     return convolved(bases, slot, circular, m, matrix, sink), (m, matrix, sink)
 
 
 def convolved_backward(
-    bases: tuple[WeightBasis, ...], slot: Slot, circular: bool, kept: tuple[Array, Slotted, Sink], c: Array
+    bases: tuple[WeightBasis, ...], slot: WeightSpec, circular: bool, kept: tuple[Array, Slotted, Sink], c: Array
 ) -> tuple[Array, None, Sink]:
     """The cotangent through the adjoint, and the moments of the kernel's gradient."""
     m, matrix, sink = kept

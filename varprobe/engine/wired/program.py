@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float
 from varprobe.engine.program import ActivationSpec, HostOrDevice, LayerNumbers, PhiNumbers, Segment
 from varprobe.engine.weight_bases import WeightBasis
 from varprobe.engine.wired.hooks import StatisticsHook
-from varprobe.nets.architectures.architecture import Architecture, Slot
+from varprobe.nets.architectures.architecture import Architecture, WeightSpec
 from varprobe.nets.config import LossName
 from varprobe.nets.norms import Norm
 
@@ -67,7 +67,7 @@ class Wired:
         """Of one sample."""
         return self.arch.sample_shape(self.segments[-1].fan_out)
 
-    def slots(self, segment: int) -> tuple[Slot, ...]:
+    def slots(self, segment: int) -> tuple[WeightSpec, ...]:
         """The matrices of a block of a segment."""
         s = self.segments[segment]
         return self.arch.slots(s.fan_in, s.fan_out)

@@ -1,7 +1,7 @@
 """The architectures, one a file, and the registry in which --arch looks them up."""
 
 from varprobe.errors import InvalidArgumentError, lookup
-from varprobe.nets.architectures.architecture import Architecture, Plain, Slot
+from varprobe.nets.architectures.architecture import Architecture, Plain, WeightSpec
 from varprobe.nets.architectures.conv import Conv
 from varprobe.nets.architectures.gru import GRU
 from varprobe.nets.architectures.lstm import LSTM
@@ -19,7 +19,7 @@ __all__ = [
     "Architecture",
     "Own",
     "Plain",
-    "Slot",
+    "WeightSpec",
     "architecture_of",
     "is_registered",
     "resolve_architecture",

@@ -17,12 +17,12 @@ from varprobe.spec.parameters import Parameter
 
 if TYPE_CHECKING:
     from varprobe.nets.architectures.layer import Layer
-    from varprobe.nets.initializers import Place
+    from varprobe.nets.initializers import LayerContext
 
-__all__ = ["Architecture", "Plain", "Slot"]
+__all__ = ["Architecture", "Plain", "WeightSpec"]
 
 
-class Slot(NamedTuple):
+class WeightSpec(NamedTuple):
     """One weight matrix of a block.
 
     name: `w` is the block's own, whose statistics are weight_* and weight_gradient_*; another's are NAME_weight_*.
@@ -109,7 +109,7 @@ class Architecture(ABC):
     homogeneous: ClassVar[bool] = False
 
     @abstractmethod
-    def slots(self, fan_in: int, fan_out: int) -> tuple[Slot, ...]:
+    def slots(self, fan_in: int, fan_out: int) -> tuple[WeightSpec, ...]:
         """The matrices of a block from `fan_in` to `fan_out` units; the first is `w`."""
 
     @abstractmethod
@@ -124,7 +124,7 @@ class Architecture(ABC):
         """What compiled code depends on: numbers of `numbers` left out."""
         return self
 
-    def numbers(self, place: Place) -> dict[str, float]:
+    def numbers(self, place: LayerContext) -> dict[str, float]:
         """Run-time numbers of a layer, which nets of one program may differ in."""
         return {}
 
@@ -167,7 +167,7 @@ class Architecture(ABC):
         """(positions of a sample, most rows that a matrix has for each unit before it): what memory goes with."""
         return math.prod(self.sample_shape(1)), max(slot.fan_in for slot in self.slots(1, 1))
 
-    def law(self, law: tuple[Any, ...], slot: Slot) -> tuple[Any, ...]:
+    def law(self, law: tuple[Any, ...], slot: WeightSpec) -> tuple[Any, ...]:
         """The law of a base (see `weight_bases.base_of`) in a matrix of this architecture, from an initializer's.
 
         Raises:

@@ -10,7 +10,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from varprobe.errors import InvalidArgumentError
-from varprobe.nets.architectures.architecture import Architecture, Plain, Slot
+from varprobe.nets.architectures.architecture import Architecture, Plain, WeightSpec
 from varprobe.nets.architectures.layer import Layer
 from varprobe.nets.architectures.plain import activated
 from varprobe.nets.scaled_float import Signal
@@ -76,11 +76,13 @@ class Conv(Architecture):
         inside = sum(self.size - abs(at - low) for at in range(self.kernel))
         return float((inside / (self.kernel * self.size)) ** self.dims)
 
-    def slots(self, fan_in: int, fan_out: int) -> tuple[Slot, ...]:
+    def slots(self, fan_in: int, fan_out: int) -> tuple[WeightSpec, ...]:
         """One kernel; transposed, that of the convolution back."""
         first, last = (fan_out, fan_in) if self.transpose else (fan_in, fan_out)
         return (
-            Slot("w", self.kernel**self.dims * first, last, kind="conv", kernel=self.sides, adjoint=self.transpose),
+            WeightSpec(
+                "w", self.kernel**self.dims * first, last, kind="conv", kernel=self.sides, adjoint=self.transpose
+            ),
         )
 
     def block(self, layer: Layer, x: Signal) -> Signal:
@@ -133,7 +135,7 @@ class Conv(Architecture):
         """--input-width counts channels, as --width does."""
         return given or widths[0]
 
-    def law(self, law: tuple[Any, ...], slot: Slot) -> tuple[Any, ...]:
+    def law(self, law: tuple[Any, ...], slot: WeightSpec) -> tuple[Any, ...]:
         """The law of a kernel; identity and delta_orthogonal stand at its center.
 
         Raises:

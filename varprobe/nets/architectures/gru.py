@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import jax
 from jaxtyping import Array
 
-from varprobe.nets.architectures.architecture import Plain, Slot
+from varprobe.nets.architectures.architecture import Plain, WeightSpec
 from varprobe.nets.architectures.recurrent import SUMMED, Recurrent, fed, through
 
 __all__ = ["GRU"]
@@ -31,7 +31,7 @@ class GRU(Recurrent):
     }
     gates: ClassVar[tuple[str, ...]] = ("reset", "update")
 
-    def slots(self, fan_in: int, fan_out: int) -> tuple[Slot, ...]:
+    def slots(self, fan_in: int, fan_out: int) -> tuple[WeightSpec, ...]:
         """The candidate has a bias on either side of its reset gate."""
         return tuple(s._replace(bias=True) if s.name == "u" else s for s in super().slots(fan_in, fan_out))
 

@@ -11,7 +11,7 @@ from jaxtyping import Array
 
 from varprobe.nets.architectures.architecture import Plain
 from varprobe.nets.architectures.recurrent import RECURRENT, SUMMED, Recurrent, fed, through
-from varprobe.nets.initializers import Place
+from varprobe.nets.initializers import LayerContext
 from varprobe.spec.parameters import Parameter
 
 __all__ = ["LSTM"]
@@ -71,7 +71,7 @@ class LSTM(Recurrent):
         """Without the bias."""
         return replace(self, forget_bias=0.0)
 
-    def numbers(self, place: Place) -> dict[str, float]:
+    def numbers(self, place: LayerContext) -> dict[str, float]:
         """The bias."""
         return {"forget_bias": self.forget_bias}
 

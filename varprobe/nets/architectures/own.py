@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from varprobe.errors import InvalidArgumentError, did_you_mean
-from varprobe.nets.architectures.architecture import Architecture, Plain, Slot
+from varprobe.nets.architectures.architecture import Architecture, Plain, WeightSpec
 from varprobe.nets.architectures.layer import Layer
 from varprobe.nets.scaled_float import Signal
 from varprobe.spec.calls import Call
@@ -55,9 +55,9 @@ class Own(Architecture):
     stream: ClassVar[bool] = True
     own: ClassVar[bool] = True
 
-    def slots(self, fan_in: int, fan_out: int) -> tuple[Slot, ...]:
+    def slots(self, fan_in: int, fan_out: int) -> tuple[WeightSpec, ...]:
         """One, which stands for all parameters."""
-        return (Slot("w", fan_in, fan_out),)
+        return (WeightSpec("w", fan_in, fan_out),)
 
     def block(self, layer: Layer, x: Signal) -> Signal:
         """Not for this engine: `wired.own` runs what cannot be seen."""

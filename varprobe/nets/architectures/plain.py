@@ -7,7 +7,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from varprobe.nets.architectures.architecture import Architecture, Plain, Slot
+from varprobe.nets.architectures.architecture import Architecture, Plain, WeightSpec
 from varprobe.nets.architectures.layer import Layer
 from varprobe.nets.scaled_float import Signal
 from varprobe.spec.parameters import Parameter
@@ -28,9 +28,9 @@ class PlainStack(Architecture):
     homogeneous: ClassVar[bool] = True
     parameters: ClassVar[Mapping[str, Parameter]] = {"order": Parameter("post", "word", ("post", "pre"))}
 
-    def slots(self, fan_in: int, fan_out: int) -> tuple[Slot, ...]:
+    def slots(self, fan_in: int, fan_out: int) -> tuple[WeightSpec, ...]:
         """One matrix."""
-        return (Slot("w", fan_in, fan_out),)
+        return (WeightSpec("w", fan_in, fan_out),)
 
     def block(self, layer: Layer, x: Signal) -> Signal:
         """One layer."""

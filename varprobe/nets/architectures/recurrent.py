@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from varprobe.errors import InvalidArgumentError
-from varprobe.nets.architectures.architecture import Architecture, Plain, Slot
+from varprobe.nets.architectures.architecture import Architecture, Plain, WeightSpec
 from varprobe.spec.parameters import Parameter
 
 __all__ = ["RECURRENT", "SUMMED", "Recurrent", "fed", "through"]
@@ -47,11 +47,13 @@ class Recurrent(Architecture):
     states: ClassVar[int] = 1
     gates: ClassVar[tuple[str, ...]] = ()
 
-    def slots(self, fan_in: int, fan_out: int) -> tuple[Slot, ...]:
+    def slots(self, fan_in: int, fan_out: int) -> tuple[WeightSpec, ...]:
         """w, w_GATE, ... from state to state, then u, u_GATE, ... from the input."""
         tails = ("", *(f"_{gate}" for gate in self.gates))
-        recurrent = [Slot(f"w{tail}", fan_out, fan_out, kind="recurrent") for tail in tails]
-        entering = [Slot(f"u{tail}", fan_in, fan_out, role="first", kind="recurrent", bias=False) for tail in tails]
+        recurrent = [WeightSpec(f"w{tail}", fan_out, fan_out, kind="recurrent") for tail in tails]
+        entering = [
+            WeightSpec(f"u{tail}", fan_in, fan_out, role="first", kind="recurrent", bias=False) for tail in tails
+        ]
         return (*recurrent, *(entering if self.inputs == "every" else ()))
 
     @abstractmethod
@@ -80,7 +82,7 @@ class Recurrent(Architecture):
         cut = self.inputs == "every" and features % len(widths) == 0
         return self.random_units(features // len(widths) if cut else features, widths)
 
-    def law(self, law: tuple[Any, ...], slot: Slot) -> tuple[Any, ...]:
+    def law(self, law: tuple[Any, ...], slot: WeightSpec) -> tuple[Any, ...]:
         """As it is; `lsuv` has no meaning."""
         if law[0] == "lsuv":
             raise InvalidArgumentError(

@@ -9,10 +9,10 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from varprobe.nets.architectures.architecture import Architecture, Plain, Slot
+from varprobe.nets.architectures.architecture import Architecture, Plain, WeightSpec
 from varprobe.nets.architectures.layer import Layer
 from varprobe.nets.architectures.plain import activated
-from varprobe.nets.initializers import Place
+from varprobe.nets.initializers import LayerContext
 from varprobe.nets.scaled_float import Signal
 from varprobe.spec.expressions import Expression
 from varprobe.spec.parameters import Parameter
@@ -54,10 +54,10 @@ class Residual(Architecture):
     }
     stream: ClassVar[bool] = True
 
-    def slots(self, fan_in: int, fan_out: int) -> tuple[Slot, ...]:
+    def slots(self, fan_in: int, fan_out: int) -> tuple[WeightSpec, ...]:
         """W, and V where the branch has two layers."""
         m = self.branch_layers
-        both = Slot("w", fan_in, fan_out, branch=m), Slot("v", fan_out, fan_out, last=True, branch=m)
+        both = WeightSpec("w", fan_in, fan_out, branch=m), WeightSpec("v", fan_out, fan_out, last=True, branch=m)
         return both if m == 2 else (both[0]._replace(last=True),)
 
     def block(self, layer: Layer, x: Signal) -> Signal:
@@ -88,7 +88,7 @@ class Residual(Architecture):
         """Without the scale."""
         return replace(self, branch_scale=None)
 
-    def numbers(self, place: Place) -> dict[str, float]:
+    def numbers(self, place: LayerContext) -> dict[str, float]:
         """The scale of a block."""
         assert self.branch_scale is not None
         return {"branch_scale": self.branch_scale.evaluate(**place._asdict())}

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from varprobe.nets.architectures.architecture import Architecture, Plain, Slot
+from varprobe.nets.architectures.architecture import Architecture, Plain, WeightSpec
 from varprobe.nets.architectures.layer import Layer
 from varprobe.nets.norms import Norm
 from varprobe.nets.scaled_float import Signal, wide
@@ -80,19 +80,19 @@ class Transformer(Architecture):
         """Layer norm, unless there is no place for one."""
         return Norm("none" if self.norm_position == "none" else "layer")
 
-    def slots(self, fan_in: int, fan_out: int) -> tuple[Slot, ...]:
+    def slots(self, fan_in: int, fan_out: int) -> tuple[WeightSpec, ...]:
         """W and D of the perceptron, its gate, and the projections of the attention."""
         n, hidden = fan_out, max(1, round(self.mlp_ratio * fan_out))
-        gate = (Slot("gate", n, hidden, "mlp", branch=2),) if self.gated else ()
+        gate = (WeightSpec("gate", n, hidden, "mlp", branch=2),) if self.gated else ()
         return (
-            Slot("w", n, hidden, "mlp", branch=2),
-            Slot("down", hidden, n, "mlp", last=True, branch=2),
+            WeightSpec("w", n, hidden, "mlp", branch=2),
+            WeightSpec("down", hidden, n, "mlp", last=True, branch=2),
             *gate,
             *(
-                Slot(name, n, n, role, kind="attention", branch=2)
+                WeightSpec(name, n, n, role, kind="attention", branch=2)
                 for name, role in (("q", "qk"), ("k", "qk"), ("v", "v"))
             ),
-            Slot("o", n, n, "o", last=True, kind="attention_out", branch=2),
+            WeightSpec("o", n, n, "o", last=True, kind="attention_out", branch=2),
         )
 
     def block(self, layer: Layer, x: Signal) -> Signal:

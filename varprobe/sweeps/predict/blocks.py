@@ -26,10 +26,10 @@ from varprobe.theory.unit_layers import Norm
 if TYPE_CHECKING:
     from varprobe.nets.config import Config
 
-__all__ = ["Found", "predicted_blocks"]
+__all__ = ["Predictions", "predicted_blocks"]
 
 LN10 = float(np.log(10))
-Found = dict[str, np.ndarray]
+Predictions = dict[str, np.ndarray]
 """Predictions by variable without their `theory_`."""
 
 
@@ -55,7 +55,7 @@ def predicted_blocks(
     inputs: tuple[float, float, float, float],
     random: bool,
     forward_only: bool,
-) -> Iterator[tuple[int, Found]]:
+) -> Iterator[tuple[int, Predictions]]:
     """(index, predictions, each (depth,)) of every configuration that has some; `random`: whether the data are."""
     families: dict[Family, list[Member]] = defaultdict(list)
     for index, config in configs:
@@ -115,7 +115,7 @@ def norm_of(config: "Config") -> Norm | None:
 
 def together(
     family: Family, members: list[Member], inputs: tuple[float, float, float, float], forward_only: bool
-) -> Iterator[list[tuple[int, Found]]]:
+) -> Iterator[list[tuple[int, Predictions]]]:
     """The predictions of a family, without those that lead to where no average is."""
     blocks = Blocks(*(np.stack(rows) for rows in zip(*(m.rows for m in members), strict=True)))
     arriving = Inputs(*(np.full(len(members), value) for value in inputs))
@@ -140,7 +140,7 @@ def together(
     yield [(member.config, {name: values[i] for name, values in found.items()}) for i, member in enumerate(members)]
 
 
-def variables(family: Family, path: Path, forward_only: bool) -> Found:
+def variables(family: Family, path: Path, forward_only: bool) -> Predictions:
     """What a path says of the variables of a dataset, each (nets, depth)."""
     z_is_stream = not family.shape.skip and family.shape.order == "pre"
     z, h = path.stream[:, 1:] if z_is_stream else path.preactivation, path.stream[:, 1:]

@@ -18,7 +18,7 @@ from varprobe.nets.activations import Activation
 from varprobe.nets.architectures.conv import Conv
 from varprobe.nets.architectures.plain import PlainStack
 from varprobe.nets.parametrizations import log10_multipliers
-from varprobe.sweeps.predict.blocks import Found, predicted_blocks
+from varprobe.sweeps.predict.blocks import Predictions, predicted_blocks
 from varprobe.sweeps.predict.positions import predicted_positions
 from varprobe.sweeps.predict.weight_laws import Measured, weights_of
 from varprobe.theory.finite_widths import finite_width_spread
@@ -135,7 +135,7 @@ def beside(ds: xr.Dataset, arrays: dict[str, np.ndarray]) -> xr.Dataset:
     )
 
 
-def predicted_plain(request: "Request", ds: xr.Dataset, inputs: Moments) -> Iterator[tuple[int, Found]]:
+def predicted_plain(request: "Request", ds: xr.Dataset, inputs: Moments) -> Iterator[tuple[int, Predictions]]:
     """(index, predictions, each (depth,)) of every configuration that is a plain stack and has some."""
     groups: dict[Kind, dict[tuple[object, ...], tuple[Problem, list[int]]]] = defaultdict(dict)
     random = request.setting.source.rows is None

@@ -11,7 +11,7 @@ import numpy as np
 from varprobe.errors import InvalidArgumentError
 from varprobe.nets.architectures.conv import Conv
 from varprobe.nets.architectures.transformer import Transformer
-from varprobe.sweeps.predict.blocks import Found
+from varprobe.sweeps.predict.blocks import Predictions
 from varprobe.sweeps.predict.weight_laws import weights_of
 from varprobe.theory.convolutions import Image, averaged, pass_convolution
 from varprobe.theory.sigmas import bias_numbers
@@ -37,9 +37,9 @@ def predicted_positions(
     inputs: tuple[float, float, float, float],
     random: bool,
     forward_only: bool,
-) -> Iterator[tuple[int, Found]]:
+) -> Iterator[tuple[int, Predictions]]:
     """(index, predictions, each (depth,)) of every configuration that has some; `random`: whether the data are."""
-    solved: dict[object, Found | None] = {}
+    solved: dict[object, Predictions | None] = {}
     for index, config in configs:
         predict = {Conv: of_convolution, Transformer: of_transformer}.get(type(config.arch))
         if predict is None or config.dropout or config.data_driven:
@@ -56,7 +56,7 @@ def predicted_positions(
             yield index, {k: v for k, v in found.items() if not (forward_only and "gradient" in k)}
 
 
-def of_convolution(config: "Config", inputs: tuple[float, float, float, float], random: bool) -> Found:
+def of_convolution(config: "Config", inputs: tuple[float, float, float, float], random: bool) -> Predictions:
     """Of a stack of convolutions with a border of zeros.
 
     Raises:
@@ -80,7 +80,7 @@ def of_convolution(config: "Config", inputs: tuple[float, float, float, float], 
     }
 
 
-def of_transformer(config: "Config", inputs: tuple[float, float, float, float], random: bool) -> Found:
+def of_transformer(config: "Config", inputs: tuple[float, float, float, float], random: bool) -> Predictions:
     """Of a transformer without biases whose attention is all but uniform.
 
     Raises:

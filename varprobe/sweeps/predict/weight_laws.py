@@ -8,7 +8,7 @@ from varprobe.errors import InvalidArgumentError
 from varprobe.theory.sigmas import VARIANCES
 
 if TYPE_CHECKING:
-    from varprobe.nets.architectures.architecture import Slot
+    from varprobe.nets.architectures.architecture import WeightSpec
     from varprobe.nets.config import Config
 
 __all__ = ["Measured", "WeightLaw", "weights_of"]
@@ -64,6 +64,6 @@ def weights_of(config: "Config", layer: int, slot: int = 0, measured: Measured |
     return WeightLaw(law, float(np.log(fan_in * per_entry) + 2 * np.log(abs(scale))), mean)
 
 
-def fan_in_of(matrix: "Slot") -> int:
+def fan_in_of(matrix: "WeightSpec") -> int:
     """How many products add up in a unit: of a matrix that is multiplied by its transpose not its rows."""
     return matrix.fan_out * matrix.taps if matrix.adjoint else matrix.fan_in

@@ -72,18 +72,18 @@ def probe_lines(rows: Sequence[Row], labels: Sequence[str]) -> list[str]:
     lines = []
     if "correlation" in rows[0]:
         start = ", ".join(number_text(pair["c0"]) for pair in rows[0]["correlation"])
-        lines.append(f"Cosine of activations at layer L, of inputs at {start}: {told(rows, labels, pair_text)}.")
+        lines.append(f"Cosine of activations at layer L, of inputs at {start}: {report_of(rows, labels, pair_text)}.")
         if any(pair["gradient"] is not None for row in rows for pair in row["correlation"]):
-            lines.append(f"Cosine of their gradients at layer 1: {told(rows, labels, gradient_text)}.")
+            lines.append(f"Cosine of their gradients at layer 1: {report_of(rows, labels, gradient_text)}.")
     if "jacobian" in rows[0]:
-        text = told(rows, labels, jacobian_text)
+        text = report_of(rows, labels, jacobian_text)
         lines.append(f"Singular values of dh_L/dh_0, largest and smallest: {text}.")
     if "histogram" in rows[0]:
-        lines.append(f"Excess kurtosis of activations at layer L: {told(rows, labels, kurtosis_text)}.")
+        lines.append(f"Excess kurtosis of activations at layer L: {report_of(rows, labels, kurtosis_text)}.")
     return lines
 
 
-def told(rows: Sequence[Row], labels: Sequence[str], text: Any) -> str:
+def report_of(rows: Sequence[Row], labels: Sequence[str], text: Any) -> str:
     """`he_normal 0.98, 0.99; orthogonal 0.91, 0.95`; rows that say the same together."""
     groups: dict[str, list[str]] = {}
     for row, label in zip(rows, labels, strict=True):
