@@ -450,5 +450,5 @@ def test_the_figure_has_a_line_a_step_and_the_powers(stacks: Any, widths: list[i
     assert len(ax.get_lines()) == 3 and ax.get_xlabel() == "width"
     with pytest.raises(vp.InvalidArgumentError, match="one configuration"):
         vp.plot_coord_check(stacks)
-    with pytest.raises(vp.InvalidArgumentError, match="coordinate check"):
+    with pytest.raises(vp.InvalidArgumentError, match="no variable 'change_log10_ms'"):
         vp.plot_coord_check(stacks.drop_vars("change_log10_ms"))

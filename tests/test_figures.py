@@ -590,7 +590,7 @@ WRONG = [
     (["--style", "neurip"], "--style: unknown style 'neurip'; did you mean 'neurips'?"),
     (["--style", "neurips", "--columns", "2"], "--columns: neurips has one column"),
     (["--columns", "3"], "--columns: '3' is not 1 or 2"),
-    (["--kind", "model"], "--kind: this figure shows the sites of a model"),
+    (["--kind", "model"], "--kind: 'model' is not a figure of a sweep (allowed: variance, panels, heatmap,"),
     (["--kind", "correlation"], "--kind: no pairs were followed in this dataset"),
     (["--kind", "width"], "--kind: the width does not vary"),
     (["--kind", "phase"], "--kind: a phase diagram needs a run over a plane"),

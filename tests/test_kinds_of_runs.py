@@ -3,6 +3,8 @@
 import csv
 import json
 import os
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,10 +14,18 @@ from stand_in import compute_with
 import varprobe as vp
 from varprobe.__main__ import outcome
 from varprobe.plots.kinds import KINDS
+from varprobe.runs.kinds import FOLDERS, resolve
+from varprobe.runs.kinds import KINDS as DATASETS
+from varprobe.storage.checksums import sealed_json, unsealed_json
+from varprobe.storage.files import save_dataset
+from varprobe.storage.kinds import DESCRIPTIONS, guessed, kind_of
+from varprobe.storage.paths import RECORDS
+from varprobe.storage.steps import by_step
 
 SMALL = {"act": "tanh", "init": "he_normal", "depth": 3, "width": 64, "batch": 6, "seeds": 2}
-NO_LAYERS = "a grid of trained nets has no layers; its figure, prediction and export are what it has\n"
-OF_WIDTHS = "a coordinate check compares widths; its figure, verdicts and export are what it has\n"
+LAYERED = "(allowed: a sweep, a probe of a model, a training run of stacks, a training run of a model)\n"
+NO_LAYERS = f"this is a grid of trained networks {LAYERED}"
+OF_WIDTHS = f"this is a coordinate check {LAYERED}"
 
 
 @pytest.fixture(scope="module")
@@ -74,13 +84,12 @@ def test_every_figure_is_drawn_or_refused(call, run):
 
 @pytest.mark.parametrize("run, message", [("trainability", NO_LAYERS), ("coord-check", OF_WIDTHS)])
 def test_what_has_no_layers_says_what_it_has(call, run, message):
-    for line, option in (
-        (f"report {run}", "RUN"),
-        (f"plot {run} --kind variance", "--kind"),
-        (f"plot {run} --kind heatmap", "--kind"),
-    ):
-        assert call(line) == (2, "", f"varprobe: {option}: {message}"), line
-    assert call("check trainability") == (2, "", f"varprobe: RUN: {NO_LAYERS}")
+    assert call(f"report {run}") == (2, "", f"varprobe: RUN: {message}")
+    for kind in ("variance", "heatmap"):
+        told = f"'{kind}' is not a figure of {message[8 : -len(LAYERED)]}(allowed: {run})\n"
+        assert call(f"plot {run} --kind {kind}") == (2, "", f"varprobe: --kind: {told}")
+    told = "a grid of trained networks has no verdict of its own; see varprobe.verdict_accuracy\n"
+    assert call("check trainability") == (2, "", f"varprobe: RUN: {told}")
     code, out, err = call(f"export {run} --save tb:logs")
     assert (code, out) == (2, "") and err.count("\n") == 1 and not Path("logs").exists()
 
@@ -125,7 +134,10 @@ def test_the_table_of_a_trained_grid_has_a_row_a_net(call):
     cells = [cell.strip() for cell in Path("nets.md").read_text().splitlines()[2].strip("|").split("|")]
     assert cells[:2] == ["sgd", "4"]
     code, _, err = call("export trainability --save nets.csv --table layers")
-    assert (code, err) == (2, "varprobe: --table: does not go with a grid of trained nets, which has one\n")
+    assert (code, err) == (
+        2,
+        "varprobe: --table: 'layers' does not go with a grid of trained networks, which has one table\n",
+    )
 
 
 def test_a_parametrization_can_be_guarded(call):
@@ -140,3 +152,71 @@ def test_a_parametrization_can_be_guarded(call):
     vp.assert_healthy(vp.select(ds, init="mup"))
     with pytest.raises(AssertionError, match=r"1 of 2 configurations are unhealthy[\s\S]*standard: not muP"):
         vp.assert_healthy(ds)
+
+
+KIND = {"sweep": "sweep", "track": "track", "trainability": "trainability", "coord-check": "coord_check"}
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_a_dataset_says_what_it_is(runs, tmp_path, run):
+    """Its attribute `kind` is kept by selections and files; a run of an older version gets it when it is opened."""
+    ds = vp.open_run(runs / run)
+    assert ds.attrs["kind"] == kind_of(ds) == guessed(ds) == KIND[run]
+    assert kind_of(ds.isel(config=[0])) == kind_of(ds.drop_vars(list(ds.data_vars))) == KIND[run]
+    shutil.copytree(runs / run, tmp_path / "old")
+    (record,) = (path for path in (tmp_path / "old").glob("*.json"))
+    held, bare = unsealed_json(record), ds.copy()
+    del bare.attrs["kind"]
+    held |= {"results": save_dataset(tmp_path / "old" / "results.nc", bare)}
+    held |= {"attributes": bare.attrs} if run == "sweep" else {}
+    record.write_bytes(sealed_json(held))
+    assert vp.open_run(tmp_path / "old").identical(ds) and vp.verify(tmp_path / "old").intact
+
+
+def test_one_step_of_a_training_run_is_judged_as_what_is_trained(runs):
+    ds = vp.open_run(runs / "track")
+    assert kind_of(ds.isel(step=0)) == kind_of(by_step(ds)) == "sweep"
+    assert vp.diagnose(ds.isel(step=0)).rows[0]["forward"] == vp.diagnose(ds).rows[0]["forward_at"][0]
+
+
+def test_a_kind_that_does_not_fit_is_damage(runs, tmp_path):
+    """Results that claim another kind than their variables have are made again from the cells; a training has none."""
+    for run in ("sweep", "track"):
+        shutil.copytree(runs / run, tmp_path / run)
+        (record,) = (path for path in (tmp_path / run).glob("*.json"))
+        other = vp.open_run(runs / run).assign_attrs(kind="coord_check")
+        held = unsealed_json(record) | {"results": save_dataset(tmp_path / run / "results.nc", other)}
+        record.write_bytes(sealed_json(held))
+        assert not vp.verify(tmp_path / run).intact
+    with pytest.warns(UserWarning, match="says that its kind is 'coord_check', and holds a sweep; its cells are read"):
+        assert vp.open_run(tmp_path / "sweep").attrs["kind"] == "sweep"
+    with pytest.raises(vp.InvalidArgumentError, match="says that its kind is 'coord_check', and holds a training run"):
+        vp.open_run(tmp_path / "track")
+
+
+def test_every_kind_has_a_row_in_the_table():
+    """The kinds of datasets, of run folders and of figures are the same ones everywhere, and every function exists."""
+    assert DATASETS.keys() == DESCRIPTIONS.keys()
+    assert {folder.record for folder in FOLDERS} == set(RECORDS)
+    assert {name for kind in DATASETS.values() for name in kind.plots} == set(KINDS)
+    for kind in DATASETS.values():
+        for name in (kind.diagnose, kind.sheet, kind.tabulate, *(kind.folder or ())[1:]):
+            assert name is None or callable(resolve(name))
+
+
+def test_another_kind_is_refused_in_one_line(runs):
+    sweep, check = vp.open_run(runs / "sweep"), vp.open_run(runs / "coord-check")
+    calls = {
+        "a coordinate check (allowed: a training run of stacks, a training run of a model)": lambda: vp.plot_training(
+            check
+        ),
+        "a sweep (allowed: a coordinate check)": lambda: vp.plot_coord_check(sweep),
+        "a sweep (allowed: a grid of trained networks)": lambda: vp.plot_trainability(sweep),
+        "a sweep (allowed: a probe of a model)": lambda: vp.plot_model(sweep),
+        "a coordinate check (allowed: a sweep)": lambda: vp.plot_panels(check),
+    }
+    for told, call in calls.items():
+        with pytest.raises(vp.InvalidArgumentError, match=re.escape(f"this is {told}")):
+            call()
+    with pytest.raises(vp.InvalidArgumentError, match="unknown kind of dataset 'sweeep'; did you mean 'sweep'?"):
+        vp.diagnose(sweep.assign_attrs(kind="sweeep"))

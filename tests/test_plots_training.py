@@ -229,7 +229,9 @@ def test_what_cannot_be_drawn_is_refused(arguments, message):
 
 
 def test_other_datasets_are_refused():
-    with pytest.raises(InvalidArgumentError, match="no steps of training"):
+    with pytest.raises(
+        InvalidArgumentError, match=r"this is a sweep \(allowed: a training run of stacks, a training run of a model\)"
+    ):
         plot_training(dataset([{"init": "he_normal", "slope": 0.0}]))
     with pytest.raises(InvalidArgumentError, match="one configuration at a time, this dataset has 2"):
         plot_training(training(["he_normal", "glorot_normal"]))

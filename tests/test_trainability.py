@@ -167,7 +167,7 @@ def test_prediction_counts_nets(ds):
     assert found.found == (unhealthy & ~ds.trained.values).sum() == sum(f.found for f in each.values())
     slow = each["sgd(lr=0.1)"]
     assert slow.rank_correlation < -0.3
-    with pytest.raises(InvalidArgumentError, match="not a dataset of varprobe.trainability"):
+    with pytest.raises(InvalidArgumentError, match="the dataset has no variable 'score'"):
         vp.verdict_accuracy(ds.drop_vars("score"))
 
 
@@ -285,7 +285,7 @@ def test_a_panel_an_optimizer(ds):
     figure = trainability_figure(ds)
     panels = [ax for ax in figure.axes if artists(ax, "plane")]
     assert [ax.get_title(loc="left") for ax in panels] == OPTIMIZERS.split(",")
-    with pytest.raises(InvalidArgumentError, match="needs a run of varprobe trainability"):
+    with pytest.raises(InvalidArgumentError, match="the dataset has no variable 'skill'"):
         trainability_figure(ds.drop_vars("skill"))
 
 

@@ -154,7 +154,7 @@ def command(arguments: list[str], run: tuple[str, ...], source: str | None, **op
     if source is not None:
         tell(source, run, options)
         return
-    from varprobe.plots.kinds import kind_of, usual_kind
+    from varprobe.plots.kinds import figure_kind
     from varprobe.plots.style import style
 
     quantities_of(options["quantity"])
@@ -177,8 +177,8 @@ def command(arguments: list[str], run: tuple[str, ...], source: str | None, **op
         from varprobe.storage.steps import by_step
 
         runs = [read_run(name, TerminalProgress(quiet=False).note) for name in run]
-        name = options["kind"] or usual_kind(runs[0])
-        kind, given = kind_of(name), require_fit(name, options, run)
+        name = drawn_kind(options["kind"], runs[0])
+        kind, given = figure_kind(name), require_fit(name, options, run)
         path = file_of(options["save"], run[-1], name)
         with naming("select"):
             runs = [selected(ds, options["select"]) for ds in runs]
@@ -190,6 +190,24 @@ def command(arguments: list[str], run: tuple[str, ...], source: str | None, **op
             figure = kind.draw(*runs, size=inches, **given)
         save_figure(figure, path, spec=origin(arguments, *runs))
     print(printable(str(path)), file=sys.stdout)
+
+
+def drawn_kind(name: str | None, ds: Any) -> str:
+    """The kind of figure that is drawn of a dataset: the one named, or the default.
+
+    Raises:
+        InvalidArgumentError: the dataset is not of a kind that has this figure.
+    """
+    from varprobe.runs.kinds import KINDS
+    from varprobe.storage.kinds import DESCRIPTIONS, kind_of
+
+    kind = kind_of(ds)
+    plots = KINDS[kind].plots
+    if name not in (None, *plots):
+        raise InvalidArgumentError(
+            f"{name!r} is not a figure of {DESCRIPTIONS[kind]} (allowed: {', '.join(plots)})", "kind"
+        )
+    return name or plots[0]
 
 
 def columns_of(text: str | None) -> int:
@@ -205,10 +223,10 @@ def require_fit(name: str, options: dict[str, Any], run: Sequence[str]) -> dict[
     Raises:
         InvalidArgumentError: the kind is unknown, does not have one of the options, or takes more or fewer runs.
     """
-    from varprobe.plots.kinds import kind_of
+    from varprobe.plots.kinds import figure_kind
 
     with naming("kind"):
-        kind = kind_of(name)
+        kind = figure_kind(name)
     given: dict[str, Any] = {}
     if options["quantity"]:
         given["quantities"] = quantities_of(options["quantity"])

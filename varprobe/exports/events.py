@@ -11,8 +11,10 @@ import xarray as xr
 
 from varprobe.exports.folders import placed
 from varprobe.exports.series import Histogram, histograms, points, quantities
-from varprobe.exports.sheets import markdown_of, site_table, verdict_table
+from varprobe.exports.sheets import markdown_of, verdict_table
+from varprobe.runs.tables import site_table
 from varprobe.spec.extras import needed
+from varprobe.storage.kinds import of_sites
 
 __all__ = ["save_events"]
 
@@ -39,7 +41,7 @@ def save_events(folder: Path, ds: xr.Dataset) -> None:
     for found in histograms(ds):
         steps[found.layer].append(summary_pb2.Summary.Value(tag=found.tag, histo=buckets(found)))
     steps[0] += [layout(list(quantities(ds).values())), text("verdicts", markdown_of(*verdict_table(ds)))]
-    if "site" in ds.coords:
+    if of_sites(ds):
         steps[0].append(text("sites", markdown_of(*site_table(ds))))
     now = time.time()
     with placed(folder, FILE) as half, (half / FILE).open("xb") as file:

@@ -9,13 +9,15 @@ import xarray as xr
 from varprobe.errors import InvalidArgumentError, did_you_mean
 from varprobe.exports.events import FILE, save_events
 from varprobe.exports.folders import require_free
-from varprobe.exports.frames import NETS, TABLES, save_csv_to, save_dataset_to, save_json_to, save_parquet_to
+from varprobe.exports.frames import TABLES, save_csv_to, save_dataset_to, save_json_to, save_parquet_to
 from varprobe.exports.offline import save_offline
 from varprobe.exports.sheets import latex_of, markdown_of, verdict_table
 from varprobe.exports.targets import ENDINGS, Target, target_of
+from varprobe.runs.kinds import KINDS
 from varprobe.storage.chunks import Advance, unwatched
 from varprobe.storage.dataset import require_dims, require_layers, with_configs
 from varprobe.storage.files import put, writing
+from varprobe.storage.kinds import DESCRIPTIONS, LAYERED, kind_of, require_kind
 from varprobe.storage.steps import by_step
 
 __all__ = ["export", "required"]
@@ -70,12 +72,18 @@ def export(
         varprobe.export(ds, "tb:logs")
     """
     target = required(path, table)
-    if isinstance(ds, xr.Dataset) and "trained" in ds:
-        require_nets(ds, target, table)
-        chosen = NETS
-    else:
-        require_layers(ds, widths=target.kind not in FOLDERS)
-        ds, chosen = with_configs(ds), table or ENDINGS.get(target.kind, "layers")
+    kind = kind_of(ds)
+    tables = KINDS[kind].tables
+    if table not in (None, *tables):
+        raise InvalidArgumentError(f"{table!r} does not go with {DESCRIPTIONS[kind]}, which has one table", "table")
+    if target.kind in FOLDERS:
+        require_kind(ds, *LAYERED)
+    if "layers" in tables:
+        require_layers(ds, widths=True)
+        ds = with_configs(ds)
+    require_dims(ds, "config")
+    wanted = table or ENDINGS.get(target.kind)
+    chosen = wanted if wanted in tables else tables[0]
     if not ds.sizes["config"]:
         raise InvalidArgumentError("the dataset has no configuration left", "ds")
     told = ds if chosen == "verdicts" or target.kind == ".nc" else by_step(ds)
@@ -88,19 +96,6 @@ def export(
         with writing(target.path):
             put(target.path, lambda file: file.write(content))
     return target.path
-
-
-def require_nets(ds: xr.Dataset, target: Target, table: str | None) -> None:
-    """Refuse what a grid of trained nets cannot be written as.
-
-    Raises:
-        InvalidArgumentError: and why.
-    """
-    if table is not None:
-        raise InvalidArgumentError("does not go with a grid of trained nets, which has one", "table")
-    if target.kind in FOLDERS:
-        raise InvalidArgumentError(f"{target.kind}FOLDER is for curves, and a grid of trained nets has none", "path")
-    require_dims(ds, "config")
 
 
 def required(path: str | os.PathLike[str], table: str | None) -> Target:

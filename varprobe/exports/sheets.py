@@ -1,28 +1,18 @@
 """Tables for people: the columns of the printed table, one row a configuration, as Markdown and LaTeX."""
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import xarray as xr
 
-from varprobe.errors import printable
-from varprobe.model.sheet import HEADINGS as OF_FAMILIES
-from varprobe.model.sheet import finding_line
-from varprobe.model.sheet import line_of as family_line
-from varprobe.runs.diagnose import diagnose
+from varprobe.runs.kinds import KINDS, resolve
 from varprobe.spec.extras import needed
 from varprobe.storage.chunks import Advance, unwatched
-from varprobe.training.coord_verdict import coord_sheet
-from varprobe.training.nets import HEADINGS, prediction_lines
-from varprobe.verdict.table import headings_of, line_of, named, varying
+from varprobe.storage.kinds import kind_of
 
-__all__ = ["latex_of", "markdown_of", "site_table", "verdict_table"]
+__all__ = ["latex_of", "markdown_of", "verdict_table"]
 
 Cells = list[list[str]]
-UNCERTAIN = " ?"
-"""Behind verdicts on the screen, which explains it; here the interval says it."""
-
 NUMBERS = re.compile(r"[\d.e\s,\[\]±-]*\d[\d.e\s,\[\]±-]*")
 NUMBER = re.compile(r"(\d*\.?\d+)(?:e(-?\d+))?")
 
@@ -45,47 +35,9 @@ LATEX = {
 
 
 def verdict_table(ds: xr.Dataset, advance: Advance = unwatched) -> tuple[list[str], Cells]:
-    """(headings, cells) of the verdicts: a row for each configuration, or for each family of a model's sites.
-
-    Of a coordinate check a row for each layer, of a grid of trained nets one for each optimizer.
-    """
-    if "trained" in ds:
-        return ["optimizer", *HEADINGS[1:]], [list(line) for line in prediction_lines(ds)]
-    rows = diagnose(ds, advance=advance).rows
-    if "width" in ds.dims:
-        sheet = coord_sheet(rows)
-        return list(sheet.headings), [plain(line.cells) for line in sheet.lines]
-    if "site" not in ds.coords:
-        headings, names = headings_of(rows), varying(rows)
-        lines = [line_of(named(row, names, rows), row, headings) for row in rows]
-        return list(headings), [plain(line.cells) for line in lines]
-    told = [("step" if "step" in rows[0] else "arch")] if len(rows) > 1 else []
-    cells = [[*(printable(str(row[name])) for name in told), *line] for row in rows for line in model_lines(row)]
-    return [*told, *OF_FAMILIES], cells
-
-
-def model_lines(row: dict[str, Any]) -> Iterator[list[str]]:
-    """What is off at single places, and all families; of a model that has neither, its name and its verdict."""
-    found = [finding_line(one, weak=False) for one in row["findings"] if one["flag"] in row["flags"]]
-    found += [family_line(family, row) for family in row["families"]]
-    if found:
-        yield from (plain(line.cells) for line in found)
-        return
-    verdict = "healthy" if row["healthy"] else ", ".join(row["flags"]) or "unhealthy"
-    cells = dict.fromkeys(OF_FAMILIES, "-") | {OF_FAMILIES[0]: printable(str(row["arch"])), OF_FAMILIES[-1]: verdict}
-    yield list(cells.values())
-
-
-def plain(cells: Sequence[str]) -> list[str]:
-    """The cells of a line, without the mark that the screen explains below the table."""
-    return [cell.strip().removesuffix(UNCERTAIN) for cell in cells]
-
-
-def site_table(ds: xr.Dataset) -> tuple[list[str], Cells]:
-    """(headings, cells) of a model's layers, which is which."""
-    names = ("site", "kind", "iteration")
-    columns = [ds["layer"].values.tolist(), *(ds[name].values.tolist() for name in names)]
-    return ["layer", *names], [[printable(str(cell)) for cell in row] for row in zip(*columns, strict=True)]
+    """(headings, cells) of the verdicts, as the kind of the dataset has them."""
+    found: tuple[list[str], Cells] = resolve(KINDS[kind_of(ds)].tabulate)(ds, advance)
+    return found
 
 
 def is_numeric(cell: str) -> bool:

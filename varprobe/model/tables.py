@@ -133,6 +133,7 @@ def attributes(layout: Layout, seeds: int) -> dict[str, Any]:
     """What is told of a model beside its numbers, as text and numbers."""
     about = dict(layout.about)
     return {
+        "kind": "probe",
         "spec": json.dumps({"model": about["arch"]}),
         "seeds": seeds,
         "loss": about["loss"],

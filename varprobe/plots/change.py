@@ -8,10 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from varprobe.errors import InvalidArgumentError
-from varprobe.model.curves import as_curves
 from varprobe.plots.facets import one_panel
+from varprobe.plots.layers import curves_of
 from varprobe.plots.variance import plot_variance, variance_figure
 from varprobe.storage.dataset import require_layers, with_configs
+from varprobe.storage.kinds import of_sites
 
 __all__ = ["RUNS", "both", "change_figure", "plot_before_after"]
 
@@ -59,10 +60,9 @@ def both(before: xr.Dataset, after: xr.Dataset) -> xr.Dataset:
     """One dataset of two, padded where depths or seeds differ, with a coordinate `run`: before or after."""
     for ds in (before, after):
         require_layers(ds)
-    kinds = ["site" in ds.coords for ds in (before, after)]
-    if kinds[0] != kinds[1]:
+    if of_sites(before) != of_sites(after):
         raise InvalidArgumentError("one run is of stacks and the other of a model; both must be of one kind", "run")
-    pair = [as_curves(ds) if "site" in ds.coords else with_configs(ds) for ds in (before, after)]
+    pair = [with_configs(curves_of(ds)) for ds in (before, after)]
     shared = [str(name) for name in pair[0].data_vars if name in pair[1] and set(pair[0][name].dims) <= DIMS]
     named = [str(name) for name in pair[0].coords if name in pair[1].coords and pair[0][name].dims == ("config",)]
     pieces = []

@@ -16,6 +16,8 @@ from varprobe.plots.logaxis import exponent_axis
 from varprobe.plots.pages import dress, key, on_axes, page
 from varprobe.plots.style import LABEL_SIZE, LEAST_SIZE, LINE_WIDTH, looks, ordered_looks, sized
 from varprobe.plots.texts import literal, shown
+from varprobe.storage.dataset import require_variables
+from varprobe.storage.kinds import require_kind
 from varprobe.training.scaling import Scaling, scaling_of
 from varprobe.training.width_decisions import decide
 from varprobe.verdict.thresholds import threshold
@@ -111,8 +113,8 @@ def whole(ds: Any) -> xr.Dataset:
     Raises:
         InvalidArgumentError: it is none of `varprobe.coord_check`, or nothing in it is finite.
     """
-    if not isinstance(ds, xr.Dataset) or "change_log10_ms" not in ds:
-        raise InvalidArgumentError("this figure shows a coordinate check (varprobe.coord_check)", "ds")
+    require_kind(ds, "coord_check")
+    require_variables(ds, "value_log10_ms", "change_log10_ms")
     one = ds if "config" in ds.dims else ds.expand_dims("config")
     if not np.isfinite(one["value_log10_ms"]).any():
         raise InvalidArgumentError("nothing is finite", "ds")

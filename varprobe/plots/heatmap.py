@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from varprobe.errors import InvalidArgumentError
-from varprobe.model.curves import as_curves
 from varprobe.plots.curves import Curve, read_curves
 from varprobe.plots.facets import Facets, one_panel
+from varprobe.plots.layers import curves_of, layers_label
 from varprobe.plots.logaxis import LayerLocator, as_power
 from varprobe.plots.pages import on_axes, page
 from varprobe.plots.phase_scales import diverging
@@ -87,7 +87,7 @@ def heatmap_figure(
 def prepared(ds: xr.Dataset, labels: Mapping[str, str] | None) -> tuple[xr.Dataset, Facets]:
     """The dataset with a row each, and their names."""
     require_configs(ds)
-    ds = as_curves(ds) if "site" in ds.coords else ds
+    ds = curves_of(ds)
     check_labels(labels or {}, names_in(ds))
     if ds.sizes.get("config", 1) > MOST_ROWS:
         raise InvalidArgumentError(
@@ -136,7 +136,7 @@ def draw(
     ax.set_xlim(first - 0.5, last + 0.5)
     ax.set_ylim(len(plane) - 0.5, -0.5)
     ax.xaxis.set_major_locator(LayerLocator(int(first), int(last)))
-    ax.set_xlabel(ds.attrs.get("layers", r"layer $\ell$"))
+    ax.set_xlabel(layers_label(ds))
     found = quantity_of(ds, quantity)
     arrow = r"$\leftarrow$ " if QUANTITIES[quantity].backward else ""
     ax.set_title(f"{arrow}{found.plural} ${found.symbol}$" + ("" if arrow else r" $\rightarrow$"), pad=3)

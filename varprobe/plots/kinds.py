@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 from varprobe.errors import lookup
 
 if TYPE_CHECKING:
-    import xarray as xr
     from matplotlib.figure import Figure
 
-__all__ = ["KINDS", "Kind", "kind_of", "usual_kind"]
+__all__ = ["KINDS", "Kind", "figure_kind"]
 
 
 @dataclass(frozen=True)
@@ -65,16 +64,7 @@ KINDS = {
 """Name -> kind, in the order of the help."""
 
 
-def usual_kind(ds: "xr.Dataset") -> str:
-    """The kind that is drawn of a dataset unless another is named."""
-    if "layer" not in ds.dims:
-        return "trainability"
-    if "width" in ds.dims:
-        return "coord-check"
-    return "training" if "step" in ds.dims else "variance"
-
-
-def kind_of(name: str) -> Kind:
+def figure_kind(name: str) -> Kind:
     """The kind of that name.
 
     Raises:

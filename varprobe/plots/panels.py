@@ -14,6 +14,7 @@ from varprobe.plots.curves import Curve, read_curves
 from varprobe.plots.exits import draw_exits
 from varprobe.plots.facets import renamed, values, varying
 from varprobe.plots.groups import Group
+from varprobe.plots.layers import layers_label
 from varprobe.plots.limits import common_ranges
 from varprobe.plots.logaxis import LayerLocator, exponent_axis
 from varprobe.plots.pages import dress, key, page, require_room
@@ -22,6 +23,7 @@ from varprobe.plots.quantities import STATISTICS, axis_label, measured, quantity
 from varprobe.plots.style import LINE_WIDTH, looks, sized
 from varprobe.plots.texts import check_labels, shown
 from varprobe.storage.dataset import names_in, require_configs
+from varprobe.storage.kinds import require_kind
 
 __all__ = ["panels_figure", "plot_panels"]
 
@@ -80,9 +82,8 @@ def grid_of(
     known: bool,
 ) -> tuple[Figure, np.ndarray]:
     """The figure, which pyplot knows or not, and its axes."""
+    require_kind(ds, "sweep")
     require_configs(ds)
-    if "site" in ds.coords:
-        raise InvalidArgumentError("panels are of stacks; --kind model (plot_model) shows the sites of a model", "kind")
     check_labels(labels or {}, names_in(ds))
     down, across = axes_of(ds)
     rows, columns = (distinct(ds, name) for name in (down, across))
@@ -110,7 +111,7 @@ def grid_of(
                 if r == 0 and across:
                     ax.set_title(shown(title(across, column, labels)), pad=3)
                 if r == len(rows) - 1:
-                    ax.set_xlabel(ds.attrs.get("layers", r"layer $\ell$"))
+                    ax.set_xlabel(layers_label(ds))
                 if c == len(columns) - 1 and down:
                     side = ax.annotate(shown(title(down, row, labels)), (1.03, 0.5), xycoords="axes fraction")
                     side.set(rotation=-90, va="center", fontsize=ax.title.get_fontsize())

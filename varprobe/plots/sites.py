@@ -14,6 +14,7 @@ from varprobe.plots.pages import dress, key, on_axes, page
 from varprobe.plots.style import LEAST_SIZE, LINE_WIDTH, Look, grey, ink, looks, sized
 from varprobe.plots.texts import literal, shown
 from varprobe.storage.dataset import require_configs
+from varprobe.storage.kinds import require_kind
 
 __all__ = ["model_figure", "plot_model"]
 
@@ -88,8 +89,7 @@ def model_of(ds: xr.Dataset) -> xr.Dataset:
     Raises:
         InvalidArgumentError: it is a stack, or has several steps.
     """
-    if not isinstance(ds, xr.Dataset) or "site" not in ds.coords:
-        raise InvalidArgumentError("this figure shows the sites of a model (varprobe.probe); stacks have layers", "ds")
+    require_kind(ds, "probe")
     require_configs(ds)
     if ds.sizes.get("config", 1) > 1:
         raise InvalidArgumentError("a figure shows one step; choose with isel(config=[...])", "ds")

@@ -18,6 +18,8 @@ from varprobe.plots.layout import pixels
 from varprobe.plots.pages import dress, key, on_axes, page
 from varprobe.plots.style import LABEL_SIZE, grey, ground, ink, ladder_map, looks, sized
 from varprobe.plots.texts import shown
+from varprobe.storage.dataset import require_variables
+from varprobe.storage.kinds import require_kind
 from varprobe.training.grids import MARGIN_XI, Grid, Reach, grid_of, reach_of
 from varprobe.verdict.thresholds import threshold
 
@@ -114,8 +116,8 @@ def require_trained(ds: xr.Dataset) -> None:
     Raises:
         InvalidArgumentError: and what it needs.
     """
-    if not isinstance(ds, xr.Dataset) or "skill" not in ds or "healthy" not in ds.coords:
-        raise InvalidArgumentError("this figure needs a run of varprobe trainability", "ds")
+    require_kind(ds, "trainability")
+    require_variables(ds, "skill", "healthy")
     if not ds.sizes.get("config") or not ds.sizes.get("seed"):
         raise InvalidArgumentError("the dataset has no nets left", "ds")
 

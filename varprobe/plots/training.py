@@ -13,6 +13,7 @@ from varprobe.plots.exits import draw_exits
 from varprobe.plots.facets import MOST_CURVES, crowded, one_panel, values
 from varprobe.plots.groups import Group, group_names, wrapped
 from varprobe.plots.keys import name_curves, name_in_place
+from varprobe.plots.layers import layers_label
 from varprobe.plots.layout import BETWEEN, figure_of, height
 from varprobe.plots.pages import on_axes, page, require_room
 from varprobe.plots.panel import Panel
@@ -22,6 +23,7 @@ from varprobe.plots.texts import check_labels, shown
 from varprobe.plots.training_curves import Lines, against_layer, against_step, has, meaning, text_of
 from varprobe.plots.training_panels import draw_layers, draw_steps, mark_steps, ranges_of
 from varprobe.storage.dataset import names_in, require_configs, with_configs
+from varprobe.storage.kinds import of_sites, require_kind
 
 __all__ = ["plot_training", "training_figure"]
 
@@ -87,7 +89,7 @@ def plot_training(
         (limits,) = ranges_of([curves], height(ax))
         panel = draw_layers(ax, found, curves, steps, limits, last_layer(ds))
         ax.set_ylabel(text_of(ds, quantity))
-        ax.set_xlabel(layers_of(ds))
+        ax.set_xlabel(layers_label(ds))
         draw_step_bar(figure_of(ax), [ax], steps)
         figure_of(ax).draw_without_rendering()
         draw_exits(panel, outermost_only=True)
@@ -101,21 +103,15 @@ def trained(ds: xr.Dataset, labels: Mapping[str, str] | None) -> xr.Dataset:
     Raises:
         InvalidArgumentError: it is of no training, or a label is of nothing.
     """
+    require_kind(ds, "track", "track_model")
     require_configs(ds)
-    if "step" not in ds.dims:
-        raise InvalidArgumentError("the dataset has no steps of training; varprobe.track makes one that has", "ds")
     check_labels(labels or {}, names_in(ds))
     return with_configs(ds)
 
 
 def last_layer(ds: xr.Dataset, config: int = 0) -> int:
     """The last layer of a net, or the last site of a model."""
-    return ds.sizes["layer"] - 1 if "site" in ds.coords else int(ds["depth"].values[config])
-
-
-def layers_of(ds: xr.Dataset) -> str:
-    """What the x axis counts."""
-    return "site, in the order of execution" if "site" in ds.coords else r"layer $\ell$"
+    return ds.sizes["layer"] - 1 if of_sites(ds) else int(ds["depth"].values[config])
 
 
 def require_few(ds: xr.Dataset, lines: Lines) -> None:
@@ -195,7 +191,7 @@ def side_by_side(
             under = (place[0] + 1, place[1])
             shared = any(under in row for q, row in zip(drawn, places, strict=True) if q != "loss")
             grid[place].tick_params(labelbottom=not shared)
-            grid[place].set_xlabel("" if shared else layers_of(ds))
+            grid[place].set_xlabel("" if shared else layers_label(ds))
         if count > 1:
             letters = int(sheet(5.5, 1)[0] * 72 / count / (LETTER * sized(AXIS_SIZE)))
             for ax, name in zip(grid[0], one_panel(ds, labels).names, strict=True):

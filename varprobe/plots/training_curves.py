@@ -13,6 +13,7 @@ from varprobe.plots.curves import SIGNALS, Curve, summarize
 from varprobe.plots.facets import Facets, Row, one_panel
 from varprobe.plots.quantities import QUANTITIES, Quantity, axis_label, quantity_of
 from varprobe.plots.texts import literal
+from varprobe.storage.kinds import of_sites
 
 __all__ = ["Lines", "against_layer", "against_step", "has", "meaning", "text_of"]
 
@@ -84,7 +85,7 @@ def of_layers(ds: xr.Dataset, quantity: str) -> xr.DataArray:
     if not has(ds, quantity):
         raise InvalidArgumentError(f"{variable(quantity)} was not measured in this dataset", "quantity")
     values = ds[variable(quantity)]
-    if "site" in ds.coords and quantity == "activation" and has(ds, "preactivation"):
+    if of_sites(ds) and quantity == "activation" and has(ds, "preactivation"):
         values = values.fillna(ds[variable("preactivation")])
     return values.where(~gone(ds, quantity)).transpose("config", "seed", "step", "layer")
 
@@ -103,7 +104,7 @@ def against_layer(ds: xr.Dataset, quantity: str, steps: Sequence[int]) -> list[l
     """
     array = of_layers(ds, quantity).sel(step=list(steps))
     layer, backward = array["layer"].values.astype(int), meaning(ds, quantity).backward
-    told = ds["depth"].values.tolist() if quantity in SIGNALS and "site" not in ds.coords else [None] * len(array)
+    told = ds["depth"].values.tolist() if quantity in SIGNALS and not of_sites(ds) else [None] * len(array)
     values = moving(array.values) if quantity == "update" else array.values
     return [
         [summarize(str(step), layer, one[:, s], backward, depth) for s, step in enumerate(steps)]
@@ -163,7 +164,7 @@ def spaced(known: Int[np.ndarray, " known"]) -> Int[np.ndarray, " places"]:
 
 def names_of(ds: xr.Dataset) -> list[str]:
     """The name of each layer, or site."""
-    if "site" in ds.coords:
+    if of_sites(ds):
         return [literal(name) for name in labels_of(ds)]
     return [f"layer {layer}" for layer in ds["layer"].values]
 

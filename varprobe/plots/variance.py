@@ -8,7 +8,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from varprobe.errors import InvalidArgumentError
-from varprobe.model.curves import as_curves
 from varprobe.plots.curves import read_curves
 from varprobe.plots.exits import draw_exits
 from varprobe.plots.facets import MOST_CURVES, Facets, crowded, facets, one_panel, values
@@ -16,6 +15,7 @@ from varprobe.plots.formats import draw_formats
 from varprobe.plots.groups import group_names
 from varprobe.plots.keys import draw_bar, draw_bar_in_place, name_curves, name_in_place
 from varprobe.plots.labels import column
+from varprobe.plots.layers import curves_of, layers_label
 from varprobe.plots.layout import height
 from varprobe.plots.limits import common_ranges
 from varprobe.plots.panel import Panel, draw_panel
@@ -65,7 +65,7 @@ def plot_variance(
         InvalidArgumentError: the quantity was not measured, or there are more curves than can be told apart.
     """
     require_layers(ds)
-    ds = as_curves(ds) if "site" in ds.coords else ds
+    ds = curves_of(ds)
     check_labels(labels or {}, names_in(ds))
     plan = one_panel(ds, labels)
     require_readable(ds, plan)
@@ -117,7 +117,7 @@ def variance_figure(
         InvalidArgumentError: a quantity was not measured, or there is more than a figure can show.
     """
     require_layers(ds)
-    ds = as_curves(ds) if "site" in ds.coords else ds
+    ds = curves_of(ds)
     plan = facets(ds, labels)
     require_readable(ds, plan)
     drawn = sorted(quantities, key=lambda q: q in QUANTITIES and QUANTITIES[q].backward)
@@ -182,7 +182,7 @@ def draw_panels(
         for c, quantity in enumerate(quantities):
             curves = [[curve for curve in cells[r][c] if curve.name in group.names] for group in here]
             panel = Panel(grid[r][c], quantity_of(ds, quantity), here, curves)
-            below = ds.attrs.get("layers", r"layer $\ell$") if r == len(plan.rows) - 1 else ""
+            below = layers_label(ds) if r == len(plan.rows) - 1 else ""
             draw_panel(panel, ranges[r][c], statistic, below, stacked=len(plan.rows) > 1)
             panels[-1].append(panel)
     return panels

@@ -12,6 +12,7 @@ from varprobe.errors import InvalidArgumentError
 from varprobe.nets.config import OWN
 from varprobe.spec.arguments import single
 from varprobe.storage.dataset import FURTHER
+from varprobe.storage.kinds import require_kind
 from varprobe.sweeps.request import read_request
 
 __all__ = ["arguments_of", "build"]
@@ -54,6 +55,7 @@ def arguments_of(ds: xr.Dataset) -> dict[str, Any]:
         raise InvalidArgumentError(
             f"build takes one configuration (ds.isel(config=i)), this dataset has {ds.sizes['config']}"
         )
+    require_kind(ds, "sweep", "track", "trainability", option="config")
     spec = json.loads(ds.attrs["spec"])
     arguments: dict[str, Any] = {
         k: str(np.squeeze(ds[k].values)) for k in ("act", "init", "bias", "width", "depth", "batch", "arch", "norm")

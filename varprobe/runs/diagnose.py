@@ -5,9 +5,11 @@ from typing import Any
 
 import xarray as xr
 
+from varprobe.errors import InvalidArgumentError
+from varprobe.runs.kinds import KINDS, resolve
 from varprobe.storage.chunks import Advance, unwatched
-from varprobe.storage.dataset import with_configs
-from varprobe.verdict.stacks import diagnosed_stacks
+from varprobe.storage.kinds import DESCRIPTIONS, kind_of
+from varprobe.verdict.table import VerdictTable
 
 __all__ = ["Diagnosis", "diagnose"]
 
@@ -20,12 +22,21 @@ class Diagnosis:
         title: what all of them have in common.
         ends: what the wide table shows beside each row, all log10 or a cosine: RMS of the gradient at layers 1 and L,
             the largest magnitudes forward and backward, the mean cosine between samples at layer L forward and 1 back.
+        kind: that of the dataset, which decides the columns of the table.
     """
 
-    def __init__(self, rows: list[dict[str, Any]], title: str = "", ends: Sequence[dict[str, float]] = ()) -> None:
+    def __init__(
+        self,
+        rows: list[dict[str, Any]],
+        title: str = "",
+        ends: Sequence[dict[str, float]] = (),
+        *,
+        kind: str = "sweep",
+    ) -> None:
         self.rows = rows
         self.title = title
         self.ends = ends
+        self.kind = kind
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return iter(self.rows)
@@ -35,21 +46,11 @@ class Diagnosis:
 
     def sheet(self, wide: bool = False) -> Any:
         """The table that is printed, cell by cell."""
-        if self.rows and "layers" in self.rows[0]:
-            from varprobe.training.coord_verdict import coord_sheet
-
-            return coord_sheet(self.rows)
-        if self.rows and "update_ratio_at" in self.rows[0]:
-            from varprobe.training.verdicts import training_sheet
-
-            return training_sheet(self.rows)
-        if self.rows and "families" in self.rows[0]:
-            from varprobe.model.sheet import model_sheet
-
-            return model_sheet(self.rows, wide)
-        from varprobe.verdict.table import sheet_of
-
-        return sheet_of(self.rows, self.ends, wide)
+        if not self.rows:
+            return VerdictTable(("",), [], [])
+        make = KINDS[self.kind].sheet
+        assert make, "what has rows has a table"
+        return resolve(make)(self.rows, wide=wide, **({"ends": self.ends} if self.ends else {}))
 
     def __str__(self) -> str:
         from varprobe.verdict.terminal import text_of
@@ -88,20 +89,24 @@ def diagnose(ds: xr.Dataset, *, advance: Advance = unwatched) -> Diagnosis:
         for row in varprobe.diagnose(ds):
             print(row["init"], row["activation_factor"], row["healthy"], row["reason"])
     """
-    if isinstance(ds, xr.Dataset) and "change_log10_ms" in ds:
-        from varprobe.training.coord_verdict import judged
-
-        return Diagnosis(*judged(ds))
-    if isinstance(ds, xr.Dataset) and "step" in ds.dims:
-        from varprobe.training.verdicts import diagnosed_training
-
-        return Diagnosis(*diagnosed_training(with_configs(ds)))
-    if isinstance(ds, xr.Dataset) and "site" in ds.coords:
-        from varprobe.model.verdict import diagnosed
-
-        return Diagnosis(*diagnosed(ds))
     if not isinstance(ds, xr.Dataset) and hasattr(ds, "departure"):
         from varprobe.model.verdict import diagnosed_run
 
-        return Diagnosis(*diagnosed_run(ds))
-    return Diagnosis(*diagnosed_stacks(ds, advance))
+        rows, title = diagnosed_run(ds)
+        return Diagnosis(rows, title, kind="probe")
+    kind = kind_of(ds)
+    judge = KINDS[kind].diagnose
+    if judge is None:
+        raise InvalidArgumentError(
+            f"{DESCRIPTIONS[kind]} has no verdict of its own; see varprobe.verdict_accuracy", "ds"
+        )
+    return Diagnosis(*resolve(judge)(ds, advance), kind=kind)
+
+
+def diagnosed_model(ds: xr.Dataset, advance: Advance) -> tuple[list[dict[str, Any]], str]:
+    """(rows, title) of a probe of a model."""
+    from varprobe.model.verdict import diagnosed
+
+    found = diagnosed(ds)
+    advance(len(found[0]))
+    return found

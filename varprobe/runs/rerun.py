@@ -2,29 +2,23 @@
 
 import os
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import xarray as xr
-
 from varprobe.errors import InvalidArgumentError
-from varprobe.model.runs import RECORD, read_model_record, save_model_run
 from varprobe.runs.compare import Comparison, compare
-from varprobe.runs.open import no_run
+from varprobe.runs.kinds import folder_kind, resolve
+from varprobe.runs.repeating import Measure
 from varprobe.runs.verifying.numbers import opened
 from varprobe.spec.arguments import listed
 from varprobe.spec.calls import Call
 from varprobe.spec.user_code import is_reference
 from varprobe.storage.checksums import DamagedError
+from varprobe.storage.progress import Progress
 from varprobe.storage.provenance import ROUNDING, machine
-from varprobe.sweeps.folders import folder_of, read_record
-from varprobe.sweeps.record import Record, versions
-from varprobe.sweeps.request import read_request
-from varprobe.sweeps.sweep import Progress, run
-from varprobe.training.folders import RECORD as TRAINING
-from varprobe.training.folders import read_record as read_record_of_training
+from varprobe.sweeps.folders import folder_of
+from varprobe.sweeps.record import versions
 
 __all__ = ["Rerun", "rerun"]
 
@@ -43,9 +37,6 @@ NAMES = (
     "optimizer",
 )
 """Arguments that may name the user's code."""
-
-Measure = Callable[[dict[str, Any]], xr.Dataset]
-"""Probes a model anew, given what its run was asked for."""
 
 
 @dataclass(frozen=True)
@@ -114,93 +105,33 @@ def rerun(
     again = folder_of(f"{os.path.normpath(folder)}-again" if out is None else out, "out")
     if again.resolve() == folder.resolve():
         raise InvalidArgumentError(f"{again} is the run itself; name another folder", "out")
-    if any((again / name).exists() for name in ("results.nc", RECORD, TRAINING)):
+    if (again / "results.nc").exists():
         raise InvalidArgumentError(f"{again} holds a finished run already; remove it, or name another folder", "out")
     fresh = not again.exists()
-    record = read_record(folder, "run")
-    if record is not None:
-        result = of_sweep(folder, record, again, allow_code, progress)
-    elif (folder / RECORD).is_file():
-        result = of_model(folder, again, allow_code, measure)
-    elif (folder / TRAINING).is_file():
-        result = of_training(folder, again, allow_code, progress)
-    else:
-        raise InvalidArgumentError(no_run(folder), "run")
+    recorded = resolve(folder_kind(folder).rerun)
+    before = recorded(folder, measure)
+    if before.results is None:
+        raise InvalidArgumentError(f"{folder} is unfinished; the same command resumes it", "run")
+    if before.arguments is None:
+        raise InvalidArgumentError(f"{folder} {before.why}", "run")
+    if not allow_code and (name := code_in(before.arguments)):
+        raise InvalidArgumentError(
+            f"{folder} names code, {name}, which would be imported; --allow-code does so", "allow_code"
+        )
+    before.repeat(again, progress)
+    after = recorded(again, measure)
+    changed = changes(before.versions, versions(), *before.machines)
+    result = Rerun(folder, again, changed, compared(folder, before.results, again, after.results))
     if out is None and fresh and not result.comparison.different:
         shutil.rmtree(again)
         return Rerun(result.folder, None, result.changed, result.comparison)
     return result
 
 
-def of_sweep(folder: Path, record: Record, again: Path, allow_code: bool, progress: Progress | None) -> Rerun:
-    """Repeat a sweep."""
-    if record.results is None:
-        raise InvalidArgumentError(f"{folder} is unfinished; the same sweep resumes it", "run")
-    if record.arguments is None:
-        raise InvalidArgumentError(f"{folder} cannot be measured again from what it says: {record.unrepeatable}", "run")
-    if not allow_code and (name := code_in(record.arguments)):
-        raise InvalidArgumentError(
-            f"{folder} names code, {name}, which would be imported; --allow-code does so", "allow_code"
-        )
-    try:
-        request = read_request(**record.arguments)
-    except TypeError as error:
-        raise InvalidArgumentError(f"{folder} was given what this version does not take: {error}", "run") from error
-    for key in dict.fromkeys([*request.spec, *record.spec]):
-        if request.spec.get(key) != record.spec.get(key):
-            what = {"data_digest": "the data", "code": "the source of a function"}.get(key, key)
-            raise InvalidArgumentError(f"{folder} cannot be measured again: {what} changed since", "run")
-    run(request, out=again, progress=progress)
-    new = read_record(again, "out")
-    assert new is not None
-    changed = changes(record.versions, versions(), *record.machines)
-    return Rerun(folder, again, changed, compared(folder, record.results, again, new.results))
-
-
-def of_model(folder: Path, again: Path, allow_code: bool, measure: Measure | None) -> Rerun:
-    """Repeat a model's run."""
-    try:
-        record = read_model_record(folder)
-    except DamagedError as error:
-        raise InvalidArgumentError(f"{folder / RECORD} {error}", "run") from error
-    asked = record["asked"]
-    name = asked.get("factory") or code_in(asked)
-    if measure is None or not (isinstance(asked.get("factory"), str) or asked.get("command")):
-        raise InvalidArgumentError(f"{folder} is the run of a model; `varprobe rerun` makes it from its factory", "run")
-    if name and not allow_code:
-        raise InvalidArgumentError(
-            f"{folder} names code, {name}, which would be imported; --allow-code does so", "allow_code"
-        )
-    save_model_run(again, measure(asked), asked)
-    new = read_model_record(again)
-    changed = changes(record["versions"], versions(), record["machine"])
-    return Rerun(folder, again, changed, compared(folder, record["results"], again, new["results"]))
-
-
-def of_training(folder: Path, again: Path, allow_code: bool, progress: Progress | None) -> Rerun:
-    """Repeat a training."""
-    from varprobe.training.repeating import repeat
-
-    try:
-        record = read_record_of_training(folder)
-    except DamagedError as error:
-        raise InvalidArgumentError(f"{folder / TRAINING} {error}", "run") from error
-    if record["results"] is None:
-        raise InvalidArgumentError(f"{folder} is unfinished; the same command resumes it", "run")
-    if record["arguments"] is None:
-        raise InvalidArgumentError(f"{folder} names functions of a session, which cannot be found again", "run")
-    if not allow_code and (name := code_in(record["arguments"])):
-        raise InvalidArgumentError(
-            f"{folder} names code, {name}, which would be imported; --allow-code does so", "allow_code"
-        )
-    repeat(record, again, progress)
-    new = read_record_of_training(again)
-    changed = changes(record["versions"], versions(), record["machine"])
-    return Rerun(folder, again, changed, compared(folder, record["results"], again, new["results"]))
-
-
 def code_in(arguments: dict[str, Any]) -> str:
-    """The first reference to the user's code among arguments; empty where there is none."""
+    """The first reference to the user's code among arguments, or the factory of a model; empty if there is none."""
+    if arguments.get("factory"):
+        return str(arguments["factory"])
     for option in NAMES:
         for item in listed(option, arguments[option]) if arguments.get(option) is not None else []:
             if isinstance(item, Call) and is_reference(item.name):

@@ -16,6 +16,8 @@ are exactly zero have no bound: where a smooth function underflows is up to the 
 import numpy as np
 import xarray as xr
 
+from varprobe.storage.kinds import kind_of
+
 __all__ = ["SAFETY", "tolerances"]
 
 UNIT = 2.0**-24
@@ -36,7 +38,7 @@ def tolerances(ds: xr.Dataset) -> dict[str, np.ndarray]:
     Args:
         ds: dims (config, seed, layer), some configurations of a run; or a training, with steps or without layers.
     """
-    if "step" in ds.dims or "layer" not in ds.dims:  # training amplifies rounding by what is not recorded
+    if kind_of(ds) not in ("sweep", "probe"):  # training amplifies rounding by what is not recorded
         return {str(name): np.full(variable.shape, np.inf) for name, variable in ds.data_vars.items()}
     forward, backward = errors(ds)
     found = {}

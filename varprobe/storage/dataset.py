@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from varprobe.errors import InvalidArgumentError, did_you_mean
+from varprobe.storage.kinds import LAYERED, require_dataset, require_kind
 
 __all__ = ["COORDINATES", "select"]
 
@@ -46,32 +46,13 @@ def measured_names() -> dict[str, str]:
     return moments | OTHERS
 
 
-def require_dataset(ds: Any) -> None:
-    """Refuse what is not a dataset of `sweep`.
-
-    Raises:
-        InvalidArgumentError: and what it is.
-    """
-    if not isinstance(ds, xr.Dataset):
-        hint = "; varprobe.open_run reads a run folder" if isinstance(ds, str | os.PathLike) else ""
-        raise InvalidArgumentError(f"{ds!r:.80} is not a dataset of varprobe.sweep{hint}", "ds")
-
-
 def require_layers(ds: Any, widths: bool = False) -> None:
-    """Refuse a dataset without seeds or layers, and unless `widths` one in which nets of several widths are compared.
+    """Refuse a dataset of a kind without layers, or without any seed or layer; unless `widths`, a coordinate check.
 
     Raises:
-        InvalidArgumentError: and what is missing.
+        InvalidArgumentError: its kind, or what is missing.
     """
-    require_dataset(ds)
-    if "trained" in ds:
-        raise InvalidArgumentError(
-            "a grid of trained nets has no layers; its figure, prediction and export are what it has", "ds"
-        )
-    if "width" in ds.dims and not widths:
-        raise InvalidArgumentError(
-            "a coordinate check compares widths; its figure, verdicts and export are what it has", "ds"
-        )
+    require_kind(ds, *LAYERED, *["coord_check"] * widths)
     for name in ("seed", "layer"):
         require_dims(ds, name)
         if not ds.sizes[name]:
@@ -87,6 +68,17 @@ def require_dims(ds: xr.Dataset, *names: str) -> None:
     missing = next((name for name in names if name not in ds.dims), None)
     if missing is not None:
         raise InvalidArgumentError(f"the dataset has no dimension {missing!r}; isel({missing}=[0]) keeps it", "ds")
+
+
+def require_variables(ds: xr.Dataset, *names: str) -> None:
+    """Refuse a dataset without one of these variables or coordinates.
+
+    Raises:
+        InvalidArgumentError: and which.
+    """
+    missing = next((name for name in names if name not in ds), None)
+    if missing is not None:
+        raise InvalidArgumentError(f"the dataset has no variable {missing!r}", "ds")
 
 
 def require_configs(ds: Any) -> None:
@@ -115,9 +107,7 @@ def require_whole(ds: Any) -> None:
         InvalidArgumentError: and what is missing.
     """
     require_layers(ds)
-    missing = next((name for name in measured_names() if name not in ds.data_vars), None)
-    if missing is not None:
-        raise InvalidArgumentError(f"the dataset has no variable {missing!r}", "ds")
+    require_variables(ds, *measured_names())
     require_every_layer(ds)
 
 

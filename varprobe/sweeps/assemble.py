@@ -102,6 +102,7 @@ def attributes(request: Request) -> dict[str, Any]:
     """What is needed to repeat the run, as text and numbers."""
     setting = request.setting
     return {
+        "kind": "sweep",
         "varprobe_version": version("varprobe"),
         "jax_version": version("jax"),
         "spec": json.dumps(request.spec),

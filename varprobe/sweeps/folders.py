@@ -4,27 +4,45 @@ import contextlib
 import json
 import os
 import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import xarray as xr
 
 from varprobe.errors import InvalidArgumentError
-from varprobe.storage.files import DamagedError, load_dataset, open_dataset
+from varprobe.storage.files import DamagedError, load_cell, load_dataset, open_dataset
+from varprobe.storage.kinds import with_kind
 from varprobe.storage.memmap import too_large
-from varprobe.sweeps.record import Record, asked, hashed
+from varprobe.sweeps.record import Record, asked, fill, hashed
 
 if TYPE_CHECKING:
     from varprobe.sweeps.request import Request
 
-__all__ = ["Note", "Reader", "act_part", "default_folder", "folder_of", "read_record", "roomy", "span", "stored"]
+__all__ = [
+    "KIND",
+    "Load",
+    "Note",
+    "Reader",
+    "act_part",
+    "default_folder",
+    "folder_of",
+    "open_sweep",
+    "read_record",
+    "roomy",
+    "span",
+    "stored",
+]
 
 Note = Callable[[str], object]
 """Takes one line for the user."""
 
-Reader = Callable[[Path, str], xr.Dataset]
+Load = Callable[[Path, str], xr.Dataset]
 """Takes a file of results and its sha256, as `files.load_dataset` does."""
+
+KIND = {"kind": "sweep"}
+"""What the records of older versions lack among the attributes of the dataset."""
 
 FILES = ("spec.json", "cells", "probes", "results.nc", "results.csv")
 """What a run may hold beside figures; none of it may be a link that leads out of the folder."""
@@ -67,7 +85,69 @@ def roomy(path: Path, sha256: str) -> xr.Dataset:
     return (open_dataset if large else load_dataset)(path, sha256)
 
 
-def stored(folder: Path, record: Record, note: Note, read: Reader = roomy) -> xr.Dataset | None:
+class Reader(NamedTuple):
+    """How the results of a run folder are read; it can be called as `load` can, and adds the kind of the dataset.
+
+    Attributes:
+        load: takes results.nc and its sha256.
+        note: takes a line about a damaged file that was not needed.
+        chunks: of arrays of Dask if the results are made from cells; None for NumPy's.
+    """
+
+    load: Load = roomy
+    note: Note = warnings.warn
+    chunks: Any = None
+
+    def __call__(self, path: Path, sha256: str) -> xr.Dataset:
+        """The dataset of a file, with the attribute `kind`."""
+        return with_kind(self.load(path, sha256))
+
+
+def open_sweep(folder: Path, read: Reader) -> xr.Dataset:
+    """The dataset of the run folder of a sweep: that of results.nc, or one made from the cells.
+
+    Raises:
+        InvalidArgumentError: it is unfinished, or damaged beyond what its cells can restore.
+        MachineError: the cells have to be read, and neither memory nor the disk has room for them.
+    """
+    record = read_record(folder, "run")
+    assert record is not None
+    try:
+        ds = stored(folder, record, read)
+        if ds is not None:
+            return ds
+        ds = rebuilt(folder, record, read.note)
+        return ds if read.chunks is None else ds.chunk(read.chunks, token=record.identity)
+    except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:  # a plan that does not add up
+        if isinstance(error, InvalidArgumentError):
+            raise
+        raise InvalidArgumentError(
+            f"{folder} is not a run that varprobe wrote: its spec.json is damaged", "run"
+        ) from error
+
+
+def rebuilt(folder: Path, record: Record, note: Note) -> xr.Dataset:
+    """The dataset made from the cells, all of which must be there."""
+    present = [cell for cell in record.cells if cell.path(folder).is_file()]
+    whole = len(present) == len(record.cells) and all(cell.path(folder).stat().st_size > cell.bytes for cell in present)
+    done, frame = 0, record.frame(folder) if whole else None
+    for cell in present:
+        try:
+            table = load_cell(folder, cell, record.variables(cell))
+            done += 1
+            if frame is not None:
+                fill(frame, cell.configs, cell.seed, table)
+        except DamagedError as error:
+            note(f"{cell.path(folder)} {error}")
+    if frame is None or done < len(record.cells):
+        what = "is unfinished" if record.results is None else "has lost its results.nc"
+        raise InvalidArgumentError(
+            f"{folder} {what}: {done} of {len(record.cells)} cells; resume with the same command", "run"
+        )
+    return frame.assign_attrs(KIND)
+
+
+def stored(folder: Path, record: Record, read: Reader) -> xr.Dataset | None:
     """What results.nc holds, or None where it is to be made from the cells."""
     from varprobe.sweeps.assemble import variable_names
 
@@ -76,11 +156,11 @@ def stored(folder: Path, record: Record, note: Note, read: Reader = roomy) -> xr
     path = folder / "results.nc"
     try:
         ds = read(path, record.results)
-        if ds.attrs != record.attributes or not set(variable_names(record.spec["arch"])) <= set(ds.data_vars):
+        if ds.attrs != KIND | record.attributes or not set(variable_names(record.spec["arch"])) <= set(ds.data_vars):
             raise DamagedError("is not this run's")
         return ds
     except DamagedError as error:
-        note(f"{path} {error}; its cells are read instead")
+        read.note(f"{path} {error}; its cells are read instead")
         return None
 
 

@@ -26,7 +26,7 @@ from varprobe.storage.files import (
 )
 from varprobe.storage.locks import LOCKS
 from varprobe.storage.memmap import too_large
-from varprobe.sweeps.folders import Note, folder_of, read_record, stored
+from varprobe.sweeps.folders import Note, Reader, folder_of, read_record, stored
 from varprobe.sweeps.record import NAME, Record, asked, changes
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Run:
                 load_cell(self.folder, cell, self.record.variables(cell))
         except DamagedError:  # to be named when the cell is asked for
             return None
-        ds = stored(self.folder, self.record, self.note)
+        ds = stored(self.folder, self.record, Reader(note=self.note))
         if ds is not None and not (self.folder / "results.csv").exists():
             self.write_table(ds)
         return ds

@@ -7,6 +7,7 @@ import xarray as xr
 
 from varprobe.errors import printable
 from varprobe.model.families import labels_of
+from varprobe.storage.chunks import Advance, unwatched
 from varprobe.storage.dataset import require_dims
 from varprobe.training.scaling import as_text, scaling_of, word_of
 from varprobe.training.width_decisions import Decision, decide
@@ -26,7 +27,7 @@ MOST_EXPONENTS = 4
 """Local exponents in a line of the table; of more the first and the last two."""
 
 
-def judged(ds: xr.Dataset) -> tuple[list[dict[str, Any]], str]:
+def judged(ds: xr.Dataset, advance: Advance = unwatched) -> tuple[list[dict[str, Any]], str]:
     """(a row for each configuration, title); rows as --json has them.
 
     Raises:
@@ -36,6 +37,7 @@ def judged(ds: xr.Dataset) -> tuple[list[dict[str, Any]], str]:
     ds = ds.transpose(*DIMS, ...)
     widths = ds["width"].values.tolist()
     rows = [row_of(ds.isel(config=i), widths) for i in range(ds.sizes["config"])]
+    advance(len(rows))
     row, attrs = rows[0], ds.attrs
     optimizer = f", {row['optimizer']}" if len({r["optimizer"] for r in rows}) == 1 else ""
     steps, seeds, data = row["steps"], row["seeds"], attrs["data_description"]
@@ -166,8 +168,8 @@ def plainly(layer: dict[str, Any]) -> str:
     return text if text[:2] != "no" and text[:2] != "ex" else f"is {text}"
 
 
-def coord_sheet(rows: list[dict[str, Any]]) -> VerdictTable:
-    """The table: a line a layer, under a heading for each parametrization if there are several."""
+def coord_sheet(rows: list[dict[str, Any]], wide: bool = False) -> VerdictTable:
+    """The table, `wide` or not: a line for each layer, under a heading for each parametrization of several."""
     lines = []
     optimizers = {row["optimizer"] for row in rows}
     for row in rows:

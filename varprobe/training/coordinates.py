@@ -270,6 +270,7 @@ def dataset(
         "fan_in": (("width", "layer"), np.array(fan_in)),
     }
     attrs = {
+        "kind": "coord_check",
         "about": checks[0].title,
         "seeds": losses.shape[1],
         "steps": losses.shape[-1] - 1,

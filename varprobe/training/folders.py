@@ -1,7 +1,6 @@
 """Run folders of trainings: training.json says what one is, results.nc and results.csv hold it."""
 
 import json
-from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,16 +10,19 @@ import xarray as xr
 from varprobe.errors import InvalidArgumentError
 from varprobe.storage.checksums import DamagedError, sealed_json, unsealed_json
 from varprobe.storage.files import checked, load_dataset, put, save_csv, save_dataset, save_text, writing
+from varprobe.storage.kinds import kind_of
 from varprobe.storage.paths import require_room_for
 from varprobe.storage.provenance import machine
 from varprobe.storage.steps import by_step
 from varprobe.storage.text_tables import csv_of_rows
+from varprobe.sweeps.folders import Reader
 from varprobe.sweeps.record import versions
 from varprobe.training.nets import net_table
 
 __all__ = ["RECORD", "open_training", "read_record", "require_folder", "save_training", "write_record"]
 
 RECORD = "training.json"
+IN_MEMORY = Reader(load_dataset)
 MAX_RECORD = 2**26
 MOST_ARRAYS = 256
 MOST_NUMBERS = 1 << 30
@@ -91,15 +93,15 @@ def save_training(folder: Path, ds: xr.Dataset, spec: dict[str, Any], arguments:
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     digest = save_dataset(folder / "results.nc", ds)
-    if "step" in ds.dims:
-        save_csv(folder / "results.csv", by_step(ds))
-    else:
+    if kind_of(ds) == "trainability":
         save_text(folder / "results.csv", csv_of_rows(*net_table(ds)))
+    else:
+        save_csv(folder / "results.csv", by_step(ds))
     write_record(folder, spec, digest, arguments)
 
 
-def open_training(folder: Path, read: Callable[[Path, str], xr.Dataset] = load_dataset) -> xr.Dataset:
-    """The dataset of a training's run folder; `read` takes results.nc and its sha256.
+def open_training(folder: Path, read: Reader = IN_MEMORY) -> xr.Dataset:
+    """The dataset of a training's run folder.
 
     Raises:
         InvalidArgumentError: it is unfinished or damaged.

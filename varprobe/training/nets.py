@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from varprobe.errors import InvalidArgumentError, printable
+from varprobe.errors import printable
+from varprobe.storage.dataset import require_variables
+from varprobe.storage.kinds import require_kind
 from varprobe.training.outcomes import VerdictAccuracy, accuracy_of
 
 __all__ = ["HEADINGS", "NET", "accuracy_by_optimizer", "net_rows", "net_table", "verdict_accuracy", "prediction_lines"]
@@ -31,9 +33,8 @@ def verdict_accuracy(ds: xr.Dataset) -> VerdictAccuracy:
     Raises:
         InvalidArgumentError: it is no such dataset.
     """
-    missing = [name for name in ("score", "skill", "healthy") if not isinstance(ds, xr.Dataset) or name not in ds]
-    if missing:
-        raise InvalidArgumentError(f"{ds!r:.60} is not a dataset of varprobe.trainability", "ds")
+    require_kind(ds, "trainability")
+    require_variables(ds, "score", "skill", "healthy")
     score, skill, healthy = xr.broadcast(ds["score"], ds["skill"], ds["healthy"])
     flat = [np.ravel(a.transpose(*score.dims).values) for a in (score, healthy, skill)]
     return accuracy_of(flat[0], flat[1], flat[2])

@@ -248,4 +248,5 @@ def tracked(found: dict[int, Stats], losses: np.ndarray, optimizer: str) -> xr.D
     ds["batch_loss"] = ("config", "seed", "training_step"), losses[None, None], {"long_name": "loss before its update"}
     ds["diverged_step"] = ("config", "seed"), diverged, {"long_name": "first step whose loss is not finite"}
     steps = {"step": list(found), "training_step": np.arange(losses.size)}
-    return ds.assign_coords(about | steps | {"optimizer": ("config", [optimizer])}).assign_attrs(steps=losses.size)
+    ds = ds.assign_coords(about | steps | {"optimizer": ("config", [optimizer])})
+    return ds.assign_attrs(kind="track_model", steps=losses.size)

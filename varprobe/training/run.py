@@ -123,7 +123,8 @@ def frame_of(training: Training) -> xr.Dataset:
         for dims, names in named.items()
         for name, text in names.items()
     }
-    return ds.assign(data).assign_attrs(spec=json.dumps(training.spec), steps=training.steps)
+    kind = "track" if training.at else "trainability"
+    return ds.assign(data).assign_attrs(kind=kind, spec=json.dumps(training.spec), steps=training.steps)
 
 
 def update_names(training: Training) -> dict[str, str]:

@@ -9,6 +9,9 @@ import xarray as xr
 from varprobe.errors import printable
 from varprobe.model.verdict import diagnosed
 from varprobe.spec.number_format import brief, powered
+from varprobe.storage.chunks import Advance, unwatched
+from varprobe.storage.dataset import with_configs
+from varprobe.storage.kinds import of_sites
 from varprobe.storage.steps import by_step
 from varprobe.verdict.stacks import diagnosed_stacks
 from varprobe.verdict.table import TableRow, VerdictTable, grade, named, varying, verdict, why
@@ -23,20 +26,22 @@ EACH = ("activation_factor", "gradient_factor", "forward", "backward", "healthy"
 ADVICE = "Lower the learning rate, warm it up (warmup=N), or clip the gradient (clip=1)."
 
 
-def diagnosed_training(ds: xr.Dataset) -> tuple[list[Row], str]:
+def diagnosed_training(ds: xr.Dataset, advance: Advance = unwatched) -> tuple[list[Row], str]:
     """(rows, title); a row is that of the first record which is unhealthy, else of the last, and tells what follows.
 
     Rows have `steps`, `at`, `optimizer`, and by record `activation_factor_at`, `gradient_factor_at`, `forward_at`,
     `backward_at`, `healthy_at` and `update_ratio_at`, the RMS of the update over that of the weights in the median
     layer; `losses` at the start and the end, `final_accuracy`, `diverged_step` and `diverged_seeds`.
     """
+    ds = with_configs(ds)
     steps_of = by_step(ds)
-    records, title, *_ = diagnosed(steps_of) if "site" in ds.coords else diagnosed_stacks(steps_of)
+    records, title, *_ = diagnosed(steps_of) if of_sites(ds) else diagnosed_stacks(steps_of)
     at = ds["step"].values.tolist()
     rows = []
     for i in range(ds.sizes["config"]):
         own = [dict(row) for row in records[i * len(at) : (i + 1) * len(at)]]
         rows.append(row_of(ds.isel(config=i), own, at))
+        advance(1)
     steps = ds.attrs["steps"]
     optimizers = {row["optimizer"] for row in rows}
     parts = [title, *(optimizers - {"own"} if len(optimizers) == 1 else []), f"{steps} step{'s' * (steps != 1)}"]
@@ -99,8 +104,8 @@ def mean_of(values: np.ndarray) -> float | None:
 HEADINGS = ("training", "step 0", "loss", "accuracy", "update", "verdict")
 
 
-def training_sheet(rows: Sequence[Row]) -> VerdictTable:
-    """The table: a line a configuration, in the order of the grid."""
+def training_sheet(rows: Sequence[Row], wide: bool = False) -> VerdictTable:
+    """The table, `wide` or not: a line for each configuration, in the order of the grid."""
     names = [name for name in varying(rows) if name != "step"] or ["init"]
     names = ["arch"] if "families" in rows[0] and names == ["init"] else names
     lines = [TableRow(cells_of(row, named(row, names, rows)), grade(row)) for row in rows]

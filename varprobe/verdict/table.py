@@ -105,8 +105,6 @@ def title_of(rows: Sequence[Row], attrs: dict[str, Any]) -> str:
 def sheet_of(rows: Sequence[Row], ends: Sequence[dict[str, float]] = (), wide: bool = False) -> VerdictTable:
     """The table: every row where `wide`, else rows in groups, or verdicts with their counts where these are many."""
     rows = list(rows)
-    if not rows:
-        return VerdictTable(("",), [], [])
     if wide:
         return wide_sheet(rows, ends)
     names = varying(rows)

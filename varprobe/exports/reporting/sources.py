@@ -10,8 +10,10 @@ import xarray as xr
 
 from varprobe.errors import InvalidArgumentError
 from varprobe.model.runs import RECORD, model_record
+from varprobe.runs.kinds import folder_kind
 from varprobe.runs.open import read_run
 from varprobe.storage.dataset import STATISTICS, require_configs, with_configs
+from varprobe.storage.kinds import of_sites
 from varprobe.sweeps.folders import Note, folder_of
 
 __all__ = ["Run", "runs_of"]
@@ -28,7 +30,7 @@ class Run:
     @property
     def model(self) -> bool:
         """Whether its layers are the sites of a model."""
-        return "site" in self.ds.coords
+        return of_sites(self.ds)
 
 
 def runs_of(what: Any, note: Note) -> list[Run]:
@@ -61,7 +63,7 @@ def run_of(what: Any, name: str, note: Note) -> Run:
 
 def with_signal(ds: xr.Dataset) -> xr.Dataset:
     """A model's dataset with a quantity `signal`: the activation, of sites that have none the preactivation."""
-    if "site" not in ds.coords:
+    if not of_sites(ds):
         return ds
     pairs = {
         f"signal_{end}": (f"activation_{end}", f"preactivation_{end}")
@@ -95,7 +97,7 @@ def told_apart(runs: list[Run], given: Sequence[Any]) -> list[Run]:
 
 def asked_of(folder: Path) -> dict[str, Any]:
     """What a model's run folder was asked for; empty for that of a sweep."""
-    if (folder / "spec.json").exists() or not (folder / RECORD).is_file():
+    if folder_kind(folder).record != RECORD:
         return {}
     asked = model_record(folder).get("asked")
     return asked if isinstance(asked, dict) else {}

@@ -16,6 +16,7 @@ from varprobe.storage.checksums import DamagedError
 from varprobe.storage.files import Cell, load_cell
 from varprobe.storage.progress import Progress
 from varprobe.sweeps.assemble import variable_names
+from varprobe.sweeps.folders import KIND
 from varprobe.sweeps.probe_options import ProbeOptions
 from varprobe.sweeps.probes.store import Kept, kept_name, load_kept
 from varprobe.sweeps.record import NAME, Record
@@ -42,7 +43,7 @@ def check_dataset(found: Verification, record: Record, ds: xr.Dataset) -> bool:
         if name not in ds.data_vars or (ds[name].dims, ds[name].dtype) != (tuple(sizes), np.float64):
             found.problem("results.nc", f"has no {name} as it was measured")
             return False
-    if ds.attrs != record.attributes:
+    if ds.attrs != KIND | record.attributes:
         found.problem("results.nc", "has other attributes than the plan")
     return True
 

@@ -11,6 +11,7 @@ import xarray as xr
 
 from varprobe.storage.checksums import DamagedError
 from varprobe.storage.files import checked
+from varprobe.storage.kinds import with_kind
 from varprobe.storage.netcdf import read_netcdf
 
 __all__ = ["BLOCK", "differing", "opened", "read_rows"]
@@ -24,7 +25,7 @@ def opened(path: Path, sha256: str | None) -> Iterator[xr.Dataset]:
     """The dataset in a file with this checksum, its numbers still on disk.
 
     Raises:
-        DamagedError: the file is missing, or another one.
+        DamagedError: the file is missing, or another one, or holds another kind of dataset than it says.
     """
     with checked(path, path.parent).open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
@@ -35,7 +36,7 @@ def opened(path: Path, sha256: str | None) -> Iterator[xr.Dataset]:
         except Exception as error:  # with the right checksum it is still anybody's
             raise DamagedError(f"is damaged ({type(error).__name__})") from error
         ds.attrs = {k: v.item() if isinstance(v, np.generic) else v for k, v in ds.attrs.items()}
-        yield ds
+        yield with_kind(ds)
 
 
 def read_rows(variable: xr.DataArray, configs: Sequence[int], seeds: slice) -> np.ndarray:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import xarray as xr
 
-from varprobe.errors import InvalidArgumentError, MachineError
+from varprobe.errors import MachineError
 from varprobe.model.runs import RECORD, read_model_record
-from varprobe.runs.open import no_run
+from varprobe.runs.kinds import folder_kind, resolve
 from varprobe.runs.verifying.cells import check_cells, check_dataset, check_probes
 from varprobe.runs.verifying.findings import Verification
 from varprobe.runs.verifying.folders import check_others
@@ -17,6 +17,7 @@ from varprobe.runs.verifying.plan import plan_faults
 from varprobe.runs.verifying.table import check_table
 from varprobe.storage.checksums import DamagedError, unsealed_archive
 from varprobe.storage.files import checked
+from varprobe.storage.kinds import kind_of
 from varprobe.storage.progress import Progress, Unwatched
 from varprobe.storage.steps import by_step
 from varprobe.sweeps.folders import folder_of
@@ -55,14 +56,9 @@ def verify(path: str | os.PathLike[str], *, progress: Progress | None = None) ->
     found = Verification(folder_of(path, "run"))
     progress = progress or Unwatched()
     try:
-        if os.path.lexists(found.folder / "spec.json") or (found.folder / "cells").is_dir():
-            verify_sweep(found, progress)
-        elif os.path.lexists(found.folder / RECORD):
-            verify_model(found, progress)
-        elif os.path.lexists(found.folder / TRAINING):
-            verify_training(found, progress)
-        else:
-            raise InvalidArgumentError(no_run(found.folder), "run")
+        lost = (found.folder / "cells").is_dir()  # a sweep, even if it has lost its spec.json
+        check = verify_sweep if lost else resolve(folder_kind(found.folder).verify)
+        check(found, progress)
     except OSError as error:
         raise MachineError(f"cannot read {error.filename or found.folder}: {error.strerror or error}") from error
     return found
@@ -153,7 +149,7 @@ def verify_training(found: Verification, progress: Progress) -> None:
     else:
         progress.advance(1)
         with results(found, record["results"]) as ds:
-            if ds is not None and "step" in ds.dims:
+            if ds is not None and kind_of(ds) == "track":
                 check_table(found, by_step(ds))
         if record["results"] is None:
             found.problem("the run", "is unfinished; the same command resumes it")
