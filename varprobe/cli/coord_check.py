@@ -1,12 +1,12 @@
 """`varprobe coord-check`: whether a parametrization is muP, layer by layer."""
 
 import shlex
-from pathlib import Path
 from typing import Any, TextIO
 
 import click
 
 from varprobe.cli.console import TerminalProgress, console_for
+from varprobe.cli.drawing import draw_usual
 from varprobe.cli.help import Command, help_all
 from varprobe.cli.plot import file_of
 from varprobe.cli.sweep import measuring
@@ -78,8 +78,7 @@ def check(arguments: list[str], options: dict[str, Any], progress: TerminalProgr
 
         asked = {name: options[name] for name in ("factory", *ASKED) if options[name] is not None}
         save_model_run(folder, ds, {"command": "coord-check", **asked})
-    if path:
-        draw(ds, path, arguments)
+    figure = draw_usual(ds, [path], arguments) if path else f"varprobe plot {shlex.quote(str(folder))}"
     diagnosis = diagnose(ds)
     if options["json"]:
         from varprobe.cli.report_json import print_json
@@ -92,10 +91,8 @@ def check(arguments: list[str], options: dict[str, Any], progress: TerminalProgr
     print_diagnosis(console, diagnosis)
     if folder:
         console.print(printable(f"Data    {folder / 'results.nc'}, results.csv"), soft_wrap=True)
-    if path:
-        console.print(printable(f"Figure  {path}"), soft_wrap=True)
-    elif folder:
-        console.print(printable(f"Figure  varprobe plot {shlex.quote(str(folder))} --kind coord-check"), soft_wrap=True)
+    if path or folder:
+        console.print(printable(f"Figure  {figure}"), soft_wrap=True)
 
 
 def measured(options: dict[str, Any], option: str, progress: TerminalProgress) -> Any:
@@ -124,12 +121,3 @@ def measured(options: dict[str, Any], option: str, progress: TerminalProgress) -
     except Exception as error:  # the model may raise anything
         text = " ".join(str(error).split())
         raise InvalidArgumentError(f"{reference} fails: {type(error).__name__}: {text}", option) from error
-
-
-def draw(ds: Any, path: Path, arguments: list[str]) -> None:
-    """Write the figure."""
-    from varprobe.plots import save_figure
-    from varprobe.plots.coordinates import coordinates_figure
-    from varprobe.plots.origin import origin
-
-    save_figure(coordinates_figure(ds), path, spec=origin(arguments))

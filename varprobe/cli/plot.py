@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from varprobe.cli.console import TerminalProgress
+from varprobe.cli.drawing import drawn_kind
 from varprobe.cli.help import Command
 from varprobe.cli.options import canonical, label_option, labels_of, pairs_of
 from varprobe.errors import InvalidArgumentError, did_you_mean, printable
@@ -190,24 +191,6 @@ def command(arguments: list[str], run: tuple[str, ...], source: str | None, **op
             figure = kind.draw(*runs, size=inches, **given)
         save_figure(figure, path, spec=origin(arguments, *runs))
     print(printable(str(path)), file=sys.stdout)
-
-
-def drawn_kind(name: str | None, ds: Any) -> str:
-    """The kind of figure that is drawn of a dataset: the one named, or the default.
-
-    Raises:
-        InvalidArgumentError: the dataset is not of a kind that has this figure.
-    """
-    from varprobe.runs.kinds import KINDS
-    from varprobe.storage.kinds import DESCRIPTIONS, kind_of
-
-    kind = kind_of(ds)
-    plots = KINDS[kind].plots
-    if name not in (None, *plots):
-        raise InvalidArgumentError(
-            f"{name!r} is not a figure of {DESCRIPTIONS[kind]} (allowed: {', '.join(plots)})", "kind"
-        )
-    return name or plots[0]
 
 
 def columns_of(text: str | None) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from varprobe.cli.console import TerminalProgress, console_for
+from varprobe.cli.drawing import draw_usual
 from varprobe.cli.help import Command
 from varprobe.cli.options import ESSENTIAL, RECORD_OPTIONS, given, label_option, training_options, with_spec
 from varprobe.cli.sweep import measuring
@@ -73,7 +74,8 @@ def track(
         from varprobe.cli.report_json import print_json
 
         print_json(diagnosis, folder, stdout)
-    figure = draw(ds, folder, labels_of(labels, names_in(ds)), arguments)
+    files = [folder / "training.pdf", folder / "training.png"]
+    figure = draw_usual(ds, files, arguments, labels=labels_of(labels, names_in(ds)))
     if not shown["json"]:
         from varprobe.verdict.terminal import print_diagnosis
 
@@ -107,19 +109,3 @@ def default_folder(training: "Training") -> Path:
     spec = training.spec
     name = f"{spec['command']}-{act_part(spec['act'])}-d{span(spec['depth'])}-w{span(spec['width'])}"
     return Path("runs", f"{name}-{hashed(asked(spec))[:6]}")
-
-
-def draw(ds: Any, folder: Path, labels: dict[str, str], arguments: list[str]) -> str:
-    """Write training.pdf and training.png; says where, or why there is no figure."""
-    from varprobe.errors import InvalidArgumentError
-    from varprobe.plots import save_figure
-    from varprobe.plots.origin import origin
-    from varprobe.plots.training import training_figure
-
-    try:
-        figure = training_figure(ds, labels=labels)
-    except InvalidArgumentError as error:
-        return f"none: {error.message}"
-    for name in ("training.pdf", "training.png"):
-        save_figure(figure, folder / name, spec=origin(arguments, ds))
-    return str(folder / "training.pdf")

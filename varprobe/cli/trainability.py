@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from varprobe.cli.console import TerminalProgress, console_for
+from varprobe.cli.drawing import draw_usual
 from varprobe.cli.help import Command
 from varprobe.cli.options import ESSENTIAL, given, training_options, with_spec
 from varprobe.cli.plot import file_of
@@ -86,29 +87,13 @@ def run(
     training, folder = prepared("trainability", wanted, shown)
     ds = run_trainability(training, folder, shown["fresh"], progress)
     progress.stop()
-    figure = draw(ds, folder, path, arguments)
+    files = [folder / "trainability.pdf", folder / "trainability.png"] if path is None else [path]
+    figure = draw_usual(ds, files, arguments)
     if shown["json"]:
         stdout.write(json.dumps(answer(ds, folder, figure), allow_nan=False, indent=1) + "\n")
     else:
         right = f"{time.monotonic() - began:.0f} s" if progress.total else "found finished; --fresh trains again"
         show(ds, folder, figure, right, shown["wide"], stdout)
-
-
-def draw(ds: "xr.Dataset", folder: Path, path: Path | None, arguments: list[str]) -> str:
-    """Write the figure; says where, or why there is none."""
-    from varprobe.errors import InvalidArgumentError
-    from varprobe.plots import save_figure
-    from varprobe.plots.origin import origin
-    from varprobe.plots.trainability import trainability_figure
-
-    try:
-        figure = trainability_figure(ds)
-    except InvalidArgumentError as error:
-        return f"none: {error.message}"
-    files = [folder / "trainability.png", folder / "trainability.pdf"] if path is None else [path]
-    for file in files:
-        save_figure(figure, file, spec=origin(arguments, ds))
-    return str(files[-1])
 
 
 def answer(ds: "xr.Dataset", folder: Path, figure: str) -> dict[str, Any]:

@@ -86,11 +86,10 @@ def export(
     chosen = wanted if wanted in tables else tables[0]
     if not ds.sizes["config"]:
         raise InvalidArgumentError("the dataset has no configuration left", "ds")
-    told = ds if chosen == "verdicts" or target.kind == ".nc" else by_step(ds)
     if target.kind in FOLDERS:
-        FOLDERS[target.kind](target.path, told)
+        FOLDERS[target.kind](target.path, by_step(ds))
     elif target.kind in FRAMES:
-        FRAMES[target.kind](target.path, told, chosen, advance)
+        FRAMES[target.kind](target.path, ds, chosen, advance)
     else:
         content = SHEETS[target.kind](*verdict_table(ds, advance)).encode()
         with writing(target.path):

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from varprobe.errors import lookup
+from varprobe.runs.kinds import resolve
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,8 +34,7 @@ class Kind:
     @property
     def draw(self) -> "Callable[..., Figure]":
         """The function: datasets and keywords to a figure."""
-        module, _, name = self.home.partition(":")
-        return getattr(import_module(f"varprobe.plots.{module}"), name)
+        return resolve(f"plots.{self.home}")
 
     def refused(self, given: dict[str, Any]) -> str | None:
         """The first keyword given that this kind does not have; None where it has all."""

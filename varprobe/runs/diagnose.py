@@ -1,6 +1,7 @@
 """`varprobe.diagnose`: a verdict on every configuration of a dataset, with the reason and a remedy."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import xarray as xr
@@ -14,6 +15,7 @@ from varprobe.verdict.table import VerdictTable
 __all__ = ["Diagnosis", "diagnose"]
 
 
+@dataclass(repr=False, eq=False)
 class Diagnosis:
     """Verdicts as a small table: `rows` are the rows of `varprobe sweep --json`; print it, or show it in a notebook.
 
@@ -25,18 +27,10 @@ class Diagnosis:
         kind: that of the dataset, which decides the columns of the table.
     """
 
-    def __init__(
-        self,
-        rows: list[dict[str, Any]],
-        title: str = "",
-        ends: Sequence[dict[str, float]] = (),
-        *,
-        kind: str = "sweep",
-    ) -> None:
-        self.rows = rows
-        self.title = title
-        self.ends = ends
-        self.kind = kind
+    rows: list[dict[str, Any]]
+    title: str = ""
+    ends: Sequence[dict[str, float]] = ()
+    kind: str = field(default="sweep", kw_only=True)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return iter(self.rows)

@@ -1,5 +1,6 @@
 """`varprobe.assert_healthy`: a test that fails where a signal cannot get through."""
 
+from dataclasses import replace
 from typing import Any
 
 import xarray as xr
@@ -15,13 +16,13 @@ def unhealthy(diagnosis: Diagnosis, strict: bool = False) -> Diagnosis:
     """The rows that vanish, explode or have a flag; those with a note or undecided too if `strict`."""
     bad = [i for i, row in enumerate(diagnosis.rows) if fails(row, strict)]
     ends = [diagnosis.ends[i] for i in bad] if diagnosis.ends else ()
-    return Diagnosis([diagnosis.rows[i] for i in bad], diagnosis.title, ends, kind=diagnosis.kind)
+    return replace(diagnosis, rows=[diagnosis.rows[i] for i in bad], ends=ends)
 
 
 def stricter(diagnosis: Diagnosis) -> Diagnosis:
     """The same, rows with a note being unhealthy."""
     rows = [row | {"healthy": row["healthy"] and not row["notes"]} for row in diagnosis.rows]
-    return Diagnosis(rows, diagnosis.title, diagnosis.ends, kind=diagnosis.kind)
+    return replace(diagnosis, rows=rows)
 
 
 def fails(row: dict[str, Any], strict: bool) -> bool:

@@ -37,16 +37,16 @@ class Kind(NamedTuple):
         diagnose: (dataset, advance) -> (rows, title, ...) of `Diagnosis`; None if it has no verdict.
         sheet: (rows, wide) -> the `VerdictTable` that is printed.
         tabulate: (dataset, advance) -> (headings, cells) of a table for people.
-        tables: names of the tables for programs, the default first.
         plots: names of the figures (`varprobe.plots.kinds`), the default first.
+        tables: names of the tables for programs, the default first.
     """
 
     folder: Folder | None
     diagnose: str | None
     sheet: str | None
     tabulate: str
-    tables: tuple[str, ...]
     plots: tuple[str, ...]
+    tables: tuple[str, ...] = ("layers", "verdicts")
 
 
 SWEEP = Folder(
@@ -56,54 +56,35 @@ MODEL = Folder(
     "model.json", "model.runs:open_model_run", "runs.verifying.whole:verify_model", "runs.repeating:recorded_model"
 )
 TRAINING = Folder(
-    "training.json",
-    "training.folders:open_training",
-    "runs.verifying.whole:verify_training",
+    "training.json", "training.folders:open_training", "runs.verifying.whole:verify_training",
     "runs.repeating:recorded_training",
-)
+)  # fmt: skip
 
-TABLES = ("layers", "verdicts")
 CURVES = ("variance", "panels", "heatmap", "match", "width", "before-after")
 SITES = ("variance", "model", "heatmap", "before-after")
+STEPS = Kind(
+    TRAINING, "training.verdicts:diagnosed_training", "training.verdicts:training_sheet", "runs.tables:stack_table",
+    ("training", *CURVES),
+)  # fmt: skip
 
 KINDS = {
     "sweep": Kind(
-        SWEEP,
-        "verdict.stacks:diagnosed_stacks",
-        "verdict.table:sheet_of",
-        "runs.tables:stack_table",
-        TABLES,
+        SWEEP, "verdict.stacks:diagnosed_stacks", "verdict.table:sheet_of", "runs.tables:stack_table",
         (*CURVES, "phase", "correlation", "spectrum", "histogram"),
     ),
     "probe": Kind(
-        MODEL, "runs.diagnose:diagnosed_model", "model.sheet:model_sheet", "runs.tables:family_table", TABLES, SITES
+        MODEL, "runs.diagnose:diagnosed_model", "model.sheet:model_sheet", "runs.tables:family_table", SITES
     ),
-    "track": Kind(
-        TRAINING,
-        "training.verdicts:diagnosed_training",
-        "training.verdicts:training_sheet",
-        "runs.tables:stack_table",
-        TABLES,
-        ("training", *CURVES),
-    ),
-    "track_model": Kind(
-        None,
-        "training.verdicts:diagnosed_training",
-        "training.verdicts:training_sheet",
-        "runs.tables:family_table",
-        TABLES,
-        ("training", *SITES),
+    "track": STEPS,
+    "track_model": STEPS._replace(
+        folder=None, tabulate="runs.tables:family_table", plots=("training", *SITES)
     ),
     "coord_check": Kind(
-        MODEL,
-        "training.coord_verdict:judged",
-        "training.coord_verdict:coord_sheet",
-        "runs.tables:width_table",
-        TABLES,
+        MODEL, "training.coord_verdict:judged", "training.coord_verdict:coord_sheet", "runs.tables:width_table",
         ("coord-check",),
     ),
-    "trainability": Kind(TRAINING, None, None, "runs.tables:accuracy_table", ("nets",), ("trainability",)),
-}
+    "trainability": Kind(TRAINING, None, None, "runs.tables:accuracy_table", ("trainability",), ("nets",)),
+}  # fmt: skip
 """Kind, as `varprobe.storage.kinds.DESCRIPTIONS` has them -> what can be done with it."""
 
 FOLDERS = tuple(dict.fromkeys(kind.folder for kind in KINDS.values() if kind.folder))

@@ -3,24 +3,24 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import xarray as xr
 
 from varprobe.errors import InvalidArgumentError
 from varprobe.model.runs import model_record, save_model_run
-from varprobe.storage.checksums import DamagedError
-from varprobe.storage.progress import Progress
+from varprobe.storage.progress import Progress, Unwatched
 from varprobe.sweeps.folders import read_record
 from varprobe.sweeps.request import read_request
 from varprobe.sweeps.sweep import run
-from varprobe.training.folders import RECORD as TRAINING
-from varprobe.training.folders import read_record as read_training_record
+from varprobe.training.folders import training_record
 
 __all__ = ["Measure", "Recorded", "recorded_model", "recorded_sweep", "recorded_training"]
 
 Measure = Callable[[dict[str, Any]], xr.Dataset]
 """Probes a model again, given the arguments of its run."""
+
+R = TypeVar("R")
 
 
 class Recorded(NamedTuple):
@@ -49,16 +49,7 @@ def recorded_sweep(folder: Path, measure: Measure | None) -> Recorded:
     assert record is not None
 
     def repeat(again: Path, progress: Progress | None) -> None:
-        try:
-            request = read_request(**(record.arguments or {}))
-        except TypeError as error:
-            text = f"{folder} was given what this version does not take: {error}"
-            raise InvalidArgumentError(text, "run") from error
-        for key in dict.fromkeys([*request.spec, *record.spec]):
-            if request.spec.get(key) != record.spec.get(key):
-                what = {"data_digest": "the data", "code": "the source of a function"}.get(key, key)
-                raise InvalidArgumentError(f"{folder} cannot be measured again: {what} changed since", "run")
-        run(request, out=again, progress=progress)
+        run(requested(folder, read_request, record.arguments or {}, record.spec), out=again, progress=progress)
 
     why = f"cannot be measured again from what it says: {record.unrepeatable}"
     return Recorded(record.results, record.arguments, why, record.versions, record.machines, repeat)
@@ -80,13 +71,37 @@ def recorded_model(folder: Path, measure: Measure | None) -> Recorded:
 
 def recorded_training(folder: Path, measure: Measure | None) -> Recorded:
     """The record of a training run."""
-    from varprobe.training.repeating import repeat
+    from varprobe.training.request import read_training
+    from varprobe.training.run import run_training
+    from varprobe.training.trainability import run_trainability
 
-    try:
-        record = read_training_record(folder)
-    except DamagedError as error:
-        raise InvalidArgumentError(f"{folder / TRAINING} {error}", "run") from error
+    record, runners = training_record(folder), {"track": run_training, "trainability": run_trainability}
+    command = record["spec"].get("command")
+
+    def repeat(again: Path, progress: Progress | None) -> None:
+        if command not in runners:
+            raise InvalidArgumentError(f"{command!r} is no training that this version can make again", "run")
+        training = requested(folder, partial(read_training, command), record["arguments"], record["spec"])
+        runners[command](training, again, False, progress or Unwatched())
+
     why = "names functions of a session, which cannot be found again"
-    return Recorded(
-        record["results"], record["arguments"], why, record["versions"], [record["machine"]], partial(repeat, record)
-    )
+    return Recorded(record["results"], record["arguments"], why, record["versions"], [record["machine"]], repeat)
+
+
+def requested(folder: Path, read: Callable[..., R], arguments: dict[str, Any], spec: dict[str, Any]) -> R:
+    """What `read` makes of the arguments of a run, which asks for the same as `spec`.
+
+    Raises:
+        InvalidArgumentError: the data or the source of a function changed since, or this version does not take the
+            arguments.
+    """
+    try:
+        request = read(**arguments)
+    except TypeError as error:
+        raise InvalidArgumentError(f"{folder} was given what this version does not take: {error}", "run") from error
+    now: dict[str, Any] = request.spec  # type: ignore[attr-defined]
+    for key in dict.fromkeys([*now, *spec]):
+        if now.get(key) != spec.get(key):
+            what = {"data_digest": "the data", "code": "the source of a function"}.get(key, key)
+            raise InvalidArgumentError(f"{folder} cannot be measured again: {what} changed since", "run")
+    return request

@@ -15,6 +15,7 @@ from varprobe.spec.arguments import listed
 from varprobe.spec.calls import Call
 from varprobe.spec.user_code import is_reference
 from varprobe.storage.checksums import DamagedError
+from varprobe.storage.dataset import PARTS
 from varprobe.storage.progress import Progress
 from varprobe.storage.provenance import ROUNDING, machine
 from varprobe.sweeps.folders import folder_of
@@ -22,20 +23,7 @@ from varprobe.sweeps.record import versions
 
 __all__ = ["Rerun", "rerun"]
 
-NAMES = (
-    "act",
-    "init",
-    "init_first",
-    "init_last",
-    "init_qk",
-    "init_v",
-    "init_o",
-    "init_mlp",
-    "bias",
-    "arch",
-    "norm",
-    "optimizer",
-)
+NAMES = ("act", "init", *PARTS, "bias", "arch", "norm", "optimizer")
 """Arguments that may name the user's code."""
 
 

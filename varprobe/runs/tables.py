@@ -11,7 +11,6 @@ from varprobe.model.sheet import finding_line
 from varprobe.model.sheet import line_of as family_line
 from varprobe.runs.diagnose import diagnose
 from varprobe.storage.chunks import Advance
-from varprobe.training.coord_verdict import coord_sheet
 from varprobe.training.nets import HEADINGS, prediction_lines
 from varprobe.verdict.table import headings_of, line_of, named, varying
 
@@ -41,7 +40,7 @@ def family_table(ds: xr.Dataset, advance: Advance) -> Table:
 
 def width_table(ds: xr.Dataset, advance: Advance) -> Table:
     """A row for each layer of a coordinate check."""
-    sheet = coord_sheet(diagnose(ds, advance=advance).rows)
+    sheet = diagnose(ds, advance=advance).sheet()
     return list(sheet.headings), [plain(line.cells) for line in sheet.lines]
 
 

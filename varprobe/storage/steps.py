@@ -1,11 +1,11 @@
-"""Steps of training among the dimensions of a dataset."""
+"""Steps of training and widths among the dimensions of a dataset."""
 
 import numpy as np
 import xarray as xr
 
-__all__ = ["by_step"]
+__all__ = ["by_config", "by_step"]
 
-LAYERS = ("config", "seed", "step", "layer")
+LAYERS = ("config", "seed", "layer")
 
 
 def by_step(ds: xr.Dataset) -> xr.Dataset:
@@ -13,9 +13,15 @@ def by_step(ds: xr.Dataset) -> xr.Dataset:
 
     A dataset without steps stays as it is; of others, variables that do not have all of these dimensions are left out.
     """
-    if "step" not in ds.dims:
+    return by_config(ds, "step")
+
+
+def by_config(ds: xr.Dataset, *further: str) -> xr.Dataset:
+    """`by_step` for all of the dimensions `further` that the dataset has; its last varies fastest."""
+    dims = ("config", *(dim for dim in further if dim in ds.dims))
+    if len(dims) == 1:
         return ds
-    names = [name for name, variable in ds.data_vars.items() if set(LAYERS) <= set(variable.dims)]
-    config, step = (a.ravel() for a in np.indices((ds.sizes["config"], ds.sizes["step"])))
-    points = ds[names].isel(config=("point", config), step=("point", step)).rename(point="config")
-    return points.transpose("config", "seed", "layer", ...)
+    names = [name for name, variable in ds.data_vars.items() if {*LAYERS, *dims} <= set(variable.dims)]
+    places = np.indices([ds.sizes[dim] for dim in dims]).reshape(len(dims), -1)
+    points = ds[names].isel({dim: ("point", place) for dim, place in zip(dims, places, strict=True)})
+    return points.rename(point="config").transpose("config", "seed", "layer", ...)

@@ -6,10 +6,10 @@ import numpy as np
 import xarray as xr
 
 from varprobe.storage.chunks import Advance, blocks, unwatched
+from varprobe.storage.steps import LAYERS, by_config
 
 __all__ = ["Columns", "tidy_blocks", "tidy_columns"]
 
-LAYERS = ("config", "seed", "layer")
 FURTHER = ("width", "step")
 """Dimensions beside these that a dataset of training has; every combination is a configuration of the table."""
 
@@ -26,7 +26,7 @@ def tidy_columns(ds: xr.Dataset) -> dict[str, type]:
     First the configuration's number and coordinates, then seed and layer, what is told of the layer (a model's site),
     and the variables with dims (config, seed, layer). Others, such as histograms, stand in the dataset only.
     """
-    ds = by_config(ds)
+    ds = by_config(ds, *FURTHER)
     kinds = {name: KINDS.get(ds[name].dtype.kind, str) for name in (*beside(ds, "config"), *beside(ds, "layer"))}
     of_config = {name: kinds[name] for name in beside(ds, "config")}
     of_layer = {name: kinds[name] for name in beside(ds, "layer")}
@@ -35,7 +35,7 @@ def tidy_columns(ds: xr.Dataset) -> dict[str, type]:
 
 def tidy_blocks(ds: xr.Dataset, advance: Advance = unwatched) -> Iterator[Columns]:
     """The rows, of some configurations at a time. The layers that pad shallower configurations have none."""
-    ds = by_config(ds)
+    ds = by_config(ds, *FURTHER)
     names = variables(ds)
     of_config, of_layer = beside(ds, "config"), beside(ds, "layer")
     layers, seeds, start = ds["layer"].values, ds["seed"].values, 0
@@ -51,16 +51,6 @@ def tidy_blocks(ds: xr.Dataset, advance: Advance = unwatched) -> Iterator[Column
             **{name: block[name].values[config, seed, layer] for name in names},
         }
         start += len(kept)
-
-
-def by_config(ds: xr.Dataset) -> xr.Dataset:
-    """The dataset with a configuration for each width and step, where these are dimensions."""
-    further = [name for name in FURTHER if name in ds.dims]
-    if not further:
-        return ds
-    names = [name for name, v in ds.data_vars.items() if set(v.dims) == {*LAYERS, *further}]
-    rows = ds[names].stack(row=("config", *further), create_index=False).rename(row="config")
-    return rows.transpose("config", "seed", "layer")
 
 
 def shared(values: np.ndarray) -> np.ndarray:

@@ -13,13 +13,20 @@ from varprobe.storage.files import checked, load_dataset, put, save_csv, save_da
 from varprobe.storage.kinds import kind_of
 from varprobe.storage.paths import require_room_for
 from varprobe.storage.provenance import machine
-from varprobe.storage.steps import by_step
 from varprobe.storage.text_tables import csv_of_rows
 from varprobe.sweeps.folders import Reader
 from varprobe.sweeps.record import versions
 from varprobe.training.nets import net_table
 
-__all__ = ["RECORD", "open_training", "read_record", "require_folder", "save_training", "write_record"]
+__all__ = [
+    "RECORD",
+    "open_training",
+    "read_record",
+    "require_folder",
+    "save_training",
+    "training_record",
+    "write_record",
+]
 
 RECORD = "training.json"
 IN_MEMORY = Reader(load_dataset)
@@ -69,6 +76,18 @@ def read_record(folder: Path) -> dict[str, Any]:
     return record
 
 
+def training_record(folder: Path) -> dict[str, Any]:
+    """`read_record` of a folder that the user named.
+
+    Raises:
+        InvalidArgumentError: it is not one that varprobe wrote.
+    """
+    try:
+        return read_record(folder)
+    except DamagedError as error:
+        raise InvalidArgumentError(f"{folder / RECORD} {error}", "run") from error
+
+
 def write_record(
     folder: Path, spec: dict[str, Any], results: str | None, arguments: dict[str, Any] | None = None
 ) -> None:
@@ -96,7 +115,7 @@ def save_training(folder: Path, ds: xr.Dataset, spec: dict[str, Any], arguments:
     if kind_of(ds) == "trainability":
         save_text(folder / "results.csv", csv_of_rows(*net_table(ds)))
     else:
-        save_csv(folder / "results.csv", by_step(ds))
+        save_csv(folder / "results.csv", ds)
     write_record(folder, spec, digest, arguments)
 
 
@@ -106,10 +125,7 @@ def open_training(folder: Path, read: Reader = IN_MEMORY) -> xr.Dataset:
     Raises:
         InvalidArgumentError: it is unfinished or damaged.
     """
-    try:
-        digest = read_record(folder)["results"]
-    except DamagedError as error:
-        raise InvalidArgumentError(f"{folder / RECORD} {error}", "run") from error
+    digest = training_record(folder)["results"]
     if digest is None:
         raise InvalidArgumentError(f"{folder} is unfinished; resume with the same command", "run")
     try:

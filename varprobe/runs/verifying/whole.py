@@ -2,7 +2,9 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import xarray as xr
 
@@ -19,7 +21,6 @@ from varprobe.storage.checksums import DamagedError, unsealed_archive
 from varprobe.storage.files import checked
 from varprobe.storage.kinds import kind_of
 from varprobe.storage.progress import Progress, Unwatched
-from varprobe.storage.steps import by_step
 from varprobe.sweeps.folders import folder_of
 from varprobe.sweeps.record import Record
 from varprobe.training.folders import MOST_ARRAYS, MOST_NUMBERS, read_record
@@ -66,7 +67,7 @@ def verify(path: str | os.PathLike[str], *, progress: Progress | None = None) ->
 
 def verify_sweep(found: Verification, progress: Progress) -> None:
     """Check the run of a sweep."""
-    record = read(found)
+    record = plan_of(found)
     if record is None:
         check_others(found, set())
         return
@@ -89,7 +90,7 @@ def verify_sweep(found: Verification, progress: Progress) -> None:
     check_others(found, {cell.name for cell in record.cells})
 
 
-def read(found: Verification) -> Record | None:
+def plan_of(found: Verification) -> Record | None:
     """The plan in spec.json; None, and why, where there is none."""
     try:
         return Record.as_written(checked(found.folder / "spec.json", found.folder))
@@ -116,24 +117,24 @@ def results(found: Verification, sha256: str | None) -> Iterator[xr.Dataset | No
 
 def verify_model(found: Verification, progress: Progress) -> None:
     """Check the run of a model."""
-    progress.start(1 + BESIDE, 0)
-    try:
-        record = read_model_record(found.folder)
-        found.checked[RECORD] = "1 model"
-    except DamagedError as error:
-        found.problem(RECORD, str(error))
-    else:
-        progress.advance(1)
-        with results(found, str(record["results"])) as ds:
-            if ds is not None:
-                check_table(found, ds)
-        progress.advance(BESIDE)
-    check_others(found, set())
+    verify_saved(found, progress, RECORD, read_model_record, [], "1 model")
 
 
 def verify_training(found: Verification, progress: Progress) -> None:
-    """Check the run of a training: what its jobs left, the dataset, and its table."""
+    """Check the run of a training, and what its jobs left."""
     jobs = sorted((found.folder / "training").glob("*.npz"))
+    verify_saved(found, progress, TRAINING, read_record, jobs, f"{len(jobs)} files of its nets")
+
+
+def verify_saved(
+    found: Verification,
+    progress: Progress,
+    name: str,
+    read: Callable[[Path], dict[str, Any]],
+    jobs: Sequence[Path],
+    text: str,
+) -> None:
+    """Check the files of jobs, the record `name`, which `read` reads, the dataset, and its table."""
     progress.start(1 + len(jobs) + BESIDE, 0)
     for path in jobs:
         try:
@@ -142,15 +143,15 @@ def verify_training(found: Verification, progress: Progress) -> None:
             found.problem(f"training/{path.name}", str(error))
         progress.advance(1)
     try:
-        record = read_record(found.folder)
-        found.checked[TRAINING] = f"{len(jobs)} files of its nets"
+        record = read(found.folder)
+        found.checked[name] = text
     except DamagedError as error:
-        found.problem(TRAINING, str(error))
+        found.problem(name, str(error))
     else:
         progress.advance(1)
         with results(found, record["results"]) as ds:
-            if ds is not None and kind_of(ds) == "track":
-                check_table(found, by_step(ds))
+            if ds is not None and kind_of(ds) != "trainability":
+                check_table(found, ds)
         if record["results"] is None:
             found.problem("the run", "is unfinished; the same command resumes it")
         progress.advance(BESIDE)
