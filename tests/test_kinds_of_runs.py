@@ -198,7 +198,8 @@ def test_every_kind_has_a_row_in_the_table():
     """The kinds of datasets, of run folders and of figures are the same ones everywhere, and every function exists."""
     assert DATASETS.keys() == DESCRIPTIONS.keys()
     assert {folder.record for folder in FOLDERS} == set(RECORDS)
-    assert {name for kind in DATASETS.values() for name in kind.plots} == set(KINDS)
+    assert {name for figure in KINDS.values() for name in figure.of} == set(DATASETS)
+    assert all(name in KINDS[kind.plot].of for name, kind in DATASETS.items())
     for kind in DATASETS.values():
         for name in (kind.diagnose, kind.sheet, kind.tabulate, *(kind.folder or ())[1:]):
             assert name is None or callable(resolve(name))

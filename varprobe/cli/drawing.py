@@ -36,13 +36,14 @@ def drawn_kind(name: str | None, ds: "xr.Dataset") -> str:
     Raises:
         InvalidArgumentError: the dataset is not of a kind that has this figure.
     """
+    from varprobe.plots.kinds import KINDS as FIGURES
     from varprobe.runs.kinds import KINDS
     from varprobe.storage.kinds import DESCRIPTIONS, kind_of
 
     kind = kind_of(ds)
-    plots = KINDS[kind].plots
+    plots = [figure for figure, about in FIGURES.items() if kind in about.of]
     if name not in (None, *plots):
         raise InvalidArgumentError(
             f"{name!r} is not a figure of {DESCRIPTIONS[kind]} (allowed: {', '.join(plots)})", "kind"
         )
-    return name or plots[0]
+    return name or KINDS[kind].plot

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from varprobe.errors import lookup
 from varprobe.runs.kinds import resolve
+from varprobe.storage.kinds import LAYERED
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,6 +22,7 @@ class Kind:
         text: what it shows, in a line.
         home: module and function that draw it, as `varprobe.plots.NAME:FUNCTION`.
         options: the keywords that the function takes beside `size`.
+        of: kinds of datasets (`varprobe.storage.kinds`) that have it.
         runs: how many runs it is of.
         steps: whether it is of steps of training; to others, each step of a training is a configuration.
     """
@@ -28,6 +30,7 @@ class Kind:
     text: str
     home: str
     options: tuple[str, ...]
+    of: tuple[str, ...] = LAYERED
     runs: int = 1
     steps: bool = False
 
@@ -41,22 +44,35 @@ class Kind:
         return next((name for name in given if name not in self.options), None)
 
 
+STACKS, SWEEPS = ("sweep", "track"), ("sweep",)
 CURVES = ("quantities", "labels", "full_range", "theory")
 KINDS = {
     "variance": Kind("variance against layer", "variance:variance_figure", (*CURVES, "formats")),
-    "training": Kind("steps of training", "training:training_figure", ("quantities", "labels"), steps=True),
-    "model": Kind("sites of a model in order", "sites:model_figure", ()),
-    "panels": Kind("a panel for each pair of settings", "panels:panels_figure", CURVES),
+    "training": Kind(
+        "steps of training", "training:training_figure", ("quantities", "labels"), ("track", "track_model"), steps=True
+    ),
+    "model": Kind("sites of a model in order", "sites:model_figure", (), ("probe", "track_model")),
+    "panels": Kind("a panel for each pair of settings", "panels:panels_figure", CURVES, STACKS),
     "heatmap": Kind("variance as color, layer by configuration", "heatmap:heatmap_figure", ("quantities", "labels")),
-    "phase": Kind("a plane, of --sigma-w2 and --sigma-b2 ranges", "plane:run_phase_figure", ()),
-    "correlation": Kind("cosines of pairs of inputs, of --correlation", "correlation:correlation_figure", ("labels",)),
-    "spectrum": Kind("singular values, of --jacobian", "spectrum:spectrum_figure", ("labels",)),
-    "histogram": Kind("distributions by layer, of --histogram", "histogram:histogram_figure", ("quantities", "labels")),
-    "match": Kind("measured against predicted factors", "match:match_figure", ()),
-    "width": Kind("spread of draws against width, of several --width", "widths:widths_figure", ("labels",)),
-    "trainability": Kind("who learned, of varprobe trainability", "trainability:trainability_figure", ()),
+    "phase": Kind("a plane, of --sigma-w2 and --sigma-b2 ranges", "plane:run_phase_figure", (), SWEEPS),
+    "correlation": Kind(
+        "cosines of pairs of inputs, of --correlation", "correlation:correlation_figure", ("labels",), SWEEPS
+    ),
+    "spectrum": Kind("singular values, of --jacobian", "spectrum:spectrum_figure", ("labels",), SWEEPS),
+    "histogram": Kind(
+        "distributions by layer, of --histogram", "histogram:histogram_figure", ("quantities", "labels"), SWEEPS
+    ),
+    "match": Kind("measured against predicted factors", "match:match_figure", (), STACKS),
+    "width": Kind("spread of draws against width, of several --width", "widths:widths_figure", ("labels",), STACKS),
+    "trainability": Kind(
+        "who learned, of varprobe trainability", "trainability:trainability_figure", (), ("trainability",)
+    ),
     "coord-check": Kind(
-        "size of values and changes against width", "coordinates:coordinates_figure", ("labels",), steps=True
+        "size of values and changes against width",
+        "coordinates:coordinates_figure",
+        ("labels",),
+        ("coord_check",),
+        steps=True,
     ),
     "before-after": Kind("two runs, one above the other", "change:change_figure", (*CURVES, "formats"), runs=2),
 }

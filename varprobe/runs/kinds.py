@@ -37,7 +37,7 @@ class Kind(NamedTuple):
         diagnose: (dataset, advance) -> (rows, title, ...) of `Diagnosis`; None if it has no verdict.
         sheet: (rows, wide) -> the `VerdictTable` that is printed.
         tabulate: (dataset, advance) -> (headings, cells) of a table for people.
-        plots: names of the figures (`varprobe.plots.kinds`), the default first.
+        plot: name of its default figure; `varprobe.plots.kinds` says which others it has.
         tables: names of the tables for programs, the default first.
     """
 
@@ -45,7 +45,7 @@ class Kind(NamedTuple):
     diagnose: str | None
     sheet: str | None
     tabulate: str
-    plots: tuple[str, ...]
+    plot: str
     tables: tuple[str, ...] = ("layers", "verdicts")
 
 
@@ -60,30 +60,26 @@ TRAINING = Folder(
     "runs.repeating:recorded_training",
 )  # fmt: skip
 
-CURVES = ("variance", "panels", "heatmap", "match", "width", "before-after")
-SITES = ("variance", "model", "heatmap", "before-after")
 STEPS = Kind(
     TRAINING, "training.verdicts:diagnosed_training", "training.verdicts:training_sheet", "runs.tables:stack_table",
-    ("training", *CURVES),
+    "training",
 )  # fmt: skip
 
 KINDS = {
     "sweep": Kind(
         SWEEP, "verdict.stacks:diagnosed_stacks", "verdict.table:sheet_of", "runs.tables:stack_table",
-        (*CURVES, "phase", "correlation", "spectrum", "histogram"),
+        "variance",
     ),
     "probe": Kind(
-        MODEL, "runs.diagnose:diagnosed_model", "model.sheet:model_sheet", "runs.tables:family_table", SITES
+        MODEL, "runs.diagnose:diagnosed_model", "model.sheet:model_sheet", "runs.tables:family_table", "variance"
     ),
     "track": STEPS,
-    "track_model": STEPS._replace(
-        folder=None, tabulate="runs.tables:family_table", plots=("training", *SITES)
-    ),
+    "track_model": STEPS._replace(folder=None, tabulate="runs.tables:family_table"),
     "coord_check": Kind(
         MODEL, "training.coord_verdict:judged", "training.coord_verdict:coord_sheet", "runs.tables:width_table",
-        ("coord-check",),
+        "coord-check",
     ),
-    "trainability": Kind(TRAINING, None, None, "runs.tables:accuracy_table", ("trainability",), ("nets",)),
+    "trainability": Kind(TRAINING, None, None, "runs.tables:accuracy_table", "trainability", ("nets",)),
 }  # fmt: skip
 """Kind, as `varprobe.storage.kinds.DESCRIPTIONS` has them -> what can be done with it."""
 
