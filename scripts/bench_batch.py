@@ -29,7 +29,7 @@ def measure(act: str, batch: int, seeds: int) -> tuple[float, float, float]:
     tables = [table for _, table in LocalCrew().run(items, request.setting)]
     seconds = (time.perf_counter() - start) / seeds
     errors = []
-    for name in ("activation_log10_ms", "gradient_log10_ms"):
+    for name in ("activation_log10_mean_square", "gradient_log10_mean_square"):
         values = np.stack([t[name][:, 1:] for t in tables], axis=1)
         errors.append(np.mean([slopes(v).std(ddof=1) for v in values]))
     return seconds, errors[0], errors[1]

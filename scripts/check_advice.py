@@ -49,7 +49,7 @@ class Checked(NamedTuple):
 
 def rms(ds: xr.Dataset, config: int, quantity: str) -> np.ndarray:
     """log10 RMS at layers 1 to L over that at the end where it starts, mean over seeds."""
-    values = ds[f"{quantity}_log10_ms"].values[config, :, 1:].mean(0) / 2
+    values = ds[f"{quantity}_log10_mean_square"].values[config, :, 1:].mean(0) / 2
     with np.errstate(invalid="ignore"):
         return values - (values[0] if quantity == "activation" else values[-1])
 

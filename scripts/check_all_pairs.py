@@ -98,7 +98,7 @@ def brute_force(config: Mapping[str, Any], seed: int = 0) -> Layers:
     found["activation_correlation"] = np.array([correlation(a) for a in h])
     found["gradient_correlation"] = np.array([np.nan, *(correlation(g) for g in delta)])
     with np.errstate(divide="ignore"):
-        found["weight_log10_ms"] = np.array([np.nan, *(np.log10(np.mean(np.square(p["w"]))) for p in hidden)])
+        found["weight_log10_mean_square"] = np.array([np.nan, *(np.log10(np.mean(np.square(p["w"]))) for p in hidden)])
     flat = [np.abs(np.asarray(s)) < 0.01 for s in slope]
     per_layer = {
         "activation_zero_fraction": [np.mean(a == 0) for a in h[1:]],
@@ -120,7 +120,7 @@ def quantity(name: str, arrays: list[np.ndarray | None]) -> Layers:
         ms = np.mean(a * a)
         with np.errstate(divide="ignore", invalid="ignore"):
             rows.append((np.log10(ms), np.log10(np.var(a)), np.mean(a) / np.sqrt(ms), np.log10(np.max(np.abs(a)))))
-    names = ("log10_ms", "log10_var", "mean_over_rms", "log10_absmax")
+    names = ("log10_mean_square", "log10_var", "mean_over_rms", "log10_absmax")
     return {f"{name}_{k}": np.array(v) for k, v in zip(names, zip(*rows, strict=True), strict=True)}
 
 
@@ -157,7 +157,7 @@ def agree(name: str, measured: np.ndarray, expected: np.ndarray, wanted: Layers)
     with np.errstate(invalid="ignore"):
         close = np.abs(measured - expected) <= LOG10
         if name.endswith("_log10_var"):  # next to the mean square, the least that is known of it is a rounding error
-            ms = wanted[name.replace("_var", "_ms")]
+            ms = wanted[name.replace("_var", "_mean_square")]
             close |= np.abs(10 ** (measured - ms) - 10 ** (expected - ms)) <= 1e-12
         if name.endswith("fraction"):  # a whole number in float32, divided by the number of units and samples
             close |= np.abs(measured - expected) <= 1e-7

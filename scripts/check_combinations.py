@@ -59,7 +59,7 @@ def allowed(arch: str, norm: str, act: str, inits: Iterable[str]) -> tuple[list[
 def faults(ds: xr.Dataset) -> Iterator[str]:
     """What is not a number and should be one."""
     for quantity in QUANTITIES:
-        values = ds[f"{quantity}_log10_ms"].values[:, :, 1:]
+        values = ds[f"{quantity}_log10_mean_square"].values[:, :, 1:]
         for i in np.flatnonzero(~(np.isfinite(values) | np.isneginf(values)).all(axis=(1, 2))):
             yield f"{quantity} of {ds.init.values[i]}"
 

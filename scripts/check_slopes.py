@@ -32,7 +32,7 @@ def main() -> int:
         for i, row in enumerate(vp.diagnose(ds)):
             told = []
             for quantity in ("activation", "gradient"):
-                each = slopes(ds[f"{quantity}_log10_ms"].values[i, :, 1:]) * np.log(10)
+                each = slopes(ds[f"{quantity}_log10_mean_square"].values[i, :, 1:]) * np.log(10)
                 error = float(each.std(ddof=1) / len(each) ** 0.5)
                 factor, z = row[f"theory_{quantity}_factor"], row[f"theory_{quantity}_z"]
                 if z is None or factor is None:

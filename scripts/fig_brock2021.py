@@ -24,7 +24,7 @@ with page("brock2021", 1, 3, height=2.2) as (variance, branch, mean):
         ds = vp.sweep(
             arch=arch, norm=norm, act="relu", init="he_normal", depth=DEPTH, width=WIDTH, batch=BATCH, seeds=SEEDS
         ).isel(config=0)
-        stream, branches = ds.stream_log10_ms.values[:, 1:], ds.branch_log10_ms.values[:, 1:]
+        stream, branches = ds.stream_log10_mean_square.values[:, 1:], ds.branch_log10_mean_square.values[:, 1:]
         drift = ds.theory_activation_drift.values[0, 1:]
         # without a law of the finite width: each of a block's two matrices shifts ln by at most 5 / (2 width)
         slack = np.where(np.isnan(drift), 5 * layers / WIDTH / np.log(10), 0)

@@ -29,13 +29,13 @@ with page("desmith2020", 1, 3, height=2.2) as (stream, share, gradient):
         ds = vp.sweep(arch=arch, norm=norm, init=init, depth=DEPTH, width=WIDTH, batch=BATCH, seeds=SEEDS).isel(
             config=0
         )
-        logs = ds.stream_log10_ms.values
+        logs = ds.stream_log10_mean_square.values
         grown = logs[:, 1:] - logs[:, :1]
         # per block two matrices, of which each shifts ln by at most 5 / (2 width), in the branch's share of the stream
         part = np.cumsum(1 - law(layers - 1) / law(layers))
         slack = 5 * part / WIDTH / np.log(10) + 1e-6  # and what float32 rounds
         check_draws(f"log10 variance of the stream, {name}", grown, np.log10(law(layers)), slack)
-        back = ds.gradient_log10_ms.values[:, 1:]
+        back = ds.gradient_log10_mean_square.values[:, 1:]
         if norm == "none":  # homogeneous: what the stream gains forward the gradient gains backward
             check_draws(f"log10 mean square of the gradient, {name}", back, np.log10(law(DEPTH - layers)), slack.max())
         ratio = 1 - 10.0 ** (logs[:, :-1] - logs[:, 1:])

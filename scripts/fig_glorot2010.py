@@ -21,12 +21,12 @@ for one in (ds.isel(config=i) for i in range(4)):
         moments = vp.theory.moments(act, q=q[-1] * (1 / 3 if name == "standard" else 1))
         q.append(moments.mean_square)
         slopes.append(np.log10(moments.derivative_mean_square * (1 / 3 if name == "standard" else 1)))
-    shape = one.activation_log10_ms.values[:, 1:], np.diff(one.gradient_log10_ms.values[:, 1:])
+    shape = one.activation_log10_mean_square.values[:, 1:], np.diff(one.gradient_log10_mean_square.values[:, 1:])
     drift = one.theory_activation_drift.values[0, 1:], np.diff(one.theory_gradient_drift.values[0, 1:])
     check_draws(f"log10 activation variance, {act}, {name} (eq. 5)", shape[0], np.log10(q[1:]) + drift[0])
     check_draws(f"log10 gradient factor, {act}, {name} (eq. 6)", -shape[1], slopes[:-1] - drift[1])
     if act == "identity":
-        wgrad = one.weight_gradient_log10_ms.values[:, 1:]
+        wgrad = one.weight_gradient_log10_mean_square.values[:, 1:]
         # linear layers shift ln mean square by -1 / width each
         ratio, slack = wgrad[:, :4] - wgrad[:, 4:], 5 / 1000 / np.log(10)
         check_draws(f"log10 weight gradients over the last, linear, {name} (eq. 14)", ratio, 0.0, slack)
@@ -41,7 +41,7 @@ with page("glorot2010", 2, 3, height=3.4, sharex="col", sharey="col") as axes:
         grads = jax.grad(lambda p, net=net: (net.apply(p, net.x) * net.cotangent).sum())(net.params)
         for layer, color in zip(LAYERS, ladder(5), strict=True):
             for ax, quantity in zip(axes[i], ("activation", "gradient"), strict=False):
-                rms = 10 ** float(one[f"{quantity}_log10_ms"].mean("seed")[layer] / 2)
+                rms = 10 ** float(one[f"{quantity}_log10_mean_square"].mean("seed")[layer] / 2)
                 density = one[f"{quantity}_density"].mean("seed")[layer]
                 ax.plot(one.bin * rms, density / rms, color=color, linewidth=1)
             heights, edges = np.histogram(np.asarray(grads[layer - 1]["w"]), 101, (-12, 12), density=True)

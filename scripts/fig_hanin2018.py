@@ -24,7 +24,7 @@ def layer(n: int) -> tuple[float, float]:
 
 
 ds = vp.sweep(act="relu", init="normal(std=sqrt(2/fan_in))", width=list(WIDTHS), depth=DEPTHS[-1], batch=1, seeds=SEEDS)
-logs = {quantity: np.log(10) * ds[f"{quantity}_log10_ms"].values for quantity in ("activation", "gradient")}
+logs = {quantity: np.log(10) * ds[f"{quantity}_log10_mean_square"].values for quantity in ("activation", "gradient")}
 with page("hanin2018", 1, 2, height=2.4) as (variances, means):
     for i, (width, color, marker) in enumerate(zip(WIDTHS, ladder(len(WIDTHS)), "os^", strict=True)):
         for depth in DEPTHS:

@@ -25,14 +25,14 @@ with page("he2015", 1, 3, height=2.1) as (forward, backward, deep):
     start = {"activation": 0.0, "gradient": np.log10(0.5)}  # delta_L = c phi'(z_L), and c ~ N(0, 1)
     for i, (name, factor) in enumerate({"He": 1.0, "Xavier": 0.5}.items()):
         for ax, quantity in ((forward, "activation"), (backward, "gradient")):
-            values = ds[f"{quantity}_log10_ms"].values[i, :, 1:]
+            values = ds[f"{quantity}_log10_mean_square"].values[i, :, 1:]
             closed = start[quantity] + passed[quantity] * np.log10(factor)
             drift = ds[f"theory_{quantity}_drift"].values[i, 0, 1:]
             check_draws(f"log10 mean square, {quantity}, {name} (eq. 9, 13)", values, closed + drift)
             ax.semilogy(layers, 10 ** (closed / 2), color=COLORS[i], linewidth=0.8)
             ax.semilogy(layers, 10 ** (values.mean(0) / 2), "o", color=COLORS[i], markersize=2.2)
     for depth in (22, 30):  # what the signal has lost there: 2^-11 and 2^-15
-        lost = ds.activation_log10_ms.values[1, :, depth] / 2
+        lost = ds.activation_log10_mean_square.values[1, :, depth] / 2
         drift, error = (float(ds[f"theory_activation_{k}"][1, 0, depth]) / 2 for k in ("drift", "std"))
         check(f"log10 RMS, Xavier, layer {depth}", lost.mean(), -depth / 2 * np.log10(2) + drift, 5 * error / 8**0.5)
         forward.plot(depth, 2.0 ** (-depth / 2), "o", color=COLORS[1], markersize=6, fillstyle="none")
@@ -44,7 +44,7 @@ with page("he2015", 1, 3, height=2.1) as (forward, backward, deep):
     note(forward, 2, 6e-4, "Xavier,\n$2^{-\\ell/2}$", COLORS[1])
     note(backward, 17, 3e-4, "Xavier,\n$2^{-(L-\\ell+1)/2}$", COLORS[1])
 
-    values = (vgg.gradient_log10_ms.values[0, :, 1:] - vgg.gradient_log10_ms.values[0, :, -1:]) / 2
+    values = (vgg.gradient_log10_mean_square.values[0, :, 1:] - vgg.gradient_log10_mean_square.values[0, :, -1:]) / 2
     exact = np.append([0.5 * np.log10(4.5e-4 * np.array(FILTERS[n:])).sum() for n in range(1, 10)], 0)
     check("log10 of conv10's gradient over conv2's input, the paper's product", -exact[0], PRINTED, DIGITS)
     # drift: at most that of dense layers, -5/(2n) in ln mean square (positions average it)

@@ -27,7 +27,7 @@ with page("klambauer2017", 1, 3, height=2.2) as axes:
     for act, ax in zip(nets, axes[::2], strict=True):
         for i, color in enumerate(ladder(len(STARTS))):
             one = nets[act].isel(config=i)
-            z, theory = (one[f"{p}preactivation_log10_ms"].values[:, 1:] for p in ("", "theory_"))
+            z, theory = (one[f"{p}preactivation_log10_mean_square"].values[:, 1:] for p in ("", "theory_"))
             ax.semilogy(layers, 10 ** theory[0], color=color, linewidth=0.9)
             ax.semilogy(layers[::2], 10 ** z.mean(0)[::2], "o", color=color, markersize=2.2)
             drift = np.append(0.0, one.theory_activation_drift.values[0, 1:-1])  # of z, through the layers before
@@ -41,7 +41,9 @@ with page("klambauer2017", 1, 3, height=2.2) as axes:
                     10 ** (theory[0, -1] + drift[-1]),
                     1 / WIDTH,
                 )
-                mean = one.activation_mean_over_rms.values[:, 1:] * 10 ** (one.activation_log10_ms.values[:, 1:] / 2)
+                mean = one.activation_mean_over_rms.values[:, 1:] * 10 ** (
+                    one.activation_log10_mean_square.values[:, 1:] / 2
+                )
                 axes[1].plot(layers, mean.mean(0), color=color, linewidth=1)
                 check_draws(f"selu from q = {STARTS[i]}: E h at layer {DEPTH}", mean[:, -1:], 0.0)
         ax.set(ylim=(0.02, 40), xlabel=r"layer $\ell$")

@@ -25,7 +25,7 @@ rows = vp.diagnose(ds).rows
 with page("mistaken", 1, 1, height=2.7) as (ax,):
     layers = np.arange(1, DEPTH + 1)
     for i, (text, sigma_w2) in enumerate(FORMULAS.values()):
-        values, drift = ds.activation_log10_ms.values[i, :, 1:], ds.theory_activation_drift.values[i, 0, 1:]
+        values, drift = ds.activation_log10_mean_square.values[i, :, 1:], ds.theory_activation_drift.values[i, 0, 1:]
         slope = np.log10(sigma_w2 / 2)
         steps = np.diff(values, axis=1) - np.diff(drift)
         check_draws(f"{ds.init.values[i]}: log10 factor of the mean square per layer", steps.mean(1), slope)

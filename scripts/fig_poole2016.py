@@ -27,14 +27,14 @@ with page("poole2016", 1, 2, height=2.7) as (left, right):
         phi = np.vectorize(lambda x, p=fixed: vp.theory.correlation_map("tanh", c=x, q=p.q_star).phi)
         C = lambda x, s=sigma, p=fixed, phi=phi: (s**2 * phi(x) + BIAS) / p.q_star  # noqa: E731
         rows = ds.isel(config=slice(i, None, len(SIGMAS)))
-        first, second = (10 ** rows.preactivation_log10_ms.values[3:, :, layer].T for layer in (1, 2))
+        first, second = (10 ** rows.preactivation_log10_mean_square.values[3:, :, layer].T for layer in (1, 2))
         # first order in 1 / width: the seeds hold what q_1 and q_2 scatter by; the bend of the map shifts the mean
         check_draws(f"q map, sigma_w = {sigma} (eq. 3)", second - V(first), 0.0, 2 * sigma**2 / WIDTH)
         one = rows.isel(config=i)  # the row that starts at q*
         # from cosines of h to correlations of z = W h + b, given W's variance
         z = {}
         for theory in ("", "theory_"):
-            wide = sigma**2 * 10 ** one[f"{theory}activation_log10_ms"].values[:, :, None]
+            wide = sigma**2 * 10 ** one[f"{theory}activation_log10_mean_square"].values[:, :, None]
             z[theory] = (wide * one[f"{theory}pair_correlation"].values + BIAS) / (wide + BIAS)
         start = ((fixed.q_star - BIAS) * COSINES + BIAS) / fixed.q_star
         check_draws(f"c map, sigma_w = {sigma} (eq. 5)", z[""][:, 1], C(start), 2 / WIDTH)

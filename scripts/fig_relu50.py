@@ -19,7 +19,7 @@ for name, sigma_w2 in SIGMA_W2.items():
     one = vp.select(ds, init=name).isel(config=0)
     for quantity, sign in (("activation", 1), ("gradient", -1)):
         # the slopes of the measured curves, the drift of the finite width in what is expected
-        curves = one[f"{quantity}_log10_ms"].values[:, 1:], one[f"theory_{quantity}_drift"].values[:1, 1:]
+        curves = one[f"{quantity}_log10_mean_square"].values[:, 1:], one[f"theory_{quantity}_drift"].values[:1, 1:]
         measured, drift = (sign * np.polyfit(np.arange(1, 51), y.T, 1)[0] for y in curves)
         check_draws(f"{name}, {quantity}: log10 factor per layer", measured, np.log10(sigma_w2 / 2) + drift)
 save(variance_figure(ds), "relu50")

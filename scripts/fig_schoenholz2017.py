@@ -33,12 +33,15 @@ for i, sigma_w2 in enumerate(POINTS):
     beside = STARTS[STARTS < 0.75 * fixed.q_star].max(), STARTS[STARTS > 1.3 * fixed.q_star].min()
     pair = [int(np.flatnonzero(STARTS == start)[0]) * len(POINTS) + i for start in beside]
     c = [np.diff(ds[f"{p}pair_correlation"].values[i])[..., 0] for p in ("", "theory_")]
-    q = [np.diff(10 ** two[f"{p}preactivation_log10_ms"].values[pair], axis=0)[0] for p in ("", "theory_")]
+    q = [np.diff(10 ** two[f"{p}preactivation_log10_mean_square"].values[pair], axis=0)[0] for p in ("", "theory_")]
     for name, chi, apart in (("c", fixed.chi_c_star, c), ("q", fixed.chi_q, q)):
         found, window = rates(apart[0], apart[1][0])  # where theory's trajectory bends away from 1 / xi, so may this
         check_draws(f"-1/xi_{name} at sigma_w2 = {sigma_w2}", found, np.log(chi), window - np.log(chi))
         length[name].append(-1 / found.mean())
-    curves = ds.gradient_log10_ms.values[i, :, 15:], ds.theory_gradient_drift.values[i, :1, 15:]  # where q has settled
+    curves = (
+        ds.gradient_log10_mean_square.values[i, :, 15:],
+        ds.theory_gradient_drift.values[i, :1, 15:],
+    )  # where q has settled
     found, drift = (np.polyfit(ds.layer[15:], y.T, 1)[0] * -np.log(10) for y in curves)
     check_draws(f"ln chi_1 at sigma_w2 = {sigma_w2}", found, np.log(fixed.chi_1) + drift)
     length["gradient"].append(1 / abs(found.mean()))

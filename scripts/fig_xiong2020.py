@@ -20,12 +20,14 @@ for position in ("post", "pre"):
     )  # fmt: skip
     rows[position] = []
     for i, depth in enumerate(DEPTHS):
-        stream, wgrad = (ds[f"{n}_log10_ms"].values[i, :, : depth + 1] for n in ("activation", "down_weight_gradient"))
+        stream, wgrad = (
+            ds[f"{n}_log10_mean_square"].values[i, :, : depth + 1] for n in ("activation", "down_weight_gradient")
+        )
         # the norm before the loss divides gradients by the RMS of the last stream; the sweep's nets end without it
         wgrad = wgrad - (stream[:, -1:] if position == "pre" else 0)
         rows[position].append(10 ** ((wgrad[:, 1:].mean(0)) / 2))
         # (dL/dW)^2 = N E h^2 E delta^2, N tokens; E h^2 = E relu^2 = 1/2; E delta^2 = 1 / variance at the last norm
-        variance = np.log10(1.5) if position == "post" else ds.theory_activation_log10_ms.values[i, 0, depth]
+        variance = np.log10(1.5) if position == "post" else ds.theory_activation_log10_mean_square.values[i, 0, depth]
         closed = np.log10(TOKENS * BATCH / 2) - variance
         # a ReLU layer shifts ln mean square by -5 / (2 width): two matrices shape h and delta
         name = f"log10 mean square of the gradient, {position}, L = {depth}"

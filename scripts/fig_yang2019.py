@@ -28,7 +28,7 @@ with page("yang2019", 1, 2, height=2.3) as (curves, factors):
         note(factors, 540, theory[-1] + 0.02, name, COLORS[i])
         for batch in BATCHES:
             one = vp.select(ds, act=act, batch=batch).isel(config=0)
-            values = one.gradient_log10_ms.values
+            values = one.gradient_log10_mean_square.values
             slopes = -np.polyfit(one.layer[5:], values[:, 5:].T, 1)[0]  # beyond the first layers, where data are alike
             wanted = np.log10(vp.theory.batch_norm(act, batch=batch).gradient_factor)
             # first order in 1 / width: a layer's ln mean square shifts by at most -5 / (2 width)
@@ -37,7 +37,11 @@ with page("yang2019", 1, 2, height=2.3) as (curves, factors):
             if act == "relu" and batch != 16:
                 line(curves, one.layer[1:], 10 ** values.mean(0)[1:], COLORS[0])
                 note(curves, *((14, 1e5) if batch == 8 else (5, 800)), f"batch {batch}", COLORS[0])
-    plain = vp.sweep(depth=30, width=WIDTH, seeds=6, init="he_normal").isel(config=0).gradient_log10_ms.mean("seed")
+    plain = (
+        vp.sweep(depth=30, width=WIDTH, seeds=6, init="he_normal")
+        .isel(config=0)
+        .gradient_log10_mean_square.mean("seed")
+    )
     curves.semilogy(plain.layer[1:], 10 ** plain[1:], color="0.4", linewidth=1, linestyle=(0, (4, 2)))
     note(curves, 2, 0.12, "He without norm", "0.35")
     factors.axhline(LIMIT, color="0.5", linewidth=0.7, linestyle=(0, (1, 1.5)))

@@ -78,7 +78,7 @@ def main(folder: Path, configs: int, limit: int) -> None:
     with measured("opened lazily"):
         lazy = open_dataset(folder / "results.nc", digest, chunks={})
     with measured("one variable's mean over seeds"):
-        lazy["gradient_log10_ms"].mean("seed").compute()
+        lazy["gradient_log10_mean_square"].mean("seed").compute()
     some = lazy.isel(config=slice(0, configs, 10))
     with measured("verdicts on a tenth"):
         vp.diagnose(some)

@@ -29,4 +29,6 @@ def learned(job: Any) -> dict[str, np.ndarray]:
     if job.course.gauge is None:
         return one
     shape = (len(job.nets), len(training.at), nets[job.nets[0]][0].depth + 1)
-    return one | {name: np.full(shape, -0.1) for name in (*variable_names(), "update_log10_ms", "update_log10_ratio")}
+    return one | {
+        name: np.full(shape, -0.1) for name in (*variable_names(), "update_log10_mean_square", "update_log10_ratio")
+    }

@@ -273,8 +273,10 @@ def test_the_users_own_is_measured_like_the_registered(folder: Path) -> None:
             for name in ds.data_vars:
                 if not name.startswith("theory_"):  # which has a closed form for one of them
                     np.testing.assert_array_equal(row[name], rows[0][name])
-            np.testing.assert_allclose(row.theory_gradient_log10_ms, rows[0].theory_gradient_log10_ms, rtol=1e-9)
-        assert np.abs(rows[3].activation_log10_ms - rows[0].activation_log10_ms).max() > 0.01
+            np.testing.assert_allclose(
+                row.theory_gradient_log10_mean_square, rows[0].theory_gradient_log10_mean_square, rtol=1e-9
+            )
+        assert np.abs(rows[3].activation_log10_mean_square - rows[0].activation_log10_mean_square).max() > 0.01
 
 
 @pytest.mark.parametrize(

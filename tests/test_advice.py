@@ -44,7 +44,7 @@ def test_walk_is_the_trajectory(act: str, sigma_w2: float, sigma_b2: float) -> N
     depth, width = 12, 4096
     found = walk(activation(act), sigma_w2, sigma_b2, depth, width)
     path = vp.theory.trajectory(act, sigma_w2, sigma_b2, depth)
-    forward, gradient = path.activation_log10_ms / 2, path.gradient_log10_ms / 2
+    forward, gradient = path.activation_log10_mean_square / 2, path.gradient_log10_mean_square / 2
     np.testing.assert_allclose(found.forward, forward - forward[0], atol=1e-6)
     np.testing.assert_allclose(found.backward[-1] - found.backward, gradient - gradient[-1], atol=1e-6)
     assert found.worst == pytest.approx(max(abs(forward - forward[0]).max(), abs(gradient - gradient[-1]).max()), abs=1e-6)  # fmt: skip
@@ -140,7 +140,7 @@ def test_no_critical_point() -> None:
     assert vp.advise("log_sigmoid", depth=10).alternatives == advice.alternatives  # -softplus(-x)
     for factor in (0.97, 1.03):
         path = vp.theory.trajectory("softplus", advice.sigma_w2 * factor, 0, 10)
-        h, g = path.activation_log10_ms / 2, path.gradient_log10_ms / 2
+        h, g = path.activation_log10_mean_square / 2, path.gradient_log10_mean_square / 2
         assert max(abs(h - h[0]).max(), abs(g - g[-1]).max()) > advice.worst + 0.01
 
 
@@ -287,7 +287,7 @@ def test_numbers_of_the_lines_are_those_given(sigma_w2: float, sigma_b2: float) 
 
 
 def sigma_w2_of(ds: Any, config: int, layer: int, fan_in: int) -> float:
-    return float(10 ** ds.weight_log10_ms.values[config, :, layer].mean() * fan_in)
+    return float(10 ** ds.weight_log10_mean_square.values[config, :, layer].mean() * fan_in)
 
 
 def test_critical_is_each_activations_own(tmp_path: Path) -> None:
@@ -304,7 +304,7 @@ def test_critical_is_each_activations_own(tmp_path: Path) -> None:
     assert vp.sweep(**wanted).identical(ds) and {p: p.stat().st_mtime_ns for p in cells} == cells
     for act, same in named.items():
         own, other = vp.select(ds, act=act, init="critical"), vp.select(ds, act=act, init=same)
-        for name in ("activation_log10_ms", "gradient_log10_ms", "weight_log10_ms"):
+        for name in ("activation_log10_mean_square", "gradient_log10_mean_square", "weight_log10_mean_square"):
             np.testing.assert_allclose(own[name].values, other[name].values, atol=1e-5)
         net = vp.build(own, seed=1)
         expected = vp.build({"act": act, "sigma_w2": numbers[act], **common}, seed=1)

@@ -30,7 +30,7 @@ def named(text: str) -> Initializer:
     return resolve_initializer(parse_calls(text)[0])
 
 
-def log10_ms(a: Any) -> float:
+def log10_mean_square(a: Any) -> float:
     with np.errstate(divide="ignore"):
         return float(np.log10(np.mean(np.square(np.asarray(a, np.float64)))))
 
@@ -48,10 +48,14 @@ def assert_weights_as_by_jax(row: xr.Dataset) -> Any:
             if name.startswith("b"):
                 continue
             start, at = "" if name == "w" else f"{name}_", {"seed": 0, "layer": layer}
-            assert_close(float(row[f"{start}weight_log10_ms"][at]), log10_ms(w), (name, layer))
+            assert_close(float(row[f"{start}weight_log10_mean_square"][at]), log10_mean_square(w), (name, layer))
             g = np.asarray(gradient[layer - 1][name], np.float64)
             largest = np.log10(np.abs(g).max()) if g.any() else -np.inf
-            for statistic, wanted in (("ms", log10_ms(g)), ("var", log10_ms(g - g.mean())), ("absmax", largest)):
+            for statistic, wanted in (
+                ("mean_square", log10_mean_square(g)),
+                ("var", log10_mean_square(g - g.mean())),
+                ("absmax", largest),
+            ):
                 found = float(row[f"{start}weight_gradient_log10_{statistic}"][at])
                 if statistic != "absmax" or not np.isnan(found):  # NaN where the matrix is never formed
                     assert_close(found, wanted, (name, layer, statistic))
@@ -76,7 +80,9 @@ def test_lsuv_has_unit_variance_on_the_batch(lsuv: xr.Dataset, x64: None) -> Non
         assert float(np.var(z)) == pytest.approx(1, abs=1e-12)
         h = np.tanh(z + p["b"])
         if layer <= 3:
-            assert float(lsuv.activation_log10_ms[0, 0, layer]) == pytest.approx(log10_ms(h), abs=ROUNDING)
+            assert float(lsuv.activation_log10_mean_square[0, 0, layer]) == pytest.approx(
+                log10_mean_square(h), abs=ROUNDING
+            )
     for w in inits[:3]:
         gram = w.T @ w
         np.testing.assert_allclose(gram, gram[0, 0] * np.eye(12), atol=1e-12 * gram[0, 0])
@@ -87,11 +93,11 @@ def test_lsuv_by_brute_force(lsuv: xr.Dataset, x64: None) -> None:
     """The scale is a constant: jax.grad on the built net, which does not know where it comes from, has the same numbers."""
     assert_weights_as_by_jax(lsuv.isel(config=0))
     other = vp.build({**LSUV, "dtype": "float64"}, seed=1)
-    assert abs(log10_ms(other.params[0]["w"]) - float(lsuv.weight_log10_ms[0, 0, 1])) > 1e-4
+    assert abs(log10_mean_square(other.params[0]["w"]) - float(lsuv.weight_log10_mean_square[0, 0, 1])) > 1e-4
 
 
 def test_lsuv_is_not_predicted(lsuv: xr.Dataset) -> None:
-    assert np.isnan(lsuv.theory_activation_log10_ms).all()
+    assert np.isnan(lsuv.theory_activation_log10_mean_square).all()
     assert np.isfinite(vp.diagnose(lsuv).rows[0]["activation_factor"])
 
 
@@ -125,7 +131,7 @@ def test_stream_and_branch_gradients_equal_jax_grad(branches: xr.Dataset, x64: N
     every = jax.jit(jax.grad(loss))([(np.zeros(net.x.shape),) * 3] * 3)
     for layer, gradients in enumerate(every, start=1):
         for name, gradient in zip(("preactivation_gradient", "branch_gradient", "gradient"), gradients, strict=True):
-            assert_close(float(found[f"{name}_log10_ms"][layer]), log10_ms(gradient), (name, layer))
+            assert_close(float(found[f"{name}_log10_mean_square"][layer]), log10_mean_square(gradient), (name, layer))
             largest = float(np.log10(np.abs(np.asarray(gradient)).max()))
             assert_close(float(found[f"{name}_log10_absmax"][layer]), largest, (name, layer))
 
@@ -134,30 +140,36 @@ def test_lsuv_in_branches(branches: xr.Dataset) -> None:
     """Both matrices of a branch."""
     found = vp.select(branches, init="lsuv").isel(config=0, seed=0, layer=slice(1, None))
     np.testing.assert_allclose(found.preactivation_log10_var, 0, atol=1e-12)
-    np.testing.assert_allclose(found.branch_log10_ms, 0, atol=0.2)  # about the mean: gelu's outputs have one
+    np.testing.assert_allclose(found.branch_log10_mean_square, 0, atol=0.2)  # about the mean: gelu's outputs have one
     np.testing.assert_allclose(found.branch_log10_var, 0, atol=1e-12)
 
 
 def test_fixup_starts_as_the_identity(branches: xr.Dataset) -> None:
     """The stream stays what it was; the last matrices are zero, their gradients are not."""
     found = vp.select(branches, init="fixup").isel(config=0, seed=0)
-    stream = found.activation_log10_ms.values
+    stream = found.activation_log10_mean_square.values
     np.testing.assert_allclose(stream, stream[0], atol=1e-12)
-    np.testing.assert_allclose(found.gradient_log10_ms[1:], found.gradient_log10_ms[3], atol=1e-12)
-    assert np.isneginf(found.v_weight_log10_ms[1:]).all() and np.isneginf(found.branch_log10_ms[1:]).all()
-    assert np.isfinite(found.v_weight_gradient_log10_ms[1:]).all()
-    assert np.isneginf(found.weight_gradient_log10_ms[1:]).all()
+    np.testing.assert_allclose(found.gradient_log10_mean_square[1:], found.gradient_log10_mean_square[3], atol=1e-12)
+    assert (
+        np.isneginf(found.v_weight_log10_mean_square[1:]).all()
+        and np.isneginf(found.branch_log10_mean_square[1:]).all()
+    )
+    assert np.isfinite(found.v_weight_gradient_log10_mean_square[1:]).all()
+    assert np.isneginf(found.weight_gradient_log10_mean_square[1:]).all()
 
 
 def test_skipinit_starts_as_the_identity(branches: xr.Dataset) -> None:
     """Branches are those of he_normal, times 0; another alpha multiplies the branch_scale."""
     found = vp.select(branches, init="skipinit").isel(config=0, seed=0)
-    stream = found.activation_log10_ms.values
+    stream = found.activation_log10_mean_square.values
     np.testing.assert_allclose(stream, stream[0], atol=1e-12)
-    assert np.isfinite(found.branch_log10_ms[1:]).all() and np.isneginf(found.branch_gradient_log10_ms[1:]).all()
-    assert np.isneginf(found.weight_gradient_log10_ms[1:]).all()
+    assert (
+        np.isfinite(found.branch_log10_mean_square[1:]).all()
+        and np.isneginf(found.branch_gradient_log10_mean_square[1:]).all()
+    )
+    assert np.isneginf(found.weight_gradient_log10_mean_square[1:]).all()
     other = vp.select(branches, init="skipinit(alpha=1/sqrt(depth))").isel(config=0, seed=0)
-    share = other.branch_log10_ms + math.log10(0.5**2 / 3) - other.activation_log10_ms
+    share = other.branch_log10_mean_square + math.log10(0.5**2 / 3) - other.activation_log10_mean_square
     np.testing.assert_allclose(10 ** share[1:], other.branch_share[1:], rtol=1e-9)
 
 
@@ -196,11 +208,19 @@ def test_ntk_is_a_parametrization() -> None:
         ds = vp.select(both, act=act)
         ntk, plain = (vp.select(ds, init=init).isel(config=0, layer=slice(1, None)) for init in inits)
         for name in ("preactivation", "activation", "gradient"):
-            np.testing.assert_allclose(ntk[f"{name}_log10_ms"], plain[f"{name}_log10_ms"], atol=1e-6)
-        for name in ("weight_gradient_log10_ms", "weight_gradient_log10_var", "theory_weight_gradient_log10_ms"):
+            np.testing.assert_allclose(ntk[f"{name}_log10_mean_square"], plain[f"{name}_log10_mean_square"], atol=1e-6)
+        for name in (
+            "weight_gradient_log10_mean_square",
+            "weight_gradient_log10_var",
+            "theory_weight_gradient_log10_mean_square",
+        ):
             np.testing.assert_allclose(ntk[name] - plain[name], -math.log10(16), atol=1e-6)
-        np.testing.assert_allclose(ntk.weight_log10_ms - plain.weight_log10_ms, math.log10(16), atol=1e-6)
-        np.testing.assert_allclose(ntk.theory_activation_log10_ms, plain.theory_activation_log10_ms, atol=1e-12)
+        np.testing.assert_allclose(
+            ntk.weight_log10_mean_square - plain.weight_log10_mean_square, math.log10(16), atol=1e-6
+        )
+        np.testing.assert_allclose(
+            ntk.theory_activation_log10_mean_square, plain.theory_activation_log10_mean_square, atol=1e-12
+        )
         one, other = vp.diagnose(ds).rows
         assert (one["reason"], one["advice"]) == (other["reason"], other["advice"])
 
@@ -282,8 +302,12 @@ def test_lsuv_of_some_matrices_of_a_transformer() -> None:
     net = {"arch": "transformer(heads=2,tokens=2)", "init_qk": "zeros", "init_mlp": "lsuv", "depth": 1, "width": 8}
     ds = vp.sweep(**net, init="he_normal", batch=3, seeds=1, forward_only=True)
     built = vp.build(ds.isel(config=0), 0)
-    for slot, name in (("w", "weight_log10_ms"), ("down", "down_weight_log10_ms"), ("v", "v_weight_log10_ms")):
-        assert float(ds[name][0, 0, 1]) == pytest.approx(log10_ms(built.params[0][slot]), abs=1e-5)
+    for slot, name in (
+        ("w", "weight_log10_mean_square"),
+        ("down", "down_weight_log10_mean_square"),
+        ("v", "v_weight_log10_mean_square"),
+    ):
+        assert float(ds[name][0, 0, 1]) == pytest.approx(log10_mean_square(built.params[0][slot]), abs=1e-5)
 
 
 def test_lsuv_beside_others_and_at_the_edges() -> None:

@@ -15,7 +15,7 @@ INITS = ["normal(mean=0.05,std=0.2)", "orthogonal"]
 exhaustive = pytest.mark.exhaustive
 
 
-def log10_ms(x: Any) -> float:
+def log10_mean_square(x: Any) -> float:
     return float(np.log10(np.square(np.asarray(x, np.float64)).mean()))
 
 
@@ -32,14 +32,14 @@ def check_against_grad(of: Any, net: Any, loss: str) -> None:
             prefix, at = "" if name == "w" else f"{name}_", of.isel(layer=layer)
             w, found = (np.asarray(p[layer - 1][name]) for p in (net.params, gradient))
             expected = {
-                "weight_log10_ms": log10_ms(w),
-                "weight_gradient_log10_ms": log10_ms(found),
+                "weight_log10_mean_square": log10_mean_square(w),
+                "weight_gradient_log10_mean_square": log10_mean_square(found),
                 "weight_gradient_mean_over_rms": found.mean() / np.sqrt(np.square(found).mean()),
             }
             for variable, value in expected.items():
                 assert float(at[f"{prefix}{variable}"]) == pytest.approx(float(value), abs=1e-9)
     if loss == "cotangent":
-        assert float(of.activation_log10_ms[-1]) == pytest.approx(log10_ms(out), abs=1e-9)
+        assert float(of.activation_log10_mean_square[-1]) == pytest.approx(log10_mean_square(out), abs=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_equals_jax_grad(network: dict[str, Any]) -> None:
 
 def growth(ds: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """(factor, standard error of its log10) forward, and backward, of every configuration; from layer to layer."""
-    h, g = (ds[f"{name}_log10_ms"].values[:, :, 1:] for name in ("activation", "gradient"))
+    h, g = (ds[f"{name}_log10_mean_square"].values[:, :, 1:] for name in ("activation", "gradient"))
     steps = (h[:, :, -1] - h[:, :, 0], g[:, :, 0] - g[:, :, -1])
     layers = h.shape[2] - 1
     return tuple(
@@ -118,11 +118,13 @@ def test_scales_far_from_any_float() -> None:
     assert np.log10(factor[0]) == pytest.approx(120 + np.log10(0.5), abs=0.5)
     assert np.log10(back[0]) == pytest.approx(120 + np.log10(0.5), abs=0.5)
     assert factor[1] == back[1] == 1
-    assert ds.branch_log10_ms.values[1, :, 1:] == pytest.approx(-120 + np.log10(0.5), abs=0.5)
+    assert ds.branch_log10_mean_square.values[1, :, 1:] == pytest.approx(-120 + np.log10(0.5), abs=0.5)
     assert ds.branch_share.values[1, :, 1:] == pytest.approx(0, abs=1e-30)
-    assert ds.branch_gradient_log10_ms.values[1] == pytest.approx(ds.gradient_log10_ms.values[1], abs=1e-6, nan_ok=True)
+    assert ds.branch_gradient_log10_mean_square.values[1] == pytest.approx(
+        ds.gradient_log10_mean_square.values[1], abs=1e-6, nan_ok=True
+    )
     for name in ("v_weight_gradient", "weight_gradient"):  # of order V g x, V being 1e-30, and phi(W x) g
-        assert ds[f"{name}_log10_ms"].values[1, :, 1:] == pytest.approx(-60 + np.log10(4 / 2), abs=1)
+        assert ds[f"{name}_log10_mean_square"].values[1, :, 1:] == pytest.approx(-60 + np.log10(4 / 2), abs=1)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +134,7 @@ def test_scales_far_from_any_float() -> None:
 def test_norms_hold_the_signal_and_ignore_the_scale_of_the_weights(norm: str) -> None:
     """What the weights' scale does to z the norm undoes; the gradient of z is larger by as much as z is smaller."""
     ds = vp.sweep(norm=norm, act="relu", depth=3, width=32, batch=8, seeds=2, sigma_w2=[1e-30, 1.0, 1e30])
-    h, z, g = (ds[f"{name}_log10_ms"].values[:, :, 1:] for name in ("activation", "preactivation", "gradient"))
+    h, z, g = (ds[f"{name}_log10_mean_square"].values[:, :, 1:] for name in ("activation", "preactivation", "gradient"))
     assert np.ptp(h, axis=0) == pytest.approx(0, abs=1e-5)
     assert np.diff(z, axis=0) == pytest.approx(30, abs=1e-4)
     assert np.diff(g, axis=0) == pytest.approx(-30, abs=1e-4)
@@ -141,7 +143,7 @@ def test_norms_hold_the_signal_and_ignore_the_scale_of_the_weights(norm: str) ->
 def test_eps_outweighs_a_small_signal() -> None:
     """Far below sqrt(eps) a norm divides by sqrt(eps): the signal stays what it was, times 1 / sqrt(eps)."""
     ds = vp.sweep(norm="layer(eps=1e-5)", act="identity", depth=1, width=64, batch=4, seeds=1, sigma_w2=[1e-40, 1e-200])
-    z, h = (ds[f"{name}_log10_ms"].values[:, 0, 1] for name in ("preactivation", "activation"))
+    z, h = (ds[f"{name}_log10_mean_square"].values[:, 0, 1] for name in ("preactivation", "activation"))
     centered = ds.preactivation_log10_var.values[:, 0, 1]
     assert h - z == pytest.approx([5, 5], abs=0.05)
     assert h - centered == pytest.approx([5, 5], abs=0.05)
@@ -169,7 +171,7 @@ def test_a_batch_normalized_branch_adds_one_a_block() -> None:
         batch=32,
         seeds=4,
     )
-    grown = 10 ** ds.activation_log10_ms.values[0].mean(0)
+    grown = 10 ** ds.activation_log10_mean_square.values[0].mean(0)
     assert grown == pytest.approx(grown[0] + np.arange(9), rel=0.02)
 
 
@@ -182,9 +184,9 @@ def test_mixed_runs_are_resumed_and_rebuilt(forward_only: bool, tmp_path: Any) -
     with pytest.warns(UserWarning, match="its cells are read instead"):
         again = vp.open_run(tmp_path / "run")
     measured = [name for name in again.data_vars if not str(name).startswith("theory_")]
-    assert "branch_log10_ms" in measured
+    assert "branch_log10_mean_square" in measured
     for name, where in (("gradient", ...), ("branch_gradient", 1), ("v_weight_gradient", 1)):
-        assert np.isfinite(ds[f"{name}_log10_ms"].values[where][..., 1:]).all() != forward_only
+        assert np.isfinite(ds[f"{name}_log10_mean_square"].values[where][..., 1:]).all() != forward_only
     for name in measured:
         np.testing.assert_array_equal(again[name].values, ds[name].values)
 

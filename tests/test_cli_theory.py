@@ -22,8 +22,11 @@ def test_json_has_the_fixed_point(capsys: Any) -> None:
     assert code == 0
     assert {k: found[k] for k in KEYS} == {k: getattr(expected, k) for k in KEYS}
     path = vp.theory.trajectory("tanh", 1.5, 0.05, 50)
-    assert found["activation_log10_ms"] == path.activation_log10_ms[-1]
-    assert found["gradient_log10_ms_ratio"] == path.gradient_log10_ms[0] - path.gradient_log10_ms[-1]
+    assert found["activation_log10_mean_square"] == path.activation_log10_mean_square[-1]
+    assert (
+        found["gradient_log10_mean_square_ratio"]
+        == path.gradient_log10_mean_square[0] - path.gradient_log10_mean_square[-1]
+    )
 
 
 @pytest.mark.parametrize(

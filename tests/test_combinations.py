@@ -104,4 +104,4 @@ def test_they_run(arch: str, norm: str, act: str, inits: list[str]) -> None:
     ds = vp.sweep(arch=arch, norm=norm, act=act, init=inits, **TINY)
     assert not list(faults(ds))
     assert len(vp.diagnose(ds).rows) == len(inits)
-    assert np.isfinite(ds.activation_log10_ms.values[:, :, 0]).all()
+    assert np.isfinite(ds.activation_log10_mean_square.values[:, :, 0]).all()

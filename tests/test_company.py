@@ -43,7 +43,7 @@ def assert_same(a: xr.Dataset, b: xr.Dataset) -> None:
 
 def assert_differ(a: xr.Dataset, b: xr.Dataset) -> None:
     """The known wrong input beside the right one: what is compared are numbers, not constants."""
-    for name in ("activation_log10_ms", "gradient_log10_var", "weight_gradient_log10_ms"):
+    for name in ("activation_log10_mean_square", "gradient_log10_var", "weight_gradient_log10_mean_square"):
         assert not np.array_equal(a[name].values, b[name].values, equal_nan=True)
 
 

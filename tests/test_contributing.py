@@ -52,7 +52,7 @@ from varprobe.__main__ import outcome
 
 ds = vp.sweep(depth=3, width=64, batch=8, seeds=2, act="quarter", init="lecun_normal", out="run")
 assert ds.act.values.tolist() == ["quarter"]
-print(float(np.diff(ds.activation_log10_ms.mean("seed").values[0]).mean()))
+print(float(np.diff(ds.activation_log10_mean_square.mean("seed").values[0]).mean()))
 print(float(ds.positive_fraction.values[..., 1:].mean()))
 assert ds.positive_fraction.attrs["long_name"] == "share of preactivations above 0"
 print(outcome(["plot", "run", "--kind", "positive", "--save", "positive.pdf"]))

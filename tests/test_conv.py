@@ -80,7 +80,7 @@ def variables(config: Config, net: Net, gradients: Any, outputs: Any) -> dict[st
     found = quantity("preactivation", z) | quantity("activation", h) | quantity("gradient", delta)
     found |= quantity("weight_gradient", dw)
     with np.errstate(divide="ignore"):
-        found["weight_log10_ms"] = np.array([np.log10(np.mean(a * a)) for a in w])
+        found["weight_log10_mean_square"] = np.array([np.log10(np.mean(a * a)) for a in w])
     found["activation_correlation"] = np.array([correlation(a.reshape(len(a), -1)) for a in h])
     found["gradient_correlation"] = np.array([correlation(a.reshape(len(a), -1)) for a in delta])
     if not config.norm and not config.dropout:
@@ -147,8 +147,8 @@ def test_equals_brute_force(case: str, inits: list[str], x64: None) -> None:
             with np.errstate(invalid="ignore"):
                 same = (measured == expected) | (np.abs(measured - expected) <= DIFFERENCE)
             assert np.all(same | (np.isnan(measured) & np.isnan(expected))), (inits[i], name)
-    other = ds.gradient_log10_ms.values[0, 1 - SEED, 1:]
-    assert np.abs(other - wanted[0]["gradient_log10_ms"]).max() > 1e-4
+    other = ds.gradient_log10_mean_square.values[0, 1 - SEED, 1:]
+    assert np.abs(other - wanted[0]["gradient_log10_mean_square"]).max() > 1e-4
 
 
 @pytest.mark.parametrize("circular", [True, False])
@@ -179,24 +179,24 @@ def deep() -> xr.Dataset:
 
 def test_delta_orthogonal_is_an_isometry(deep: xr.Dataset) -> None:
     """Xiao et al. 2018, section 2.4: circular, linear, so that lengths are kept to float32's rounding of each layer."""
-    for name in ("activation_log10_ms", "gradient_log10_ms"):
+    for name in ("activation_log10_mean_square", "gradient_log10_mean_square"):
         levels = vp.select(deep, init="delta_orthogonal")[name].values[0, :, 1:]
         assert np.ptp(levels, axis=-1).max() < 1e-5
     cosines = vp.select(deep, init="delta_orthogonal").activation_correlation.values[0]
     assert np.ptp(cosines, axis=-1).max() < 1e-5
-    gaussian = vp.select(deep, init="lecun_normal").activation_log10_ms.values[0, :, 1:]
+    gaussian = vp.select(deep, init="lecun_normal").activation_log10_mean_square.values[0, :, 1:]
     assert np.ptp(gaussian, axis=-1).min() > 1e-3
 
 
 def test_identity_passes_the_signal_on(deep: xr.Dataset) -> None:
     """To the rounding of float32's mean squares, a few 1e-7."""
-    levels = vp.select(deep, init="identity").activation_log10_ms.values[0]
+    levels = vp.select(deep, init="identity").activation_log10_mean_square.values[0]
     assert np.ptp(levels, axis=-1).max() < 1e-6
 
 
 def test_variance_is_over_all_entries(deep: xr.Dataset) -> None:
     """A share 1/9 of a delta-orthogonal kernel's entries has the mean square 1/12, the others are 0."""
-    level = vp.select(deep, init="delta_orthogonal").weight_log10_ms.values[0, :, 1:]
+    level = vp.select(deep, init="delta_orthogonal").weight_log10_mean_square.values[0, :, 1:]
     np.testing.assert_allclose(level, -math.log10(9 * 12), atol=1e-6)
 
 
@@ -205,8 +205,10 @@ def test_levels_beyond_floats(deep: xr.Dataset) -> None:
     layers = np.arange(5)
     for i, plain, power in ((3, 0, 18), (4, 1, -18)):
         scaled, unscaled = deep.isel(config=[i]), deep.isel(config=[plain])
-        forward = scaled.activation_log10_ms.values[0] - unscaled.activation_log10_ms.values[0]
-        backward = scaled.gradient_log10_ms.values[0, :, 1:] - unscaled.gradient_log10_ms.values[0, :, 1:]
+        forward = scaled.activation_log10_mean_square.values[0] - unscaled.activation_log10_mean_square.values[0]
+        backward = (
+            scaled.gradient_log10_mean_square.values[0, :, 1:] - unscaled.gradient_log10_mean_square.values[0, :, 1:]
+        )
         np.testing.assert_allclose(forward, np.broadcast_to(power * layers, forward.shape), atol=1e-4)
         np.testing.assert_allclose(backward, np.broadcast_to(power * (4 - layers[1:]), backward.shape), atol=1e-4)
 

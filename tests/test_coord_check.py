@@ -50,12 +50,12 @@ def stacks(widths: list[int]) -> Any:
 
 def test_adam_moves_wide_standard_nets_more_and_those_in_mup_as_much(stacks: Any, widths: list[int]) -> None:
     assert stacks.init.values.tolist() == ["mup", "standard"] and stacks.width.values.tolist() == widths
-    assert stacks.value_log10_ms.dims == ("config", "seed", "width", "step", "layer")
-    mup, standard = (powers(stacks.isel(config=[c]), "change_log10_ms", 2) for c in (0, 1))
+    assert stacks.value_log10_mean_square.dims == ("config", "seed", "width", "step", "layer")
+    mup, standard = (powers(stacks.isel(config=[c]), "change_log10_mean_square", 2) for c in (0, 1))
     assert all(abs(power) < 0.2 for power in mup.values())
     assert abs(standard["layer_1"]) < 0.25 and standard["layer_2"] > 0.4
     assert standard["readout"] > standard["layer_2"] + 0.3  # n lr E|h|, but for what is not aligned
-    start = powers(stacks.isel(config=[0]), "value_log10_ms", 0)
+    start = powers(stacks.isel(config=[0]), "value_log10_mean_square", 0)
     assert start["readout"] == pytest.approx(-0.5, abs=0.2) and abs(start["layer_2"]) < 0.2  # 1 / fan_in^2 there
 
 
@@ -97,12 +97,12 @@ def test_sizes_are_those_of_a_plain_loop(stacks: Any, widths: list[int]) -> None
         first = logits if first is None else first
         assert float(one.batch_loss.sel(step=t)) == pytest.approx(float(value), rel=1e-5)
         told = one.sel(step=t, layer=3)
-        assert float(told.value_log10_ms) == pytest.approx(log10_ms(logits), abs=1e-4)
+        assert float(told.value_log10_mean_square) == pytest.approx(log10_mean_square(logits), abs=1e-4)
         if t:
-            assert float(told.change_log10_ms) == pytest.approx(log10_ms(logits - first), abs=1e-3)
+            assert float(told.change_log10_mean_square) == pytest.approx(log10_mean_square(logits - first), abs=1e-3)
         else:
-            assert np.isneginf(told.change_log10_ms)
-        assert float(told.update_log10_ms) == pytest.approx(log10_ms(updates[-1]["w"]), abs=1e-3)
+            assert np.isneginf(told.change_log10_mean_square)
+        assert float(told.update_log10_mean_square) == pytest.approx(log10_mean_square(updates[-1]["w"]), abs=1e-3)
 
 
 def labels(seed: int) -> Any:
@@ -117,7 +117,7 @@ def labels(seed: int) -> Any:
     return source.rows[rows], source.labels[rows]
 
 
-def log10_ms(x: Any) -> float:
+def log10_mean_square(x: Any) -> float:
     return float(np.log10(np.mean(np.square(np.asarray(x, np.float64)))))
 
 
@@ -140,11 +140,11 @@ def test_one_step_of_a_linear_net_in_closed_form(power: float) -> None:
     assert ds.sizes["seed"] == 1 and ds.site.values.tolist() == ["w", "v"]
     one = ds.isel(config=0, seed=0).sel(step=1)
     n = np.array([8, 64], float)
-    np.testing.assert_allclose(one.change_log10_ms[:, 0] / 2, np.log10(LR * n**-power), atol=1e-3)
+    np.testing.assert_allclose(one.change_log10_mean_square[:, 0] / 2, np.log10(LR * n**-power), atol=1e-3)
     df = n * (-LR * (1 + n ** (-2 * power)) + LR**2 * n**-power)
-    np.testing.assert_allclose(one.change_log10_ms[:, 1] / 2, np.log10(np.abs(df)), atol=1e-3)
-    assert powers(ds, "change_log10_ms", 1)["w"] == pytest.approx(-power, abs=2e-3)
-    assert powers(ds, "value_log10_ms", 0)["v"] == pytest.approx(1 - power, abs=2e-3)
+    np.testing.assert_allclose(one.change_log10_mean_square[:, 1] / 2, np.log10(np.abs(df)), atol=1e-3)
+    assert powers(ds, "change_log10_mean_square", 1)["w"] == pytest.approx(-power, abs=2e-3)
+    assert powers(ds, "value_log10_mean_square", 0)["v"] == pytest.approx(1 - power, abs=2e-3)
     (row,) = vp.diagnose(ds).rows
     assert not row["mup"] and row["layers"][0]["change_exponent_ci95"] == [None, None] and not row["certain"]
 
@@ -153,8 +153,8 @@ def test_a_factory_gives_its_optimizer() -> None:
     """v = 1/n, muP's learning rates: dz = -lr, df = -2 lr + lr^2, at every width."""
     ds = vp.coord_check(linear(1.0, optimizer=True), widths=[8, 64], steps=1)
     one = ds.isel(config=0, seed=0).sel(step=1)
-    np.testing.assert_allclose(10 ** (one.change_log10_ms[:, 0] / 2), LR, rtol=1e-4)
-    np.testing.assert_allclose(10 ** (one.change_log10_ms[:, 1] / 2), 2 * LR - LR**2, rtol=1e-4)
+    np.testing.assert_allclose(10 ** (one.change_log10_mean_square[:, 0] / 2), LR, rtol=1e-4)
+    np.testing.assert_allclose(10 ** (one.change_log10_mean_square[:, 1] / 2), 2 * LR - LR**2, rtol=1e-4)
     (row,) = vp.diagnose(ds).rows
     assert row["mup"] and [layer["verdict"] for layer in row["layers"]] == ["stable", "stable"]
     assert row["optimizer"] == "its own"
@@ -194,10 +194,10 @@ def test_layers_in_a_scan_have_a_row_each_and_draws_are_of_the_key() -> None:
     moved, *both = by_hand(params)
     told = ds.isel(config=0, seed=1).sel(width=16, step=1)
     for i, (then, now) in enumerate(zip(*both, strict=True)):
-        assert float(told.value_log10_ms[i]) == pytest.approx(log10_ms(now), abs=1e-4)
-        assert float(told.change_log10_ms[i]) == pytest.approx(log10_ms(now - then), abs=1e-3)
-    step = log10_ms(moved["rest"][2] - params["rest"][2])
-    assert float(ds.update_log10_ms[0, 1, 1, 0, 3]) == pytest.approx(step, abs=1e-3)
+        assert float(told.value_log10_mean_square[i]) == pytest.approx(log10_mean_square(now), abs=1e-4)
+        assert float(told.change_log10_mean_square[i]) == pytest.approx(log10_mean_square(now - then), abs=1e-3)
+    step = log10_mean_square(moved["rest"][2] - params["rest"][2])
+    assert float(ds.update_log10_mean_square[0, 1, 1, 0, 3]) == pytest.approx(step, abs=1e-3)
 
 
 class Net(nnx.Module):
@@ -216,7 +216,7 @@ def test_a_module_whose_gradient_is_stopped_never_moves_there() -> None:
         lambda width, key: (Net(width, nnx.Rngs(key)), x, y, {"loss": "cross_entropy"}),
         widths=[4, 8], optimizer="sgd(lr=0.1)", steps=1, seeds=1,
     )  # fmt: skip
-    moves = np.isfinite(ds.change_log10_ms.isel(config=0, seed=0, step=1)).all("width")
+    moves = np.isfinite(ds.change_log10_mean_square.isel(config=0, seed=0, step=1)).all("width")
     assert ds.site.values[moves.values].tolist() == ["down"]
     (row,) = vp.diagnose(ds).rows
     assert [layer["change_exponent"] is None for layer in row["layers"]] == (~moves).values.tolist()
@@ -242,7 +242,7 @@ def test_learning_rates_are_those_of_table_3() -> None:
 def test_one_step_of_sgd_moves_the_output_as_much_at_every_width() -> None:
     """The bias of the readout has the same learning rate at all widths; times width / base it would move 8 times as far."""
     ds = vp.coord_check(widths=[32, 256], depth=1, init="mup", optimizer="sgd(lr=0.1)", steps=1, seeds=3)
-    assert abs(powers(ds, "change_log10_ms", 1)["readout"]) < 0.15
+    assert abs(powers(ds, "change_log10_mean_square", 1)["readout"]) < 0.15
 
 
 def test_what_a_step_decays_by_is_the_same_in_all_roles() -> None:
@@ -261,7 +261,7 @@ def test_weight_decay_of_a_step_does_not_depend_on_width() -> None:
     """As in the authors' package, where the decay of hidden matrices grows as their learning rate falls."""
     given = {"depth": 2, "steps": 1, "seeds": 1, "init": "mup", "widths": [16, 64], "batch": 4}
     ds = vp.coord_check(optimizer="lion(lr=1e-9,weight_decay=1e6)", **given)  # nothing but decay: lr * wd * w
-    ratio = (ds.update_log10_ms - ds.weight_log10_ms).values[0, 0, :, 0] / 2
+    ratio = (ds.update_log10_mean_square - ds.weight_log10_mean_square).values[0, 0, :, 0] / 2
     np.testing.assert_allclose(ratio, np.log10(1e-9 * 1e6), atol=1e-3)
 
 
@@ -281,7 +281,9 @@ def test_a_layer_is_judged_by_its_value_at_the_start_and_by_its_changes() -> Non
     def verdict(values: list[float], changes: list[float]) -> dict[str, Any]:
         logs = [np.multiply.outer(np.log10([widths] * 2) * 2, powers) for powers in (values, changes)]
         dims = ("seed", "width", "step")
-        ds = xr.Dataset({f"{name}_log10_ms": (dims, x) for name, x in zip(("value", "change"), logs, strict=True)})
+        ds = xr.Dataset(
+            {f"{name}_log10_mean_square": (dims, x) for name, x in zip(("value", "change"), logs, strict=True)}
+        )
         return layer_of(ds, "w", widths)
 
     level = verdict([0, 0.5, 0.5], [np.nan, -0.5, 0])
@@ -408,7 +410,7 @@ def test_the_command_keeps_draws_and_answers(here: Path, run: Callable[..., tupl
     assert dict(ds.sizes) | {"config": 1} == dict(config=1, seed=2, width=3, step=3, layer=2)
     assert vp.verify("kept").intact and vp.diagnose(ds).rows == [row]
     lines = Path("kept/results.csv").read_text().splitlines()
-    assert len(lines) == 1 + 2 * 3 * 3 * 2 and {"width", "step", "change_log10_ms"} <= set(lines[0].split(","))
+    assert len(lines) == 1 + 2 * 3 * 3 * 2 and {"width", "step", "change_log10_mean_square"} <= set(lines[0].split(","))
     code, out, error = run("plot", "kept", "--kind", "coord-check")
     assert (code, out.strip()) == (0, "kept/coord-check.pdf")
     code, out, error = run("rerun", "kept", "--allow-code", "--no-compile-cache")
@@ -439,7 +441,7 @@ def test_the_figure_has_a_line_a_step_and_the_powers(stacks: Any, widths: list[i
     assert isinstance(figure, Figure) and len(figure.axes) == 6 * 3
     value, change = figure.axes[0], figure.axes[4 * 3 + 2]
     assert [len(ax.get_lines()) for ax in (value, change)] == [3, 2]  # a change at step 0 is zero
-    found = stacks.isel(config=1, layer=2).change_log10_ms
+    found = stacks.isel(config=1, layer=2).change_log10_mean_square
     drawn = change.get_lines()[-1]
     np.testing.assert_allclose(drawn.get_xdata(), np.log2(widths))
     np.testing.assert_allclose(drawn.get_ydata(), found.sel(step=2).mean("seed") / 2)
@@ -450,5 +452,5 @@ def test_the_figure_has_a_line_a_step_and_the_powers(stacks: Any, widths: list[i
     assert len(ax.get_lines()) == 3 and ax.get_xlabel() == "width"
     with pytest.raises(vp.InvalidArgumentError, match="one configuration"):
         vp.plot_coord_check(stacks)
-    with pytest.raises(vp.InvalidArgumentError, match="no variable 'change_log10_ms'"):
-        vp.plot_coord_check(stacks.drop_vars("change_log10_ms"))
+    with pytest.raises(vp.InvalidArgumentError, match="no variable 'change_log10_mean_square'"):
+        vp.plot_coord_check(stacks.drop_vars("change_log10_mean_square"))

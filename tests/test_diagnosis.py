@@ -55,9 +55,9 @@ def made(forward=0.0, backward=0.0, *, depth=DEPTH, seeds=SEEDS, width=WIDTH, sp
         variables[name] = np.full(shape, float(ordinary))
         if name.startswith(("preactivation", "gradient", "weight")):
             variables[name][..., 0] = np.nan
-    variables["activation_log10_ms"][0, :, 1:] = forward
-    variables["preactivation_log10_ms"][0, :, 1:] = forward
-    variables["gradient_log10_ms"][0, :, 1:] = backward
+    variables["activation_log10_mean_square"][0, :, 1:] = forward
+    variables["preactivation_log10_mean_square"][0, :, 1:] = forward
+    variables["gradient_log10_mean_square"][0, :, 1:] = backward
     attrs = {"spec": json.dumps(spec or {}), "range": "unbounded", "data_description": "N(0,1)"}
     coordinates = {
         "arch": "plain",
@@ -86,7 +86,7 @@ def made(forward=0.0, backward=0.0, *, depth=DEPTH, seeds=SEEDS, width=WIDTH, sp
     )
 
 
-OWN = {"act": "my_act", "weight_log10_ms": -math.log10(WIDTH)}
+OWN = {"act": "my_act", "weight_log10_mean_square": -math.log10(WIDTH)}
 """An activation that only its writer knows, under weights with sigma_w2 = 1."""
 
 
@@ -133,7 +133,7 @@ def test_a_distance_from_theory_is_in_standard_errors_of_a_slope_with_the_drift_
     each = np.array([[0.06], [0.09], [0.12]]) * layers
     ds = made(each, -each, seeds=3)
     for quantity, sign in (("activation", 1), ("gradient", -1)):
-        for name, slope in (("log10_ms", 0.1), ("drift", -0.02)):
+        for name, slope in (("log10_mean_square", 0.1), ("drift", -0.02)):
             values = np.full((1, 3, DEPTH + 1), np.nan)
             values[..., 1:] = sign * slope * layers
             ds[f"theory_{quantity}_{name}"] = (("config", "seed", "layer"), values)
@@ -170,7 +170,7 @@ def test_logs_are_averaged_and_not_values():
 
 def test_layer_zero_is_no_part_of_the_slope():
     ds = made(line(-0.2))
-    ds["activation_log10_ms"][..., 0] = 1e6
+    ds["activation_log10_mean_square"][..., 0] = 1e6
     assert vp.diagnose(ds).rows[0]["activation_factor"] == pytest.approx(10**-0.2, rel=1e-12)
 
 
@@ -281,9 +281,9 @@ def test_forward_only():
     [
         ("preactivation_log10_absmax", np.inf, [7, 9], "The preactivation overflows at layer 7."),
         ("activation_log10_absmax", np.inf, [6, 9], "The activation overflows at layer 6."),
-        ("activation_log10_ms", np.nan, [4], "The activation is not a number at layer 4."),
+        ("activation_log10_mean_square", np.nan, [4], "The activation is not a number at layer 4."),
         ("gradient_log10_absmax", np.inf, [3, 8], "The gradient overflows at layer 8."),
-        ("gradient_log10_ms", np.nan, [2], "The gradient is not a number at layer 2."),
+        ("gradient_log10_mean_square", np.nan, [2], "The gradient is not a number at layer 2."),
     ],
 )
 def test_non_finite(variable, value, layers, sentence):
@@ -324,9 +324,11 @@ def test_symmetric_needs_a_signal_that_arrives():
     equal = np.where(np.arange(DEPTH + 1) >= 4, 1.0, 0.1)  # all zero because what arrives is
     assert "symmetric" not in row_of(zero, equal_unit_fraction=equal)["flags"]
     equal[3] = 1.0  # of layer 3 it is the weights that are zero
-    row = row_of(zero, equal_unit_fraction=equal, weight_log10_ms=at(3, -np.inf, -1.0))
+    row = row_of(zero, equal_unit_fraction=equal, weight_log10_mean_square=at(3, -np.inf, -1.0))
     assert row["reason"] == "Every unit of layer 3 computes zero, and would keep doing so in training."
-    assert "symmetric" not in row_of(zero, equal_unit_fraction=equal, weight_log10_ms=-1.0)["flags"]  # it underflowed
+    assert (
+        "symmetric" not in row_of(zero, equal_unit_fraction=equal, weight_log10_mean_square=-1.0)["flags"]
+    )  # it underflowed
 
 
 def test_dead():
@@ -364,7 +366,7 @@ def test_flags_stand_from_the_gravest_on():
         ("mean_dominated", "preactivation_mean_over_rms", -0.91, -0.89),
         ("leaves_float16", "activation_log10_absmax", 4.82, 4.81),
         ("leaves_float16", "preactivation_log10_absmax", 4.82, 4.81),
-        ("leaves_float16", "preactivation_log10_ms", -8.44, -8.42),
+        ("leaves_float16", "preactivation_log10_mean_square", -8.44, -8.42),
     ],
 )
 def test_notes_are_no_failures(name, variable, over, under):
@@ -384,7 +386,7 @@ def test_range_notes():
     assert "underflows(layer=6)" in row["notes"]
     assert row["reason"] == "The signal is rounded to zero at layer 6."
     assert not [n for n in row_of(zero, -np.inf)["notes"] if "flows" in n]  # unbounded
-    dead_weights = row_of(zero, -np.inf, weight_log10_ms=at(6, -np.inf, -1.0), **real)
+    dead_weights = row_of(zero, -np.inf, weight_log10_mean_square=at(6, -np.inf, -1.0), **real)
     assert not [n for n in dead_weights["notes"] if "underflows" in n]
 
 
@@ -392,10 +394,10 @@ def test_a_dead_layer_is_no_underflow():
     """ReLU of preactivations that are all negative is zero and was never small."""
     real = {"range": "dtype", "dtype": "float16"}
     ds = made(**real)
-    ds["activation_log10_ms"][..., 6:] = -np.inf
-    ds["preactivation_log10_ms"][..., 7:] = -np.inf
+    ds["activation_log10_mean_square"][..., 6:] = -np.inf
+    ds["preactivation_log10_mean_square"][..., 7:] = -np.inf
     assert not [n for n in vp.diagnose(ds).rows[0]["notes"] if "underflows" in n]
-    ds["preactivation_log10_ms"][..., 6] = -10.0  # 10^-5, whose square is below 2^-24
+    ds["preactivation_log10_mean_square"][..., 6] = -10.0  # 10^-5, whose square is below 2^-24
     assert "underflows(layer=6)" in vp.diagnose(ds).rows[0]["notes"]
 
 
@@ -416,7 +418,7 @@ def test_advice_keeps_the_scale():
     assert row["reason"] == (
         "Each layer multiplies the mean square of signal and gradient by 0.5, so RMS falls 1000x in 20 layers."
     )
-    ten = OWN | {"weight_log10_ms": math.log10(10 / WIDTH)}
+    ten = OWN | {"weight_log10_mean_square": math.log10(10 / WIDTH)}
     assert row_of(line(1.0), line(-1.0), **ten)["advice"] == "Multiply the weight std by 0.316."
     forward = row_of(line(1.0), np.nan, spec={"forward_only": True}, **ten)
     assert forward["advice"] == "Multiply the weight std by 0.316."
@@ -432,7 +434,7 @@ def test_advice_where_signal_and_gradient_differ():
         "Give the weights mean zero and std 0.25 (sigma_w2 = 1)."  # 1 / sqrt(16)
     )
     assert row_of(saturated_nonzero_fraction=0.9, **OWN)["advice"] == "Reduce the weight std."
-    assert row_of(activation_log10_ms=at(3, np.nan, 0.0))["advice"] is None
+    assert row_of(activation_log10_mean_square=at(3, np.nan, 0.0))["advice"] is None
 
 
 def test_reasons_are_one_sentence_with_the_numbers():
@@ -586,7 +588,9 @@ def test_causes_of_a_gradient_alone():
     widths = [2**n for n in range(12, 0, -1)]  # halved from layer to layer under weights of sigma_w2 = 1
     weights = np.concatenate([[np.nan, -12 * math.log10(2)], -np.log10(widths[:-1])])
     half = line(math.log10(2), 12)
-    narrow = row_of(0.0, half, depth=12, width="-".join(map(str, widths)), act="my_act", weight_log10_ms=weights)
+    narrow = row_of(
+        0.0, half, depth=12, width="-".join(map(str, widths)), act="my_act", weight_log10_mean_square=weights
+    )
     assert narrow["reason"].endswith("by 0.5, so RMS falls 1000x in 20 layers: fan_out is 0.5 of fan_in a layer.")
 
 
@@ -619,19 +623,21 @@ def test_every_note_has_a_sentence():
 
 def test_advice_where_no_weights_do():
     """Squares square: any error in the scale of relu_squared doubles its logarithm from layer to layer."""
-    row = row_of(line(-0.5, 60), line(0.5, 60), depth=60, act="relu_squared", weight_log10_ms=-0.5 - math.log10(WIDTH))
+    row = row_of(
+        line(-0.5, 60), line(0.5, 60), depth=60, act="relu_squared", weight_log10_mean_square=-0.5 - math.log10(WIDTH)
+    )
     assert re.fullmatch(
         r"Multiply the weight std by \S+, to sigma_w2 = \S+: better, though nothing carries relu_squared through 60 layers\.",
         row["advice"],
     )
     best = math.log10(float(re.search(r"sigma_w2 = ([\d.]+)", row["advice"])[1]) / WIDTH)
-    there = row_of(line(-0.5, 60), line(0.5, 60), depth=60, act="relu_squared", weight_log10_ms=best)
+    there = row_of(line(-0.5, 60), line(0.5, 60), depth=60, act="relu_squared", weight_log10_mean_square=best)
     assert there["advice"] == "No weight std carries relu_squared through 60 layers."
 
 
 @pytest.mark.parametrize("act", ["swishy", "gone.py:f", "relu(", "leaky_relu(beta=1)", ""])
 def test_advice_where_theory_does_not_know_the_activation(act):
-    row = row_of(line(-1.0), line(1.0), act=act, weight_log10_ms=math.log10(0.1 / WIDTH))
+    row = row_of(line(-1.0), line(1.0), act=act, weight_log10_mean_square=math.log10(0.1 / WIDTH))
     assert row["advice"].startswith("Multiply the weight std by ")
 
 
@@ -640,7 +646,9 @@ def test_targets_are_those_of_theory(act, sigma_b2):
     """Interpolation is right to 1e-3, and a critical target is the critical point."""
     found = target(act, sigma_b2, 20, 0.0)
     path = vp.theory.trajectory(act, found.sigma_w2, sigma_b2, 20)
-    ratios = [np.ptp(values[[0, -1]]) / 2 for values in (path.activation_log10_ms, path.gradient_log10_ms)]
+    ratios = [
+        np.ptp(values[[0, -1]]) / 2 for values in (path.activation_log10_mean_square, path.gradient_log10_mean_square)
+    ]
     assert found.change == pytest.approx(max(ratios), abs=1e-3) and found.change <= 1
     if found.critical:
         assert found.sigma_w2 == pytest.approx(vp.theory.critical(act, sigma_b2=sigma_b2).point.sigma_w2, rel=1e-3)

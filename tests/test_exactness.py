@@ -53,7 +53,7 @@ def test_homogeneity_as_full_computation(
     full = run(request)
     for name in short.data_vars:
         np.testing.assert_allclose(short[name], full[name], rtol=0, atol=tolerance, err_msg=str(name))
-    slope = short.activation_log10_ms.isel(layer=12) - short.activation_log10_ms.isel(layer=1)
+    slope = short.activation_log10_mean_square.isel(layer=12) - short.activation_log10_mean_square.isel(layer=1)
     assert slope.max() - slope.min() > 3  # the nets that share a computation are not alike
 
 
@@ -122,7 +122,7 @@ def phi_and_slope(name: str, m: Array, e: int) -> tuple[Array, int, Array]:
 
 
 def reference(name: str, init: str, arguments: dict[str, Any]) -> dict[str, list[tuple[float, float]]]:
-    """(log10_ms, log10_absmax) of each quantity from layer 1 on."""
+    """(log10_mean_square, log10_absmax) of each quantity from layer 1 on."""
     with jax.enable_x64(True):
         net = vp.build({"act": name, "init": init, "dtype": "float64", **arguments})
     weights = [normalized(np.asarray(p["w"]), 0) for p in net.params]
@@ -176,7 +176,9 @@ def test_exponents_without_end(act: str) -> None:
         wanted = reference(act, str(init), EXTREME)
         for quantity, pairs in wanted.items():
             ms, absmax = np.array(pairs).T
-            np.testing.assert_allclose(row[f"{quantity}_log10_ms"][1:], ms, rtol=0, atol=1e-5, err_msg=quantity)
+            np.testing.assert_allclose(
+                row[f"{quantity}_log10_mean_square"][1:], ms, rtol=0, atol=1e-5, err_msg=quantity
+            )
             if quantity != "weight_gradient":
                 np.testing.assert_allclose(row[f"{quantity}_log10_absmax"][1:], absmax, rtol=0, atol=1e-5)
         decades = np.ptp(np.array(wanted["gradient"])[:, 0])  # of the mean square
@@ -192,7 +194,9 @@ def test_reference_in_the_range_of_float64() -> None:
     for act, init in (("gelu", "normal(std=100)"), ("elu", "normal(std=0.01)"), ("silu", "he_normal")):
         plain, found = brute_force({"act": act, "init": init, **mild}), reference(act, init, mild)
         for quantity, pairs in found.items():
-            np.testing.assert_allclose(plain[f"{quantity}_log10_ms"][1:], np.array(pairs)[:, 0], rtol=0, atol=1e-9)
+            np.testing.assert_allclose(
+                plain[f"{quantity}_log10_mean_square"][1:], np.array(pairs)[:, 0], rtol=0, atol=1e-9
+            )
 
 
 def test_another_degree_leaves_the_range() -> None:
@@ -205,7 +209,7 @@ def test_another_degree_leaves_the_range() -> None:
         for p in net.params:
             h = np.square(np.maximum(h @ np.asarray(p["w"]), 0))
             logs.append(float(np.log10(np.square(h / h.max()).mean()) + 2 * np.log10(h.max())))
-    measured = row.activation_log10_ms.values[1:]
+    measured = row.activation_log10_mean_square.values[1:]
     finite = np.isfinite(measured)
     assert finite.argmin() == np.argmax(np.array(logs) > 2 * 38)  # RMS above 1e38
     np.testing.assert_allclose(measured[finite], np.array(logs)[finite], atol=1e-4)

@@ -117,7 +117,7 @@ def test_layers_are_the_dataset(ds: xr.Dataset, name: str) -> None:
         values = [np.nan if row[k] is None else float(row[k]) for k in variables]
         np.testing.assert_array_equal(values, [cell(ds, row, k) for k in variables])
         assert (row["init"], int(row["depth"])) == (ds.init.values[int(row["config"])], ds.depth[int(row["config"])])
-    assert any(row["activation_log10_ms"] in ("-inf", "-Infinity", -np.inf) for row in rows)
+    assert any(row["activation_log10_mean_square"] in ("-inf", "-Infinity", -np.inf) for row in rows)
 
 
 def test_csv_is_that_of_the_run(run_folder: Path, ds: xr.Dataset) -> None:
@@ -130,8 +130,12 @@ def test_json_has_a_row_a_line_and_pandas_reads_its_numbers(ds: xr.Dataset) -> N
     assert (lines[0], lines[-1], len(lines)) == ("[", "]", 2 + 3 * (2 * 3 + 2 * 5))
     assert json.loads(lines[1].rstrip(","))["init"] == "he_normal"
     there, table = pd.read_json(path), pd.read_csv(vp.export(ds, "layers.csv"))
-    assert np.isneginf(there["activation_log10_ms"]).sum() == np.isneginf(table["activation_log10_ms"]).sum() > 0
-    np.testing.assert_allclose(there["gradient_log10_ms"], table["gradient_log10_ms"], rtol=1e-12)
+    assert (
+        np.isneginf(there["activation_log10_mean_square"]).sum()
+        == np.isneginf(table["activation_log10_mean_square"]).sum()
+        > 0
+    )
+    np.testing.assert_allclose(there["gradient_log10_mean_square"], table["gradient_log10_mean_square"], rtol=1e-12)
 
 
 def test_netcdf_is_the_selection(ds: xr.Dataset) -> None:
@@ -154,7 +158,13 @@ def test_spreadsheets_compute_nothing(ds: xr.Dataset) -> None:
 def test_parquet_has_types_and_what_the_run_was(ds: xr.Dataset) -> None:
     table = parquet.read_table(vp.export(ds, "layers.parquet"))
     types = dict(zip(table.schema.names, map(str, table.schema.types), strict=True))
-    expected = {"config": "int64", "init": "string", "depth": "int64", "seed": "int64", "gradient_log10_ms": "double"}
+    expected = {
+        "config": "int64",
+        "init": "string",
+        "depth": "int64",
+        "seed": "int64",
+        "gradient_log10_mean_square": "double",
+    }
     assert {k: types[k] for k in expected} == expected
     about = json.loads(table.schema.metadata[b"varprobe"])
     assert about == json.loads(json.dumps(ds.attrs)) and json.loads(about["spec"])["depth"] == [2, 4]
@@ -182,7 +192,9 @@ def test_models_have_their_sites(steps: xr.Dataset) -> None:
     assert [(row["step"], row["site"]) for row in rows] == [
         (str(step), site) for step in (10, 20) for site in ("input", *(f"blocks/{i}" for i in range(4)))
     ]
-    assert [float(row["activation_log10_ms"]) for row in rows] == steps.activation_log10_ms.values.ravel().tolist()
+    assert [
+        float(row["activation_log10_mean_square"]) for row in rows
+    ] == steps.activation_log10_mean_square.values.ravel().tolist()
     (row,) = rows_of(vp.export(steps.isel(config=[1]), "verdict.csv", table="verdicts"))
     assert row["step"] == "20" and json.loads(row["families"])[0]["family"] == "blocks/*"
 
@@ -280,16 +292,18 @@ def test_scalars_are_means_and_deviations_over_seeds(ds: xr.Dataset) -> None:
     names = config_names(ds)
     assert names == [f"{init}, depth {depth}" for depth in (2, 4) for init in ("he_normal", "zeros")]
     for i, name in enumerate(names):
-        values = ds.gradient_log10_ms.isel(config=i)[:, 1 : int(ds.depth[i]) + 1]
-        scalars = found.Scalars(f"gradient/log10_ms/{name}")
+        values = ds.gradient_log10_mean_square.isel(config=i)[:, 1 : int(ds.depth[i]) + 1]
+        scalars = found.Scalars(f"gradient/log10_mean_square/{name}")
         assert [s.step for s in scalars] == values.layer.values.tolist()
         np.testing.assert_array_equal([s.value for s in scalars], values.values.mean(axis=0).astype(np.float32))
     values = ds.activation_log10_var.isel(config=0)[:, :3].values.std(axis=0, ddof=1)
     scalars = found.Scalars("activation/log10_var_std/he_normal, depth 2")
     np.testing.assert_array_equal([s.value for s in scalars], values.astype(np.float32))
-    scalars = found.Scalars("theory_gradient/log10_ms/he_normal, depth 4")
-    np.testing.assert_array_equal([s.value for s in scalars], ds.theory_gradient_log10_ms[2, 0, 1:].values.astype("f4"))
-    assert "gradient/log10_ms_std/zeros, depth 4" not in found.Tags()["scalars"]  # -inf has no deviation
+    scalars = found.Scalars("theory_gradient/log10_mean_square/he_normal, depth 4")
+    np.testing.assert_array_equal(
+        [s.value for s in scalars], ds.theory_gradient_log10_mean_square[2, 0, 1:].values.astype("f4")
+    )
+    assert "gradient/log10_mean_square_std/zeros, depth 4" not in found.Tags()["scalars"]  # -inf has no deviation
 
 
 def test_histograms_are_the_run_s(ds: xr.Dataset) -> None:
@@ -313,8 +327,8 @@ def test_the_charts_hold_every_configuration(ds: xr.Dataset) -> None:
     found = events(vp.export(ds, "tb:logs"))
     layout = Layout.FromString(found.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0])
     charts = {chart.title: chart.multiline.tag[0] for category in layout.category for chart in category.chart}
-    matches = [tag for tag in found.Tags()["scalars"] if re.match(charts["gradient/log10_ms"], tag)]
-    assert matches == [f"gradient/log10_ms/{name}" for name in config_names(ds)]
+    matches = [tag for tag in found.Tags()["scalars"] if re.match(charts["gradient/log10_mean_square"], tag)]
+    assert matches == [f"gradient/log10_mean_square/{name}" for name in config_names(ds)]
     text = found.Tensors("verdicts")[0].tensor_proto.string_val[0].decode()
     assert text == vp.export(ds, "table.md").read_text("utf-8")
 
@@ -322,8 +336,8 @@ def test_the_charts_hold_every_configuration(ds: xr.Dataset) -> None:
 def test_steps_and_sites_of_a_model_are_told_apart(steps: xr.Dataset) -> None:
     found = events(vp.export(steps, "tb:logs"))
     for i, step in enumerate((10, 20)):
-        values = [s.value for s in found.Scalars(f"gradient/log10_ms/step {step}")]
-        np.testing.assert_array_equal(values, steps.gradient_log10_ms[i, 0, 1:].values.astype(np.float32))
+        values = [s.value for s in found.Scalars(f"gradient/log10_mean_square/step {step}")]
+        np.testing.assert_array_equal(values, steps.gradient_log10_mean_square[i, 0, 1:].values.astype(np.float32))
     text = found.Tensors("sites")[0].tensor_proto.string_val[0].decode().splitlines()
     assert [[c.strip() for c in line.strip("|").split("|")][:2] for line in text[2:]] == [
         [str(i), site] for i, site in enumerate(steps.site.values)
@@ -335,8 +349,8 @@ def test_hostile_names_are_safe_and_distinct_tags(hostile: xr.Dataset) -> None:
     assert names[:3] == ["x", "a_b_c", "new_nline"] and names[6:] == ["plain", "unnamed"]
     assert len(set(names)) == len(names) and not any(set(name) & set("/\\\"'\n$*[]{}") for name in names)
     vp.export(hostile, "tb:logs")
-    tags = [tag for tag in events("logs").Tags()["scalars"] if tag.startswith("gradient/log10_ms/")]
-    assert tags == [f"gradient/log10_ms/{name}" for name in names]
+    tags = [tag for tag in events("logs").Tags()["scalars"] if tag.startswith("gradient/log10_mean_square/")]
+    assert tags == [f"gradient/log10_mean_square/{name}" for name in names]
     assert config_names(hostile.isel(config=[0, 0, 0])) == ["x", "x (2)", "x (3)"]
 
 
@@ -382,9 +396,9 @@ def test_an_offline_run_logs_what_event_files_do(ds: xr.Dataset, wandb_runs: lis
         3,
         4,
     ]
-    mean = ds.gradient_log10_ms.mean("seed").values
+    mean = ds.gradient_log10_mean_square.mean("seed").values
     for i, name in enumerate(config_names(ds)):
-        logged = [values.get(f"gradient/log10_ms/{name}", np.nan) for values in run.logged.values()]
+        logged = [values.get(f"gradient/log10_mean_square/{name}", np.nan) for values in run.logged.values()]
         np.testing.assert_allclose(logged, mean[i], rtol=1e-12)
     shares, edges = run.logged[4]["activation/density/he_normal, depth 4"]
     assert len(edges) == 62 and shares.sum() == pytest.approx(1, abs=0.01)

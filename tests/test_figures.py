@@ -337,7 +337,7 @@ def ends_of(band, places):
 def test_sizes_against_width_are_rms_with_a_deviation_to_each_side():
     random, dims = np.random.default_rng(0), ("config", "seed", "width", "step", "layer")
     ds = xr.Dataset(
-        {f"{name}_log10_ms": (dims, random.normal(size=(1, 3, 4, 2, 2))) for name in ("value", "change")},
+        {f"{name}_log10_mean_square": (dims, random.normal(size=(1, 3, 4, 2, 2))) for name in ("value", "change")},
         {"width": [4, 8, 32, 64], "step": [0, 1], "site": ("layer", ["a", "b"]), "iteration": ("layer", [0, 0])}
         | {"init": ("config", ["mup"]), "optimizer": ("config", ["adam"])},
     )
@@ -349,7 +349,7 @@ def test_sizes_against_width_are_rms_with_a_deviation_to_each_side():
     for ax, quantity, drawn in panels:
         lines = [line for line in ax.lines if line.get_gid() == "size"]
         for line, band, (step, layer) in zip(lines, ax.collections, drawn, strict=True):
-            rms = ds[f"{quantity}_log10_ms"].values[0, :, :, step, layer] / 2
+            rms = ds[f"{quantity}_log10_mean_square"].values[0, :, :, step, layer] / 2
             mean, half = rms.mean(axis=0), rms.std(axis=0, ddof=1)
             np.testing.assert_allclose(line.get_xydata(), np.column_stack([[2, 3, 5, 6], mean]), atol=1e-12)
             np.testing.assert_allclose(ends_of(band, [2, 3, 5, 6]), [mean - half, mean + half], atol=1e-9)
@@ -359,14 +359,14 @@ def test_powers_between_widths_have_95_percent_intervals_over_seeds():
     """Student's t with 2 degrees of freedom: 4.3027 standard errors to each side."""
     random, dims = np.random.default_rng(1), ("config", "seed", "width", "step", "layer")
     ds = xr.Dataset(
-        {f"{name}_log10_ms": (dims, random.normal(size=(1, 3, 4, 2, 2))) for name in ("value", "change")},
+        {f"{name}_log10_mean_square": (dims, random.normal(size=(1, 3, 4, 2, 2))) for name in ("value", "change")},
         {"width": [4, 8, 32, 64], "step": [0, 1], "site": ("layer", ["a", "b"]), "iteration": ("layer", [0, 0])}
         | {"init": ("config", ["mup"]), "optimizer": ("config", ["adam"])},
     )
     (panel,) = vp.plot_coord_check(ds, "power", ax=plt.figure().gca()).figure.axes
     drawn = [box for ax in (*coordinates_figure(ds).axes[4:], panel) for box in ax.containers]
     for box, layer in zip(drawn, (0, 1, 0, 1), strict=True):
-        local = np.diff(ds.change_log10_ms.values[0, :, :, 1, layer] / 2) / np.diff(np.log10([4, 8, 32, 64]))
+        local = np.diff(ds.change_log10_mean_square.values[0, :, :, 1, layer] / 2) / np.diff(np.log10([4, 8, 32, 64]))
         half = 4.3027 * local.std(axis=0, ddof=1) / np.sqrt(3)
         np.testing.assert_allclose(box.lines[0].get_xydata(), np.column_stack([[2.5, 4, 5.5], local.mean(axis=0)]))
         ends = [segment[:, 1] for segment in box.lines[2][0].get_segments()]
@@ -402,7 +402,7 @@ def test_a_spectrum_has_the_singular_values_of_all_seeds_beside_theory(runs):
     np.testing.assert_allclose(outline.values * np.diff(outline.edges), counts / 48, atol=1e-12)
     assert len(outline.values) == 40 and ax.get_legend().get_texts()[0].get_text() == "he_normal (25% zero)"
     (line,) = [line for line in ax.lines if line.get_gid() == "theory"]
-    sigma_w2 = 16 * 10 ** ds["weight_log10_ms"].values[..., 1:].mean()
+    sigma_w2 = 16 * 10 ** ds["weight_log10_mean_square"].values[..., 1:].mean()
     wanted = jacobian_spectrum(6, sigma_w2, 0.5)
     np.testing.assert_allclose(line.get_xydata(), np.column_stack([wanted.log10_s, wanted.density]), rtol=1e-9)
 
@@ -420,7 +420,7 @@ def test_the_spread_falls_with_the_width_as_theory_says(runs):
     for ax, quantity, layer in zip(figure.axes, ("activation", "gradient"), (6, 1), strict=True):
         (points,) = [line for line in ax.lines if line.get_gid() == "spread"]
         np.testing.assert_allclose(
-            10 ** points.get_ydata(), ds[f"{quantity}_log10_ms"].values[:, :, layer].std(1, ddof=1)
+            10 ** points.get_ydata(), ds[f"{quantity}_log10_mean_square"].values[:, :, layer].std(1, ddof=1)
         )
         (line,) = [line for line in ax.lines if line.get_gid() == "theory"]
         told = 10 ** np.asarray(line.get_ydata())
@@ -454,8 +454,10 @@ def test_each_curve_of_a_model_has_the_numbers_of_its_sites_and_no_others(runs):
     for number, kernel in ((names.index(f"block*/{kernel}"), kernel) for kernel in ("up", "down")):
         mine = np.array([name.endswith(f"/{kernel}") for name in site])
         assert mine.sum() == 4
-        found = curves["gradient_log10_ms"].isel(config=number)
-        np.testing.assert_array_equal(found, ds["gradient_log10_ms"][0].where(xr.DataArray(mine, dims="layer")))
+        found = curves["gradient_log10_mean_square"].isel(config=number)
+        np.testing.assert_array_equal(
+            found, ds["gradient_log10_mean_square"][0].where(xr.DataArray(mine, dims="layer"))
+        )
 
 
 def test_a_plane_in_any_order_is_the_same_phase_diagram(runs):
@@ -466,7 +468,7 @@ def test_a_plane_in_any_order_is_the_same_phase_diagram(runs):
         meshes += [[c.get_array() for ax in figure.axes[:2] for c in ax.collections if isinstance(c, QuadMesh)]]
     np.testing.assert_array_equal(meshes[0][0], meshes[1][0])
     np.testing.assert_array_equal(meshes[0][1], meshes[1][1])
-    half = ds["gradient_log10_ms"].values[0, 0, 3:7]
+    half = ds["gradient_log10_mean_square"].values[0, 0, 3:7]
     slope = np.polyfit(np.arange(4), half, 1)[0]
     assert np.ravel(meshes[0][1])[0] == pytest.approx(10**-slope, rel=1e-6)
 

@@ -39,7 +39,7 @@ def made(*slopes, others=(), backward=True):
     for i, slope in enumerate(slopes):
         for name in ("preactivation", "activation", "gradient"):
             log = slope * (DEPTH - layers if name == "gradient" else layers) + (0.01 * np.arange(SEEDS))[:, None]
-            values[f"{name}_log10_ms"][i] = values[f"{name}_log10_var"][i] = 2 * log
+            values[f"{name}_log10_mean_square"][i] = values[f"{name}_log10_var"][i] = 2 * log
             values[f"{name}_log10_absmax"][i] = log + 0.5
     for name in values:
         if name.startswith(("preactivation", "gradient")):
@@ -71,7 +71,7 @@ def test_layers_are_those_where_a_cast_fails(slope):
     assert list(found) == list(TRAINED_IN)
     for name, layers in found.items():
         for side, order in (("activation", range(DEPTH + 1)), ("gradient", range(DEPTH, 0, -1))):
-            rms = 10 ** (ds[f"{side}_log10_ms"].values[0].mean(axis=0) / 2)
+            rms = 10 ** (ds[f"{side}_log10_mean_square"].values[0].mean(axis=0) / 2)
             absmax = 10 ** ds[f"{side}_log10_absmax"].values[0].max(axis=0)
             for what, sizes in (("rms", rms), ("absmax", absmax)):
                 expected = next((layer for layer in order if beyond(name, sizes[layer])), None)
@@ -150,7 +150,7 @@ def test_a_decade_is_near_and_more_is_not(end, near):
 
 def test_lines_of_other_statistics_and_axes():
     ds = made(-0.35)
-    for statistic, power in (("ms", 2), ("absmax", 1)):
+    for statistic, power in (("mean_square", 2), ("absmax", 1)):
         ax = plot_variance(ds, "activation", ax=Figure(figsize=(6, 4)).subplots(), statistic=statistic)
         heights = {round(float(line.get_ydata()[0]), 6) for line in ax.lines if line.get_gid() == "format"}
         assert heights == {round(power * math.log10(2.0**-e), 6) for e in (6, 14)}

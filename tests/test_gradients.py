@@ -122,7 +122,7 @@ def test_equals_brute_force(case: str) -> None:
     other = brute_force({"act": act, "init": init, "seeds": 2, "root_seed": 5, **arguments}, seed=0)
     texts = differences(ds.isel(config=-1, seed=1), other)
     for name in ("preactivation", "activation", "gradient", "weight_gradient"):
-        assert any(text.startswith(f"{name}_log10_ms[2]") for text in texts)
+        assert any(text.startswith(f"{name}_log10_mean_square[2]") for text in texts)
 
 
 def test_cases_cover_the_registries() -> None:

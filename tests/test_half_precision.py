@@ -33,7 +33,7 @@ def test_half_precision(dtype: str, bits: int, act: str) -> None:
     """
     exact, found = measured_in("float32", act), measured_in(dtype, act)
     for name in ("preactivation", "activation", *(["gradient", "weight_gradient"] if act == "tanh" else [])):
-        for statistic in ("log10_ms", "log10_var"):
+        for statistic in ("log10_mean_square", "log10_var"):
             difference = np.abs(found[f"{name}_{statistic}"] - exact[f"{name}_{statistic}"]).max()
             assert 2.0**-bits / 100 < difference < 2 * 2.0**-bits, (act, name)
     assert found.dtype.values.tolist() == [dtype]
@@ -52,15 +52,15 @@ def test_the_range_of_float16(init: str) -> None:
     lost = [not np.isfinite(a).all() or not a.any() for a in plain]
     assert 4 < np.argmax(lost) < 12 and lost[-1]
     real = sweep(range="dtype", seeds=1, **arguments).isel(config=0, seed=0)
-    ms, absmax = real.activation_log10_ms.values[1:], real.activation_log10_absmax.values[1:]
+    ms, absmax = real.activation_log10_mean_square.values[1:], real.activation_log10_absmax.values[1:]
     assert np.argmax(~np.isfinite(absmax)) == np.argmax(lost)
     before = slice(0, int(np.argmax(lost)) - (2 if "0.02" in init else 0))  # subnormal numbers have fewer bits
     with np.errstate(over="ignore"):
         np.testing.assert_allclose(ms[before], [np.log10(np.mean(a * a)) for a in plain[before]], atol=0.01)
     assert np.isneginf(absmax).any() == ("0.02" in init)
     free = sweep(seeds=1, **arguments).isel(config=0, seed=0)
-    assert np.isfinite(free.activation_log10_ms.values).all()
-    np.testing.assert_allclose(free.activation_log10_ms.values[1:][before], ms[before], atol=0.01)
+    assert np.isfinite(free.activation_log10_mean_square.values).all()
+    np.testing.assert_allclose(free.activation_log10_mean_square.values[1:][before], ms[before], atol=0.01)
 
 
 def test_correlation_of_one_sample_left_is_not_a_number() -> None:

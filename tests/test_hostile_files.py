@@ -438,7 +438,7 @@ def linked(file: h5py.File, secret: Path) -> None:
 
 
 def softly(file: h5py.File, secret: Path) -> None:
-    file["stolen"] = h5py.SoftLink("/activation_log10_ms")
+    file["stolen"] = h5py.SoftLink("/activation_log10_mean_square")
 
 
 def stored_elsewhere(file: h5py.File, secret: Path) -> None:
@@ -522,7 +522,7 @@ def test_cells(run, what, here):
         case "pickled":
             packed(path, config=np.array([Bomb()], object), seed=np.array(Bomb(), object))
         case "a bomb":
-            packed(path, config=np.array([0]), seed=np.array(0), activation_log10_ms=np.zeros(2**21))
+            packed(path, config=np.array([0]), seed=np.array(0), activation_log10_mean_square=np.zeros(2**21))
         case "a claim":
             with zipfile.ZipFile(path, "w") as archive:
                 archive.writestr("config.npy", npy(of_shape("(100000000000000,)", "'<i8'")))

@@ -26,7 +26,7 @@ def test_one_input_follows_the_exact_finite_width_law(act, scale, law, width):
     seeds, depth = (400, 4) if width == 16 else (60, 20)
     init = f"variance_scaling(scale={scale},mode=fan_in,distribution=normal)"
     ds = vp.sweep(act=act, init=init, depth=depth, width=width, batch=1, seeds=seeds, forward_only=True)
-    steps = np.diff(ds["activation_log10_ms"].values[0], axis=1).ravel() * np.log(10)
+    steps = np.diff(ds["activation_log10_mean_square"].values[0], axis=1).ravel() * np.log(10)
     drift, variance = law[width]
     assert abs(steps.mean() - drift) < 4 * np.sqrt(variance / steps.size)
     # the variance of a sample variance is (kurtosis - 1) s^4 / n, kurtosis below 6 for these skewed logs
@@ -80,7 +80,7 @@ def test_relu_factors_of_common_initializers(init, relu_nets):
     factor, limit = RELU_FACTORS[init](width), limit_of_slopes(width, 300)
     assert abs(np.log10(row["activation_factor"] / factor)) < limit
     assert abs(np.log10(row["gradient_factor"] / factor)) < limit
-    end = float(ds["activation_log10_ms"].mean("seed")[0, 100])
+    end = float(ds["activation_log10_mean_square"].mean("seed")[0, 100])
     assert abs(end - 100 * np.log10(factor)) < 100 * limit
 
 
@@ -91,9 +91,9 @@ def linear_nets():
 
 
 def test_orthogonal_linear_stacks_keep_every_value(linear_nets):
-    log_ms = linear_nets["activation_log10_ms"].values
+    log_ms = linear_nets["activation_log10_mean_square"].values
     np.testing.assert_allclose(log_ms[0], log_ms[0, :, :1] * np.ones(41), atol=1e-5)
-    gradient = linear_nets["gradient_log10_ms"].values[0, :, 1:]
+    gradient = linear_nets["gradient_log10_mean_square"].values[0, :, 1:]
     np.testing.assert_allclose(gradient, gradient[:, -1:] * np.ones(40), atol=1e-5)
     assert np.abs(log_ms[1] - log_ms[1, :, :1]).max() > 1e-3  # Gaussian weights do not
 
@@ -132,9 +132,9 @@ def test_glorot_and_bengio_tanh_tables(init, tanh_nets):
     ds = vp.select(tanh_nets, init=init)
     width, seeds = int(ds.width[0]), ds.sizes["seed"]
     squares, ratios = GLOROT_TANH[init]
-    measured = ds["activation_log10_ms"].values[0, :, 1:].mean(0)
+    measured = ds["activation_log10_mean_square"].values[0, :, 1:].mean(0)
     # one input's variance 2/n a layer, added over layers, is more than a batch's
     limit = 4 * np.sqrt(2 / width * np.arange(1, 6) / seeds) / np.log(10)
     assert (np.abs(measured - np.log10(squares)) < limit).all()
-    gradient = ds["gradient_log10_ms"].values[0, :, 1:].mean(0)
+    gradient = ds["gradient_log10_mean_square"].values[0, :, 1:].mean(0)
     assert (np.abs(gradient[:-1] - gradient[1:] - np.log10(ratios)) < limit[0] * 2).all()

@@ -97,7 +97,7 @@ def test_a_healthy_model_and_its_run(run: Run) -> None:
     assert run("check", "made")[0] == 0
     assert run("plot", "made", "--save", "figure.png")[0] == 0 and Path("figure.png").stat().st_size > 10_000
     header, *lines = Path("made/results.csv").read_text().splitlines()
-    assert len(lines) == 4 * 8 and "gradient_log10_ms" in header
+    assert len(lines) == 4 * 8 and "gradient_log10_mean_square" in header
 
 
 def test_an_unhealthy_model_as_json(run: Run) -> None:
@@ -119,7 +119,9 @@ def test_an_unhealthy_model_as_json(run: Run) -> None:
 def test_data_of_a_file(run: Run) -> None:
     np.save("rows.npy", np.full((9, 16), 3.0))
     code, out, _ = run("probe", "net.py:small", "--data", "rows.npy", "--out", "made", "--json", "--no-compile-cache")
-    assert code == 0 and float(vp.open_run("made").activation_log10_ms[0, 0, 0]) == pytest.approx(2 * np.log10(3))
+    assert code == 0 and float(vp.open_run("made").activation_log10_mean_square[0, 0, 0]) == pytest.approx(
+        2 * np.log10(3)
+    )
 
 
 @pytest.mark.exhaustive

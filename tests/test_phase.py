@@ -145,7 +145,7 @@ def test_measured_is_as_predicted(tanh_run: tuple[list[str], Path], capsys: Any)
             value, predicted = measured["gradient_factor"][i][j], measured["predicted_gradient_factor"][i][j]
             one = vp.select(ds, init=f"variance_scaling(scale={w:.12g},mode=fan_in,distribution=normal)")
             one = vp.select(one, bias=f"normal(var={b:.12g})")
-            levels = one.gradient_log10_ms.values[0, :, 5:11]
+            levels = one.gradient_log10_mean_square.values[0, :, 5:11]
             lines = np.polyfit(np.arange(6), levels.T, 1)[0]
             assert value == pytest.approx(10 ** -lines.mean(), rel=1e-9)
             drift, most = tolerance(w, b, 10, 128, 16, 4)
@@ -173,7 +173,10 @@ def test_factors_of_a_known_dataset() -> None:
     theory = -np.log10(np.tile(weights / 2, 2))[:, None] * layers
     dims = ("config", "seed", "layer")
     ds = xr.Dataset(
-        {"gradient_log10_ms": (dims, levels), "theory_gradient_log10_ms": (dims, np.stack([theory, theory], axis=1))},
+        {
+            "gradient_log10_mean_square": (dims, levels),
+            "theory_gradient_log10_mean_square": (dims, np.stack([theory, theory], axis=1)),
+        },
         {"depth": ("config", [6] * 6), "width": ("config", [9] * 6)},
     )
     found = compare(ds, weights, biases)

@@ -74,7 +74,7 @@ def test_joined_as_whole(kind: str) -> None:
     assert len(ran) > 1 and all(net_count(piece) <= 2 for piece in ran)
     assert sorted(c for piece in ran for c in piece.configs) == sorted(chunk.configs)
     assert not np.array_equal(
-        whole["activation_log10_ms"][0], whole["activation_log10_ms"][-1]
+        whole["activation_log10_mean_square"][0], whole["activation_log10_mean_square"][-1]
     )  # rows could be swapped
 
 

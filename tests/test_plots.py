@@ -46,7 +46,7 @@ def dataset(configs, seeds=8, width=512):
     layers = max(c.get("depth", 50) for c in configs) + 1
     shape = (len(configs), seeds, layers)
     quantities = ("activation", "preactivation", "gradient", "weight_gradient")
-    every = {f"{q}_log10_{s}": np.full(shape, np.nan) for q in quantities for s in ("var", "ms", "absmax")}
+    every = {f"{q}_log10_{s}": np.full(shape, np.nan) for q in quantities for s in ("var", "mean_square", "absmax")}
     rng = np.random.default_rng(0)
     for i, config in enumerate(configs):
         depth = config.get("depth", 50)
@@ -245,7 +245,7 @@ def test_axes_with_a_layout_engine_make_room_themselves():
     require_clean(fig)
 
 
-@pytest.mark.parametrize(("statistic", "words"), [("ms", "mean square"), ("absmax", "largest magnitude")])
+@pytest.mark.parametrize(("statistic", "words"), [("mean_square", "mean square"), ("absmax", "largest magnitude")])
 def test_other_statistics(statistic, words):
     ds = dataset(inits("he_normal", "glorot_normal"))
     ax = plot_variance(ds, "preactivation", statistic=statistic)

@@ -9,7 +9,7 @@ from varprobe.sweeps.predict.plain import predicted
 from varprobe.sweeps.request import read_request
 
 LINES = [
-    f"theory_{name}_log10_ms" for name in ("preactivation", "activation", "gradient", "weight_gradient")
+    f"theory_{name}_log10_mean_square" for name in ("preactivation", "activation", "gradient", "weight_gradient")
 ] + ["theory_activation_log10_var"]  # fmt: skip
 SMALL = {"depth": 3, "width": 32, "batch": 2, "act": "tanh", "init": "lecun_normal"}
 
@@ -18,7 +18,7 @@ def theory_of(**options):
     """The predictions for nets whose own weights need not be measured."""
     request = read_request(**options)
     blank = np.zeros((len(request.configs), 1, 1 + max(config.depth for config in request.configs)))
-    names = ("weight_log10_ms", "equal_unit_fraction")
+    names = ("weight_log10_mean_square", "equal_unit_fraction")
     return predicted(request, xr.Dataset({name: (("config", "seed", "layer"), blank) for name in names}))
 
 
@@ -67,7 +67,7 @@ def test_a_transformer_is_measured_as_predicted():
     """A block strays from infinite width by about sqrt(2 / 64), 0.08 decades."""
     net = {"depth": 2, "width": 64, "batch": 4, "act": "relu", "init": "lecun_normal", "init_qk": "zeros"}
     ds = vp.sweep(**net, arch="transformer(tokens=8)")
-    for name in ("activation_log10_ms", "gradient_log10_ms"):
+    for name in ("activation_log10_mean_square", "gradient_log10_mean_square"):
         np.testing.assert_allclose(ds[name].values[0, 0, 1:], ds[f"theory_{name}"].values[0, 0, 1:], atol=0.24)
 
 
@@ -75,7 +75,7 @@ def test_attention_that_chooses_has_no_prediction():
     """Variances 2 of queries and of keys give logits of variance 4; 0.19 of both 0.04."""
     net = {"depth": 2, "width": 32, "batch": 2, "act": "relu", "init": "lecun_normal", "arch": "transformer(tokens=4)"}
     ds = theory_of(**net, init_qk=["lecun_normal(gain=1.4142135)", "lecun_normal(gain=0.44)"])
-    missing = np.isnan(ds.theory_activation_log10_ms.values[:, 0, 1:])
+    missing = np.isnan(ds.theory_activation_log10_mean_square.values[:, 0, 1:])
     assert missing[0].all() and not missing[1].any()
 
 
@@ -83,5 +83,5 @@ def test_gradients_of_many_samples_stray_as_predicted():
     """Cotangents are drawn one by one, so that nothing ties the samples together in layer L."""
     seeds = 40
     ds = vp.sweep(act="tanh", init="orthogonal", depth=3, width=32, batch=256, seeds=seeds)
-    measured = ds.gradient_log10_ms.values[0, :, 1:].std(0, ddof=1)
+    measured = ds.gradient_log10_mean_square.values[0, :, 1:].std(0, ddof=1)
     np.testing.assert_allclose(measured, ds.theory_gradient_std.values[0, 0, 1:], rtol=3 / np.sqrt(2 * (seeds - 1)))

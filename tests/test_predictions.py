@@ -30,15 +30,15 @@ def test_relu_in_closed_form() -> None:
     for i, sigma_w2 in enumerate((2, 0.5)):
         start, per_layer = 0.0, np.log10(sigma_w2 / 2)
         theory = ds.isel(config=i, seed=0, layer=layers)
-        np.testing.assert_allclose(theory.theory_activation_log10_ms, start + per_layer * layers, atol=1e-12)
+        np.testing.assert_allclose(theory.theory_activation_log10_mean_square, start + per_layer * layers, atol=1e-12)
         np.testing.assert_allclose(
             theory.theory_activation_log10_var, start + per_layer * layers + np.log10(1 - 1 / np.pi), atol=1e-12
         )
         gradient = np.log10(0.5) + per_layer * (6 - layers)
-        np.testing.assert_allclose(theory.theory_gradient_log10_ms, gradient, atol=1e-12)
+        np.testing.assert_allclose(theory.theory_gradient_log10_mean_square, gradient, atol=1e-12)
         arriving = start + per_layer * (layers - 1)
         np.testing.assert_allclose(
-            theory.theory_weight_gradient_log10_ms, arriving + gradient + np.log10(4), atol=1e-12
+            theory.theory_weight_gradient_log10_mean_square, arriving + gradient + np.log10(4), atol=1e-12
         )
     rows = vp.diagnose(ds).rows
     assert rows[0]["theory_activation_z"] is not None
@@ -89,7 +89,7 @@ def test_a_mean_in_weights_and_biases() -> None:
     ds = vp.sweep(act="relu", init=inits, bias="zeros,ones", depth=5, width=512, batch=16, seeds=8)
     for one in (vp.select(ds, init=inits[0], bias="zeros"), vp.select(ds, bias="ones")):
         assert np.isnan(one.theory_activation_drift).all()
-        for name in ("activation_log10_ms", "activation_log10_var", "gradient_log10_ms"):
+        for name in ("activation_log10_mean_square", "activation_log10_var", "gradient_log10_mean_square"):
             seeds = one[name][..., 1:].values
             error = seeds.std(axis=1, ddof=1) / np.sqrt(8)
             assert (np.abs(seeds.mean(axis=1) - one[f"theory_{name}"][:, 0, 1:].values) < 5 * error + 0.01).all()
@@ -121,8 +121,8 @@ def test_the_users_own_initializer_counts_by_its_measured_variance() -> None:
 
 def test_a_loss_starts_from_the_measured_gradient() -> None:
     ds = vp.sweep(**SMALL, act="relu", init="he_normal", loss="mse")
-    measured = ds.gradient_log10_ms[0, :, 6].mean()
-    np.testing.assert_allclose(ds.theory_gradient_log10_ms[0, 0, 1:], measured, atol=1e-12)
+    measured = ds.gradient_log10_mean_square[0, :, 6].mean()
+    np.testing.assert_allclose(ds.theory_gradient_log10_mean_square[0, 0, 1:], measured, atol=1e-12)
     assert vp.diagnose(ds).rows[0]["theory_gradient_z"] is None
 
 
@@ -130,7 +130,7 @@ def test_real_data_count_by_their_own_moments() -> None:
     rng = np.random.default_rng(0)
     rows = 3 * rng.standard_normal((40, 16)) + 2
     ds = vp.sweep(**SMALL, act="relu", init="he_normal", data=rows)
-    np.testing.assert_allclose(ds.theory_activation_log10_ms[0, 0, 1:], np.log10(np.mean(rows**2)), atol=1e-12)
+    np.testing.assert_allclose(ds.theory_activation_log10_mean_square[0, 0, 1:], np.log10(np.mean(rows**2)), atol=1e-12)
     units = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     cosines = (units @ units.T)[~np.eye(40, dtype=bool)]
     aligned = vp.theory.finite_width("relu", "he_normal", 16, 6, 4, q0=float(np.mean(rows**2)), c0=cosines.mean())
@@ -144,7 +144,7 @@ def test_a_run_keeps_it(act: str, tmp_path) -> None:
     for again in (vp.open_run(tmp_path / "run"), vp.sweep(**request)):
         xr.testing.assert_identical(again, ds)
     header, first, *_ = (tmp_path / "run" / "results.csv").read_text().splitlines()
-    assert "theory_activation_log10_ms" in header and len(first.split(",")) >= len(theory_names())
+    assert "theory_activation_log10_mean_square" in header and len(first.split(",")) >= len(theory_names())
 
 
 @pytest.mark.parametrize("act", ["relu", "tanh", "gelu", "hard_tanh"])
@@ -166,8 +166,12 @@ def test_a_grid_is_predicted_as_one_net_is() -> None:
     for i in (0, 7):
         w, b = (float(ds[name].values[i].split("=")[1].split(",")[0].rstrip(")")) for name in ("init", "bias"))
         one = vp.theory.trajectory("tanh", w, b, depth=6)
-        np.testing.assert_allclose(ds.theory_activation_log10_ms[i, 0, 1:], one.activation_log10_ms, atol=1e-9)
-        np.testing.assert_allclose(ds.theory_gradient_log10_ms[i, 0, 1:], one.gradient_log10_ms, atol=1e-9)
+        np.testing.assert_allclose(
+            ds.theory_activation_log10_mean_square[i, 0, 1:], one.activation_log10_mean_square, atol=1e-9
+        )
+        np.testing.assert_allclose(
+            ds.theory_gradient_log10_mean_square[i, 0, 1:], one.gradient_log10_mean_square, atol=1e-9
+        )
 
 
 @pytest.mark.exhaustive
@@ -178,12 +182,12 @@ def test_a_net_is_predicted_alike_in_any_company() -> None:
     for name in theory_names():
         np.testing.assert_array_equal(among[name][0], alone[name][0], err_msg=name)
     grows = vp.sweep(**SMALL, act={"sinh": lambda x: (np.e**x - np.e**-x) / 2}, sigma_w2=[0.1, 100.0])
-    assert np.isfinite(grows.theory_activation_log10_ms[0, 0, 1:]).all()
-    assert np.isnan(grows.theory_activation_log10_ms[1]).all()
+    assert np.isfinite(grows.theory_activation_log10_mean_square[0, 0, 1:]).all()
+    assert np.isnan(grows.theory_activation_log10_mean_square[1]).all()
     ds = vp.sweep(**SMALL, act="relu", init="normal(std=1e200),normal(std=1e-170)")
     for i, log_std in enumerate((200, -170)):
         expected = (np.log10(16 / 2) + 2 * log_std) * np.arange(1, 7)
-        np.testing.assert_allclose(ds.theory_activation_log10_ms[i, 0, 1:], expected, rtol=1e-12)
+        np.testing.assert_allclose(ds.theory_activation_log10_mean_square[i, 0, 1:], expected, rtol=1e-12)
         assert vp.diagnose(ds).rows[i]["reason"]
 
 
@@ -202,4 +206,4 @@ def test_samples_of_different_means_under_weights_with_one() -> None:
     rows[::2] = -1
     ds = vp.sweep(data=rows, act="tanh", width=16, depth=2, init="normal(mean=0.1,std=0.1)", batch=16, seeds=2)
     expected = np.log10((16 * 0.1) ** 2 + 16 * 0.01)
-    assert ds.theory_preactivation_log10_ms[0, 0, 1] == pytest.approx(expected, rel=1e-12)
+    assert ds.theory_preactivation_log10_mean_square[0, 0, 1] == pytest.approx(expected, rel=1e-12)

@@ -38,7 +38,7 @@ def row_of(ds: xr.Dataset, site: str) -> dict[str, float]:
     return {str(name): float(ds[name].values[0, 0, at]) for name in ds if ds[name].dims[-1] == "layer"}
 
 
-def log10_ms(values: Any) -> float:
+def log10_mean_square(values: Any) -> float:
     return float(np.log10(np.square(np.asarray(values, np.float64)).mean()))
 
 
@@ -84,9 +84,9 @@ def test_a_gated_state_in_a_sum_is_no_residual_stream() -> None:
     ds = vp.probe(lambda p, x: loss(p, x)[0], p, X)
     first, second = row_of(ds, "in"), row_of(ds, "sum#3")
     for row, value, slope in ((first, sums[0], slopes[0]), (second, sums[1], slopes[1])):
-        assert row["preactivation_log10_ms"] == pytest.approx(log10_ms(value), abs=1e-5)
-        assert row["activation_log10_ms"] == pytest.approx(log10_ms(jnp.tanh(value)), abs=1e-5)
-        assert row["gradient_log10_ms"] == pytest.approx(log10_ms(slope), abs=1e-5)
+        assert row["preactivation_log10_mean_square"] == pytest.approx(log10_mean_square(value), abs=1e-5)
+        assert row["activation_log10_mean_square"] == pytest.approx(log10_mean_square(jnp.tanh(value)), abs=1e-5)
+        assert row["gradient_log10_mean_square"] == pytest.approx(log10_mean_square(slope), abs=1e-5)
     assert "residual" not in ds["kind"].values
     (at,) = np.flatnonzero(ds["note"].values == "not reached by the loss")
     assert ds["site"].values[at] == "ir"  # at the first step the gate multiplies zeros
@@ -118,8 +118,10 @@ def test_squares_that_are_cast_before_they_are_summed_are_no_activation() -> Non
     half = jax.tree.map(lambda v: v.astype(jnp.bfloat16), (weights("a", "b"), X))
     ds = vp.probe(loss, *half)
     assert ds["kind"].values.tolist() == ["input", "linear", "norm", "linear"]
-    assert all(np.isnan(row_of(ds, site)["activation_log10_ms"]) for site in "ab")
-    assert row_of(ds, "a")["preactivation_log10_ms"] == pytest.approx(log10_ms(half[1] @ half[0]["a"]), abs=1e-2)
+    assert all(np.isnan(row_of(ds, site)["activation_log10_mean_square"]) for site in "ab")
+    assert row_of(ds, "a")["preactivation_log10_mean_square"] == pytest.approx(
+        log10_mean_square(half[1] @ half[0]["a"]), abs=1e-2
+    )
 
 
 @pytest.mark.parametrize(
@@ -151,10 +153,10 @@ def test_branches_for_each_sample_keep_their_weights() -> None:
     }  # fmt: skip
     slope = jax.jit(jax.grad(loss, argnums=2))(p, X, jnp.zeros_like(X))
     row, weight = row_of(ds, "a"), jax.jit(jax.grad(loss))(p, X, jnp.zeros_like(X))["a"]
-    assert row["preactivation_log10_ms"] == pytest.approx(log10_ms(X @ p["a"]), abs=1e-5)
-    assert row["activation_log10_ms"] == pytest.approx(log10_ms(jnp.tanh(X @ p["a"])), abs=1e-5)
-    assert row["gradient_log10_ms"] == pytest.approx(log10_ms(slope), abs=1e-5)
-    assert row["weight_gradient_log10_ms"] == pytest.approx(log10_ms(weight), abs=1e-5)
+    assert row["preactivation_log10_mean_square"] == pytest.approx(log10_mean_square(X @ p["a"]), abs=1e-5)
+    assert row["activation_log10_mean_square"] == pytest.approx(log10_mean_square(jnp.tanh(X @ p["a"])), abs=1e-5)
+    assert row["gradient_log10_mean_square"] == pytest.approx(log10_mean_square(slope), abs=1e-5)
+    assert row["weight_gradient_log10_mean_square"] == pytest.approx(log10_mean_square(weight), abs=1e-5)
 
 
 def test_gates_that_start_at_zero_are_no_vanishing_gradient() -> None:
@@ -208,8 +210,8 @@ def test_distances_from_codes_are_no_bias() -> None:
 
     row = row_of(vp.probe(lambda p, x: loss(p, x, 0.0), p, X), "a")
     slope = jax.jit(jax.grad(loss, argnums=2))(p, X, jnp.zeros_like(X))
-    assert row["preactivation_log10_ms"] == pytest.approx(log10_ms(X @ p["a"]), abs=1e-5)
-    assert row["gradient_log10_ms"] == pytest.approx(log10_ms(slope), abs=1e-5)
+    assert row["preactivation_log10_mean_square"] == pytest.approx(log10_mean_square(X @ p["a"]), abs=1e-5)
+    assert row["gradient_log10_mean_square"] == pytest.approx(log10_mean_square(slope), abs=1e-5)
 
 
 def test_casts_that_round_nothing() -> None:
@@ -231,4 +233,4 @@ def test_parameters_behind_stop_gradient_are_frozen() -> None:
     ds = vp.probe(loss, weights("a", "b"), X)
     (row,) = vp.diagnose(ds).rows
     assert row["healthy"] and not row["flags"]
-    assert row_of(ds, "a")["weight_gradient_log10_ms"] == -np.inf
+    assert row_of(ds, "a")["weight_gradient_log10_mean_square"] == -np.inf

@@ -82,7 +82,7 @@ def test_logits_of_two_signals_and_a_learned_temperature() -> None:
 def test_a_soft_cap_is_no_activation_that_shrinks(cap: float) -> None:
     ds = vp.probe(lambda p, x, y: cross_entropy(cap * jnp.tanh(net(p, x) / cap), y), P, X, LABELS)
     expected = np.log10(np.square(cap * np.tanh(np.asarray(net(P, X)) / cap)).mean())
-    assert ds["activation_log10_ms"].values[0, 0, -1] == pytest.approx(expected, abs=1e-5)
+    assert ds["activation_log10_mean_square"].values[0, 0, -1] == pytest.approx(expected, abs=1e-5)
     assert vp.healthy(ds)
 
 
@@ -110,7 +110,7 @@ TARGETS: dict[str, tuple[Callable[..., Any], Callable[[Any], Any]]] = {
 def test_a_target_is_what_the_loss_subtracts(loss: Callable[..., Any], target: Callable[[Any], Any]) -> None:
     ds = vp.probe(lambda p, x, y: loss(net(p, x), y), ONE, X, LABELS)
     rms = float(np.sqrt(np.mean(np.square(target(LABELS)))))
-    assert 10 ** (np.nanmax(ds["target_log10_ms"].values) / 2) == pytest.approx(rms, rel=1e-5)
+    assert 10 ** (np.nanmax(ds["target_log10_mean_square"].values) / 2) == pytest.approx(rms, rel=1e-5)
     (row,) = vp.diagnose(ds).rows
     assert row["flags"] == ["target_scale"] and row["advice"] == "Divide the target by its RMS."
 
@@ -120,7 +120,9 @@ def test_an_output_in_the_units_of_its_target(scale: float, mean: float) -> None
     target = (mean + scale * X[:, 0]).astype(np.float32)
     ds = vp.probe(lambda p, x, t: jnp.square(scale * net(p, x)[:, 0] + mean - t).mean(), ONE, X, target)
     output = np.sqrt(np.mean(np.square(scale * np.asarray(net(ONE, X)) + mean)))
-    assert 10 ** (np.nanmax(ds["output_log10_ms"].values) / 2) == pytest.approx(output, rel=1e-5) and vp.healthy(ds)
+    assert 10 ** (np.nanmax(ds["output_log10_mean_square"].values) / 2) == pytest.approx(
+        output, rel=1e-5
+    ) and vp.healthy(ds)
     wrong = row_of(lambda p, x, t: jnp.square(1e4 * net(p, x)[:, 0] - t).mean(), ONE, X, X[:, 0])
     assert wrong["flags"] == ["target_scale"]
 

@@ -30,7 +30,7 @@ def row(ds: Any, site: str, iteration: int = 0) -> Any:
     return ds.isel(config=0, seed=0, layer=int(np.flatnonzero(at)[0]))
 
 
-def log10_ms(x: Any) -> float:
+def log10_mean_square(x: Any) -> float:
     return float(np.log10(np.square(np.asarray(x, np.float64)).mean()))
 
 
@@ -84,9 +84,11 @@ def test_a_rule_that_is_the_derivative_has_gradients_inside(jvp: bool, wrap: Any
     assert ds.attrs["coverage"] == "3 of 3 matrix products probed" and set(ds.note.values) == {""}
     first: Any = X @ P["a"]
     for site, value in (("a", first), ("b", jnp.tanh(first) @ P["b"])):
-        assert row(ds, site).preactivation_log10_ms == near(log10_ms(value))
-        assert row(ds, site).activation_log10_ms == near(log10_ms(jnp.tanh(value) * (2 if site == "b" else 1)))
-        assert row(ds, site).gradient_log10_ms == near(log10_ms(gradient_of(site)))
+        assert row(ds, site).preactivation_log10_mean_square == near(log10_mean_square(value))
+        assert row(ds, site).activation_log10_mean_square == near(
+            log10_mean_square(jnp.tanh(value) * (2 if site == "b" else 1))
+        )
+        assert row(ds, site).gradient_log10_mean_square == near(log10_mean_square(gradient_of(site)))
 
 
 @pytest.mark.parametrize("jvp", [False, True])
@@ -96,14 +98,14 @@ def test_a_rule_that_is_another_is_not_bypassed(jvp: bool) -> None:
     ds = vp.probe(loss, P, X)
     slope = jax.grad(loss)(P, X)
     for site in "ab":
-        assert np.isnan(row(ds, site).gradient_log10_ms)
+        assert np.isnan(row(ds, site).gradient_log10_mean_square)
         assert row(ds, site).note == "gradient not computed"
-        assert row(ds, site).weight_gradient_log10_ms == near(log10_ms(slope[site]))
-    assert row(ds, "b").preactivation_log10_ms == near(log10_ms(jnp.tanh(X @ P["a"]) @ P["b"]))
+        assert row(ds, site).weight_gradient_log10_mean_square == near(log10_mean_square(slope[site]))
+    assert row(ds, "b").preactivation_log10_mean_square == near(log10_mean_square(jnp.tanh(X @ P["a"]) @ P["b"]))
     assert (
-        np.isnan(row(ds, "a").activation_gradient_log10_ms)
+        np.isnan(row(ds, "a").activation_gradient_log10_mean_square)
         and row(ds, "c").note == ""
-        and np.isfinite(row(ds, "c").gradient_log10_ms)
+        and np.isfinite(row(ds, "c").gradient_log10_mean_square)
     )
     (family,) = families_of(ds)
     assert family.layers == (1, 2, 3)
@@ -114,8 +116,8 @@ def test_a_product_that_a_rule_gives_has_the_gradient_of_the_rule() -> None:
     product = ruled(jnp.matmul, 3.0)
     ds = vp.probe(lambda p, x: jnp.square(product(x @ p["a"], p["b"])).sum(), P, X)
     out = X @ P["a"] @ P["b"]
-    assert row(ds, "b").gradient_log10_ms == near(log10_ms(2 * out))
-    assert row(ds, "a").gradient_log10_ms == near(log10_ms(3 * 2 * out @ P["b"].T))
+    assert row(ds, "b").gradient_log10_mean_square == near(log10_mean_square(2 * out))
+    assert row(ds, "a").gradient_log10_mean_square == near(log10_mean_square(3 * 2 * out @ P["b"].T))
     assert set(ds.note.values) == {""} and row(ds, "b").fan_in == D
 
 
@@ -127,10 +129,10 @@ def test_rules_in_a_scan(scale: float) -> None:
         return jnp.square(jax.lax.scan(lambda h, _: (f(h, p["a"], p["b"]), None), x, None, length=2)[0]).sum()
 
     ds, second = vp.probe(loss, P, X), net(X, P["a"], P["b"])
-    assert row(ds, "a", 1).preactivation_log10_ms == near(log10_ms(second @ P["a"]))
+    assert row(ds, "a", 1).preactivation_log10_mean_square == near(log10_mean_square(second @ P["a"]))
     slope = jax.grad(lambda zeros: jnp.square(jnp.tanh(jnp.tanh(second @ P["a"] + zeros) @ P["b"]) * 2).sum())
-    expected = log10_ms(slope(jnp.zeros_like(X))) if scale == 1 else np.nan
-    assert float(row(ds, "a", 1).gradient_log10_ms) == pytest.approx(expected, abs=1e-4, nan_ok=True)
+    expected = log10_mean_square(slope(jnp.zeros_like(X))) if scale == 1 else np.nan
+    assert float(row(ds, "a", 1).gradient_log10_mean_square) == pytest.approx(expected, abs=1e-4, nan_ok=True)
 
 
 def settled(a: Any, b: Any, x: Any) -> Any:
@@ -154,10 +156,14 @@ def test_a_solver_in_a_loop_has_its_last_iteration_and_what_it_gives() -> None:
     loss = lambda p, x: jnp.square(solve(p["a"], p["b"], x @ p["c"])).sum()  # noqa: E731
     ds, z = vp.probe(loss, P, X), settled(P["a"], P["b"], X @ P["c"])
     assert ds.site.values.tolist() == ["input", "c", "a", "b", "sum", "a+b"]
-    assert row(ds, "sum").preactivation_log10_ms == near(log10_ms(z @ P["a"] / 4 + X @ P["c"] @ P["b"]))
-    assert row(ds, "a").note == "last iteration, gradient not computed" and np.isnan(row(ds, "a").gradient_log10_ms)
-    assert row(ds, "a+b").kind == "call" and row(ds, "a+b").activation_log10_ms == near(log10_ms(z))
-    assert row(ds, "a+b").gradient_log10_ms == near(log10_ms(2 * z))
+    assert row(ds, "sum").preactivation_log10_mean_square == near(
+        log10_mean_square(z @ P["a"] / 4 + X @ P["c"] @ P["b"])
+    )
+    assert row(ds, "a").note == "last iteration, gradient not computed" and np.isnan(
+        row(ds, "a").gradient_log10_mean_square
+    )
+    assert row(ds, "a+b").kind == "call" and row(ds, "a+b").activation_log10_mean_square == near(log10_mean_square(z))
+    assert row(ds, "a+b").gradient_log10_mean_square == near(log10_mean_square(2 * z))
     assert ds.attrs["coverage"] == "3 of 3 matrix products probed"
 
 
@@ -173,10 +179,12 @@ def test_a_loop_without_gradient(count: int) -> None:
         value, h = h @ P["a"], jnp.tanh(h @ P["a"])
     found = row(ds, "a")
     if count:
-        assert found.preactivation_log10_ms == near(log10_ms(value)) and found.note.item().startswith("last iteration")
+        assert found.preactivation_log10_mean_square == near(log10_mean_square(value)) and found.note.item().startswith(
+            "last iteration"
+        )
     else:
-        assert np.isnan(found.preactivation_log10_ms) and found.note == "not computed"
-    assert row(ds, "b").preactivation_log10_ms == near(log10_ms(h @ P["b"]))
+        assert np.isnan(found.preactivation_log10_mean_square) and found.note == "not computed"
+    assert row(ds, "b").preactivation_log10_mean_square == near(log10_mean_square(h @ P["b"]))
 
 
 def test_a_linear_solve_with_a_parameter_is_a_site() -> None:
@@ -184,8 +192,8 @@ def test_a_linear_solve_with_a_parameter_is_a_site() -> None:
     ds = vp.probe(lambda p, x: jnp.square(jnp.linalg.solve(p["a"], (x @ p["b"]).T)).sum(), P, X)
     y = np.linalg.solve(P["a"], (X @ P["b"]).T)
     assert [*zip(ds.site.values, ds.kind.values, strict=True)][1:] == [("b", "linear"), ("a", "call")]
-    assert row(ds, "a").activation_log10_ms == near(log10_ms(y))
-    assert row(ds, "a").gradient_log10_ms == near(log10_ms(2 * y))
+    assert row(ds, "a").activation_log10_mean_square == near(log10_mean_square(y))
+    assert row(ds, "a").gradient_log10_mean_square == near(log10_mean_square(2 * y))
     assert ds.attrs["coverage"] == "1 of 1 matrix product probed"
 
 
@@ -196,7 +204,7 @@ def test_the_steps_of_a_solver_are_entered() -> None:
         return jnp.square(y).sum()
 
     ds, b = vp.probe(loss, P, X), X @ P["b"]
-    assert row(ds, "a").preactivation_log10_ms == near(log10_ms(b @ P["a"]))
+    assert row(ds, "a").preactivation_log10_mean_square == near(log10_mean_square(b @ P["a"]))
     assert row(ds, "a").note == "gradient not computed" and ds.attrs["coverage"] == "2 of 2 matrix products probed"
 
 
@@ -210,8 +218,10 @@ def test_a_kernel_that_a_parameter_feeds_is_a_site() -> None:
     product = jax.custom_vjp(kernel)
     product.defvjp(lambda x, w: (kernel(x, w), (x, w)), lambda kept, c: (c @ kept[1].T, kept[0].T @ c))
     ds = vp.probe(lambda p, x: jnp.square(product(x @ p["a"], p["b"])).sum(), P, X)
-    assert row(ds, "b").kind == "call" and row(ds, "b").activation_log10_ms == near(log10_ms(X @ P["a"] @ P["b"]))
-    assert row(ds, "b").gradient_log10_ms == near(log10_ms(2 * X @ P["a"] @ P["b"]))
+    assert row(ds, "b").kind == "call" and row(ds, "b").activation_log10_mean_square == near(
+        log10_mean_square(X @ P["a"] @ P["b"])
+    )
+    assert row(ds, "b").gradient_log10_mean_square == near(log10_mean_square(2 * X @ P["a"] @ P["b"]))
     assert ds.attrs["coverage"].startswith("1 of 2 matrix products probed; 1 opaque: pallas_call at test_probe_entered")
 
 
@@ -241,10 +251,10 @@ def test_products_with_the_matrices_of_experts() -> None:
     for ds in (grouped, taken):
         found = row(ds, "w")
         assert (found.kind, found.fan_in, found.rows, found.fan_out) == ("linear", D, 5, 4)
-        assert found.preactivation_log10_ms == near(log10_ms(out)) and found.gradient_log10_ms == near(
-            log10_ms(2 * out)
-        )
-        assert found.weight_log10_ms == near(log10_ms(EXPERTS))
+        assert found.preactivation_log10_mean_square == near(
+            log10_mean_square(out)
+        ) and found.gradient_log10_mean_square == near(log10_mean_square(2 * out))
+        assert found.weight_log10_mean_square == near(log10_mean_square(EXPERTS))
 
 
 @pytest.mark.parametrize("kind", [sparse.BCOO, sparse.BCSR])
@@ -257,14 +267,16 @@ def test_products_with_sparse_weights(kind: Any) -> None:
     found, out = row(ds, "w"), dense @ X.T
     assert (found.kind, found.fan_in, found.rows, found.fan_out) == ("linear", D, 5, 4)
     assert found.terms == pytest.approx((dense != 0).sum() / 4)
-    assert found.preactivation_log10_ms == near(log10_ms(out)) and found.gradient_log10_ms == near(log10_ms(2 * out))
+    assert found.preactivation_log10_mean_square == near(
+        log10_mean_square(out)
+    ) and found.gradient_log10_mean_square == near(log10_mean_square(2 * out))
 
 
 def test_a_sparse_matrix_of_a_batch_mixes_signals() -> None:
     matrix = sparse.BCOO.fromdense(jnp.eye(5)[::-1])
     ds = vp.probe(lambda p, x, m: jnp.square(m @ (x @ p["a"])).sum(), P, X, matrix, data="m")
     assert ds.kind.values.tolist() == ["input", "linear", "mixing"]
-    assert ds.activation_log10_ms[0, 0, 2].item() == near(log10_ms(X @ P["a"]))
+    assert ds.activation_log10_mean_square[0, 0, 2].item() == near(log10_mean_square(X @ P["a"]))
 
 
 def test_the_products_of_an_associative_scan() -> None:
@@ -274,8 +286,8 @@ def test_the_products_of_an_associative_scan() -> None:
 
     ds = vp.probe(loss, P, X)
     first, second, third = (X[i] * P["a"] for i in range(3))
-    levels = [log10_ms(first @ second), log10_ms(first @ second @ third)]
-    assert ds.activation_log10_ms[0, 0, 1:].values.tolist() == pytest.approx(levels, abs=1e-4)
+    levels = [log10_mean_square(first @ second), log10_mean_square(first @ second @ third)]
+    assert ds.activation_log10_mean_square[0, 0, 1:].values.tolist() == pytest.approx(levels, abs=1e-4)
     assert json.loads(ds.attrs["follows"])["mixed#2"] == ["mixed"]
 
 
@@ -290,7 +302,7 @@ def test_a_rule_in_a_coarse_format_agrees_up_to_its_rounding() -> None:
     f = jax.custom_vjp(coarse)
     f.defvjp(lambda *given: (coarse(*given), given), lambda given, c: jax.vjp(fine, *given)[1](c))
     ds = vp.probe(loss_of(f), P, X)
-    assert set(ds.note.values) == {""} and np.isfinite(row(ds, "a").gradient_log10_ms)
+    assert set(ds.note.values) == {""} and np.isfinite(row(ds, "a").gradient_log10_mean_square)
 
 
 def test_inputs_that_are_not_differentiated_stay_so() -> None:
@@ -310,8 +322,8 @@ def test_inputs_that_are_not_differentiated_stay_so() -> None:
 
     f.def_fwd(forward)
     ds = vp.probe(lambda p, x: jnp.square(f({"a": p["a"], "b": p["b"]}, x)).sum(), P, X)
-    assert set(ds.note.values) == {""} and row(ds, "a").gradient_log10_ms == near(
-        log10_ms(jax.grad(lambda z: jnp.square(jnp.tanh(z) @ P["b"]).sum())(X @ P["a"]))
+    assert set(ds.note.values) == {""} and row(ds, "a").gradient_log10_mean_square == near(
+        log10_mean_square(jax.grad(lambda z: jnp.square(jnp.tanh(z) @ P["b"]).sum())(X @ P["a"]))
     )
 
 
@@ -328,8 +340,8 @@ def test_a_loop_of_several_samples_ends_for_each_of_them() -> None:
         last = [v @ a for v in rows]
         rows = [v @ a * 4 if np.abs(v).max() < 40 else v for v in rows]
     ds = vp.probe(loss, P, X)
-    assert row(ds, "a").preactivation_log10_ms == near(log10_ms(np.stack(last)))
-    assert row(ds, "b").preactivation_log10_ms == near(log10_ms(np.stack(rows) @ np.asarray(P["b"])))
+    assert row(ds, "a").preactivation_log10_mean_square == near(log10_mean_square(np.stack(last)))
+    assert row(ds, "b").preactivation_log10_mean_square == near(log10_mean_square(np.stack(rows) @ np.asarray(P["b"])))
 
 
 def test_a_product_in_the_condition_of_a_loop_is_named() -> None:

@@ -141,7 +141,7 @@ def test_a_part_of_a_value_that_is_a_gate_saturates() -> None:
 def test_an_output_far_from_its_target(scale: float) -> None:
     ds = vp.probe(network, weights(1), X, Y * np.float32(scale))
     (row,), rms = vp.diagnose(ds).rows, math.sqrt(np.mean(Y**2)) * scale
-    assert 10 ** (ds["target_log10_ms"].values[0, 0, -1] / 2) == pytest.approx(rms, rel=1e-6)
+    assert 10 ** (ds["target_log10_mean_square"].values[0, 0, -1] / 2) == pytest.approx(rms, rel=1e-6)
     assert row["flags"] == ([] if scale == 1 else ["target_scale"])
     if scale > 1:
         assert finding(row, "target_scale")["near"] == pytest.approx(rms, rel=1e-6)
@@ -237,7 +237,7 @@ def test_what_bfloat16_loses_of_a_step_of_adam() -> None:
 
 def test_updates_of_float32_are_kept() -> None:
     ds = vp.probe(network, weights(1), X, Y, optimizer=optax.adam(1e-3))
-    assert ds["parameter_update_log10_ms"].values[0, 0] == pytest.approx(-6, abs=0.01)
+    assert ds["parameter_update_log10_mean_square"].values[0, 0] == pytest.approx(-6, abs=0.01)
     assert ds["parameter_lost_update_fraction"].values.max() == 0
     assert vp.diagnose(ds).rows[0]["healthy"]
 

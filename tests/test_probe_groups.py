@@ -147,7 +147,7 @@ def test_an_affine_norm_is_one_site(axis: int, first: bool) -> None:
         ds = vp.probe(loss, p, X)
         x = np.asarray(X, np.float64)
         y = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-3) * 2 + 1
-        assert ds.activation_log10_ms.values[0, 0, 1] == pytest.approx(np.log10(np.square(y).mean()), abs=1e-5)
+        assert ds.activation_log10_mean_square.values[0, 0, 1] == pytest.approx(np.log10(np.square(y).mean()), abs=1e-5)
 
 
 def test_no_sum_of_a_recurrence_or_of_neighbors_is_a_residual() -> None:
@@ -204,7 +204,7 @@ def test_what_the_loss_does_not_reach_is_told(loss: Callable[..., Any]) -> None:
     assert told.pop("aside") == "not reached by the loss"
     assert set(told.values()) == {""}
     aside = ds.isel(layer=ds.site.values == "aside")
-    assert np.isnan(aside.gradient_log10_ms).all() and np.isfinite(aside.preactivation_log10_ms).all()
+    assert np.isnan(aside.gradient_log10_mean_square).all() and np.isfinite(aside.preactivation_log10_mean_square).all()
     assert all("aside" not in ds.site.values[list(family.layers)] for family in families_of(ds))
     (row,) = vp.diagnose(ds).rows
     if row["flags"]:
@@ -360,7 +360,7 @@ def test_a_first_state_of_zeros_adds_nothing_to_a_cell_that_is_written_out() -> 
     assert ds.kind.values.tolist() == ["input", "linear", "linear", "linear", *second * 3]
     assert ds.site.values.tolist()[1:6] == ["z", "r", "c", "z#2", "uz"]
     assert vp.diagnose(ds).rows[0]["flags"] == []
-    values = ds.preactivation_log10_ms.values[0, 0, 1:4]
+    values = ds.preactivation_log10_mean_square.values[0, 0, 1:4]
     expected = [np.log10(np.square(np.asarray(X, np.float64) @ np.asarray(w, np.float64)).mean()) for w in W[:3]]
     np.testing.assert_allclose(values, expected, atol=1e-5)
 
@@ -369,7 +369,7 @@ def test_a_square_in_half_precision_is_no_activation() -> None:
     def loss(w: Any, x: Any) -> Any:
         return jnp.mean((x.astype(jnp.bfloat16) @ w.astype(jnp.bfloat16)) ** 2)
 
-    assert np.isnan(vp.probe(loss, W[0], X).activation_log10_ms.values[0, 0, 1])
+    assert np.isnan(vp.probe(loss, W[0], X).activation_log10_mean_square.values[0, 0, 1])
 
 
 @pytest.mark.parametrize("power", [-0.5, 0.5])
@@ -440,7 +440,7 @@ def test_a_mark_has_the_gradient_of_what_it_marks() -> None:
     (at,) = np.flatnonzero(ds.site.values == "here")
     assert ds.note.values[at] == ""
     expected = np.log10(np.square(np.asarray(slope, np.float64)).mean())
-    assert ds.gradient_log10_ms.values[0, 0, at] == pytest.approx(expected, abs=1e-5)
+    assert ds.gradient_log10_mean_square.values[0, 0, at] == pytest.approx(expected, abs=1e-5)
 
 
 def convolved(p: Any, x: Any) -> Any:

@@ -58,7 +58,7 @@ def same(ds: Any, value: Any, slopes: dict[str, Any]) -> None:
     """The loss and the mean square of every gradient; a bias before batch norm has none but rounding."""
     np.testing.assert_allclose(ds.loss_value.values, float(value), rtol=1e-5)
     assert set(ds.parameter.values) == set(slopes)
-    for name, level in zip(ds.parameter.values, ds.parameter_gradient_log10_ms.values[0, 0], strict=True):
+    for name, level in zip(ds.parameter.values, ds.parameter_gradient_log10_mean_square.values[0, 0], strict=True):
         expected = float(np.mean(np.asarray(slopes[name], np.float64) ** 2))
         np.testing.assert_allclose(10**level, expected, rtol=1e-3, atol=1e-13, err_msg=name)
 
@@ -91,7 +91,7 @@ def test_sites_have_the_names_and_values_of_layers() -> None:
     assert ds.attrs["coverage"] == "4 of 4 matrix products probed" and ds.arch.values.tolist() == ["Sequential"]
     first = model.get_layer("first")
     expected = np.log10(np.mean((X @ np.array(first.kernel.value) + np.array(first.bias.value)) ** 2))
-    np.testing.assert_allclose(ds.preactivation_log10_ms.values[0, 0, 1], expected, atol=1e-5)
+    np.testing.assert_allclose(ds.preactivation_log10_mean_square.values[0, 0, 1], expected, atol=1e-5)
 
 
 def test_each_seed_has_a_fresh_model() -> None:
@@ -99,7 +99,7 @@ def test_each_seed_has_a_fresh_model() -> None:
     draws = [int(jax.random.randint(jax.random.key(seed), (), 0, 999)) for seed in range(2)]
     kernels = [made(draw).get_layer("head").kernel.value for draw in draws]
     expected = [float(jnp.log10(jnp.mean(kernel**2))) for kernel in kernels]
-    found = ds.parameter_log10_ms.sel(parameter="net/head/kernel").values[0]
+    found = ds.parameter_log10_mean_square.sel(parameter="net/head/kernel").values[0]
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert expected[0] != expected[1]
 
@@ -155,8 +155,10 @@ def test_a_factory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert stop.value.code == 0, capsys.readouterr()
     ds = vp.open_run("run")
     assert ds.sizes["seed"] == 2 and ds.attrs["coverage"] == "2 of 2 matrix products probed"
-    np.testing.assert_allclose(ds.activation_log10_ms.values[0, :, 0], np.log10(np.mean(X[:4] ** 2)), atol=1e-5)
-    levels = ds.parameter_log10_ms.values[0]
+    np.testing.assert_allclose(
+        ds.activation_log10_mean_square.values[0, :, 0], np.log10(np.mean(X[:4] ** 2)), atol=1e-5
+    )
+    levels = ds.parameter_log10_mean_square.values[0]
     assert len({*levels[:, -1]}) == 2
 
 

@@ -37,7 +37,7 @@ def drawn(module: nn.Module, *arguments: Any) -> tuple[nn.Module, Any]:
 def test_what_is_not_finite_is_told_where_it_starts() -> None:
     """Of the signal the first site, of gradients, which come the other way, the last."""
     quantities = ("preactivation", "activation", "gradient")
-    zeros = {f"{q}_log10_{s}": np.zeros((2, 4)) for q in quantities for s in ("ms", "absmax")}
+    zeros = {f"{q}_log10_{s}": np.zeros((2, 4)) for q in quantities for s in ("mean_square", "absmax")}
     zeros |= {"overflow_fraction": np.zeros((2, 4)), "gradient_overflow_fraction": np.zeros((2, 4))}
     zeros |= {"dead_unit_fraction": np.array([[0.0, 1.0, 0.84, 0.9], [0.0, 0.7, 0.98, 1.0]])}
 
@@ -58,10 +58,12 @@ def test_what_is_not_finite_is_told_where_it_starts() -> None:
     for name in ("preactivation", "activation", "gradient"):
         at = "b" if name == "gradient" else "a"
         assert told(**{f"{name}_log10_absmax": (1, behind, inf)})["non_finite"] == f"{at}: the {name} is not finite."
-    said = told(overflow_fraction=(0, behind, 0.1), gradient_log10_ms=(0, behind, np.nan))
+    said = told(overflow_fraction=(0, behind, 0.1), gradient_log10_mean_square=(0, behind, np.nan))
     assert said == {"non_finite": "a: the preactivation is not finite.", **of_units}
     assert told(gradient_overflow_fraction=(0, behind, 0.1))["non_finite"] == "b: the gradient is not finite."
-    assert told(activation_log10_ms=(0, behind, np.nan), activation_log10_absmax=(0, behind, np.nan)) == of_units
+    assert (
+        told(activation_log10_mean_square=(0, behind, np.nan), activation_log10_absmax=(0, behind, np.nan)) == of_units
+    )
 
 
 def initialized(module: nn.Module, *arguments: Any) -> tuple[nn.Module, Any]:
@@ -79,7 +81,7 @@ def agrees(model: nn.Module, variables: Any, x: Any) -> Any:
     sizes = {"/".join(k.key for k in path): np.mean(a**2) for path, a in jax.tree.leaves_with_path(variables["params"])}
     with np.errstate(divide="ignore"):
         expected = np.log10([sizes[name] for name in ds.parameter.values])
-    np.testing.assert_allclose(ds.parameter_log10_ms.values[0, 0], expected, atol=1e-5)
+    np.testing.assert_allclose(ds.parameter_log10_mean_square.values[0, 0], expected, atol=1e-5)
     return ds
 
 
@@ -207,7 +209,7 @@ def test_a_transformer_scanned_and_rematerialized(dense: bool) -> None:
     assert ds.attrs["coverage"] == f"{products} of {products} matrix products probed"
     assert ds.attrs["tied"] == '[["embed", "embed#2"]]'
     weights = ds.isel(config=0, seed=0, layer=ds.kind.values == "probabilities")
-    mean = weights.activation_mean_over_rms * 10 ** (weights.activation_log10_ms / 2)
+    mean = weights.activation_mean_over_rms * 10 ** (weights.activation_log10_mean_square / 2)
     np.testing.assert_allclose(mean, 1 / 5, rtol=1e-5)
     assert {f["family"] for f in vp.diagnose(ds).rows[0]["families"]} == set(inside)
 
@@ -312,7 +314,9 @@ def test_frozen_parameters_and_half_precision() -> None:
 
     ds = vp.probe(loss, p, x, step_size=1e-3).isel(config=0, seed=0)
     assert sites(ds) == ["a", "b"] and str(ds.dtype.values) == "bfloat16"
-    assert float(ds.weight_gradient_log10_ms[1]) == -np.inf and np.isfinite(float(ds.gradient_log10_ms[1]))
+    assert float(ds.weight_gradient_log10_mean_square[1]) == -np.inf and np.isfinite(
+        float(ds.gradient_log10_mean_square[1])
+    )
     assert float(ds.parameter_lost_update_fraction[1]) > 0.5
 
 

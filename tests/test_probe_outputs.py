@@ -33,26 +33,26 @@ def several(p: Any, x: Any) -> Any:
     return h @ p["b"], {"hidden": h, "also": [2 * h, jnp.arange(3)]}
 
 
-def log10_ms(values: Any) -> float:
+def log10_mean_square(values: Any) -> float:
     return float(np.log10(np.square(np.asarray(values, np.float64)).mean()))
 
 
 def gradient_at_a(output: Any) -> tuple[float, Any]:
     """(log10 of the mean square of dLoss/dz at the first product, the dataset)."""
     ds = vp.probe(several, P, X, loss="cotangent", output=output)
-    return float(ds.gradient_log10_ms.values[0, 0, ds.site.values.tolist().index("a")]), ds
+    return float(ds.gradient_log10_mean_square.values[0, 0, ds.site.values.tolist().index("a")]), ds
 
 
 def test_the_default_cotangent_is_of_the_first_output() -> None:
     noise = np.asarray(jax.random.normal(jax.random.fold_in(jax.random.key(0), 0), (4, 6)))
     slope = 1 - H**2
     found, ds = gradient_at_a(None)
-    assert found == pytest.approx(log10_ms((noise @ P["b"].T) * slope), abs=1e-5)
+    assert found == pytest.approx(log10_mean_square((noise @ P["b"].T) * slope), abs=1e-5)
     assert ds.loss.item() == ds.attrs["loss"] == "cotangent of output 0"
     assert ds.attrs["output"] == "0" and ds.attrs["other_outputs"] == '["1/hidden", "1/also/0"]'
     assert "loss cotangent of output 0" in str(vp.diagnose(ds))
-    assert gradient_at_a("1/hidden")[0] == pytest.approx(log10_ms(noise * slope), abs=1e-5)
-    assert gradient_at_a("1/also")[0] == pytest.approx(log10_ms(2 * noise * slope), abs=1e-5)
+    assert gradient_at_a("1/hidden")[0] == pytest.approx(log10_mean_square(noise * slope), abs=1e-5)
+    assert gradient_at_a("1/also")[0] == pytest.approx(log10_mean_square(2 * noise * slope), abs=1e-5)
 
 
 def test_one_output_has_no_name() -> None:
@@ -108,8 +108,8 @@ def test_integers_are_no_output_of_a_cotangent() -> None:
 def test_losses_of_the_picked_output() -> None:
     target = np.ones((4, 6), np.float32)
     ds = vp.probe(several, P, X, target, loss="mse", output="1/hidden").isel(config=0, seed=0)
-    expected = log10_ms(2 / H.size * (H - target) * (1 - H**2))
-    assert ds.gradient_log10_ms.values[1] == pytest.approx(expected, abs=1e-5)
+    expected = log10_mean_square(2 / H.size * (H - target) * (1 - H**2))
+    assert ds.gradient_log10_mean_square.values[1] == pytest.approx(expected, abs=1e-5)
     assert ds.loss.item() == "mse of output 1/hidden"
 
     def own(hidden: Any, y: Any) -> Any:
@@ -187,7 +187,7 @@ def test_a_part_of_an_argument_is_frozen() -> None:
     assert kinds(layout(loss, {"w": W}, batch)) == [("w", "linear"), ("mixed", "mixing")]
     assert kinds(layout(loss, {"w": W}, batch, frozen="batch/kernel")) == [("w", "linear"), ("kernel", "linear")]
     ds = vp.probe(loss, {"w": W}, batch, frozen="batch/kernel").isel(config=0, seed=0)
-    assert ds.preactivation_log10_ms.values[2] == pytest.approx(log10_ms(H @ W), abs=1e-5)
+    assert ds.preactivation_log10_mean_square.values[2] == pytest.approx(log10_mean_square(H @ W), abs=1e-5)
 
 
 @pytest.mark.parametrize(

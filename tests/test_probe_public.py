@@ -26,13 +26,13 @@ def sites(loss: Callable[..., Any], *arguments: Any) -> list[tuple[str, str]]:
     return [(row.site, row.kind) for row in plan_of(subject_of(loss, arguments, None)).layout.rows]
 
 
-def log10_ms(x: Any) -> float:
+def log10_mean_square(x: Any) -> float:
     return float(np.log10(np.square(np.asarray(x, np.float64)).mean()))
 
 
 def level(ds: xr.Dataset, name: str, site: str) -> float:
     """One number of a site."""
-    return float(ds[f"{name}_log10_ms"].values[0, 0, ds.site.values.tolist().index(site)])
+    return float(ds[f"{name}_log10_mean_square"].values[0, 0, ds.site.values.tolist().index(site)])
 
 
 def transposed(h: Any, p: Any) -> Any:
@@ -48,8 +48,8 @@ def test_an_activation_has_the_gradient_of_all_its_uses(rest: Callable[..., Any]
     """Be they of reshaped or cast copies."""
     ds = vp.probe(lambda p, x: rest(jnp.tanh((x @ p["a"]).astype(dtype)), p), P, X)
     h = jnp.tanh((X @ P["a"]).astype(dtype))
-    assert level(ds, "activation", "a") == pytest.approx(log10_ms(h), abs=1e-5)
-    assert level(ds, "activation_gradient", "a") == pytest.approx(log10_ms(jax.grad(rest)(h, P)), abs=1e-4)
+    assert level(ds, "activation", "a") == pytest.approx(log10_mean_square(h), abs=1e-5)
+    assert level(ds, "activation_gradient", "a") == pytest.approx(log10_mean_square(jax.grad(rest)(h, P)), abs=1e-4)
 
 
 def test_what_leaves_a_barrier_follows_from_its_own_operand() -> None:
@@ -59,7 +59,7 @@ def test_what_leaves_a_barrier_follows_from_its_own_operand() -> None:
 
     ds = vp.probe(loss, P, X)
     assert set(ds.note.values.tolist()) == {""}
-    assert level(ds, "activation", "b") == pytest.approx(log10_ms(np.tanh(X @ P["b"])), abs=1e-5)
+    assert level(ds, "activation", "b") == pytest.approx(log10_mean_square(np.tanh(X @ P["b"])), abs=1e-5)
 
 
 def quantized(p: Any, x: Any) -> Any:
@@ -112,8 +112,8 @@ def test_a_skip_times_a_parameter_is_a_sum_with_an_activation() -> None:
     assert ds.kind.values.tolist() == ["input", "linear", "linear", "linear", "sum", "linear", "residual"]
     u = jnp.tanh(X @ P["a"])
     y = jnp.cumsum(u @ P["b"], 0) @ P["c"] + u * P["d"]
-    assert level(ds, "preactivation", "sum") == pytest.approx(log10_ms(y), abs=1e-5)
-    assert level(ds, "activation", "sum") == pytest.approx(log10_ms(jax.nn.gelu(y)), abs=1e-5)
+    assert level(ds, "preactivation", "sum") == pytest.approx(log10_mean_square(y), abs=1e-5)
+    assert level(ds, "activation", "sum") == pytest.approx(log10_mean_square(jax.nn.gelu(y)), abs=1e-5)
 
 
 def test_an_embedding_with_positions_begins_a_stream() -> None:
@@ -259,8 +259,8 @@ def test_a_candidate_of_a_cell_with_one_matrix_for_all_gates_is_a_sum() -> None:
     gate, new = jnp.split(X @ P["a"], 2, axis=-1)
     reset = jax.nn.sigmoid(gate + 2 * X[:, :half] @ P["b"][:half, :half])
     new = new + (reset * 2 * X[:, half:]) @ P["c"][:half, :half] + p["gru"]["bias"]
-    assert level(ds, "preactivation", "gru/sum#2") == pytest.approx(log10_ms(new), abs=1e-5)
-    assert level(ds, "activation", "gru/sum#2") == pytest.approx(log10_ms(jnp.tanh(new)), abs=1e-5)
+    assert level(ds, "preactivation", "gru/sum#2") == pytest.approx(log10_mean_square(new), abs=1e-5)
+    assert level(ds, "activation", "gru/sum#2") == pytest.approx(log10_mean_square(jnp.tanh(new)), abs=1e-5)
 
 
 def test_rounding_to_half_precision_inside_a_model_is_no_change_of_it() -> None:

@@ -68,7 +68,7 @@ def test_the_input_is_what_enters_the_first_product() -> None:
     ds = vp.probe(loss, {"w": W}, running, 10 * X)
     assert ds["batch"].item() == 4
     expected = np.log10(np.mean(np.square(np.asarray(10 * X, np.float64))))
-    np.testing.assert_allclose(ds["activation_log10_ms"].values[0, 0, 0], expected, atol=1e-6)
+    np.testing.assert_allclose(ds["activation_log10_mean_square"].values[0, 0, 0], expected, atol=1e-6)
 
 
 def test_a_sum_that_is_no_residual() -> None:
@@ -155,7 +155,7 @@ def test_a_first_state_of_zeros_is_no_verdict() -> None:
     keys = jax.random.split(jax.random.key(2), 3)
     p = {name: jax.random.normal(key, (6, 12)) * 0.4 for name, key in zip("hx", keys, strict=False)}
     ds = vp.probe(recurrent, p, jax.random.normal(keys[2], (5, 4, 6)))
-    assert np.isneginf(ds["preactivation_log10_ms"].values[0, 0][ds["site"].values == "h"][0])
+    assert np.isneginf(ds["preactivation_log10_mean_square"].values[0, 0][ds["site"].values == "h"][0])
     found = {row["family"]: row for row in vp.diagnose(ds).rows[0]["families"]}
     assert found["h"]["forward"] in ("stable", "growing")
     assert found["h"]["activation_factor"] is not None

@@ -133,7 +133,7 @@ def arguments(name: str) -> tuple[Any, Any]:
 
 def numbers(ds: Any) -> dict[str, list[float]]:
     """What is compared, by variable."""
-    found = {q: ds[q].values[0, 0, 1:].tolist() for q in (f"{name}_log10_ms" for name in COMPARED) if q in ds}
+    found = {q: ds[q].values[0, 0, 1:].tolist() for q in (f"{name}_log10_mean_square" for name in COMPARED) if q in ds}
     return found | {name: ds[name].values[1:].tolist() for name in COUNTS}
 
 

@@ -108,7 +108,7 @@ def brute(net: Net) -> tuple[dict[str, Any], dict[str, Any], Any]:
     return values, gradients, slopes["layers"]["w"]
 
 
-def log10_ms(values: Any) -> np.ndarray:
+def log10_mean_square(values: Any) -> np.ndarray:
     """By layer."""
     return np.log10(np.square(np.asarray(values, np.float64)).mean(axis=(1, 2)))
 
@@ -130,19 +130,27 @@ def test_values_and_gradients(net: Net) -> None:
     values, gradients, slopes = brute(net if net in (backwards, opaque_beside) else scanned)
     order = slice(None, None, -1) if net is backwards else slice(None)
     for variable, expected in (
-        ("preactivation_log10_ms", values["z"]),
-        ("product_log10_ms", values["product"]),
-        ("activation_log10_ms", values["h"]),
-        ("gradient_log10_ms", gradients["z"]),
-        ("activation_gradient_log10_ms", gradients["h"]),
+        ("preactivation_log10_mean_square", values["z"]),
+        ("product_log10_mean_square", values["product"]),
+        ("activation_log10_mean_square", values["h"]),
+        ("gradient_log10_mean_square", gradients["z"]),
+        ("activation_gradient_log10_mean_square", gradients["h"]),
     ):
-        np.testing.assert_allclose(rows(ds, "linear", variable), log10_ms(expected)[order], atol=1e-5)
-    np.testing.assert_allclose(rows(ds, "residual", "activation_log10_ms"), log10_ms(values["y"])[order], atol=1e-5)
-    np.testing.assert_allclose(rows(ds, "residual", "gradient_log10_ms"), log10_ms(gradients["y"])[order], atol=1e-5)
+        np.testing.assert_allclose(rows(ds, "linear", variable), log10_mean_square(expected)[order], atol=1e-5)
+    np.testing.assert_allclose(
+        rows(ds, "residual", "activation_log10_mean_square"), log10_mean_square(values["y"])[order], atol=1e-5
+    )
+    np.testing.assert_allclose(
+        rows(ds, "residual", "gradient_log10_mean_square"), log10_mean_square(gradients["y"])[order], atol=1e-5
+    )
     if net is unrolled:  # what slices of one array are, is not told layer by layer
         return
-    np.testing.assert_allclose(rows(ds, "linear", "weight_gradient_log10_ms"), log10_ms(slopes)[order], atol=1e-5)
-    np.testing.assert_allclose(rows(ds, "linear", "weight_log10_ms"), log10_ms(p["layers"]["w"])[order], atol=1e-5)
+    np.testing.assert_allclose(
+        rows(ds, "linear", "weight_gradient_log10_mean_square"), log10_mean_square(slopes)[order], atol=1e-5
+    )
+    np.testing.assert_allclose(
+        rows(ds, "linear", "weight_log10_mean_square"), log10_mean_square(p["layers"]["w"])[order], atol=1e-5
+    )
 
 
 def test_a_branch_of_a_cond() -> None:
@@ -155,7 +163,7 @@ def test_a_branch_of_a_cond() -> None:
     ds = vp.probe(loss, p, X, jnp.float32(1)).isel(config=0, seed=0)
     assert ds.site.values.tolist() == ["input", "out", "out#2"] and ds.attrs["tied"] == '[["out", "out#2"]]'
     expected = np.log10(np.square(np.asarray(X, np.float64) @ np.asarray(p["out"]["w"], np.float64)).mean())
-    np.testing.assert_allclose(ds.preactivation_log10_ms, [np.nan, np.nan, expected], atol=1e-5)
+    np.testing.assert_allclose(ds.preactivation_log10_mean_square, [np.nan, np.nan, expected], atol=1e-5)
 
 
 def test_tied_weights_and_embeddings() -> None:
@@ -173,8 +181,8 @@ def test_tied_weights_and_embeddings() -> None:
     ]
     slope = np.asarray(jax.jit(jax.grad(loss))({"table": table}, tokens)["table"], np.float64)
     expected = np.log10(np.square(slope).mean())
-    np.testing.assert_allclose(ds.weight_gradient_log10_ms[1:], [expected] * 2, atol=1e-5)
-    np.testing.assert_allclose(ds.parameter_gradient_log10_ms, [expected], atol=1e-5)
+    np.testing.assert_allclose(ds.weight_gradient_log10_mean_square[1:], [expected] * 2, atol=1e-5)
+    np.testing.assert_allclose(ds.parameter_gradient_log10_mean_square, [expected], atol=1e-5)
 
 
 def attention(p: Any, x: Any, zeros: Any = None) -> tuple[Any, dict[str, Any]]:
@@ -203,7 +211,7 @@ def test_attention() -> None:
     slopes, values = jax.jit(jax.grad(loss, has_aux=True))(zeros)
     for name in zeros:
         row = ds.isel(layer=ds.site.values.tolist().index(name))
-        for variable, expected in (("activation_log10_ms", values), ("gradient_log10_ms", slopes)):
+        for variable, expected in (("activation_log10_mean_square", values), ("gradient_log10_mean_square", slopes)):
             squares = np.square(np.asarray(expected[name], np.float64)).mean()
             assert float(row[variable]) == pytest.approx(np.log10(squares), abs=1e-5)
 
@@ -220,7 +228,7 @@ def test_layer_norm_and_what_follows_it() -> None:
 
     ds = vp.probe(loss, p, jax.random.normal(KEY, (BATCH, WIDTH))).isel(config=0, seed=0)
     assert ds.site.values.tolist() == ["input", "w", "norm"] and ds.kind.values.tolist() == ["input", "linear", "norm"]
-    assert float(ds.preactivation_log10_ms[2]) == pytest.approx(2 * np.log10(3), abs=1e-5)
+    assert float(ds.preactivation_log10_mean_square[2]) == pytest.approx(2 * np.log10(3), abs=1e-5)
     assert float(ds.activation_zero_fraction[2]) == pytest.approx(0.5, abs=0.2)
 
 
@@ -229,8 +237,8 @@ def test_magnitudes_beyond_the_squares_of_floats() -> None:
     for size in (1e-30, 1e30):
         p, x = {"w": jnp.full((4, 4), size)}, jnp.ones((3, 4))
         ds = vp.probe(lambda p, x: jnp.sum(x @ p["w"]), p, x).isel(config=0, seed=0, layer=1)
-        assert float(ds.preactivation_log10_ms) == pytest.approx(2 * np.log10(4 * size), abs=1e-5)
-        assert float(ds.weight_log10_ms) == pytest.approx(2 * np.log10(size), abs=1e-5)
+        assert float(ds.preactivation_log10_mean_square) == pytest.approx(2 * np.log10(4 * size), abs=1e-5)
+        assert float(ds.weight_log10_mean_square) == pytest.approx(2 * np.log10(size), abs=1e-5)
 
 
 def test_pieces_of_a_large_array_are_one_array() -> None:
@@ -355,15 +363,15 @@ def test_formats_without_arithmetic_of_their_own() -> None:
     ds = vp.probe(lambda p, x: jnp.sum(jnp.abs(x @ p)), w, x)
     assert ds["site"].values.tolist() == ["input", "params"]
     expected = np.log10(np.mean(np.abs(np.asarray(x) @ np.asarray(w)) ** 2))
-    np.testing.assert_allclose(ds["preactivation_log10_ms"].values[0, 0, 1], expected, atol=1e-5)
-    np.testing.assert_allclose(10 ** ds["gradient_log10_ms"].values[0, 0, 1], 1.0, rtol=1e-5)
+    np.testing.assert_allclose(ds["preactivation_log10_mean_square"].values[0, 0, 1], expected, atol=1e-5)
+    np.testing.assert_allclose(10 ** ds["gradient_log10_mean_square"].values[0, 0, 1], 1.0, rtol=1e-5)
 
     small = jax.random.normal(KEY, (WIDTH, 4)).astype(jnp.float8_e4m3fn)
     ds = vp.probe(
         lambda p, x: jnp.sum((x @ p["w"].astype(jnp.float32)) ** 2), {"w": small, "none": jnp.ones((3, 0))}, x
     )
     expected = np.log10(np.mean(np.asarray(small, np.float64) ** 2))
-    values = dict(zip(ds["parameter"].values, ds["parameter_log10_ms"].values[0, 0], strict=True))
+    values = dict(zip(ds["parameter"].values, ds["parameter_log10_mean_square"].values[0, 0], strict=True))
     np.testing.assert_allclose(values["w"], expected, atol=1e-5)
     assert np.isnan(values["none"])
 
@@ -408,7 +416,7 @@ def test_comparisons_and_differences_are_no_activations(
 ) -> None:
     p = {name: jax.random.normal(jax.random.key(i), (WIDTH, WIDTH)) for i, name in enumerate("abc")}
     ds = vp.probe(loss, p, X, Y).isel(config=0, seed=0)
-    found = dict(zip(ds.site.values.tolist(), ds.activation_log10_ms.values, strict=True))
+    found = dict(zip(ds.site.values.tolist(), ds.activation_log10_mean_square.values, strict=True))
     assert {name for name in found if np.isfinite(found[name])} == {"input", *activations}
     for name, phi in activations.items():
         assert found[name] == pytest.approx(float(jnp.log10(jnp.square(phi(X @ p[name])).mean())), abs=1e-5)
@@ -449,8 +457,8 @@ def test_an_activation_ends_where_the_loss_begins(
     p = {name: jax.random.normal(jax.random.key(i), (WIDTH, WIDTH)) for i, name in enumerate("ab")}
     p |= {"u": jnp.ones(WIDTH), "v": -2 * jnp.ones(WIDTH)}
     ds = vp.probe(loss, p, X).isel(config=0, seed=0)
-    found = dict(zip(ds.site.values.tolist(), ds.activation_log10_ms.values, strict=True))
-    before = dict(zip(ds.site.values.tolist(), ds.preactivation_log10_ms.values, strict=True))
+    found = dict(zip(ds.site.values.tolist(), ds.activation_log10_mean_square.values, strict=True))
+    before = dict(zip(ds.site.values.tolist(), ds.preactivation_log10_mean_square.values, strict=True))
     for name, value in activations.items():
         assert found[name] == pytest.approx(float(jnp.log10(jnp.square(value(p)).mean())), abs=1e-5), name
     if activations:
@@ -468,7 +476,7 @@ def test_a_norm_ends_before_what_else_is_made_of_it() -> None:
     p = {"w": jax.random.normal(KEY, (WIDTH, WIDTH)), "scale": 2 * jnp.ones(WIDTH), "shift": jnp.zeros(WIDTH)}
     ds = vp.probe(loss, p | {"skip": 5 * jnp.ones(WIDTH)}, X).isel(config=0, seed=0)
     assert ds.kind.values.tolist() == ["input", "norm", "linear", "sum"]
-    assert ds.activation_log10_ms.values[1] == pytest.approx(math.log10(4), abs=1e-5)
+    assert ds.activation_log10_mean_square.values[1] == pytest.approx(math.log10(4), abs=1e-5)
 
 
 LAST: dict[str, tuple[Callable[..., Any], Callable[..., Any] | None]] = {
@@ -489,4 +497,4 @@ def test_the_last_activation_is_no_part_of_the_loss(loss: Callable[..., Any], ph
     ds = vp.probe(lambda p, x, y: loss(x @ p, y), w, X, jnp.ones((len(X), WIDTH)))
     assert ds.kind.values.tolist() == ["input", "linear"]
     expected = np.nan if phi is None else float(jnp.log10(jnp.square(phi(X @ w)).mean()))
-    assert ds.activation_log10_ms.values[0, 0, 1] == pytest.approx(expected, abs=1e-5, nan_ok=True)
+    assert ds.activation_log10_mean_square.values[0, 0, 1] == pytest.approx(expected, abs=1e-5, nan_ok=True)

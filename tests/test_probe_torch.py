@@ -87,7 +87,7 @@ def same(ds: Any, value: Any, slopes: dict[str, Any]) -> None:
     """The loss and the mean square of every gradient; a bias before batch norm has none but rounding."""
     np.testing.assert_allclose(ds.loss_value.values, value, rtol=1e-5)
     assert set(ds.parameter.values) == set(slopes)
-    for name, level in zip(ds.parameter.values, ds.parameter_gradient_log10_ms.values[0, 0], strict=True):
+    for name, level in zip(ds.parameter.values, ds.parameter_gradient_log10_mean_square.values[0, 0], strict=True):
         np.testing.assert_allclose(10**level, np.mean(slopes[name] ** 2.0), rtol=1e-3, atol=1e-13, err_msg=name)
 
 
@@ -161,7 +161,7 @@ def test_sites_have_the_names_and_values_of_modules() -> None:
     assert ds.site.values.tolist() == ["input", "first", "norm", "hidden/0", "hidden/1", "head"]
     assert ds.attrs["coverage"] == "4 of 4 matrix products probed" and ds.arch.values.tolist() == ["Net"]
     expected = np.log10(np.mean(module.first(X).detach().numpy() ** 2.0))
-    np.testing.assert_allclose(ds.preactivation_log10_ms.values[0, 0, 1], expected, atol=1e-5)
+    np.testing.assert_allclose(ds.preactivation_log10_mean_square.values[0, 0, 1], expected, atol=1e-5)
     nested = nn.Sequential(nn.Sequential(nn.Linear(6, 8), nn.Tanh()), nn.Linear(8, 3))
     assert vp.probe(nested, X).site.values.tolist() == ["input", "0/0", "1"]
 
@@ -189,7 +189,9 @@ def test_each_seed_has_a_fresh_module() -> None:
     ds = vp.probe(Net(), X, init=fresh, seeds=2)
     weights = [fresh(jax.random.key(seed)).head.weight.detach().numpy() for seed in range(2)]
     expected = [np.log10(np.mean(weight**2)) for weight in weights]
-    np.testing.assert_allclose(ds.parameter_log10_ms.sel(parameter="head.weight").values[0], expected, atol=1e-5)
+    np.testing.assert_allclose(
+        ds.parameter_log10_mean_square.sel(parameter="head.weight").values[0], expected, atol=1e-5
+    )
     assert expected[0] != expected[1]
 
 
@@ -250,8 +252,10 @@ def test_a_factory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pyte
     assert stop.value.code == 0, capsys.readouterr()
     ds = vp.open_run("run")
     assert ds.attrs["coverage"] == "2 of 2 matrix products probed" and ds.loss.values.tolist() == ["CrossEntropyLoss"]
-    np.testing.assert_allclose(ds.activation_log10_ms.values[0, :, 0], np.log10(np.mean(X[:4].numpy() ** 2)), atol=1e-5)
-    assert len({*ds.parameter_log10_ms.values[0, :, -1]}) == 2
+    np.testing.assert_allclose(
+        ds.activation_log10_mean_square.values[0, :, 0], np.log10(np.mean(X[:4].numpy() ** 2)), atol=1e-5
+    )
+    assert len({*ds.parameter_log10_mean_square.values[0, :, -1]}) == 2
 
 
 class Rounded(torch.autograd.Function):

@@ -66,7 +66,9 @@ def test_values_that_leave_whole_say_what_statistics_say(monkeypatch: pytest.Mon
     for name in inside:
         values = whole[name]
         np.testing.assert_allclose(values, inside[name], rtol=2e-6, atol=2e-6, err_msg=name)
-    assert np.isnan(whole["gradient_log10_ms"][0, 0]).sum() == 2  # of the input, and of the step that was not taken
+    assert (
+        np.isnan(whole["gradient_log10_mean_square"][0, 0]).sum() == 2
+    )  # of the input, and of the step that was not taken
 
 
 SPECIAL = {
@@ -132,7 +134,7 @@ def test_a_second_probe_of_the_same_program_compiles_nothing(programs: list[str]
     second = vp.probe(sloped, 2 * W[0], X[::-1] * 2)
     third = vp.probe(lambda p, x: sloped(p, x), jnp.asarray(W[0]), X)
     assert programs == []
-    assert not np.array_equal(first.activation_log10_ms, second.activation_log10_ms)
+    assert not np.array_equal(first.activation_log10_mean_square, second.activation_log10_mean_square)
     assert columns(third).keys() == columns(first).keys()
     for name, values in columns(third).items():
         np.testing.assert_array_equal(values, columns(first)[name])
@@ -178,7 +180,7 @@ def test_what_a_function_reads_besides_its_arguments_is_read_anew(
     monkeypatch.setitem(globals(), "SLOPE", 3.0)
     monkeypatch.setattr(Settings, "scale", 3.0)
     after = vp.probe(function, jnp.asarray(W[0]), X)
-    assert (after.activation_log10_ms - before.activation_log10_ms).isel(layer=1).item() > 0.1
+    assert (after.activation_log10_mean_square - before.activation_log10_mean_square).isel(layer=1).item() > 0.1
 
 
 @pytest.mark.parametrize("inside", [lambda f: f, jax.jit])
@@ -193,15 +195,15 @@ def test_an_array_that_is_overwritten_is_read_as_jax_reads_it(inside: Any) -> No
     table[:] = 3
     after = vp.probe(loss, jnp.asarray(W[0]), X)
     value = np.log10(np.square(jnp.tanh(scaled(X @ W[0]))).mean())
-    assert after.activation_log10_ms.values[0, 0, 1] == pytest.approx(value, abs=1e-5)
-    assert before.activation_log10_ms.values[0, 0, 1] == pytest.approx(
+    assert after.activation_log10_mean_square.values[0, 0, 1] == pytest.approx(value, abs=1e-5)
+    assert before.activation_log10_mean_square.values[0, 0, 1] == pytest.approx(
         np.log10(np.square(np.tanh(X @ W[0])).mean()), abs=1e-5
     )
 
 
 def test_numbers_functions_and_rules_of_gradients_are_read_anew() -> None:
     def level(name: str, *arguments: Any) -> float:
-        return float(vp.probe(*arguments)[f"{name}_log10_ms"].values[0, 0, 1])
+        return float(vp.probe(*arguments)[f"{name}_log10_mean_square"].values[0, 0, 1])
 
     def scaled(p: Any, x: Any, i: int, j: int, k: int) -> Any:
         return jnp.tanh((i + 2 * j + 4 * k) * (x @ p)).sum()
@@ -237,12 +239,12 @@ def test_rules_of_gradients_in_the_body_of_a_scan_are_those_of_jax(
         return float(np.log10(np.square(jax.grad(loss)(w, X)).mean()))
 
     w = jnp.asarray(W[0])
-    before = vp.probe(loss, w, X).weight_gradient_log10_ms.values[0, 0, 1]
+    before = vp.probe(loss, w, X).weight_gradient_log10_mean_square.values[0, 0, 1]
     programs.clear()
-    assert vp.probe(loss, w, X).weight_gradient_log10_ms.values[0, 0, 1] == before and programs == []
+    assert vp.probe(loss, w, X).weight_gradient_log10_mean_square.values[0, 0, 1] == before and programs == []
     assert before == pytest.approx(slope(), abs=1e-5)
     monkeypatch.setitem(globals(), "SLOPE", 10.0)
-    after = vp.probe(loss, w, X).weight_gradient_log10_ms.values[0, 0, 1]
+    after = vp.probe(loss, w, X).weight_gradient_log10_mean_square.values[0, 0, 1]
     assert after == pytest.approx(slope(), abs=1e-5)
 
 

@@ -27,7 +27,10 @@ def ds(measured: Callable[..., xr.Dataset]) -> xr.Dataset:
         (lambda ds: vp.diagnose("RUN"), "ds: 'RUN' is not a dataset of varprobe.sweep; varprobe.open_run reads"),
         (lambda ds: vp.diagnose(ds.isel(seed=0)), "ds: the dataset has no dimension 'seed'; isel(seed=[0]) keeps it"),
         (lambda ds: vp.diagnose(ds.isel(layer=slice(0, 2))), "ds: the dataset has 2 of the layers 0 to 3"),
-        (lambda ds: vp.diagnose(ds.drop_vars("gradient_log10_ms")), "ds: the dataset has no variable 'gradient_log10"),
+        (
+            lambda ds: vp.diagnose(ds.drop_vars("gradient_log10_mean_square")),
+            "ds: the dataset has no variable 'gradient_log10",
+        ),
         (lambda ds: vp.assert_healthy(3), "ds: 3 is not a dataset"),
         (lambda ds: vp.plot_variance(None), "ds: None is not a dataset"),
         (lambda ds: vp.plot_variance(ds.isel(seed=[])), "ds: the dataset has no seed left"),

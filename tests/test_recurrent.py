@@ -89,12 +89,12 @@ def brute_force(nets, cell, states, sites, keep=1.0):
         yield of_p, of_eps, every, more
 
 
-def agrees(ds, name, arrays, statistics=("log10_ms", "log10_var", "mean_over_rms", "log10_absmax")):
+def agrees(ds, name, arrays, statistics=("log10_mean_square", "log10_var", "mean_over_rms", "log10_absmax")):
     """The statistics of layers 1 to L are those of the arrays."""
     arrays = [np.asarray(a) for a in arrays]
     ms = np.array([np.mean(a**2) for a in arrays])
     exact = {
-        "log10_ms": np.log10(ms),
+        "log10_mean_square": np.log10(ms),
         "log10_var": np.log10([np.var(a) for a in arrays]),
         "mean_over_rms": [np.mean(a) for a in arrays] / np.sqrt(ms),
         "log10_absmax": np.log10([np.abs(a).max() for a in arrays]),
@@ -119,7 +119,7 @@ def check(ds, cell, states=("h",), sites=("preactivation", "activation"), per_st
             if name[0] == "b":
                 continue
             prefix = "" if name == "w" else f"{name}_"
-            agrees(one, f"{prefix}weight", [matrix] * DEPTH, ["log10_ms"])
+            agrees(one, f"{prefix}weight", [matrix] * DEPTH, ["log10_mean_square"])
             if not per_step:
                 agrees(one, f"{prefix}weight_gradient", [of_p[name]] * DEPTH)
     return net, one, *rest
@@ -145,7 +145,7 @@ def test_rnn_of_a_first_state_step_by_step_below_a_read_out(x64):
     before = [net.x, *(at["h"] for at in every)]
     parts = [h.T @ delta for h, delta in zip(before, of_eps["preactivation"], strict=False)]
     agrees(one, "weight_gradient", parts)
-    assert one.activation_log10_ms[0] == pytest.approx(np.log10(np.mean(net.x**2)), abs=1e-6)
+    assert one.activation_log10_mean_square[0] == pytest.approx(np.log10(np.mean(net.x**2)), abs=1e-6)
 
 
 def test_lstm(x64):
@@ -191,12 +191,14 @@ def test_two_thousand_steps_of_one_unit_are_exact():
             w, u = (float(net.params[0][k][0, 0]) for k in "wu")
         back = np.arange(depth)[::-1]
         log = back * np.log10(s)  # of |dh_L/dh_t|
-        np.testing.assert_allclose(ds.gradient_log10_ms.values[i, 0, 1:], np.log10(np.mean(c**2)) + 2 * log, atol=1e-3)
+        np.testing.assert_allclose(
+            ds.gradient_log10_mean_square.values[i, 0, 1:], np.log10(np.mean(c**2)) + 2 * log, atol=1e-3
+        )
         # dLoss/du = sum_t,b c x_t w^(L-t), dLoss/dw = sum_t,b c h_(t-1) w^(L-t), in units of w^(L-1)
         unit = max(log)
         weights = np.sign(w) ** back * 10.0 ** (log - unit)
         of_u = (c[:, None] * x * weights).sum()
-        assert ds.u_weight_gradient_log10_ms.values[i, 0, 1] == pytest.approx(
+        assert ds.u_weight_gradient_log10_mean_square.values[i, 0, 1] == pytest.approx(
             2 * (np.log10(abs(of_u)) + unit), abs=1e-3
         )
         if s > 1:
@@ -204,7 +206,7 @@ def test_two_thousand_steps_of_one_unit_are_exact():
             prefix = np.cumsum(x * w ** -np.arange(1.0, depth + 1), axis=1)[:, :-1]
             of_w = u * (c[:, None] * prefix).sum()
             expected = 2 * (np.log10(abs(of_w)) + (depth - 1) * np.log10(s))
-            assert ds.weight_gradient_log10_ms.values[i, 0, 1] == pytest.approx(expected, abs=2e-3)
+            assert ds.weight_gradient_log10_mean_square.values[i, 0, 1] == pytest.approx(expected, abs=2e-3)
 
 
 @pytest.mark.exhaustive
@@ -214,7 +216,7 @@ def test_an_orthogonal_linear_net_keeps_the_gradient_and_a_gaussian_one_at_radiu
         arch="rnn(inputs=first)", act="identity", depth=1000, width=32, batch=2, seeds=1,
         init="orthogonal,normal(std=0.9/sqrt(fan_in))",
     )  # fmt: skip
-    change = (ds.gradient_log10_ms[:, 0, 1] - ds.gradient_log10_ms[:, 0, -1]).values
+    change = (ds.gradient_log10_mean_square[:, 0, 1] - ds.gradient_log10_mean_square[:, 0, -1]).values
     net = vp.build(ds.isel(config=1), 0)
     radius = np.abs(np.linalg.eigvals(np.asarray(net.params[0]["w"], np.float64))).max()
     assert change[0] == pytest.approx(0, abs=1e-3)
@@ -255,5 +257,10 @@ def test_what_makes_no_sense_is_refused(arguments, option, part):
 
 def test_every_variable_is_named():
     ds: xr.Dataset = dataset(read_request(arch="lstm", depth=2, width=3, init="he_normal"), [])
-    for name in ("cell_log10_ms", "cell_gradient_log10_var", "u_forget_weight_gradient_log10_ms", "forget_gate_mean"):
+    for name in (
+        "cell_log10_mean_square",
+        "cell_gradient_log10_var",
+        "u_forget_weight_gradient_log10_mean_square",
+        "forget_gate_mean",
+    ):
         assert ds[name].attrs["long_name"]

@@ -65,7 +65,7 @@ def made(configs, seeds=3, slopes=None):
         values = np.broadcast_to(
             (backward if name == "gradient" else forward).mean(axis=1, keepdims=True), forward.shape
         )
-        data[f"theory_{name}_log10_ms"] = (("config", "seed", "layer"), values.copy())
+        data[f"theory_{name}_log10_mean_square"] = (("config", "seed", "layer"), values.copy())
     coords = {name: ("config", [config[name] for config in configs]) for name in base}
     attrs = {"data_description": "N(0,1)", "loss": "cotangent", "root_seed": 0, "seeds": seeds, "range": "unbounded"}
     return xr.Dataset(data, coords | {"seed": np.arange(seeds), "layer": layer}, attrs)
@@ -100,7 +100,7 @@ GRID = [{"act": act, "init": init} for act in ("relu", "tanh") for init in ("he_
 def grid():
     """Six configurations, the last of which is exactly zero from layer 3 on and the first runs past every float."""
     ds = made(GRID, slopes=[60, -0.3, 0.1, -1, 0, 0])
-    for name in ("activation_log10_ms", "activation_log10_var"):
+    for name in ("activation_log10_mean_square", "activation_log10_var"):
         ds[name].values[5, :, 3:] = -np.inf
     return ds
 
@@ -137,8 +137,8 @@ def column(page, table, number):
 def test_curves_are_those_of_the_dataset(show, grid):
     page = show(grid)
     for plot, variable, first in (
-        ("forward-plot", "activation_log10_ms", 0),
-        ("backward-plot", "gradient_log10_ms", 1),
+        ("forward-plot", "activation_log10_mean_square", 0),
+        ("backward-plot", "gradient_log10_mean_square", 1),
     ):
         found = traces(page, plot, "mean")
         assert len(found) == len(GRID) == len(traces(page, plot, "band"))
@@ -180,7 +180,7 @@ def test_filters_change_curves_tables_and_what_is_said(show, grid):
     assert page.run("document.getElementById('status').getAttribute('aria-live')") == "polite"
     choose(page, "filter-init", "glorot_normal")
     (found,) = traces(page, "forward-plot", "mean")
-    assert np.allclose(found[1], grid.activation_log10_ms.values[4].mean(axis=0), atol=1e-6)
+    assert np.allclose(found[1], grid.activation_log10_mean_square.values[4].mean(axis=0), atol=1e-6)
     assert text(page, "#chosen") == "glorot_normal, tanh"
     click(page, "#reset")
     page.run("new Promise(done => setTimeout(done, 20))")
@@ -374,7 +374,7 @@ def test_two_hundred_deep_configurations(show, tmp_path, capsys):
         )
     drawn = traces(page, "forward-plot", "mean")
     assert len(drawn) == 200 and traces(page, "forward-plot", "band") == []
-    assert np.allclose(drawn[-1][1], ds.activation_log10_ms.values[-1].mean(axis=0), atol=1e-5)
+    assert np.allclose(drawn[-1][1], ds.activation_log10_mean_square.values[-1].mean(axis=0), atol=1e-5)
     click(page, "#verdict-table .more")
     assert len(column(page, "verdict-table", 0)) == 200
 
@@ -426,7 +426,7 @@ def test_a_model_shows_its_sites_in_order(show):
     (x, y), (_, other) = traces(page, "forward-plot", "mean")
     layers = [i for i, site in enumerate(sites) if site.startswith("layers/")]
     assert x.tolist() == layers and len(other) == len(sites) - 1 - len(layers)
-    assert np.allclose(y, ds.activation_log10_ms.values[0, 0, layers], rtol=1e-6)
+    assert np.allclose(y, ds.activation_log10_mean_square.values[0, 0, layers], rtol=1e-6)
     assert hover(page, 0, 1).startswith("layers/*layers/1 (linear)signal mean square ")
 
 

@@ -33,7 +33,7 @@ class Engine:
     def __call__(self, chunk: Any, setting: Any, seed: int) -> dict[str, np.ndarray]:
         shape = (len(chunk.members), chunk.program.depth + 1)
         table = {name: np.full(shape, -0.1 * seed) for name in variable_names()}
-        table["gradient_log10_ms"] = table["gradient_log10_ms"] + self.error * (seed == 1)
+        table["gradient_log10_mean_square"] = table["gradient_log10_mean_square"] + self.error * (seed == 1)
         return table
 
 
@@ -80,7 +80,7 @@ def test_one_other_bit_on_the_same_machine_is_not_reproduced(engine: Engine, run
     engine.error = 1e-15
     code, out, _ = run("rerun", "first")
     assert code == 1 and "8 of " in out and "differ, though machine and versions are the same" in out
-    assert "gradient_log10_ms" in out and Path("first-again", "results.nc").is_file()
+    assert "gradient_log10_mean_square" in out and Path("first-again", "results.nc").is_file()
     assert max(map(len, out.splitlines()[1:])) <= 80
     code, _, err = run("rerun", "first")
     assert code == 2 and "first-again holds a finished run already" in err
@@ -99,7 +99,7 @@ def test_elsewhere_differences_are_compared_with_rounding(engine: Engine, run: A
         assert answer["different"] == (8 if error else 0) and answer["beyond"] == (8 if code else 0)
         if error:
             (one,) = answer["differences"]
-            assert one["variable"] == "gradient_log10_ms" and one["seed"] == 1
+            assert one["variable"] == "gradient_log10_mean_square" and one["seed"] == 1
             np.testing.assert_allclose(one["largest"], error, rtol=1e-6)
 
 
@@ -189,30 +189,30 @@ def stack(gradients: float, dtype: str = "float32", layers: int = 41) -> xr.Data
     names = [*variable_names()]
     shape = (1, 1, layers)
     ds = xr.Dataset({name: (("config", "seed", "layer"), np.zeros(shape)) for name in names})
-    ds["gradient_log10_ms"].values[:] = -gradients * np.arange(layers)
+    ds["gradient_log10_mean_square"].values[:] = -gradients * np.arange(layers)
     return ds.assign_coords(width=("config", [64]), dtype=("config", [dtype]))
 
 
 def test_tolerances_grow_with_the_root_of_the_depth_where_signals_neither_settle_nor_spread() -> None:
-    found = tolerances(stack(0))["activation_log10_ms"][0, 0]
+    found = tolerances(stack(0))["activation_log10_mean_square"][0, 0]
     np.testing.assert_allclose(found, SAFETY * UNIT * 8 * np.sqrt(np.arange(1, 42)) * 2 / np.log(10), rtol=1e-12)
     without = stack(0)
-    without["gradient_log10_ms"].values[:] = np.nan
-    np.testing.assert_allclose(tolerances(without)["activation_log10_ms"][0, 0], found, rtol=1e-12)
+    without["gradient_log10_mean_square"].values[:] = np.nan
+    np.testing.assert_allclose(tolerances(without)["activation_log10_mean_square"][0, 0], found, rtol=1e-12)
 
 
 def test_tolerances_of_gradients_add_up_from_the_last_layer() -> None:
     """Each layer adds its own rounding, 1, and the forward error at which its derivative is taken, sqrt(l + 1)."""
     squares = np.cumsum(np.arange(42, 1, -1))  # layers 40, 39, ..., 0
-    found = tolerances(stack(0))["gradient_log10_ms"][0, 0]
+    found = tolerances(stack(0))["gradient_log10_mean_square"][0, 0]
     np.testing.assert_allclose(found[::-1], SAFETY * UNIT * 8 * np.sqrt(squares) * 2 / np.log(10), rtol=1e-12)
 
 
 def test_tolerances_settle_in_order_and_are_lost_in_chaos() -> None:
-    ordered = tolerances(stack(-0.2))["activation_log10_ms"][0, 0]
+    ordered = tolerances(stack(-0.2))["activation_log10_mean_square"][0, 0]
     limit = SAFETY * UNIT * 8 / np.sqrt(1 - 10**-0.2) * 2 / np.log(10)
     np.testing.assert_allclose(ordered[-1], limit, rtol=1e-6)
-    chaotic = tolerances(stack(0.5))["activation_log10_ms"][0, 0]
+    chaotic = tolerances(stack(0.5))["activation_log10_mean_square"][0, 0]
     growing = np.isfinite(chaotic)
     assert growing[0] and not growing[-1]
     np.testing.assert_allclose(np.diff(np.log10(chaotic[growing]))[-1], 0.25, rtol=1e-3)
@@ -223,4 +223,4 @@ def test_a_variance_that_is_left_of_a_large_mean_has_fewer_digits() -> None:
     ds = stack(0)
     ds["activation_log10_var"].values[:] = -4
     found = tolerances(ds)
-    np.testing.assert_allclose(found["activation_log10_var"], 1e4 * found["activation_log10_ms"], rtol=1e-12)
+    np.testing.assert_allclose(found["activation_log10_var"], 1e4 * found["activation_log10_mean_square"], rtol=1e-12)

@@ -213,7 +213,7 @@ def truncated(path):
 def flipped(path):
     content = bytearray(path.read_bytes())
     with np.load(path) as archive:
-        at = bytes(content).index(archive["gradient_log10_ms"].tobytes())
+        at = bytes(content).index(archive["gradient_log10_mean_square"].tobytes())
     content[at + 13] ^= 4
     path.write_bytes(content)
 
@@ -230,7 +230,7 @@ class Bomb:
 
 
 def pickled(path):
-    np.savez(path, gradient_log10_ms=np.array([Bomb()], dtype=object))
+    np.savez(path, gradient_log10_mean_square=np.array([Bomb()], dtype=object))
 
 
 def reshaped(path):

@@ -94,7 +94,7 @@ def test_the_last_share_to_finish_makes_the_whole(tmp_path: Path, whole: xr.Data
         part = vp.sweep(**TINY, out=tmp_path / "run", shard=f"{i}/3")
         assert part.attrs["unfinished"] == f"{ends} cells of the run are there"
         assert not (tmp_path / "run" / "results.nc").exists()
-        there = part.activation_log10_ms.notnull().any(["layer", "config"])
+        there = part.activation_log10_mean_square.notnull().any(["layer", "config"])
         assert int(there.sum()) == 1  # of three seeds of one chunk this share's
         cells += int(there.sum())
     assert cells == 2
@@ -197,7 +197,7 @@ def sweep(out):
         save_cell(folder, cell, table)
     with patch("varprobe.sweeps.run_folder.save_cell", counting):
         ds = vp.sweep(**{TINY | {"seeds": 40}!r}, out=out)
-    return len(saved), int(ds.activation_log10_ms.notnull().all(["config", "layer"]).sum())
+    return len(saved), int(ds.activation_log10_mean_square.notnull().all(["config", "layer"]).sum())
 """
 BESIDE = f"""
 import sys
@@ -313,7 +313,7 @@ def test_a_process_that_sees_the_folder_writes_there_itself(tmp_path: Path) -> N
     items = tuple(CellTask(chunk, seed, Cell(f"{seed:064x}", 0, seed, tuple(chunk.configs), 4)) for seed in range(3))
     batch = Batch(items, request.setting, versions(), tmp_path, "absent")
     tables = work(packed(batch))
-    assert all(table is not None and table["activation_log10_ms"].shape == (4, 5) for table in tables)
+    assert all(table is not None and table["activation_log10_mean_square"].shape == (4, 5) for table in tables)
     assert not list((tmp_path / "cells").iterdir())
     done = items[1].cell
     assert done is not None
@@ -421,7 +421,7 @@ def test_a_spec_file_is_the_command_line(
     a, b = vp.open_run("a"), vp.open_run("b")
     assert a.attrs["spec"] == b.attrs["spec"]
     xr.testing.assert_identical(a, b)
-    assert (len(np.unique(a.activation_log10_ms)) > 8) is measured
+    assert (len(np.unique(a.activation_log10_mean_square)) > 8) is measured
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from varprobe.storage.checksums import (
     FORMAT,
@@ -18,7 +19,7 @@ from varprobe.storage.checksums import (
     unsealed_archive,
     unsealed_json,
 )
-from varprobe.storage.files import Cell, load_cell, save_cell
+from varprobe.storage.files import Cell, load_cell, load_dataset, save_cell, save_dataset
 
 CONTENT = {"spec": {"act": ["relu"], "odd": 'ü",\n"format": 2,\n"sha256": "'}, "results": None, "n": [1, 2.5]}
 ARRAYS = {"x": np.array([[1.5, -np.inf], [np.nan, 0.1]]), "config": np.array([3, 1]), "seed": np.array(7)}
@@ -153,3 +154,14 @@ def test_a_cell_that_holds_pickles_or_other_kinds_is_refused(tmp_path):
         load_cell(tmp_path, cell, {"x", "y"})
     with pytest.raises(ValueError, match="allow_pickle"):
         sealed_archive({"x": np.array([print], dtype=object)})
+
+
+def test_names_of_older_versions_are_today_s(tmp_path: Path) -> None:
+    """`*_log10_ms`, as versions before 0.2 wrote it, in datasets and archives of arrays."""
+    levels = np.array([[0.5, -1.0]])
+    sha256 = save_dataset(tmp_path / "results.nc", xr.Dataset({"gradient_log10_ms": (("config", "layer"), levels)}))
+    ds = load_dataset(tmp_path / "results.nc", sha256)
+    np.testing.assert_array_equal(ds.gradient_log10_mean_square, levels)
+    (tmp_path / "cell.npz").write_bytes(sealed_archive({"partial_jacobian_log10_ms": levels}))
+    found = unsealed_archive(tmp_path / "cell.npz", 1, 2)
+    np.testing.assert_array_equal(found["partial_jacobian_log10_mean_square"], levels)

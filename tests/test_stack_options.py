@@ -14,9 +14,9 @@ from varprobe.errors import InvalidArgumentError
 from varprobe.nets.data import load_source
 
 QUANTITIES = ("preactivation", "activation", "gradient", "weight_gradient")
-STATISTICS = ("log10_ms", "log10_var", "mean_over_rms", "log10_absmax")
+STATISTICS = ("log10_mean_square", "log10_var", "mean_over_rms", "log10_absmax")
 OTHERS = {
-    "weight_log10_ms",
+    "weight_log10_mean_square",
     "activation_zero_fraction",
     "dead_unit_fraction",
     "saturated_fraction",
@@ -83,10 +83,10 @@ def test_attributes_repeat_the_run(grid: xr.Dataset) -> None:
 
 
 def test_seeds_and_root_seeds(grid: xr.Dataset) -> None:
-    values = grid.activation_log10_ms.isel(layer=slice(0, 3)).values
+    values = grid.activation_log10_mean_square.isel(layer=slice(0, 3)).values
     for other in (1, 2):  # weights and data are drawn anew
         assert (values[:, 0] != values[:, other]).all()
-    other = vp.sweep(depth=[2, 4], seeds=1, root_seed=4, **GRID).activation_log10_ms.values[:, 0, :3]
+    other = vp.sweep(depth=[2, 4], seeds=1, root_seed=4, **GRID).activation_log10_mean_square.values[:, 0, :3]
     assert (other != values[:, 0]).all()
 
 
@@ -117,8 +117,8 @@ def test_build_takes_a_row(grid: xr.Dataset) -> None:
     np.testing.assert_array_equal(ours.x, theirs.x)
     np.testing.assert_array_equal(ours.cotangent, theirs.cotangent)
     expected = np.log10(np.mean(np.square(ours.apply(ours.params, ours.x))))
-    assert float(row.activation_log10_ms[2, 4]) == pytest.approx(float(expected), abs=1e-5)
-    assert float(row.activation_log10_ms[1, 4]) != pytest.approx(float(expected), abs=1e-3)
+    assert float(row.activation_log10_mean_square[2, 4]) == pytest.approx(float(expected), abs=1e-5)
+    assert float(row.activation_log10_mean_square[1, 4]) != pytest.approx(float(expected), abs=1e-3)
     with pytest.raises(InvalidArgumentError, match="this dataset has 8"):
         vp.build(grid)
     with pytest.raises(InvalidArgumentError, match="these arguments describe 4"):
@@ -156,7 +156,7 @@ def test_a_profile_is_measured() -> None:
     first = np.log10(np.mean(np.square(np.asarray(net.x, np.float64).sum(1))))
     expected = {profile: [0, np.log10(5), np.log10(15)], "6": [0, np.log10(6), np.log10(36)]}
     for width, logs in expected.items():
-        row = vp.select(ds, width=width).activation_log10_ms.values[0, 0]
+        row = vp.select(ds, width=width).activation_log10_mean_square.values[0, 0]
         np.testing.assert_allclose(row[1:], first + 2 * np.array(logs), atol=1e-5)  # float32
     assert json.loads(ds.attrs["widths"]) == [[7, 5, 3, 4], [7, 6, 6, 6]]
 
@@ -166,7 +166,7 @@ def test_first_and_last_layers() -> None:
     arguments: dict[str, Any] = {"act": "tanh", "depth": 4, "width": 3, "batch": 2, "loss": "mse", "seeds": 1}
     inits = {"init": "constant(value=0.1)", "init_first": "constant(value=10)", "init_last": "constant(value=0.001)"}
     ds = vp.sweep(**arguments, **inits, forward_only=True)
-    np.testing.assert_allclose(ds.weight_log10_ms.values[0, 0, 1:], [2, -2, -2, -6], atol=1e-6)
+    np.testing.assert_allclose(ds.weight_log10_mean_square.values[0, 0, 1:], [2, -2, -2, -6], atol=1e-6)
     assert ds.init_first.values.tolist() == ["constant(value=10)"]
     assert ds.init_last.values.tolist() == ["constant(value=0.001)"]
     for net in (vp.build({**arguments, **inits}), vp.build(ds)):
@@ -178,7 +178,7 @@ def test_first_and_last_layers() -> None:
 
 def test_layerwise_and_shapewise_numbers() -> None:
     ds = vp.sweep(act="relu", init="constant(value=layer)", depth=3, width=4, batch=2, seeds=1, forward_only=True)
-    np.testing.assert_allclose(ds.weight_log10_ms.values[0, 0, 1:], np.log10([1, 4, 9]), atol=1e-6)
+    np.testing.assert_allclose(ds.weight_log10_mean_square.values[0, 0, 1:], np.log10([1, 4, 9]), atol=1e-6)
     net = vp.build({"act": "relu", "init": "constant(fan_in/fan_out)", "width": "6-3-2", "batch": 1, "input_width": 4})
     assert [float(p["w"][0, 0]) for p in net.params] == pytest.approx([4 / 6, 2, 1.5])
 
@@ -194,7 +194,7 @@ def test_sigma_grid() -> None:
     assert list(dict.fromkeys(ds.init.values.tolist())) == inits
     assert list(dict.fromkeys(ds.bias.values.tolist())) == ["normal(var=0)", "normal(var=0.25)"]
     for i, s in enumerate((1, 2, 3)):
-        measured = 10 ** vp.select(ds, init=inits[i]).weight_log10_ms.values[:, 0, 1:] * 48
+        measured = 10 ** vp.select(ds, init=inits[i]).weight_log10_mean_square.values[:, 0, 1:] * 48
         np.testing.assert_allclose(measured, s, rtol=0.12)
     biases = vp.build(ds.isel(config=5)).params[0]["b"]
     assert float(np.mean(np.square(biases))) == pytest.approx(0.25, rel=4 * np.sqrt(2 / 48))
@@ -218,7 +218,7 @@ def test_digits() -> None:
         assert len(set(where)) == 20
         drawn.append(set(where))
         expected = np.log10(np.mean(x**2))
-        assert float(ds.activation_log10_ms[0, seed, 0]) == pytest.approx(expected, abs=1e-6)
+        assert float(ds.activation_log10_mean_square[0, seed, 0]) == pytest.approx(expected, abs=1e-6)
     assert len(drawn[0] & drawn[1]) < 5
     assert "digits / 16 (1797 x 64)" in ds.attrs["data_description"]
 
@@ -271,7 +271,7 @@ def test_forward_only(both_ways: xr.Dataset) -> None:
             assert np.isnan(forward[name]).all()
         else:
             np.testing.assert_allclose(forward[name], both_ways[name], rtol=0, atol=1e-6, err_msg=str(name))
-    assert np.isfinite(both_ways.gradient_log10_ms.isel(layer=slice(1, None))).all()
+    assert np.isfinite(both_ways.gradient_log10_mean_square.isel(layer=slice(1, None))).all()
 
 
 def test_losses_differ_in_the_gradient_only(both_ways: xr.Dataset) -> None:
@@ -279,7 +279,7 @@ def test_losses_differ_in_the_gradient_only(both_ways: xr.Dataset) -> None:
     ds = vp.sweep(loss="cross_entropy", **TANH)
     assert (both_ways.loss.values.tolist(), ds.loss.values.tolist()) == (["cotangent"], ["cross_entropy"])
     difference = ds - both_ways
-    assert float(np.abs(difference.activation_log10_ms).max()) < 1e-6
-    assert float(difference.gradient_log10_ms.max()) < np.log10(1 / 36)
+    assert float(np.abs(difference.activation_log10_mean_square).max()) < 1e-6
+    assert float(difference.gradient_log10_mean_square.max()) < np.log10(1 / 36)
     outputs = {loss: vp.build({**TANH, "loss": loss}).cotangent.shape for loss in ("cotangent", "mse", "cross_entropy")}
     assert outputs == {"cotangent": (6, 8), "mse": (6, 1), "cross_entropy": (6, 10)}

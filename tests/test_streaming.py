@@ -76,20 +76,20 @@ def full_disk() -> Iterator[None]:
 def test_a_frame_on_disk_is_filled_like_one_in_memory(tmp_path: Path, little: None) -> None:
     request = read_request(**ASKED)
     frame = dataset(request, [], tmp_path / "run")
-    numbers = frame["activation_log10_ms"].values
+    numbers = frame["activation_log10_mean_square"].values
     assert not numbers.flags.owndata and not list(tmp_path.iterdir())  # its file has no name
     assert all(np.isnan(v.values).all() for v in frame.data_vars.values())
-    fill(frame, (3, 1), 1, {"activation_log10_ms": np.arange(6.0).reshape(2, 3)})
+    fill(frame, (3, 1), 1, {"activation_log10_mean_square": np.arange(6.0).reshape(2, 3)})
     np.testing.assert_array_equal(
-        frame["activation_log10_ms"].values[[1, 3], 1], [[3, 4, 5, *[np.nan] * 2], [0, 1, 2, *[np.nan] * 2]]
+        frame["activation_log10_mean_square"].values[[1, 3], 1], [[3, 4, 5, *[np.nan] * 2], [0, 1, 2, *[np.nan] * 2]]
     )
-    assert np.isfinite(numbers).sum() == 6 and np.isnan(frame["gradient_log10_ms"].values).all()
+    assert np.isfinite(numbers).sum() == 6 and np.isnan(frame["gradient_log10_mean_square"].values).all()
 
 
 @pytest.mark.exhaustive
 def test_the_frame_of_a_record_may_lie_on_disk(folder: Path, tmp_path: Path, little: None, ds: xr.Dataset) -> None:
     frame = Record.read(folder / "spec.json").frame(tmp_path)
-    assert not frame["gradient_log10_ms"].values.flags.owndata
+    assert not frame["gradient_log10_mean_square"].values.flags.owndata
     assert_identical(frame.coords.to_dataset(), ds[list(frame.data_vars)].coords.to_dataset())
 
 
@@ -115,7 +115,7 @@ def test_files_of_many_blocks_hold_the_same(tmp_path: Path, single: None, ds: xr
     content = path.read_bytes()
     assert save_dataset(path, ds) == first and path.read_bytes() == content
     with xr.open_dataset(path, engine="h5netcdf") as there:
-        assert there["gradient_log10_ms"].encoding["chunksizes"] == (1, 2, 5)
+        assert there["gradient_log10_mean_square"].encoding["chunksizes"] == (1, 2, 5)
         assert there["activation_density"].encoding["chunksizes"] == (1, *ds["activation_density"].shape[1:])
 
 
@@ -196,7 +196,7 @@ def test_cells_are_read_where_the_dataset_is_damaged(
     (tmp_path / "run" / "results.nc").write_bytes(content)
     with pytest.warns(UserWarning, match="results.nc is damaged; its cells are read instead"):
         lazy = vp.open_run(tmp_path / "run", chunks={"config": 4})
-    assert lazy["gradient_log10_ms"].chunks[0] == (4, 2)
+    assert lazy["gradient_log10_mean_square"].chunks[0] == (4, 2)
     assert_identical(lazy.compute(), ds[list(lazy.data_vars)])
     assert not [path for path in (tmp_path / "run").iterdir() if path.name.startswith(".")]
 

@@ -70,7 +70,7 @@ def test_against_nets(act: str, batch: int, seeds: int) -> None:
     assert error < 0.03 and factors.mean() == pytest.approx(found.gradient_factor, abs=4.5 * error)
     assert np.exp(seen.stream[:, -1]).mean() == pytest.approx(found.activation_ms, rel=0.02)
     stack = vp.theory.normalized(act, "batch", depth=6, batch=batch, eps=0.0)
-    assert 10 ** -np.diff(stack.gradient_log10_ms)[2] == pytest.approx(found.gradient_factor, rel=1e-9)
+    assert 10 ** -np.diff(stack.gradient_log10_mean_square)[2] == pytest.approx(found.gradient_factor, rel=1e-9)
 
 
 @pytest.mark.parametrize("act", ["tanh", "relu"])

@@ -14,10 +14,10 @@ LN10 = np.log(10)
 def test_circular_padding_is_a_plain_stack(act: str) -> None:
     plain = vp.theory.trajectory(act, 1.8, 0.1, depth=9, q0=2.0)
     found = vp.theory.convolution(act, 9, size=4, kernel=3, padding="circular", sigma_w2=1.8, sigma_b2=0.1, q0=2.0)
-    for name in ("preactivation_log10_ms", "activation_log10_ms", "gradient_log10_ms"):
+    for name in ("preactivation_log10_mean_square", "activation_log10_mean_square", "gradient_log10_mean_square"):
         np.testing.assert_allclose(getattr(found, name), getattr(plain, name), atol=1e-10)
     np.testing.assert_allclose(
-        found.weight_gradient_log10_ms, plain.weight_gradient_log10_ms + np.log10(16), atol=1e-10
+        found.weight_gradient_log10_mean_square, plain.weight_gradient_log10_mean_square + np.log10(16), atol=1e-10
     )
     assert np.ptp(found.activation_positions[-1]) < 1e-12 > np.ptp(found.gradient_positions[0])
 
@@ -39,18 +39,18 @@ def test_zeros_beyond_the_border(size: int, kernel: int, dims: int) -> None:
     found = vp.theory.convolution("relu", depth, size, kernel, dims, sigma_w2=3.0)
     np.testing.assert_allclose(10 ** found.activation_positions.reshape(depth, -1), forward, rtol=1e-10)
     np.testing.assert_allclose(10 ** found.gradient_positions.reshape(depth, -1), back, rtol=1e-10)
-    np.testing.assert_allclose(10**found.activation_log10_ms, np.mean(forward, axis=1), rtol=1e-10)
-    np.testing.assert_allclose(10**found.gradient_log10_ms, np.mean(back, axis=1), rtol=1e-10)
+    np.testing.assert_allclose(10**found.activation_log10_mean_square, np.mean(forward, axis=1), rtol=1e-10)
+    np.testing.assert_allclose(10**found.gradient_log10_mean_square, np.mean(back, axis=1), rtol=1e-10)
 
 
 def test_deep_down_the_widest_wave_is_left() -> None:
     """One axis, 3 taps: the largest eigenvalue of the band is (1 + 2 cos(pi / (size + 1))) / 3."""
     found = vp.theory.convolution("relu", 200, size=8, kernel=3, dims=1)
     expected = (1 + 2 * np.cos(np.pi / 9)) / 3
-    np.testing.assert_allclose(10 ** np.diff(found.activation_log10_ms)[-20:], expected, rtol=1e-10)
-    np.testing.assert_allclose(10 ** -np.diff(found.gradient_log10_ms)[:20], expected, rtol=1e-10)
+    np.testing.assert_allclose(10 ** np.diff(found.activation_log10_mean_square)[-20:], expected, rtol=1e-10)
+    np.testing.assert_allclose(10 ** -np.diff(found.gradient_log10_mean_square)[:20], expected, rtol=1e-10)
     far = vp.theory.convolution("relu", 100, size=8, dims=1, sigma_w2=1e30)
-    assert far.activation_log10_ms[-1] > 2900 and np.isfinite(far.activation_positions).all()
+    assert far.activation_log10_mean_square[-1] > 2900 and np.isfinite(far.activation_positions).all()
 
 
 def test_against_nets() -> None:
@@ -83,7 +83,7 @@ def test_against_nets() -> None:
     allowance = 5 * depth / channels
     agree(forward, found.activation_positions * LN10, allowance)
     agree(backward, found.gradient_positions * LN10, allowance)
-    agree(weights, found.weight_gradient_log10_ms * LN10, allowance)
+    agree(weights, found.weight_gradient_log10_mean_square * LN10, allowance)
 
 
 @pytest.mark.parametrize(("arguments", "says"), [

@@ -106,7 +106,7 @@ def test_against_drawn_nets(
     init = f"orthogonal(scale={float(np.sqrt(sigma_w2))!r})" if orthogonal else None
     weights = None if orthogonal else sigma_w2
     curve = vp.theory.trajectory(name, sigma_w2, depth=depth)
-    levels = np.log(10) * np.array([curve.activation_log10_ms[-1], curve.gradient_log10_ms[0]])
+    levels = np.log(10) * np.array([curve.activation_log10_mean_square[-1], curve.gradient_log10_mean_square[0]])
     for column, (quantity, end) in enumerate((("activation", -1), ("gradient", 0))):
         law = vp.theory.finite_width(name, init, n, depth, batch, quantity, weights)
         assert drawn[:, column].var() == pytest.approx(law.variance[end], rel=tolerance[column])

@@ -14,11 +14,11 @@ STANDARD_GRADIENT = [0.006919782154913088, 0.031118414039682848, 0.1054193257347
 
 def test_glorot_and_bengio_tanh() -> None:
     found = vp.theory.trajectory("tanh", sigma_w2=1 / 3, depth=5)
-    np.testing.assert_allclose(10**found.preactivation_log10_ms, STANDARD_Z, rtol=1e-10)
-    np.testing.assert_allclose(10**found.activation_log10_ms, STANDARD_H, rtol=1e-10)
+    np.testing.assert_allclose(10**found.preactivation_log10_mean_square, STANDARD_Z, rtol=1e-10)
+    np.testing.assert_allclose(10**found.activation_log10_mean_square, STANDARD_H, rtol=1e-10)
     # their ratio starts from dLoss/dz_L; phi'(z_l)^2 of each layer below stands in it
     np.testing.assert_allclose(
-        10 ** (found.gradient_log10_ms - found.gradient_log10_ms[-1]), STANDARD_GRADIENT, rtol=1e-9
+        10 ** (found.gradient_log10_mean_square - found.gradient_log10_mean_square[-1]), STANDARD_GRADIENT, rtol=1e-9
     )
 
 
@@ -29,10 +29,12 @@ def test_relu_is_exact_at_any_scale(scale: float) -> None:
     found = vp.theory.trajectory("relu", scale, depth=depth, q0=3.0)
     layer = np.arange(1, depth + 1)
     step = np.log10(scale / 2)
-    np.testing.assert_allclose(found.activation_log10_ms, np.log10(3) + layer * step, rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(found.gradient_log10_ms, np.log10(0.5) + (depth - layer) * step, rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(found.activation_log10_var - found.activation_log10_ms, np.log10(1 - 1 / np.pi), atol=1e-12)  # fmt: skip
-    np.testing.assert_allclose(found.weight_gradient_log10_ms, np.log10(1.5) + (depth - 1) * step, rtol=1e-12, atol=1e-11)  # fmt: skip
+    np.testing.assert_allclose(found.activation_log10_mean_square, np.log10(3) + layer * step, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(
+        found.gradient_log10_mean_square, np.log10(0.5) + (depth - layer) * step, rtol=1e-12, atol=1e-12
+    )
+    np.testing.assert_allclose(found.activation_log10_var - found.activation_log10_mean_square, np.log10(1 - 1 / np.pi), atol=1e-12)  # fmt: skip
+    np.testing.assert_allclose(found.weight_gradient_log10_mean_square, np.log10(1.5) + (depth - 1) * step, rtol=1e-12, atol=1e-11)  # fmt: skip
 
 
 def test_relu_inputs_align() -> None:
@@ -51,9 +53,9 @@ def test_relu_inputs_align() -> None:
 def test_it_settles_at_the_fixed_point() -> None:
     fixed = vp.theory.fixed_point("tanh", 2.0, 0.05)
     found = vp.theory.trajectory("tanh", 2.0, 0.05, depth=400, q0=40.0)
-    assert 10 ** found.preactivation_log10_ms[-1] == pytest.approx(fixed.q_star, rel=1e-10)
+    assert 10 ** found.preactivation_log10_mean_square[-1] == pytest.approx(fixed.q_star, rel=1e-10)
     assert found.preactivation_correlation[-1] == pytest.approx(fixed.c_star, abs=1e-6)
-    steps = found.gradient_log10_ms[100:300] - found.gradient_log10_ms[101:301]
+    steps = found.gradient_log10_mean_square[100:300] - found.gradient_log10_mean_square[101:301]
     np.testing.assert_allclose(10**steps, fixed.chi_1, rtol=1e-9)
 
 
@@ -62,36 +64,38 @@ def test_far_out_only_the_right_slope_counts(name: str) -> None:
     """Degree 1 on the right, bounded on the left: sigma_w2 / 2 a layer, times the slope squared."""
     found = vp.theory.trajectory(name, 1e30, depth=60)
     slope = 1.0507009873554805 if name == "selu" else 1.0
-    np.testing.assert_allclose(np.diff(found.activation_log10_ms)[5:], 30 + np.log10(slope**2 / 2), atol=1e-9)
-    assert found.activation_log10_ms[-1] > 1500
+    np.testing.assert_allclose(np.diff(found.activation_log10_mean_square)[5:], 30 + np.log10(slope**2 / 2), atol=1e-9)
+    assert found.activation_log10_mean_square[-1] > 1500
 
 
 @pytest.mark.parametrize(("name", "slope"), [("tanh", 1.0), ("gelu", 0.5), ("soft_sign", 1.0)])
 def test_near_zero_only_the_slope_counts(name: str, slope: float) -> None:
     found = vp.theory.trajectory(name, 1e-12, depth=80)
-    np.testing.assert_allclose(np.diff(found.activation_log10_ms)[5:], -12 + 2 * np.log10(slope), atol=1e-6)
-    np.testing.assert_allclose(-np.diff(found.gradient_log10_ms)[5:], -12 + 2 * np.log10(slope), atol=1e-6)
-    assert found.activation_log10_ms[-1] < -900
+    np.testing.assert_allclose(np.diff(found.activation_log10_mean_square)[5:], -12 + 2 * np.log10(slope), atol=1e-6)
+    np.testing.assert_allclose(-np.diff(found.gradient_log10_mean_square)[5:], -12 + 2 * np.log10(slope), atol=1e-6)
+    assert found.activation_log10_mean_square[-1] < -900
 
 
 def test_bounded_and_squared_activations_far_out() -> None:
     """tanh: E phi'^2 = (4/3) / sqrt(2 pi q). relu_squared: ln q doubles each layer."""
     found = vp.theory.trajectory("tanh", 1e300, depth=3)
-    np.testing.assert_allclose(found.preactivation_log10_ms, 300, atol=1e-9)
-    assert found.gradient_log10_ms[-1] == pytest.approx(np.log10(4 / 3) - 0.5 * (np.log10(2 * np.pi) + 300), abs=1e-9)
+    np.testing.assert_allclose(found.preactivation_log10_mean_square, 300, atol=1e-9)
+    assert found.gradient_log10_mean_square[-1] == pytest.approx(
+        np.log10(4 / 3) - 0.5 * (np.log10(2 * np.pi) + 300), abs=1e-9
+    )
     squared = vp.theory.trajectory("relu_squared", 1.0, depth=30, q0=10.0)
     q = 1.0
     for at in range(30):
         expected = q if at == 0 else 2 * expected + np.log10(1.5)
-        assert squared.preactivation_log10_ms[at] == pytest.approx(expected, rel=1e-10)
+        assert squared.preactivation_log10_mean_square[at] == pytest.approx(expected, rel=1e-10)
 
 
 def test_biases_layers_and_widths() -> None:
     found = vp.theory.trajectory("identity", [1.0, 4.0, 0.25], [0.0, 1.0, 0.0], depth=3, widths=[10, 20, 40, 80])
-    np.testing.assert_allclose(10**found.preactivation_log10_ms, [1, 5, 1.25], rtol=1e-13)
+    np.testing.assert_allclose(10**found.preactivation_log10_mean_square, [1, 5, 1.25], rtol=1e-13)
     np.testing.assert_allclose(10**found.preactivation_correlation, 10 ** np.array([0, 0.2, 0.2]), rtol=1e-12)
     # delta_l = delta_{l+1} W^T: fan_out Var W = sigma_w2 * fan_out / fan_in
-    np.testing.assert_allclose(10**found.gradient_log10_ms, [8 * 0.5, 0.5, 1], rtol=1e-13)
+    np.testing.assert_allclose(10**found.gradient_log10_mean_square, [8 * 0.5, 0.5, 1], rtol=1e-13)
 
 
 def test_weights_with_a_mean() -> None:
@@ -102,11 +106,11 @@ def test_weights_with_a_mean() -> None:
     """
     n, mu, std = 512, 0.02, 0.05
     found = vp.theory.trajectory("relu", n * std**2, depth=12, mean_w=mu, fan_in=n)
-    np.testing.assert_allclose(np.diff(found.preactivation_log10_ms)[4:], 2 * np.log10(n * mu), rtol=1e-2)
+    np.testing.assert_allclose(np.diff(found.preactivation_log10_mean_square)[4:], 2 * np.log10(n * mu), rtol=1e-2)
     assert found.preactivation_mean_over_rms[-1] == pytest.approx(0.898, abs=0.03)
-    assert 10 ** found.preactivation_log10_ms[0] == pytest.approx(n * (std**2 + mu**2), rel=1e-12)
+    assert 10 ** found.preactivation_log10_mean_square[0] == pytest.approx(n * (std**2 + mu**2), rel=1e-12)
     none = vp.theory.trajectory("relu", n * std**2, depth=12, fan_in=n)
-    assert none.preactivation_mean_over_rms[-1] == 0 and none.preactivation_log10_ms[-1] < 0
+    assert none.preactivation_mean_over_rms[-1] == 0 and none.preactivation_log10_mean_square[-1] < 0
 
 
 def test_weights_with_a_mean_against_a_draw() -> None:
@@ -119,16 +123,16 @@ def test_weights_with_a_mean_against_a_draw() -> None:
         h = np.maximum(z, 0)
         seen.append((np.mean(z**2), np.mean(h**2)))
     found = vp.theory.trajectory("relu", n * std**2, depth=4, mean_w=mu, fan_in=n)
-    predicted = np.stack([found.preactivation_log10_ms, found.activation_log10_ms], axis=1)
+    predicted = np.stack([found.preactivation_log10_mean_square, found.activation_log10_mean_square], axis=1)
     np.testing.assert_allclose(np.log10(seen), predicted, atol=0.06)
 
 
 def test_no_signal() -> None:
     found = vp.theory.trajectory("gelu", 0.0, depth=3)
-    assert (found.activation_log10_ms == -np.inf).all() and found.gradient_log10_ms[0] == -np.inf
+    assert (found.activation_log10_mean_square == -np.inf).all() and found.gradient_log10_mean_square[0] == -np.inf
     assert np.isnan(found.activation_correlation).all()
     sigmoid = vp.theory.trajectory("sigmoid", 0.0, depth=3)
-    np.testing.assert_allclose(sigmoid.activation_log10_ms, np.log10(0.25), atol=1e-12)
+    np.testing.assert_allclose(sigmoid.activation_log10_mean_square, np.log10(0.25), atol=1e-12)
     assert (sigmoid.activation_correlation == 1).all() and (sigmoid.activation_log10_var == -np.inf).all()
 
 

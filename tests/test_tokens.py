@@ -75,5 +75,5 @@ def test_a_plain_stack_takes_tokens():
     ds = vp.sweep(depth=2, width=32, batch=16, seeds=2, init="he_normal", data="tokens(vocab=2)", forward_only=True)
     cosine = ds.activation_correlation.values[0, :, 0]
     assert (cosine > 0.2).all()  # about half of all pairs are the same token
-    assert np.isfinite(ds.theory_activation_log10_ms.values[..., 1:]).all()
+    assert np.isfinite(ds.theory_activation_log10_mean_square.values[..., 1:]).all()
     assert ds.attrs["data_description"] == "embedded tokens (vocab 2)"

@@ -157,7 +157,7 @@ def test_step_0_is_what_a_sweep_measures(kind):
         infinite = np.isinf(a)
         assert np.array_equal(a[infinite], b[infinite]), name
         known = np.isfinite(a)
-        if name == "preactivation_gradient_log10_ms" or "mean_over_rms" in name:
+        if name == "preactivation_gradient_log10_mean_square" or "mean_over_rms" in name:
             continue  # rounding noise where the exact value is 0
         assert np.allclose(a[known], b[known], rtol=0, atol=1e-6), name
 
@@ -231,8 +231,8 @@ def test_statistics_on_the_way_are_those_of_the_very_net(ds):
             value, squares = told(net.params, given.x[rows], given.target[rows])
             assert float(value) == pytest.approx(float(one.batch_loss[t]), rel=1e-12)
             for layer, (activation, gradient) in enumerate(squares, 1):
-                assert one.activation_log10_ms.values[layer] == pytest.approx(np.log10(activation), abs=1e-9)
-                assert one.gradient_log10_ms.values[layer] == pytest.approx(np.log10(gradient), abs=1e-9)
+                assert one.activation_log10_mean_square.values[layer] == pytest.approx(np.log10(activation), abs=1e-9)
+                assert one.gradient_log10_mean_square.values[layer] == pytest.approx(np.log10(gradient), abs=1e-9)
 
 
 def test_the_update_is_the_difference_of_the_weights(ds):
@@ -242,7 +242,7 @@ def test_the_update_is_the_difference_of_the_weights(ds):
     one = chosen.isel(seed=0, step=0)
     for layer in range(1, 4):
         w, v = (np.asarray(net.params[layer - 1]["w"]) for net in (before, after))
-        assert one.update_log10_ms.values[layer] == pytest.approx(np.log10(np.mean((v - w) ** 2)), abs=1e-9)
+        assert one.update_log10_mean_square.values[layer] == pytest.approx(np.log10(np.mean((v - w) ** 2)), abs=1e-9)
         ratio = np.log10(np.sqrt(np.mean((v - w) ** 2) / np.mean(w**2)))
         assert one.update_log10_ratio.values[layer] == pytest.approx(ratio, abs=1e-9)
 
@@ -260,8 +260,8 @@ def test_learning_rates_rise_over_the_warmup_and_fall_over_the_steps_after_it(sc
 
 
 def test_weights_that_are_left_alone_have_no_update(ds):
-    assert np.isneginf(one_of(ds, LEFT_ALONE).update_log10_ms.values[..., 1:]).all()
-    assert np.isnan(ds.update_log10_ms.values[..., 0]).all()
+    assert np.isneginf(one_of(ds, LEFT_ALONE).update_log10_mean_square.values[..., 1:]).all()
+    assert np.isnan(ds.update_log10_mean_square.values[..., 0]).all()
 
 
 def test_a_net_that_diverges_is_data(ds):
@@ -296,7 +296,7 @@ def test_a_row_tells_the_first_seed_that_diverges_and_the_median_layer():
     assert row["reason"] == "Healthy at step 0; the loss is not finite from step 1 in 2 of 3 seeds."
 
 
-MEASURED = ["activation_log10_ms", "gradient_log10_var", "update_log10_ratio"]
+MEASURED = ["activation_log10_mean_square", "gradient_log10_var", "update_log10_ratio"]
 
 
 def test_nets_do_not_depend_on_their_company(ds):

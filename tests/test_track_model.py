@@ -82,7 +82,7 @@ def same(ours: Any, theirs: Any) -> None:
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12), ours, theirs)
 
 
-def log10_ms(x: Any) -> float:
+def log10_mean_square(x: Any) -> float:
     return float(np.log10(np.mean(np.square(np.asarray(x)))))
 
 
@@ -119,17 +119,22 @@ def test_a_pytree_is_trained_as_in_a_plain_loop_and_its_updates_are_told(pytree:
     np.testing.assert_allclose(ds.batch_loss.values, [[losses]], rtol=1e-12)
     assert ds.step.values.tolist() == [0, 1, 2, 4, 7] and dict(ds.sizes)["training_step"] == STEPS
     assert np.isnan(ds.diverged_step.values).all()
-    assert ds.preactivation_log10_ms.dims == ("config", "seed", "step", "layer")
+    assert ds.preactivation_log10_mean_square.dims == ("config", "seed", "step", "layer")
     for step in (0, 1, 2, 4):
         now, then = ds.isel(config=0, seed=0).sel(step=step), every[step + 1]["hidden"][1]["w"]
         change = then - every[step]["hidden"][1]["w"]
-        assert float(now.update_log10_ms[2]) == pytest.approx(log10_ms(change), abs=1e-9)
-        ratio = (log10_ms(change) - log10_ms(every[step]["hidden"][1]["w"])) / 2
+        assert float(now.update_log10_mean_square[2]) == pytest.approx(log10_mean_square(change), abs=1e-9)
+        ratio = (log10_mean_square(change) - log10_mean_square(every[step]["hidden"][1]["w"])) / 2
         assert float(now.update_log10_ratio[2]) == pytest.approx(ratio, abs=1e-9)
-        told = now.parameter_update_log10_ms.sel(parameter="hidden/1/w")
-        assert float(told) == pytest.approx(log10_ms(change), abs=1e-9)
+        told = now.parameter_update_log10_mean_square.sel(parameter="hidden/1/w")
+        assert float(told) == pytest.approx(log10_mean_square(change), abs=1e-9)
     probed = vp.probe(loss, trained, *batches(STEPS + 1)[STEPS])
-    for name in ("preactivation_log10_ms", "gradient_log10_var", "weight_gradient_log10_absmax", "parameter_log10_ms"):
+    for name in (
+        "preactivation_log10_mean_square",
+        "gradient_log10_var",
+        "weight_gradient_log10_absmax",
+        "parameter_log10_mean_square",
+    ):
         np.testing.assert_allclose(ds[name].sel(step=STEPS).values, probed[name].values, rtol=1e-9, atol=1e-9)
 
 
@@ -177,7 +182,7 @@ def test_an_equinox_module() -> None:
     ds, trained = tracked(eqx_loss, model, transform, batches(3))
     assert isinstance(trained, eqx.nn.MLP)
     same(eqx.filter(trained, eqx.is_array), eqx.filter(expected, eqx.is_array))
-    assert ds.optimizer.item() == "own" and np.isfinite(ds.update_log10_ms.values[..., 1:]).all()
+    assert ds.optimizer.item() == "own" and np.isfinite(ds.update_log10_mean_square.values[..., 1:]).all()
 
 
 def test_parameters_that_are_frozen_have_updates_of_exactly_zero() -> None:
@@ -190,11 +195,11 @@ def test_parameters_that_are_frozen_have_updates_of_exactly_zero() -> None:
     expected, _ = by_hand(transform, mlp())
     ds, trained = tracked(loss, mlp(), transform, batches(STEPS))
     same(trained, expected)
-    told = ds.parameter_update_log10_ms.isel(config=0, seed=0)
+    told = ds.parameter_update_log10_mean_square.isel(config=0, seed=0)
     frozen = np.isneginf(told).all("step")
     assert told.parameter.values[frozen.values].tolist() == ["hidden/0/b", "hidden/1/w"]
     assert np.isfinite(told.values[:, ~frozen.values]).all()
-    for name in ("update_log10_ms", "update_log10_ratio"):
+    for name in ("update_log10_mean_square", "update_log10_ratio"):
         assert np.isneginf(ds[name].values[0, 0, :, 2]).all()
 
 
@@ -211,7 +216,8 @@ def test_what_is_masked_or_stops_the_gradient_is_not_moved() -> None:
     for name in ("held", "masked"):
         np.testing.assert_array_equal(trained[name], eye)
     assert (
-        np.isneginf(ds.update_log10_ms.sel(layer=[1, 2])).all() and np.isfinite(ds.update_log10_ms.sel(layer=3)).all()
+        np.isneginf(ds.update_log10_mean_square.sel(layer=[1, 2])).all()
+        and np.isfinite(ds.update_log10_mean_square.sel(layer=3)).all()
     )
 
 

@@ -138,7 +138,7 @@ def test_the_verdict_is_that_of_the_sweep(slow):
     for name in ("healthy", "forward", "backward"):
         assert slow[name].values.tolist() == [row[name] for row in rows]
     for i, depth in enumerate(slow.depth.values):
-        ends = [swept[f"{n}_log10_ms"].values[i][:, [1, depth]] for n in ("activation", "gradient")]
+        ends = [swept[f"{n}_log10_mean_square"].values[i][:, [1, depth]] for n in ("activation", "gradient")]
         expected = np.max([np.abs(e[:, 1] - e[:, 0]) / 2 for e in ends], axis=0)
         assert slow.score.values[i] == pytest.approx(expected, rel=1e-12)
 

@@ -46,7 +46,7 @@ SECOND = {
 }
 
 
-def log10_ms(x):
+def log10_mean_square(x):
     x = np.asarray(x, np.float64)
     return np.log10(np.square(x).mean()) if x.any() else -np.inf
 
@@ -85,7 +85,9 @@ def by_jax_grad(ds, seed):
                 name = "" if slot.name == "w" else f"{slot.name}_"
                 values[f"{name}weight"] = [p[slot.name] for p in net.params]
                 values[f"{name}weight_gradient"] = weights[slot.name]
-            found.append({f"{name}_log10_ms": [log10_ms(x) for x in arrays] for name, arrays in values.items()})
+            found.append(
+                {f"{name}_log10_mean_square": [log10_mean_square(x) for x in arrays] for name, arrays in values.items()}
+            )
     return found
 
 

@@ -15,7 +15,9 @@ from varprobe.engine.device_check import check_device, check_table
 from varprobe.errors import MachineError
 from varprobe.nets.scaled_float import exponent
 
-NAMES = [f"{q}_{s}" for q in ("activation", "preactivation") for s in ("log10_ms", "log10_var", "log10_absmax")]
+NAMES = [
+    f"{q}_{s}" for q in ("activation", "preactivation") for s in ("log10_mean_square", "log10_var", "log10_absmax")
+]
 
 
 @pytest.fixture
@@ -136,7 +138,7 @@ def test_what_is_not_finite_is_refused(table, name, value):
 @pytest.mark.parametrize(
     "name, change",
     [
-        ("log10_ms", lambda log: log + 0.01),
+        ("log10_mean_square", lambda log: log + 0.01),
         ("log10_var", lambda log: log - np.inf),
         ("log10_absmax", lambda log: log - np.inf),
         ("mean_over_rms", lambda m: m + 0.5),

@@ -41,7 +41,7 @@ def gated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def log10_ms(a: Any) -> float:
+def log10_mean_square(a: Any) -> float:
     return float(np.log10(np.mean(np.square(np.asarray(a, np.float64)))))
 
 
@@ -90,11 +90,11 @@ def test_equals_brute_force(gated: Path, x64: None) -> None:
     for layer in range(1, 4):
         weights, gradients = (np.concatenate([p[layer - 1][k].ravel() for k in "wv"]) for p in (params, dw))
         expected = {
-            "activation_log10_ms": log10_ms(seen[layer - 1]),
-            "preactivation_log10_ms": log10_ms(seen[layer - 1]),
-            "gradient_log10_ms": log10_ms(delta[layer - 1]),
-            "weight_log10_ms": log10_ms(weights),
-            "weight_gradient_log10_ms": log10_ms(gradients),
+            "activation_log10_mean_square": log10_mean_square(seen[layer - 1]),
+            "preactivation_log10_mean_square": log10_mean_square(seen[layer - 1]),
+            "gradient_log10_mean_square": log10_mean_square(delta[layer - 1]),
+            "weight_log10_mean_square": log10_mean_square(weights),
+            "weight_gradient_log10_mean_square": log10_mean_square(gradients),
             "weight_gradient_log10_var": np.log10(np.var(gradients)),
             "weight_gradient_log10_absmax": np.log10(np.abs(gradients).max()),
             "weight_gradient_mean_over_rms": gradients.mean() / np.sqrt(np.square(gradients).mean()),
@@ -103,7 +103,7 @@ def test_equals_brute_force(gated: Path, x64: None) -> None:
             assert float(ds[name][layer]) == pytest.approx(wanted, abs=ROUNDING), (name, layer)
     cosines = [a @ b / np.linalg.norm(a) / np.linalg.norm(b) for i, a in enumerate(seen[2]) for b in seen[2][:i]]
     assert float(ds.activation_correlation[3]) == pytest.approx(np.mean(cosines), abs=ROUNDING)
-    assert np.isnan(ds.theory_activation_log10_ms).all()
+    assert np.isnan(ds.theory_activation_log10_mean_square).all()
 
 
 def test_the_first_block_has_the_documented_key(gated: Path) -> None:
@@ -117,10 +117,12 @@ def test_the_first_block_has_the_documented_key(gated: Path) -> None:
 def test_gradients_have_no_range() -> None:
     """Three blocks that multiply the gradient by 10^30 each: beyond float32, which the forward signal is not."""
     ds = vp.sweep(arch=Doubling, seeds=1, **{**TINY, "depth": 4}).isel(config=0, seed=0)
-    steps = np.diff(ds.gradient_log10_ms.values[1:])
+    steps = np.diff(ds.gradient_log10_mean_square.values[1:])
     np.testing.assert_allclose(steps, -60, atol=1e-5)
-    assert float(ds.activation_log10_ms[4]) == pytest.approx(float(ds.activation_log10_ms[0]), abs=1e-6)
-    assert float(ds.weight_log10_ms[1]) == pytest.approx(60, abs=1e-5)
+    assert float(ds.activation_log10_mean_square[4]) == pytest.approx(
+        float(ds.activation_log10_mean_square[0]), abs=1e-6
+    )
+    assert float(ds.weight_log10_mean_square[1]) == pytest.approx(60, abs=1e-5)
 
 
 def test_a_signal_that_leaves_the_range_is_flagged(recwarn: pytest.WarningsRecorder) -> None:
@@ -129,7 +131,7 @@ def test_a_signal_that_leaves_the_range_is_flagged(recwarn: pytest.WarningsRecor
     (row,) = vp.diagnose(ds).rows
     assert row["arch"] == "Growing" and row["init"] == row["act"] == "own"
     assert row["flags"] == ["non_finite"] and row["reason"] == "The activation overflows at layer 2."
-    assert float(ds.weight_log10_ms[0, 0, 1]) == pytest.approx(40, abs=1e-5)
+    assert float(ds.weight_log10_mean_square[0, 0, 1]) == pytest.approx(40, abs=1e-5)
     assert row["advice"] is None
 
 
@@ -140,8 +142,8 @@ def test_beside_another_architecture(gated: Path) -> None:
     )
     assert ds.init.values.tolist() == ["he_normal", "lecun_normal", "own"]
     assert ds.act.values.tolist() == ["tanh", "tanh", "own"]
-    assert np.isfinite(ds.activation_log10_ms).all() and np.isnan(ds.gradient_log10_ms).all()
-    assert np.isfinite(ds.theory_activation_log10_ms[:2, :, 1:]).all()
+    assert np.isfinite(ds.activation_log10_mean_square).all() and np.isnan(ds.gradient_log10_mean_square).all()
+    assert np.isfinite(ds.theory_activation_log10_mean_square[:2, :, 1:]).all()
 
 
 # What is refused

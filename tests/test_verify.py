@@ -117,9 +117,18 @@ def set_number(name: str, place: tuple[int, ...], value: float) -> Callable[[xr.
         (lambda f: resealed(f, lambda r: r["deciding"]["each"].reverse()), "names cells that are not those"),
         (lambda f: resealed(f, lambda r: r.update(identity="0" * 64)), "identity that is not the hash"),
         (lambda f: resealed(f, lambda r: r["attributes"].update(seeds=7)), "another seeds than its own"),
-        (lambda f: new_results(f, set_number("gradient_log10_ms", (3, 1, 2), 0.5)), "configuration 3, seed 1, layer 2"),
-        (lambda f: new_results(f, set_number("gradient_log10_ms", (0, 0, 4), 0.0)), "configuration 0, seed 0, layer 4"),
-        (lambda f: new_results(f, lambda ds: ds.drop_vars("weight_log10_ms")), "has no weight_log10_ms"),
+        (
+            lambda f: new_results(f, set_number("gradient_log10_mean_square", (3, 1, 2), 0.5)),
+            "configuration 3, seed 1, layer 2",
+        ),
+        (
+            lambda f: new_results(f, set_number("gradient_log10_mean_square", (0, 0, 4), 0.0)),
+            "configuration 0, seed 0, layer 4",
+        ),
+        (
+            lambda f: new_results(f, lambda ds: ds.drop_vars("weight_log10_mean_square")),
+            "has no weight_log10_mean_square",
+        ),
         (lambda f: new_results(f, lambda ds: ds.isel(seed=[0, 1])), "has 2 of seed, not 3"),
         (lambda f: new_results(f, lambda ds: ds.assign_attrs(seeds=4)), "has other attributes"),
         (lambda f: new_results(f, lambda ds: ds.assign_coords(batch=ds.batch + 1)), "another batch than the plan"),

@@ -121,11 +121,14 @@ def test_one_seed_has_no_interval_and_is_never_certain() -> None:
 
 def test_a_power_is_fitted_to_the_widths_that_have_one() -> None:
     """Zero at the smallest width: the others count; zero at the largest, or one width left: none."""
-    log10_ms = np.log10(np.array([[1.0, 4.0, 16.0]] * 2))
-    log10_ms[0, 0] = -np.inf
-    found = scaling_of(log10_ms, [2, 4, 8])
+    log10_mean_square = np.log10(np.array([[1.0, 4.0, 16.0]] * 2))
+    log10_mean_square[0, 0] = -np.inf
+    found = scaling_of(log10_mean_square, [2, 4, 8])
     assert found is not None and found.widths == (4, 8) and found.largest.mean == pytest.approx(1)
-    assert scaling_of(log10_ms[:, ::-1], [2, 4, 8]) is None and scaling_of(log10_ms[:, :2], [2, 4]) is None
+    assert (
+        scaling_of(log10_mean_square[:, ::-1], [2, 4, 8]) is None
+        and scaling_of(log10_mean_square[:, :2], [2, 4]) is None
+    )
 
 
 def test_undecided_passes_unless_strict(monkeypatch: pytest.MonkeyPatch) -> None:

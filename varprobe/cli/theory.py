@@ -54,11 +54,11 @@ def command(act: str, as_json: bool, **options: Any) -> None:
     sigma_w2, sigma_b2, depth = settings(act, **options)
     found = fixed_point(act, sigma_w2, sigma_b2)
     path = trajectory(act, sigma_w2, sigma_b2, depth)
-    forward, gradient = path.activation_log10_ms, path.gradient_log10_ms
+    forward, gradient = path.activation_log10_mean_square, path.gradient_log10_mean_square
     answer: dict[str, Any] = {"act": found.act, "sigma_w2": sigma_w2, "sigma_b2": sigma_b2, "depth": depth}
     answer |= {name: getattr(found, name) for name in MEANINGS} | {
-        "activation_log10_ms": finite(forward[-1]),
-        "gradient_log10_ms_ratio": finite(gradient[0] - gradient[-1]),
+        "activation_log10_mean_square": finite(forward[-1]),
+        "gradient_log10_mean_square_ratio": finite(gradient[0] - gradient[-1]),
         "why": found.why or None,
     }
     if as_json:
@@ -117,7 +117,7 @@ def text(value: Any) -> str:
 def sentences(answer: dict[str, Any], first: float) -> list[str]:
     """What the numbers mean for a stack of this depth."""
     depth, said = answer["depth"], [f"{answer['why'][0].upper()}{answer['why'][1:]}."] if answer["why"] else []
-    forward, back = answer["activation_log10_ms"], answer["gradient_log10_ms_ratio"]
+    forward, back = answer["activation_log10_mean_square"], answer["gradient_log10_mean_square_ratio"]
     if forward is not None and back is not None:
         said.append(
             f"At depth {depth} the activation's mean square goes from {power(first)} at layer 1 to {power(forward)}; "

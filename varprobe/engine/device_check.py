@@ -111,7 +111,7 @@ def check_table(table: Mapping[str, np.ndarray], overflows: bool) -> None:
         MachineError: the device has made something else of them.
     """
     for quantity, layer in [("activation", 0), *([] if overflows else [("preactivation", 1)])]:
-        names = [f"{quantity}_{statistic}" for statistic in ("log10_ms", "log10_var", "log10_absmax")]
+        names = [f"{quantity}_{statistic}" for statistic in ("log10_mean_square", "log10_var", "log10_absmax")]
         ms, var, absmax = (np.asarray(table[name], np.float64)[:, layer] for name in names)
         odd = next(
             (name for name, logs in zip(names, (ms, var, absmax), strict=True) if not (logs < np.inf).all()), None

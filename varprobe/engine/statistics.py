@@ -9,7 +9,7 @@ from varprobe.engine.plain_cell import CellStatistics
 from varprobe.engine.plain_groups import PlainGroup
 from varprobe.engine.program import Block, Program
 
-__all__ = ["LOG10_2", "CellTable", "log10", "quantity", "statistics_of", "weight_log10_ms"]
+__all__ = ["LOG10_2", "CellTable", "log10", "quantity", "statistics_of", "weight_log10_mean_square"]
 
 LOG10_2 = np.log10(2.0)
 CellTable = dict[str, np.ndarray]
@@ -28,7 +28,7 @@ def quantity(name: str, moments: Moments, log10_scale: np.ndarray) -> CellTable:
     with np.errstate(divide="ignore", invalid="ignore"):
         mean_over_rms = np.asarray(moments.mean, np.float64) / np.sqrt(ms)
     return {
-        f"{name}_log10_ms": log10(ms) + 2 * shift,
+        f"{name}_log10_mean_square": log10(ms) + 2 * shift,
         f"{name}_log10_var": log10(moments.var) + 2 * shift,
         f"{name}_mean_over_rms": np.clip(mean_over_rms, -1, 1),
         f"{name}_log10_absmax": log10(moments.absmax) + shift,
@@ -54,7 +54,9 @@ def statistics_of(chunk: PlainGroup, statistics: CellStatistics) -> CellTable:
         if not program.blocks[b].phi.bounded:
             row["saturated_nonzero_fraction"] = np.full(program.depth, np.nan)
         multipliers = np.array(member.log10_multipliers)
-        row["weight_log10_ms"] = weight_log10_ms(np.array(member.weights), bases[b][column]) - 2 * multipliers
+        row["weight_log10_mean_square"] = (
+            weight_log10_mean_square(np.array(member.weights), bases[b][column]) - 2 * multipliers
+        )
         if statistics.backward is not None:
             backward = pick(statistics.backward[b])
             row |= quantity("gradient", backward.gradient, down)
@@ -78,7 +80,7 @@ def joined_base_moments(program: Program, statistics: CellStatistics) -> list[li
     return [[of_net(block, net) for net in range(block.nets)] for block in program.blocks]
 
 
-def weight_log10_ms(pairs: np.ndarray, base: np.ndarray) -> np.ndarray:
+def weight_log10_mean_square(pairs: np.ndarray, base: np.ndarray) -> np.ndarray:
     """log10 of E[(mean + scale * base)^2], for values that may be far outside float64's squares."""
     mean, scale = pairs[:, 0], pairs[:, 1]
     unit = np.maximum(np.abs(mean), np.abs(scale))

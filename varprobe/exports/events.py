@@ -24,8 +24,8 @@ FILE = "events.out.tfevents.varprobe"
 def save_events(folder: Path, ds: xr.Dataset) -> None:
     """Write a folder for `tensorboard --logdir`: TensorBoard's step is the layer.
 
-    Scalars are the means over seeds of every quantity (`gradient/log10_ms/NAME`) and their standard deviations
-    (`gradient/log10_ms_std/NAME`); histograms those of runs that have them. The tab Custom Scalars has every
+    Scalars are the means over seeds of every quantity (`gradient/log10_mean_square/NAME`) and their standard deviations
+    (`gradient/log10_mean_square_std/NAME`); histograms those of runs that have them. The tab Custom Scalars has every
     configuration in one chart, the tab Text the verdicts, and a model's sites by layer.
 
     Raises:

@@ -22,9 +22,9 @@ TOLD = ("activation_factor", "gradient_factor", "forward", "backward", "healthy"
 def save_offline(folder: Path, ds: xr.Dataset) -> None:
     """Write an offline run under `folder`/wandb, for `wandb sync`: the step is the layer.
 
-    It has the keys of the event files (`gradient/log10_ms/NAME`, mean over seeds, and `gradient/log10_ms_std/NAME`) and
-    histograms, each configuration's verdict in its summary, and the dataset's attributes as its configuration. Nothing
-    is sent anywhere.
+    It has the keys of the event files (`gradient/log10_mean_square/NAME`, mean over seeds, and
+    `gradient/log10_mean_square_std/NAME`) and histograms, each configuration's verdict in its summary, and the
+    dataset's attributes as its configuration. Nothing is sent anywhere.
 
     Raises:
         InvalidArgumentError: no wandb, or a folder that is not empty.

@@ -34,7 +34,7 @@ class Histogram(NamedTuple):
 
 
 def quantities(ds: xr.Dataset) -> dict[str, str]:
-    """Variable -> `gradient/log10_ms`, of what has a value for every layer."""
+    """Variable -> `gradient/log10_mean_square`, of what has a value for every layer."""
     return {str(name): group(str(name)) for name, v in ds.data_vars.items() if of_layers(v)}
 
 
@@ -44,13 +44,14 @@ def of_layers(variable: xr.DataArray) -> bool:
 
 
 def group(name: str) -> str:
-    """`gradient/log10_ms` of gradient_log10_ms."""
+    """`gradient/log10_mean_square` of gradient_log10_mean_square."""
     match = SPLIT.fullmatch(name)
     return f"{match[1]}/{match[2]}" if match else name
 
 
 def points(ds: xr.Dataset) -> Iterator[Point]:
-    """Every curve's numbers, in layers that rise: `gradient/log10_ms/NAME`, and `gradient/log10_ms_std/NAME`.
+    """Every curve's numbers, in layers that rise: `gradient/log10_mean_square/NAME`, and
+    `gradient/log10_mean_square_std/NAME`.
 
     What has no seeds, such as a prediction, and one seed have no deviation.
     """

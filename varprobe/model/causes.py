@@ -32,7 +32,7 @@ def cause_of_products(family: Family, seen: Evidence) -> str:
     """Of matrix products and convolutions."""
     layers = list(family.layers)[1:]
     weight = seen.weights()[:, layers]
-    after, before = seen.seeds("activation_log10_ms"), seen.seeds("preactivation_log10_ms")
+    after, before = seen.seeds("activation_log10_mean_square"), seen.seeds("preactivation_log10_mean_square")
     with np.errstate(invalid="ignore"):
         kept = (after - before)[:, layers]
         rest = np.diff(after[:, list(family.layers)]) - weight - kept
@@ -50,7 +50,7 @@ def cause_of_products(family: Family, seen: Evidence) -> str:
 
 def cause_of_sums(family: Family, seen: Evidence) -> str:
     """Of a residual stream: what its branches add, and how far they point along it."""
-    added, value = sums(seen), seen.seeds("activation_log10_ms")
+    added, value = sums(seen), seen.seeds("activation_log10_mean_square")
     layers = list(family.layers)
     steps = []
     for before, after in zip(layers, layers[1:], strict=False):
@@ -96,7 +96,7 @@ def needed(seen: Evidence, family: Family) -> float | None:
     """What terms E W^2 must be for the activation behind to give back the mean square; None where that is not known."""
     layers = list(family.layers)
     with np.errstate(invalid="ignore"):
-        kept = (seen.seeds("activation_log10_ms") - seen.seeds("preactivation_log10_ms"))[:, layers]
+        kept = (seen.seeds("activation_log10_mean_square") - seen.seeds("preactivation_log10_mean_square"))[:, layers]
     if weights_of(seen, family) is None:
         return None
     return mean_power(-kept) if not np.isnan(kept).all() else 1.0

@@ -13,7 +13,7 @@ from varprobe.model.probed import Plan
 from varprobe.model.running import run
 from varprobe.model.slots import Way
 
-__all__ = ["Sizes", "log10_ms", "sizes", "sizes_by_row"]
+__all__ = ["Sizes", "log10_mean_square", "sizes", "sizes_by_row"]
 
 PAIR = "before and after"
 """The axis along which the program runs twice."""
@@ -53,10 +53,12 @@ def compared(x: Float[Array, "..."], axes: int = 0) -> Float[Array, "*axes 3"]:
     second = lax.axis_index(PAIR) == 1
     wide = x.astype(jnp.promote_types(x.dtype, jnp.float32) if x.dtype.itemsize > 1 else jnp.float32)
     now, change = lax.psum((jnp.where(second, wide, 0), jnp.where(second, wide, -wide)), PAIR)
-    return jnp.stack([log10_ms(now, axes), log10_ms(change, axes), jnp.ones(x.shape[:axes], jnp.float32)], -1)
+    return jnp.stack(
+        [log10_mean_square(now, axes), log10_mean_square(change, axes), jnp.ones(x.shape[:axes], jnp.float32)], -1
+    )
 
 
-def log10_ms(x: Float[Array, "..."], axes: int = 0) -> Float[Array, "..."]:
+def log10_mean_square(x: Float[Array, "..."], axes: int = 0) -> Float[Array, "..."]:
     """log10 of the mean square of an array, or of each entry of its leading axes, in float32; of zeros -inf."""
     over = tuple(range(axes, x.ndim))
     size = jnp.abs(x)

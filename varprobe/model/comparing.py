@@ -45,8 +45,8 @@ def levels_of(ds: xr.Dataset) -> dict[str, tuple[float, float]]:
     one = ds.isel(config=0) if "config" in ds.dims else ds
     with np.errstate(invalid="ignore"):
         means = [
-            one[f"{q}_log10_ms"].values.mean(axis=0) / 2
-            if f"{q}_log10_ms" in one
+            one[f"{q}_log10_mean_square"].values.mean(axis=0) / 2
+            if f"{q}_log10_mean_square" in one
             else np.full(one.sizes["layer"], np.nan)
             for q in ("preactivation", "activation", "gradient")
         ]

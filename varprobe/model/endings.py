@@ -93,7 +93,7 @@ class Source:
 
 def source_of(seen: Evidence, row: int) -> Source | None:
     """The factors of a product's RMS; None where they are not known."""
-    product, value = (float(seen.mean(f"{name}_log10_ms")[row]) for name in ("product", "preactivation"))
+    product, value = (float(seen.mean(f"{name}_log10_mean_square")[row]) for name in ("product", "preactivation"))
     weights, value = float(seen.weights().mean(axis=0)[row]), value if math.isnan(product) else product
     if not math.isfinite(weights) or not math.isfinite(value):
         return None
@@ -104,7 +104,7 @@ def source_of(seen: Evidence, row: int) -> Source | None:
 
 def target_scale(seen: Evidence) -> list[Finding]:
     """An output whose RMS is far off that of the target, one of them being large."""
-    target, output = (seen.mean(f"{name}_log10_ms") for name in ("target", "output"))
+    target, output = (seen.mean(f"{name}_log10_mean_square") for name in ("target", "output"))
     value = np.where(np.isnan(output), seen.value(), output)
     for row in np.flatnonzero(np.isfinite(target)):
         apart, limit = (value[row] - target[row]) / 2, threshold("target_scale")

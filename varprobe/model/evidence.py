@@ -57,7 +57,7 @@ class Evidence:
 
     def values(self) -> np.ndarray:
         """log10 of the mean square of what each row gives, (seeds, rows): of its activation if it has one."""
-        after, before = self.seeds("activation_log10_ms"), self.seeds("preactivation_log10_ms")
+        after, before = self.seeds("activation_log10_mean_square"), self.seeds("preactivation_log10_mean_square")
         return np.where(np.isnan(after), before, after)
 
     def value(self) -> np.ndarray:
@@ -72,11 +72,11 @@ class Evidence:
     def weights(self) -> np.ndarray:
         """log10 of terms E W^2, (seeds, rows): what the weights multiply the mean square by."""
         with np.errstate(invalid="ignore", divide="ignore"):
-            return self.seeds("weight_log10_ms") + np.log10(self.terms())
+            return self.seeds("weight_log10_mean_square") + np.log10(self.terms())
 
     def is_recurrent(self, site: str) -> bool:
         """Whether the iterations of a site are steps with the same weights, not layers whose weights are stacked."""
-        weights, length = self.mean("weight_log10_ms"), len(self.rows[site])
+        weights, length = self.mean("weight_log10_mean_square"), len(self.rows[site])
         alike = (weights[rows] for rows in self.rows.values() if len(rows) == length)
         return length > 1 and all(np.ptp(values) < 1e-9 for values in alike if np.isfinite(values).all())
 

@@ -25,14 +25,14 @@ SMALLER = "Draw its weights smaller, or its biases nearer to zero (a forget gate
 def non_finite(seen: Evidence) -> list[Finding]:
     """The first site that is not finite, a gradient comes from the last; else the loss."""
     for quantity in QUANTITIES:
-        largest, ms = seen.seeds(f"{quantity}_log10_absmax"), seen.seeds(f"{quantity}_log10_ms")
+        largest, ms = seen.seeds(f"{quantity}_log10_absmax"), seen.seeds(f"{quantity}_log10_mean_square")
         wrong = (np.isposinf(largest) | (np.isnan(ms) & ~np.isnan(largest))).any(axis=0)
         if quantity != "activation":
             wrong |= (seen.seeds(f"{'gradient_' if quantity == 'gradient' else ''}overflow_fraction") > 0).any(axis=0)
         if wrong.any():
             label = seen.labels[np.flatnonzero(wrong)[-1 if quantity == "gradient" else 0]]
             return [Finding("non_finite", label, f"{label}: the {quantity} is not finite.")]
-    slopes = seen.seeds("parameter_gradient_log10_ms")
+    slopes = seen.seeds("parameter_gradient_log10_mean_square")
     if (bad := (np.isnan(slopes) | np.isposinf(slopes)).any(axis=0)).any():
         name = seen.parameters[int(np.argmax(bad))]
         return [Finding("non_finite", name, f"{name}: its gradient is not finite.")]
@@ -47,7 +47,9 @@ def dead(seen: Evidence) -> list[Finding]:
     zeros = np.nan_to_num(seen.mean("activation_zero_fraction"))
     share = np.where((np.array(seen.kinds) == "conv") & (zeros >= 1), 1.0, units)
     share = np.where(np.array(seen.notes) == NOTES["unreached"], 0, share)
-    entering = np.isneginf(seen.mean("preactivation_log10_ms")) & np.isfinite(seen.mean("weight_log10_ms"))
+    entering = np.isneginf(seen.mean("preactivation_log10_mean_square")) & np.isfinite(
+        seen.mean("weight_log10_mean_square")
+    )
     found = []
     for at in np.flatnonzero(share > threshold("dead"))[:1]:
         label = seen.labels[at]
@@ -62,7 +64,7 @@ def no_gradient(seen: Evidence) -> list[Finding]:
 
     Weights behind stop_gradient have none on purpose.
     """
-    zero = np.asarray(np.isneginf(seen.seeds("parameter_gradient_log10_ms")).all(axis=0))
+    zero = np.asarray(np.isneginf(seen.seeds("parameter_gradient_log10_mean_square")).all(axis=0))
     weights = np.isin(seen.parameters, reached_weights(seen))
     if zero.size and zero.all():
         text = "The gradient of every parameter is exactly zero: a step of training changes nothing."
@@ -73,7 +75,7 @@ def no_gradient(seen: Evidence) -> list[Finding]:
         return [Finding("no_gradient", "", text, 0.0)]
     uses = [(name, site) for key in ("factors", "functions") for name, *_, site in seen.listed(key)]
     stuck = np.nan_to_num(seen.mean("parameter_stuck")) > 0
-    zeros = stuck & np.isneginf(seen.mean("parameter_log10_ms"))
+    zeros = stuck & np.isneginf(seen.mean("parameter_log10_mean_square"))
     names, zeros = (set(np.array(seen.parameters)[some].tolist()) for some in (stuck, zeros))
     if found := list(dict.fromkeys(name for name, _ in uses if name in zeros)):
         first, *others = found
@@ -89,9 +91,9 @@ def no_gradient(seen: Evidence) -> list[Finding]:
             return [Finding("no_gradient", site, text, 0.0, None, THROUGH)]
     if "note" not in seen.ds.coords:
         return []
-    site_zero = np.isneginf(seen.seeds("weight_gradient_log10_ms")).all(axis=0) & (np.array(seen.notes) == "")
+    site_zero = np.isneginf(seen.seeds("weight_gradient_log10_mean_square")).all(axis=0) & (np.array(seen.notes) == "")
     site_zero &= ~np.isin(seen.sites, seen.listed("frozen"))
-    for name in ("preactivation_log10_ms", "product_log10_ms"):
+    for name in ("preactivation_log10_mean_square", "product_log10_mean_square"):
         site_zero &= ~np.isneginf(seen.seeds(name)).any(axis=0)
     return [
         Finding("no_gradient", seen.labels[at], f"{seen.labels[at]}: the gradient of its weights is exactly zero.", 0.0)
@@ -102,8 +104,8 @@ def no_gradient(seen: Evidence) -> list[Finding]:
 def is_passed_by(seen: Evidence, site: str) -> bool:
     """Whether a signal enters a site, and a gradient of its product comes back, so that its weights should have one."""
     rows = seen.rows[site]
-    slopes, values = (seen.mean(f"{name}_log10_ms")[rows] for name in ("gradient", "preactivation"))
-    known = np.isfinite(slopes) & np.isfinite(values) & np.isnan(seen.mean("weight_log10_ms")[rows])
+    slopes, values = (seen.mean(f"{name}_log10_mean_square")[rows] for name in ("gradient", "preactivation"))
+    known = np.isfinite(slopes) & np.isfinite(values) & np.isnan(seen.mean("weight_log10_mean_square")[rows])
     return bool(known.all())
 
 

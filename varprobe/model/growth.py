@@ -29,13 +29,13 @@ class Growth(NamedTuple):
     start: float
 
 
-def growth_of(log10_ms: np.ndarray) -> Growth | None:
+def growth_of(log10_mean_square: np.ndarray) -> Growth | None:
     """The power of depth that fits values (seeds, sites) better than an exponential does; None if none does.
 
     Both are fitted by least squares to log10 of the mean square, averaged over seeds. A residual stream to which each
     block adds as much begins with what the embedding gives, which is the start.
     """
-    values = log10_ms.mean(axis=0)
+    values = log10_mean_square.mean(axis=0)
     if values.size < LEAST or not np.isfinite(values).all() or np.ptp(values) < CHANGED:
         return None
     sites = np.arange(1, values.size + 1, dtype=float)

@@ -103,7 +103,7 @@ def judge(seen: Evidence, family: Family) -> Judged | None:
     if not repeated:
         family = without_ends(seen, family)
     ahead = np.array(family.layers, int)
-    gradient = seen.seeds("gradient_log10_ms")
+    gradient = seen.seeds("gradient_log10_mean_square")
     behind = np.array(computed(family.layers, gradient[:, ahead]), int)[::-1]
     recurrent = repeated and seen.is_recurrent(seen.sites[family.layers[0]])
     forward = side_of(seen, family, "signal", signal_of(seen, family.layers, family.fitted), ahead, False, recurrent)
@@ -118,12 +118,14 @@ def signal_of(seen: Evidence, layers: Sequence[int], fitted: bool = True) -> np.
 
     Where no factor is fitted a last layer counts without its bias.
     """
-    activation, before = (seen.seeds(f"{q}_log10_ms")[:, list(layers)] for q in ("activation", "preactivation"))
+    activation, before = (
+        seen.seeds(f"{q}_log10_mean_square")[:, list(layers)] for q in ("activation", "preactivation")
+    )
     if not np.isnan(activation).any():
         return activation
     if np.isnan(before).any():
         return np.where(np.isnan(before), activation, before)
-    product = seen.seeds("product_log10_ms")[:, list(layers)]  # a bias at the target's mean is no signal
+    product = seen.seeds("product_log10_mean_square")[:, list(layers)]  # a bias at the target's mean is no signal
     return np.where(np.isnan(product), before, product) if not fitted else before
 
 

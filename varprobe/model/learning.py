@@ -29,7 +29,10 @@ def lost_updates(seen: Evidence) -> list[Finding]:
 
 def unmoved(seen: Evidence) -> list[Finding]:
     """Parameters that have a gradient, and no update."""
-    update, gradient = seen.mean("parameter_update_log10_ms"), seen.mean("parameter_gradient_log10_ms")
+    update, gradient = (
+        seen.mean("parameter_update_log10_mean_square"),
+        seen.mean("parameter_gradient_log10_mean_square"),
+    )
     rounded_away = np.nan_to_num(seen.mean("parameter_lost_update_fraction")) > 0
     found = np.flatnonzero(np.isneginf(update) & np.isfinite(gradient) & ~rounded_away)
     if not found.size:

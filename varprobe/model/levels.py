@@ -17,7 +17,7 @@ def other_terms(seen: Evidence) -> list[Finding]:
     """Weights that are right for the fan-in of the kernel's shape, where outputs sum another number of terms."""
     weights, terms, fan_in = seen.weights().mean(axis=0), seen.terms(), seen.ds["fan_in"].values
     with np.errstate(invalid="ignore", divide="ignore"):
-        kept = seen.mean("activation_log10_ms") - seen.mean("preactivation_log10_ms")
+        kept = seen.mean("activation_log10_mean_square") - seen.mean("preactivation_log10_mean_square")
         apart = np.log10(terms / fan_in)
         by_shape = weights - apart + np.nan_to_num(kept)
     limit = math.log10(threshold("terms"))

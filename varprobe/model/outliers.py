@@ -79,7 +79,7 @@ def is_apart(seen: Evidence, layers: Sequence[int], quantity: str) -> bool:
     rows = list(layers)
     if len(rows) < LEAST - 1:
         return False
-    values = seen.value() if quantity == "signal" else seen.mean("gradient_log10_ms")
+    values = seen.value() if quantity == "signal" else seen.mean("gradient_log10_mean_square")
     with np.errstate(invalid="ignore"):
         first, *others = np.diff(values[rows]) / 2
         weights = np.abs(np.diff(seen.weights().mean(axis=0)[rows[:2]])) / 2

@@ -18,7 +18,7 @@ from varprobe.model.stats import Seen
 __all__ = ["NOTES", "dataset_of"]
 
 STATISTICS = {
-    "log10_ms": "log10 of the mean square",
+    "log10_mean_square": "log10 of the mean square",
     "log10_var": "log10 of the variance about the mean",
     "mean_over_rms": "mean over root mean square, in [-1, 1]",
     "log10_absmax": "log10 of the largest magnitude",
@@ -35,8 +35,8 @@ QUANTITIES = {
 SHARES = {
     "activation_zero_fraction": "share of activations that are exactly zero",
     "activation_correlation": "mean cosine between the activations of two rows, which are samples and positions",
-    "target_log10_ms": "log10 of the mean square of what the loss subtracts from the value",
-    "output_log10_ms": "the same of what it is subtracted from, if that is not the value itself",
+    "target_log10_mean_square": "log10 of the mean square of what the loss subtracts from the value",
+    "output_log10_mean_square": "the same of what it is subtracted from, if that is not the value itself",
     "logits_log10_var": "log10 of the variance of what a softmax of the loss takes, if that is not the value itself",
     "prediction_error": "squared distance of the softmax of the logits and the labels, summed over classes: 0 to 2",
     "saturated_fraction": "share of what logistic functions and tanh give where their slope is below 0.01, the largest",
@@ -47,11 +47,11 @@ SHARES = {
     "gradient_overflow_fraction": "the same of gradients: not finite",
     "gradient_underflow_fraction": "the same of gradients: below the smallest normal number, but not zero",
 }
-OF_ENDS = {"target": "log10_ms", "output": "log10_ms", "logits": "log10_var"}
+OF_ENDS = {"target": "log10_mean_square", "output": "log10_mean_square", "logits": "log10_var"}
 """What is kept of a value that the loss makes of a site's, or compares it with."""
 OF_ROWS = ("activation_correlation", "attention_entropy")
 UPDATES = {
-    "update_log10_ms": "log10 of the mean square of what a step of training adds to a parameter",
+    "update_log10_mean_square": "log10 of the mean square of what a step of training adds to a parameter",
     "update_log10_ratio": "log10 of the RMS of what a step adds over that of the parameter",
 }
 NOT_COMPUTED = Seen(*(np.float64(0) for _ in Seen._fields))
@@ -223,7 +223,7 @@ def of_ends(stats: Stats, row: Row, roles: Mapping[str, tuple[int, tuple[int, ..
     classes = dict(stats.layout.logits).get(row.site, 0)
     if "normalizer" in roles and classes and row.reached:
         logits, normalizer = (
-            moments(at(stats.backward[slot], index))["log10_ms"]
+            moments(at(stats.backward[slot], index))["log10_mean_square"]
             for slot, index in (roles.get("logits", roles["value"]), roles["normalizer"])
         )
         with np.errstate(invalid="ignore", over="ignore"):
@@ -267,7 +267,7 @@ def of_parameters(stats: Stats) -> dict[str, np.ndarray]:
             found.setdefault(f"parameter_{name}", []).append(one[name])
             found.setdefault(f"parameter_gradient_{name}", []).append(slope[name])
         with np.errstate(invalid="ignore"):
-            ratio = (slope["log10_ms"] - one["log10_ms"]) / 2
+            ratio = (slope["log10_mean_square"] - one["log10_mean_square"]) / 2
         found.setdefault("parameter_gradient_log10_ratio", []).append(ratio)
         if stats.lost is not None:
             found.setdefault("parameter_lost_update_fraction", []).append(float(np.mean(stats.lost[i])))
@@ -282,7 +282,7 @@ def of_parameters(stats: Stats) -> dict[str, np.ndarray]:
 
 def update_of(update: Seen, parameter: Seen) -> dict[str, float]:
     """`UPDATES` of one parameter; a ratio of zero to zero is NaN."""
-    told, level = moments(update)["log10_ms"], moments(parameter)["log10_ms"]
+    told, level = moments(update)["log10_mean_square"], moments(parameter)["log10_mean_square"]
     with np.errstate(invalid="ignore"):
         return dict(zip(UPDATES, (told, float(np.subtract(told, level)) / 2), strict=True))
 
@@ -315,7 +315,7 @@ def moments(found: Seen) -> dict[str, float]:
     with np.errstate(divide="ignore", invalid="ignore"):
         places = float(found.e) * np.log10(2.0)
         return {
-            "log10_ms": float(np.log10(found.ms) + 2 * places),
+            "log10_mean_square": float(np.log10(found.ms) + 2 * places),
             "log10_var": float(np.log10(found.var) + 2 * places),
             "mean_over_rms": float(found.mean / np.sqrt(found.ms)),
             "log10_absmax": float(np.log10(found.absmax) + places),

@@ -169,7 +169,7 @@ def told_of(wrong: list[Finding], worst: Judged | None, seen: Evidence) -> tuple
 def unreached(seen: Evidence) -> str:
     """How many sites have no gradient; nothing where all have one."""
     known = {site for site, _ in seen.listed("flat")}
-    slopes = seen.mean("parameter_gradient_log10_ms")
+    slopes = seen.mean("parameter_gradient_log10_mean_square")
     moved = {name for name, slope in zip(seen.parameters, slopes, strict=True) if np.isfinite(slope)}
     known |= {product for name, _, product in seen.listed("factors") if name in moved}  # by another use
     pairs = zip(seen.sites, seen.notes, strict=True)

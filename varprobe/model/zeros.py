@@ -51,7 +51,7 @@ def without_zeros(ds: xr.Dataset) -> xr.Dataset:
     either = before | after  # the gradient of a weight is made of what enters and of the gradient of what comes out
     concerned_by = {"preactivation": after, "activation": after, "gradient": before, "weight_gradient": either}
     for quantity, concerned in concerned_by.items():
-        for name in (f"{quantity}_log10_ms", f"{quantity}_log10_absmax"):
+        for name in (f"{quantity}_log10_mean_square", f"{quantity}_log10_absmax"):
             if name in ds:
                 values = ds[name].values
                 changed[name] = (ds[name].dims, np.where(concerned & np.isneginf(values), np.nan, values))
@@ -64,7 +64,11 @@ def without_zeros(ds: xr.Dataset) -> xr.Dataset:
 
 def is_nothing(ds: xr.Dataset, row: int) -> bool:
     """Whether the value of a site is exactly zero."""
-    values = [ds[name].values[:, row] for name in ("preactivation_log10_ms", "activation_log10_ms") if name in ds]
+    values = [
+        ds[name].values[:, row]
+        for name in ("preactivation_log10_mean_square", "activation_log10_mean_square")
+        if name in ds
+    ]
     return any(bool(np.isneginf(value).all()) for value in values)
 
 

@@ -25,9 +25,9 @@ from varprobe.verdict.thresholds import threshold
 __all__ = ["coordinates_figure", "plot_coord_check"]
 
 QUANTITIES = {
-    "value": ("value_log10_ms", "RMS of the preactivations", 0),
-    "change": ("change_log10_ms", "RMS of their change since step 0", 1),
-    "power": ("change_log10_ms", "power of width of the change", 1),
+    "value": ("value_log10_mean_square", "RMS of the preactivations", 0),
+    "change": ("change_log10_mean_square", "RMS of their change since step 0", 1),
+    "power": ("change_log10_mean_square", "power of width of the change", 1),
 }
 """Name -> variable, axis, and the first step that is drawn."""
 JUDGED = {"value": 0, "change": -1, "power": -1}
@@ -114,9 +114,9 @@ def whole(ds: Any) -> xr.Dataset:
         InvalidArgumentError: it is none of `varprobe.coord_check`, or nothing in it is finite.
     """
     require_kind(ds, "coord_check")
-    require_variables(ds, "value_log10_ms", "change_log10_ms")
+    require_variables(ds, "value_log10_mean_square", "change_log10_mean_square")
     one = ds if "config" in ds.dims else ds.expand_dims("config")
-    if not np.isfinite(one["value_log10_ms"]).any():
+    if not np.isfinite(one["value_log10_mean_square"]).any():
         raise InvalidArgumentError("nothing is finite", "ds")
     return one.transpose("config", "seed", "width", "step", "layer", ...)
 

@@ -101,7 +101,7 @@ def read_curves(
 def predictions(ds: xr.Dataset, quantity: str, statistic: str) -> list[Theory | None]:
     """What theory says of each config; of gradients, whose mean is 0, variance and mean square are one."""
     count = ds.sizes.get("config", 1)
-    names = [f"theory_{quantity}_log10_{s}" for s in (statistic, "ms") if s == statistic or statistic == "var"]
+    names = [f"theory_{quantity}_log10_{s}" for s in (statistic, "mean_square") if s == statistic or statistic == "var"]
     name = next((name for name in names if name in ds), None)
     if name is None:
         return [None] * count

@@ -33,7 +33,7 @@ def run_phase_figure(ds: xr.Dataset, *, size: tuple[float, float] | None = None)
         raise InvalidArgumentError(
             f"{WHAT}; this one is no whole grid of {axes[0].size} x {axes[1].size} points", "kind"
         )
-    if "theory_gradient_log10_ms" not in ds or np.isnan(ds["gradient_log10_ms"].values).all():
+    if "theory_gradient_log10_mean_square" not in ds or np.isnan(ds["gradient_log10_mean_square"].values).all():
         raise InvalidArgumentError("a phase diagram needs gradients, and theory's prediction of them", "kind")
     width = str(ds["width"].values[0])
     if not width.isdigit():

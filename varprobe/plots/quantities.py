@@ -44,15 +44,15 @@ ON_STREAM = {
 
 STATISTICS = {
     "var": ("variance", r"\mathrm{{Var}}[{0}]"),
-    "ms": ("mean square", r"\mathrm{{E}}[({0})^2]"),
+    "mean_square": ("mean square", r"\mathrm{{E}}[({0})^2]"),
     "absmax": ("largest magnitude", r"\max|{0}|"),
 }
 
 
 def quantity_of(ds: xr.Dataset, name: str) -> Quantity:
     """A quantity as it reads for the networks of a dataset."""
-    if name in ON_STREAM and "stream_log10_ms" in ds:
-        stream = ds["stream_log10_ms"]
+    if name in ON_STREAM and "stream_log10_mean_square" in ds:
+        stream = ds["stream_log10_mean_square"]
         if not bool(stream.isnull().all([d for d in stream.dims if d != "config"]).any()):
             return ON_STREAM[name]
     return lookup(QUANTITIES, name, "quantity")

@@ -154,8 +154,8 @@ def theory_of(ds: xr.Dataset, i: int) -> Spectrum | None:
     if json.loads(ds.attrs.get("spec", "{}")).get("input_width") not in (None, int(text["width"])):
         return None
     depth = int(one["depth"].values)
-    log10_ms = one["weight_log10_ms"].transpose("seed", "layer").values[..., 1 : depth + 1]
-    spread = np.ptp(log10_ms.reshape(-1, depth).mean(0))
+    log10_mean_square = one["weight_log10_mean_square"].transpose("seed", "layer").values[..., 1 : depth + 1]
+    spread = np.ptp(log10_mean_square.reshape(-1, depth).mean(0))
     if not np.isfinite(spread) or spread > EQUAL:
         return None
-    return jacobian_spectrum(depth, int(text["width"]) * 10 ** float(log10_ms.mean()), active)
+    return jacobian_spectrum(depth, int(text["width"]) * 10 ** float(log10_mean_square.mean()), active)

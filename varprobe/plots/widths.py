@@ -59,7 +59,7 @@ def widths_figure(
         InvalidArgumentError: as `plot_widths`.
     """
     forward = series_of(ds, "activation", labels)
-    there = [q for q in QUANTITIES if np.isfinite(ds[f"{q}_log10_ms"].values).any()]
+    there = [q for q in QUANTITIES if np.isfinite(ds[f"{q}_log10_mean_square"].values).any()]
     with page(size, (5.5, 2.6), 1, max(1, len(there))) as (figure, grid):
         for ax, quantity in zip(grid[0], there, strict=True):
             draw(ax, series_of(ds, quantity, labels), quantity, legend=False)
@@ -88,7 +88,7 @@ def series_of(ds: xr.Dataset, quantity: str, labels: Mapping[str, str] | None) -
         raise InvalidArgumentError(
             f"{ds.sizes['seed']} seeds say little of a spread; sweep with --seeds 8 or more", "ds"
         )
-    if not np.isfinite(ds[f"{quantity}_log10_ms"].values[..., 1:]).any():
+    if not np.isfinite(ds[f"{quantity}_log10_mean_square"].values[..., 1:]).any():
         raise InvalidArgumentError(f"no {quantity} is finite and above zero; a forward-only run has no gradients", "ds")
     others = [name for name in varying(ds) if name != "width"]
     rows = partition(ds, others)
@@ -108,7 +108,7 @@ def point(ds: xr.Dataset, quantity: str, i: int) -> tuple[float, float, float, f
     """(width, measured, low, high, predicted) of a configuration where its signal arrives."""
     one = ds.isel(config=i)
     layer = int(one["depth"].values) if quantity == "activation" else 1
-    values = one[f"{quantity}_log10_ms"].isel(layer=layer).values
+    values = one[f"{quantity}_log10_mean_square"].isel(layer=layer).values
     values = values[np.isfinite(values)]
     predicted = one.get(f"theory_{quantity}_std")
     told = np.nan if predicted is None else float(np.ravel(predicted.isel(layer=layer).values)[0])

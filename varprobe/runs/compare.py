@@ -110,6 +110,8 @@ def enter(found: Comparison, before: xr.Dataset, after: xr.Dataset, start: int) 
         assert kept is not None
         total = one.beyond + (other.beyond if other else 0)
         found.differences[name] = Difference(**vars(kept) | {"beyond": total})
-    if {"preactivation_log10_ms", "activation_log10_ms"} <= allowed.keys():
-        lost = np.isinf(allowed["preactivation_log10_ms"]) & ~np.isnan(before["activation_log10_ms"].values)
+    if {"preactivation_log10_mean_square", "activation_log10_mean_square"} <= allowed.keys():
+        lost = np.isinf(allowed["preactivation_log10_mean_square"]) & ~np.isnan(
+            before["activation_log10_mean_square"].values
+        )
         found.chaotic += [start + int(i) for i in np.flatnonzero(lost.any(axis=tuple(range(1, lost.ndim))))]

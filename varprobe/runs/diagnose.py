@@ -69,15 +69,15 @@ def diagnose(ds: xr.Dataset, *, advance: Advance = unwatched) -> Diagnosis:
 
     Returns:
         One row a configuration, never merged. A factor is the mean square's per layer: 10^(least-squares slope of
-        activation_log10_ms on layers 1..L), and 10^(-slope) of gradient_log10_ms, fitted per seed and averaged; its
-        interval is Student's 95% over seeds; theory_activation_factor and theory_gradient_factor are those of the
-        infinitely wide net, and theory_activation_z and theory_gradient_z how many standard errors the measured slopes
-        lie from prediction, the drift of the finite width included. Values that are not finite are None. `formats` has
-        the first layer at which the signal leaves float16, bfloat16 and float8_e4m3 (`format_range.left_layers`).
-        `correlation`, `effective_rank`, `jacobian` and `histogram` where the sweep was asked for them. Of a training
-        the row is that of the first step that is unhealthy, else of the last, and tells of every step what
-        `varprobe.training.verdicts.diagnosed_training` says. For coordinate checks `mup` and `healthy` are None if the
-        widths cannot decide, and `go_to_width` is a width that may.
+        activation_log10_mean_square on layers 1..L), and 10^(-slope) of gradient_log10_mean_square, fitted per seed and
+        averaged; its interval is Student's 95% over seeds; theory_activation_factor and theory_gradient_factor are
+        those of the infinitely wide net, and theory_activation_z and theory_gradient_z how many standard errors the
+        measured slopes lie from prediction, the drift of the finite width included. Values that are not finite are
+        None. `formats` has the first layer at which the signal leaves float16, bfloat16 and float8_e4m3
+        (`format_range.left_layers`). `correlation`, `effective_rank`, `jacobian` and `histogram` where the sweep was
+        asked for them. Of a training the row is that of the first step that is unhealthy, else of the last, and tells
+        of every step what `varprobe.training.verdicts.diagnosed_training` says. For coordinate checks `mup` and
+        `healthy` are None if the widths cannot decide, and `go_to_width` is a width that may.
 
     Example:
         for row in varprobe.diagnose(ds):

@@ -45,7 +45,7 @@ def open_run(path: str | os.PathLike[str], *, chunks: Any = None, note: Note = w
 
     Example:
         ds = varprobe.open_run("runs/relu-d50-w512-3f9a1c")
-        varprobe.open_run("runs/large", chunks={}).gradient_log10_ms.mean("seed").compute()
+        varprobe.open_run("runs/large", chunks={}).gradient_log10_mean_square.mean("seed").compute()
     """
     if chunks is None:
         return read_run(path, note, fitting)

@@ -54,7 +54,9 @@ def errors(ds: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
     """(forward, backward): relative errors of the signals at each layer, (config, seed, layer), with SAFETY."""
     dtypes, widths = ds["dtype"].values.astype(str), widths_of(ds)
     own = np.array([max(UNIT * w**0.5, HALVES.get(d, 0.0)) for d, w in zip(dtypes, widths, strict=True)])[:, None, None]
-    gain = (ds["gradient_log10_ms"] + ds["preactivation_log10_ms"]).transpose("config", "seed", "layer")
+    gain = (ds["gradient_log10_mean_square"] + ds["preactivation_log10_mean_square"]).transpose(
+        "config", "seed", "layer"
+    )
     known = np.isfinite(gain.values)
     never = ~known.any(axis=-1, keepdims=True)  # without gradients errors are taken to stay as they are
     logs = np.where(known, gain.values, np.where(never, 0.0, -np.inf)) * np.log(10)
@@ -73,7 +75,7 @@ def of_statistic(ds: xr.Dataset, name: str, relative: xr.DataArray) -> xr.DataAr
     if name.endswith(EXACT_ZEROS):
         return xr.full_like(relative, np.inf)
     if "log10" in name:
-        square = name.replace("_var", "_ms")
+        square = name.replace("_var", "_mean_square")
         if square == name or square not in ds:
             return bound * (2 / np.log(10))
         return bound * (2 / np.log(10)) * lost_digits(ds[square] - ds[name])  # what is left of a large mean
@@ -95,7 +97,7 @@ def of_spectrum(ds: xr.Dataset, name: str, relative: xr.DataArray) -> xr.DataArr
         largest, relative = largest.max("layer"), relative.max("layer")
     if name.endswith("condition"):
         value = ds[f"{kind}_log10_min"]
-    error = relative * lost_digits(largest - value / (2 if name.endswith("_ms") else 1))
+    error = relative * lost_digits(largest - value / (2 if name.endswith("_mean_square") else 1))
     return (error * (2 / np.log(10))).where(error < LOST, np.inf)
 
 

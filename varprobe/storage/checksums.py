@@ -18,7 +18,15 @@ import numpy as np
 
 from varprobe.storage.safe_open import UntrustedError, content_of
 
-__all__ = ["FORMAT", "DamagedError", "sealed_archive", "sealed_json", "unsealed_archive", "unsealed_json"]
+__all__ = [
+    "FORMAT",
+    "DamagedError",
+    "current_name",
+    "sealed_archive",
+    "sealed_json",
+    "unsealed_archive",
+    "unsealed_json",
+]
 
 FORMAT = 2
 """Raised with every change of what a file of a run holds. Files of format 1 had no seal."""
@@ -88,9 +96,14 @@ def unsealed_archive(path: Path, arrays: int, numbers: int) -> dict[str, np.ndar
                 raise ValueError("it claims more than it holds")
             if any(m.compress_type != zipfile.ZIP_STORED for m in members):
                 raise ValueError("it is compressed")
-            return {m.filename.removesuffix(".npy"): array_of(archive.read(m)) for m in members}
+            return {current_name(m.filename.removesuffix(".npy")): array_of(archive.read(m)) for m in members}
     except Exception as error:  # a damaged archive fails in a dozen ways
         raise DamagedError(f"is damaged ({type(error).__name__})") from error
+
+
+def current_name(name: str) -> str:
+    """The name of a variable that an older version may have written: `gradient_log10_ms` for its log10_mean_square."""
+    return name.replace("log10_ms", "log10_mean_square")
 
 
 def array_of(member: bytes) -> np.ndarray:

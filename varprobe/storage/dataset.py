@@ -23,13 +23,13 @@ FURTHER = (*PARTS, "dropout")
 
 QUANTITIES = ("preactivation", "activation", "gradient", "weight_gradient")
 STATISTICS = {
-    "log10_ms": "log10 of the mean square over batch and units",
+    "log10_mean_square": "log10 of the mean square over batch and units",
     "log10_var": "log10 of the variance about the mean over batch and units",
     "mean_over_rms": "mean over root mean square, in [-1, 1]",
     "log10_absmax": "log10 of the largest magnitude",
 }
 OTHERS = {
-    "weight_log10_ms": "log10 of the mean square of the weights",
+    "weight_log10_mean_square": "log10 of the mean square of the weights",
     "activation_zero_fraction": "share of activations that are exactly zero",
     "dead_unit_fraction": "share of units that are zero on the whole batch",
     "saturated_fraction": "share of units and samples with |phi'(z)| < 0.01",

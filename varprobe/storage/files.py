@@ -20,7 +20,7 @@ import xarray as xr
 from varprobe.errors import InvalidArgumentError, MachineError, did_you_mean
 from varprobe.storage.checksums import DamagedError, sealed_archive, unsealed_archive
 from varprobe.storage.chunks import Advance, unwatched
-from varprobe.storage.netcdf import read_netcdf, write_netcdf
+from varprobe.storage.netcdf import read_netcdf, with_current_names, write_netcdf
 from varprobe.storage.safe_open import UntrustedError, require_plain_results
 from varprobe.storage.text_tables import csv_of
 
@@ -244,7 +244,7 @@ def as_saved(opened: xr.Dataset, ds: xr.Dataset) -> xr.Dataset:
     }
     ds = ds.drop_encoding()
     ds.attrs = {k: v.item() if isinstance(v, np.generic) else v for k, v in ds.attrs.items()}
-    return ds.assign_coords(coords)
+    return with_current_names(ds).assign_coords(coords)
 
 
 def in_chunks(opened: xr.Dataset, path: Path, chunks: Any) -> xr.Dataset:

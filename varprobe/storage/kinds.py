@@ -57,7 +57,7 @@ def guessed(ds: xr.Dataset) -> str:
     """The kind of a dataset without the attribute: an older version made it, or an operation of xarray dropped it."""
     if "trained" in ds or ("final_loss" in ds and "layer" not in ds.coords):
         return "trainability"
-    if "change_log10_ms" in ds:
+    if "change_log10_mean_square" in ds:
         return "coord_check"
     if "step" in ds.dims:
         return "track_model" if "site" in ds.coords else "track"

@@ -13,9 +13,10 @@ from typing import Any, BinaryIO
 import numpy as np
 import xarray as xr
 
+from varprobe.storage.checksums import current_name
 from varprobe.storage.chunks import Advance, block_size, blocks, unwatched
 
-__all__ = ["read_netcdf", "write_netcdf"]
+__all__ = ["read_netcdf", "with_current_names", "write_netcdf"]
 
 
 AS_XARRAY = {"decode_vlen_strings": True, "phony_dims": "access"}
@@ -129,4 +130,10 @@ def read_netcdf(path: Path) -> Iterator[xr.Dataset]:
     from varprobe.storage.hdf5 import KnownFile
 
     with KnownFile(path, "r") as known, h5netcdf.File(known, "r", **AS_XARRAY) as opened:
-        yield xr.open_dataset(H5NetCDFStore(opened), cache=False)
+        yield with_current_names(xr.open_dataset(H5NetCDFStore(opened), cache=False))
+
+
+def with_current_names(ds: xr.Dataset) -> xr.Dataset:
+    """The dataset with the names that variables have now, where an older version wrote it."""
+    names = {name: current_name(str(name)) for name in ds.data_vars}
+    return ds.rename({old: new for old, new in names.items() if old != new})

@@ -114,9 +114,10 @@ def sweep(
             under one cotangent (that of the loss `cotangent`), `gradient_pair_correlation`, with a further dim `c0`,
             `theory_pair_correlation`, and `effective_rank` of the batch; several.
         jacobian: singular values of one sample's Jacobians dh_l/dh_{l-1} (`partial_jacobian_log10_max`, `_min`,
-            `_median`, `_ms`, `_condition`), of their product dh_l/dh_0 (`jacobian_log10_*`), and all of the last layer
-            (`jacobian_log10_singular_values`, dim `index`), in float64 whatever the dtype. In batch norm the other
-            samples are held fixed at every layer. Costs width^3 a layer: seconds a net at width 128, minutes at 512.
+            `_median`, `_mean_square`, `_condition`), of their product dh_l/dh_0 (`jacobian_log10_*`), and all of the
+            last layer (`jacobian_log10_singular_values`, dim `index`), in float64 whatever the dtype. In batch norm the
+            other samples are held fixed at every layer. Costs width^3 a layer: seconds a net at width 128, minutes at
+            512.
         histogram: `activation_kurtosis`, `gradient_kurtosis` (excess), and histograms `activation_density` and
             `gradient_density` of values over their RMS (dim `bin`, -6 to 6), with the shares beyond.
         out: a run folder, made if it is not there. Every finished part is kept in it at once, the same request again
@@ -134,10 +135,11 @@ def sweep(
 
     Returns:
         A dataset with dims (config, seed, layer), float64: for preactivation, activation, gradient and weight_gradient
-        `*_log10_ms`, `*_log10_var`, `*_mean_over_rms` and `*_log10_absmax`, and the layer's weight_log10_ms, fractions
-        and correlations; for some architectures more, such as `branch_log10_ms`. Layer 0 is the input. arch, act, init,
-        bias, norm, depth, width, batch, loss and dtype are coordinates on config. -inf is the log of zero; NaN where a
-        quantity does not apply, as behind the last layer of shallower configurations.
+        `*_log10_mean_square`, `*_log10_var`, `*_mean_over_rms` and `*_log10_absmax`, and the layer's
+        weight_log10_mean_square, fractions and correlations; for some architectures more, such as
+        `branch_log10_mean_square`. Layer 0 is the input. arch, act, init, bias, norm, depth, width, batch, loss and
+        dtype are coordinates on config. -inf is the log of zero; NaN where a quantity does not apply, as behind the
+        last layer of shallower configurations.
 
     Raises:
         InvalidArgumentError: a value is wrong, or `out` is a file, another run, or cannot be written. Nothing was
@@ -146,7 +148,7 @@ def sweep(
 
     Example:
         ds = varprobe.sweep(depth=50, act="relu,tanh", init=["he_normal", "glorot_normal"], out="runs/first")
-        varprobe.select(ds, act="relu").gradient_log10_ms.mean("seed")
+        varprobe.select(ds, act="relu").gradient_log10_mean_square.mean("seed")
     """
     request = read_request(
         depth=depth,

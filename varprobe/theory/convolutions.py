@@ -37,20 +37,20 @@ class Convolution:
     Attributes:
         act: the activation's canonical form.
         layer: 1 to depth.
-        preactivation_log10_ms: log10 of E z_l^2.
-        activation_log10_ms: log10 of E phi(z_l)^2.
-        gradient_log10_ms: log10 of E (dLoss/dz_l)^2 for a N(0, 1) cotangent of every position.
-        weight_gradient_log10_ms: log10 of the mean square of a kernel's gradient, for one sample.
+        preactivation_log10_mean_square: log10 of E z_l^2.
+        activation_log10_mean_square: log10 of E phi(z_l)^2.
+        gradient_log10_mean_square: log10 of E (dLoss/dz_l)^2 for a N(0, 1) cotangent of every position.
+        weight_gradient_log10_mean_square: log10 of the mean square of a kernel's gradient, for one sample.
         activation_positions, gradient_positions: log10 of the mean square at each position, (depth, size, ..., size).
         activation_factor, gradient_factor: per layer, 10 to the least-squares slope, the gradient's toward the input.
     """
 
     act: str
     layer: np.ndarray
-    preactivation_log10_ms: Layers
-    activation_log10_ms: Layers
-    gradient_log10_ms: Layers
-    weight_gradient_log10_ms: Layers
+    preactivation_log10_mean_square: Layers
+    activation_log10_mean_square: Layers
+    gradient_log10_mean_square: Layers
+    weight_gradient_log10_mean_square: Layers
     activation_positions: np.ndarray
     gradient_positions: np.ndarray
     activation_factor: float
@@ -109,10 +109,10 @@ def convolution(
     return Convolution(
         act=phi.name,
         layer=np.arange(1, depth + 1),
-        preactivation_log10_ms=z / LN10,
-        activation_log10_ms=h / LN10,
-        gradient_log10_ms=gradient / LN10,
-        weight_gradient_log10_ms=found.weight_gradient[0] / LN10,
+        preactivation_log10_mean_square=z / LN10,
+        activation_log10_mean_square=h / LN10,
+        gradient_log10_mean_square=gradient / LN10,
+        weight_gradient_log10_mean_square=found.weight_gradient[0] / LN10,
         activation_positions=found.log_h[0] / LN10,
         gradient_positions=found.gradient[0] / LN10,
         activation_factor=fitted_factor(h),

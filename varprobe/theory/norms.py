@@ -27,24 +27,24 @@ class NormalizedStack:
     Attributes:
         act: the activation's canonical form.
         layer: 1 to depth.
-        preactivation_log10_ms: log10 of E z_l^2.
-        activation_log10_ms: log10 of E h_l^2.
+        preactivation_log10_mean_square: log10 of E z_l^2.
+        activation_log10_mean_square: log10 of E h_l^2.
         activation_mean_over_rms: E h / sqrt(E h^2).
         activation_correlation: cosine of h between two samples.
-        gradient_log10_ms: log10 of E (dLoss/dz_l)^2 for a N(0, 1) cotangent of h_L.
-        weight_gradient_log10_ms: log10 of E (dLoss/dW_l)^2, summed over the batch.
+        gradient_log10_mean_square: log10 of E (dLoss/dz_l)^2 for a N(0, 1) cotangent of h_L.
+        weight_gradient_log10_mean_square: log10 of E (dLoss/dW_l)^2, summed over the batch.
         activation_factor, gradient_factor: per layer, of the mean squares, the gradient's toward the input: 10 to the
             least-squares slope; NaN at depth 1.
     """
 
     act: str
     layer: np.ndarray
-    preactivation_log10_ms: Layers
-    activation_log10_ms: Layers
+    preactivation_log10_mean_square: Layers
+    activation_log10_mean_square: Layers
     activation_mean_over_rms: Layers
     activation_correlation: Layers
-    gradient_log10_ms: Layers
-    weight_gradient_log10_ms: Layers
+    gradient_log10_mean_square: Layers
+    weight_gradient_log10_mean_square: Layers
     activation_factor: float
     gradient_factor: float
 
@@ -101,12 +101,12 @@ def normalized(
     return NormalizedStack(
         act=phi.name,
         layer=np.arange(1, depth + 1),
-        preactivation_log10_ms=path.preactivation[0] / LN10,
-        activation_log10_ms=path.stream[0, 1:] / LN10,
+        preactivation_log10_mean_square=path.preactivation[0] / LN10,
+        activation_log10_mean_square=path.stream[0, 1:] / LN10,
         activation_mean_over_rms=path.mean_over_rms[0, 1:],
         activation_correlation=path.cosine[0, 1:],
-        gradient_log10_ms=path.inner_gradient[0] / LN10,
-        weight_gradient_log10_ms=path.weight_gradient[0] / LN10,
+        gradient_log10_mean_square=path.inner_gradient[0] / LN10,
+        weight_gradient_log10_mean_square=path.weight_gradient[0] / LN10,
         activation_factor=fitted_factor(path.stream[0, 1:]),
         gradient_factor=1 / fitted_factor(path.inner_gradient[0]),
     )

@@ -33,36 +33,34 @@ class Trajectory:
     Attributes:
         act: the activation's canonical form.
         layer: 1 to depth.
-        preactivation_log10_ms: log10 of q_l = E z_l^2.
+        preactivation_log10_mean_square: log10 of q_l = E z_l^2.
         preactivation_log10_var: log10 of Var z_l; the same unless the weights have a mean.
         preactivation_mean_over_rms: E z_l / sqrt(q_l); 0 unless the weights have a mean.
         preactivation_correlation: E[z z'] / q between two inputs (with mean_w: of what is not the shared mean).
-        activation_log10_ms: log10 of E phi(z_l)^2.
+        activation_log10_mean_square: log10 of E phi(z_l)^2.
         activation_log10_var: log10 of Var phi(z_l).
         activation_mean_over_rms: E phi / sqrt(E phi^2).
         activation_correlation: cosine E[phi phi'] / E phi^2 between two inputs.
-        gradient_log10_ms: log10 of E delta_l^2 for a N(0, 1) cotangent.
-        weight_gradient_log10_ms: log10 of E (dLoss/dW_l)^2 for one input, E h_{l-1}^2 E delta_l^2.
+        gradient_log10_mean_square: log10 of E delta_l^2 for a N(0, 1) cotangent.
+        weight_gradient_log10_mean_square: log10 of E (dLoss/dW_l)^2 for one input, E h_{l-1}^2 E delta_l^2.
     """
 
     act: str
     layer: np.ndarray
-    preactivation_log10_ms: Layers
+    preactivation_log10_mean_square: Layers
     preactivation_log10_var: Layers
     preactivation_mean_over_rms: Layers
     preactivation_correlation: Layers
-    activation_log10_ms: Layers
+    activation_log10_mean_square: Layers
     activation_log10_var: Layers
     activation_mean_over_rms: Layers
     activation_correlation: Layers
-    gradient_log10_ms: Layers
-    weight_gradient_log10_ms: Layers
+    gradient_log10_mean_square: Layers
+    weight_gradient_log10_mean_square: Layers
 
     def __repr__(self) -> str:
-        ends = ", ".join(
-            f"{name}_log10_ms {getattr(self, f'{name}_log10_ms')[0]:.4g} to {getattr(self, f'{name}_log10_ms')[-1]:.4g}"
-            for name in ("preactivation", "activation", "gradient")
-        )
+        names = [f"{name}_log10_mean_square" for name in ("preactivation", "activation", "gradient")]
+        ends = ", ".join(f"{name} {getattr(self, name)[0]:.4g} to {getattr(self, name)[-1]:.4g}" for name in names)
         return f"Trajectory({self.act}, layers 1 to {self.layer.size}: {ends})"
 
 
@@ -116,16 +114,16 @@ def trajectory(
     return Trajectory(
         act=phi.name,
         layer=np.arange(1, depth + 1),
-        preactivation_log10_ms=forward.log_q[0] / LN10,
+        preactivation_log10_mean_square=forward.log_q[0] / LN10,
         preactivation_log10_var=forward.log_v[0] / LN10,
         preactivation_mean_over_rms=forward.ratio[0],
         preactivation_correlation=forward.c[0],
-        activation_log10_ms=log_h / LN10,
+        activation_log10_mean_square=log_h / LN10,
         activation_log10_var=forward.laws.log_var[0] / LN10,
         activation_mean_over_rms=forward.laws.mean_over_rms[0],
         activation_correlation=forward.cosine[0],
-        gradient_log10_ms=gradient / LN10,
-        weight_gradient_log10_ms=(np.concatenate([[log_input], log_h[:-1]]) + gradient) / LN10,
+        gradient_log10_mean_square=gradient / LN10,
+        weight_gradient_log10_mean_square=(np.concatenate([[log_input], log_h[:-1]]) + gradient) / LN10,
     )
 
 

@@ -77,8 +77,8 @@ def layer_of(ds: xr.Dataset, label: str, widths: list[int]) -> dict[str, Any]:
 
     A change that grows with width at first may level off later, when training has undone it.
     """
-    found = {name: ds[f"{name}_log10_ms"].values[..., at] for name, at in (("value", 0), ("change", -1))}
-    scalings = {name: scaling_of(log10_ms, widths) for name, log10_ms in found.items()}
+    found = {name: ds[f"{name}_log10_mean_square"].values[..., at] for name, at in (("value", 0), ("change", -1))}
+    scalings = {name: scaling_of(log10_mean_square, widths) for name, log10_mean_square in found.items()}
     layer: dict[str, Any] = {"site": label}
     for name, scaling in scalings.items():
         layer |= dict.fromkeys(FIELDS.format(name).split()) | {f"{name}_exponent_ci95": [None, None]}
@@ -100,7 +100,7 @@ def layer_of(ds: xr.Dataset, label: str, widths: list[int]) -> dict[str, Any]:
 def grows_before(ds: xr.Dataset, widths: list[int]) -> dict[str, Any] | None:
     """The verdict on a change that grows with width at a step before the last, where the seeds leave no doubt."""
     for at in range(1, ds.sizes["step"] - 1):
-        scaling = scaling_of(ds["change_log10_ms"].values[..., at], widths)
+        scaling = scaling_of(ds["change_log10_mean_square"].values[..., at], widths)
         decision = decide(scaling) if scaling else None
         if decision and decision.word == "grows" and decision.certain:
             power = as_text(decision.power.mean)
@@ -132,7 +132,7 @@ def without_power(ds: xr.Dataset, change: np.ndarray, widths: list[int]) -> dict
     if not np.isneginf(change[:, lost]).all():
         return judged_as("grows", "change", f"not finite at width {width}")
     if np.isneginf(change).all():
-        if "update_log10_ms" in ds and np.isfinite(ds["update_log10_ms"].values[..., -1]).any():
+        if "update_log10_mean_square" in ds and np.isfinite(ds["update_log10_mean_square"].values[..., -1]).any():
             return judged_as("undecided", "change", "undecided: zero so far, take more steps", False)
         return judged_as("stable", "change", "never moves")
     if lost[-1]:

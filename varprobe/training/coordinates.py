@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 
 from varprobe.errors import InvalidArgumentError
-from varprobe.model.changing import Sizes, log10_ms, sizes, sizes_by_row
+from varprobe.model.changing import Sizes, log10_mean_square, sizes, sizes_by_row
 from varprobe.model.faults import in_its_words
 from varprobe.model.layout import Layout
 from varprobe.model.libraries import name_of
@@ -36,10 +36,10 @@ SEEDS = 5
 MOST_STEPS = 1000
 
 VARIABLES = {
-    "value_log10_ms": "log10 of the mean square of a preactivation; of sites without an activation, of their value",
-    "change_log10_ms": "the same of what training changed of it since step 0, on the same batch",
-    "weight_log10_ms": "the same of the weight",
-    "update_log10_ms": "the same of what the step adds to the weight",
+    "value_log10_mean_square": "log10 of the mean square of a preactivation; of sites without one, of their value",
+    "change_log10_mean_square": "the same of what training changed of it since step 0, on the same batch",
+    "weight_log10_mean_square": "the same of the weight",
+    "update_log10_mean_square": "the same of what the step adds to the weight",
 }
 
 
@@ -81,8 +81,8 @@ def coord_check(
 
     Returns:
         A dataset with dims (config, seed, width, step, layer), a configuration for each initializer and optimizer,
-        layers being sites in the order of execution: value_log10_ms, change_log10_ms (-inf at step 0),
-        weight_log10_ms and update_log10_ms, what each step adds (of the last step, what one more
+        layers being sites in the order of execution: value_log10_mean_square, change_log10_mean_square (-inf at step
+        0), weight_log10_mean_square and update_log10_mean_square, what each step adds (of the last step, what one more
         would); batch_loss (config, seed, width, step). `varprobe.diagnose` judges by the powers of width between
         neighboring widths; three widths or more show whether a curve levels off.
 
@@ -210,8 +210,8 @@ class Program:
         told = StepStats(
             value,
             sizes(plan, first, subject.parameters, *subject.batch),
-            {i: log10_ms(leaves[i][0], leaves[i][2]) for i in kernels},
-            {i: log10_ms(leaves[i][1] - leaves[i][0], leaves[i][2]) for i in kernels},
+            {i: log10_mean_square(leaves[i][0], leaves[i][2]) for i in kernels},
+            {i: log10_mean_square(leaves[i][1] - leaves[i][0], leaves[i][2]) for i in kernels},
         )
         return told, after, left, memory
 

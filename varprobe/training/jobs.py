@@ -222,9 +222,9 @@ def step_table(gauge: StepProbe, config: Any, found: TrainResult, i: int) -> dic
     for slot, moved in updates_of(config, entry(found.updates, i)).items():
         prefix = "" if slot == "w" else f"{slot}_"
         change = np.concatenate([[np.nan], np.broadcast_to(moved, config.depth)])
-        table[f"{prefix}update_log10_ms"] = change
+        table[f"{prefix}update_log10_mean_square"] = change
         with np.errstate(invalid="ignore"):
-            table[f"{prefix}update_log10_ratio"] = (change - table[f"{prefix}weight_log10_ms"]) / 2
+            table[f"{prefix}update_log10_ratio"] = (change - table[f"{prefix}weight_log10_mean_square"]) / 2
     return table
 
 

@@ -68,7 +68,7 @@ def track_model(
     Returns:
         A dataset of one configuration and seed with dims (config, seed, step, layer), and (config, seed, step,
         parameter): what `varprobe.probe` says of the parameters at a step on the batch of that step. Behind the last
-        step it is the next batch, or the last one again where there are no more. update_log10_ms and
+        step it is the next batch, or the last one again where there are no more. update_log10_mean_square and
         update_log10_ratio are log10 of the mean square of what the step adds to the weight of a site, and log10 of its
         RMS over that of the weight; parameter_update_* are the same of every parameter; behind the last step they are
         of what one more would add. batch_loss (config, seed, training_step) is the loss at every step, before its

@@ -19,7 +19,7 @@ from varprobe.training.store import TaskStore
 __all__ = ["UPDATES", "run_training", "train_all"]
 
 UPDATES = {
-    "update_log10_ms": "log10 of the mean square of what the step changes the weights by",
+    "update_log10_mean_square": "log10 of the mean square of what the step changes the weights by",
     "update_log10_ratio": "log10 of the RMS of that change over the RMS of the weights",
 }
 ENDS = {

@@ -66,15 +66,15 @@ class Scaling(NamedTuple):
         }
 
 
-def scaling_of(log10_ms: Float[np.ndarray, "seeds widths"], widths: Sequence[int]) -> Scaling | None:
+def scaling_of(log10_mean_square: Float[np.ndarray, "seeds widths"], widths: Sequence[int]) -> Scaling | None:
     """The powers of width of the largest widths at which every seed is above 0; None where these are fewer than two."""
-    found = np.isfinite(log10_ms).all(axis=0)
+    found = np.isfinite(log10_mean_square).all(axis=0)
     first = found.size - int(np.argmin(found[::-1])) if not found.all() else 0
     if found.size - first < 2:
         return None
-    n, log10_rms = np.asarray(widths[first:], float), log10_ms[:, first:] / 2
+    n, log10_rms = np.asarray(widths[first:], float), log10_mean_square[:, first:] / 2
     slopes = np.diff(log10_rms) / np.diff(np.log10(n))
-    overall = power_of(log10_ms[:, first:], widths[first:])
+    overall = power_of(log10_mean_square[:, first:], widths[first:])
     local = tuple(Power(*interval(slope)) for slope in slopes.T)
     nowhere = Power(np.nan, np.nan, np.nan)
     if n.size < 3:
@@ -93,13 +93,13 @@ def is_trend(values: Float[np.ndarray, " seeds"]) -> bool:
     return bool(error == 0 or stdtr(values.size - 1, -abs(values.mean()) / error) < BENDS)
 
 
-def power_of(log10_ms: Float[np.ndarray, "seeds widths"], widths: Sequence[int]) -> Power:
+def power_of(log10_mean_square: Float[np.ndarray, "seeds widths"], widths: Sequence[int]) -> Power:
     """The least-squares slope of log RMS against log width, per seed, averaged."""
     x = np.log10(np.asarray(widths, float))
     x = x - x.mean()
     with np.errstate(invalid="ignore"):
-        slopes = (log10_ms / 2) @ x / (x @ x)
-        return Power(*interval(np.where(np.isfinite(log10_ms).all(axis=1), slopes, np.nan)))
+        slopes = (log10_mean_square / 2) @ x / (x @ x)
+        return Power(*interval(np.where(np.isfinite(log10_mean_square).all(axis=1), slopes, np.nan)))
 
 
 def word_of(power: float) -> str:

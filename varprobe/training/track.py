@@ -60,10 +60,10 @@ def track(
 
     Returns:
         A dataset with dims (config, seed, step, layer): all that `varprobe.sweep` (or `varprobe.probe`) measures, of
-        the batch of that step; update_log10_ms and update_log10_ratio, log10 of the mean square of what the step
-        changes the weights by, and of its RMS over theirs. `batch_loss` by (config, seed, training_step); of stacks
-        `final_loss` and `final_accuracy`, over at most 2048 samples. A net that leaves the range of floats is no error:
-        `diverged_step` has the first step whose loss is not finite (NaN where there is none).
+        the batch of that step; update_log10_mean_square and update_log10_ratio, log10 of the mean square of what the
+        step changes the weights by, and of its RMS over theirs. `batch_loss` by (config, seed, training_step); of
+        stacks `final_loss` and `final_accuracy`, over at most 2048 samples. A net that leaves the range of floats is no
+        error: `diverged_step` has the first step whose loss is not finite (NaN where there is none).
 
     Raises:
         InvalidArgumentError: a value is wrong, the data have no labels, or fewer samples than a batch.

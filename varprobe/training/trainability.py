@@ -173,7 +173,7 @@ def score_of(ds: xr.Dataset) -> np.ndarray:
     ratios = []
     with np.errstate(invalid="ignore"):
         for name in ("activation", "gradient"):
-            levels = ds[f"{name}_log10_ms"].transpose("config", "seed", "layer")
+            levels = ds[f"{name}_log10_mean_square"].transpose("config", "seed", "layer")
             ratios.append(abs(levels.isel(layer=last) - levels.isel(layer=1)).values / 2)
     return np.nan_to_num(np.maximum(*ratios), nan=np.inf, posinf=np.inf)
 

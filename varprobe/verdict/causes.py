@@ -51,8 +51,8 @@ def parts_of(net: Measured) -> Parts:
     """The parts of a net's rates; NaN where there are none."""
     wide = np.log10(np.array(net.widths, float))
     with np.errstate(invalid="ignore"):
-        z, h = net.mean("preactivation_log10_ms")[2:], net.mean("activation_log10_ms")
-        matrices = net.mean("weight_log10_ms") + 2 * measured_log10_multipliers(net)
+        z, h = net.mean("preactivation_log10_mean_square")[2:], net.mean("activation_log10_mean_square")
+        matrices = net.mean("weight_log10_mean_square") + 2 * measured_log10_multipliers(net)
         weights, act = matrices[2:] + wide[1:-1], h[2:] - z
         return Parts(
             weights=float(np.mean(weights)),
@@ -168,7 +168,7 @@ def times(ratio: float) -> str:
 
 def lost(name: str, found: Rate, net: Measured) -> str:
     """What became of a signal or gradient, at least one of which has no finite rate."""
-    zero = np.isneginf(net.mean(f"{'activation' if name == 'signal' else name}_log10_ms")[1:])
+    zero = np.isneginf(net.mean(f"{'activation' if name == 'signal' else name}_log10_mean_square")[1:])
     if zero.any():
         layers = np.flatnonzero(zero) + 1
         where = f"from layer {layers[0]} on" if name == "signal" else f"at layer {layers[-1]}"

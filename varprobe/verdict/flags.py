@@ -29,7 +29,7 @@ def non_finite(net: Measured) -> str | None:
     for order, name in enumerate(
         [*([] if net.own else ["preactivation"]), "activation", *(["gradient"] if net.backward else [])]
     ):
-        largest, ms = net.values[f"{name}_log10_absmax"][:, 1:], net.values[f"{name}_log10_ms"][:, 1:]
+        largest, ms = net.values[f"{name}_log10_absmax"][:, 1:], net.values[f"{name}_log10_mean_square"][:, 1:]
         infinite = np.isposinf(largest) | np.isposinf(ms)
         wrong = np.flatnonzero((infinite | np.isnan(largest) | np.isnan(ms)).any(axis=0))
         if wrong.size and not (found and name == "gradient"):
@@ -41,9 +41,9 @@ def non_finite(net: Measured) -> str | None:
 
 def symmetric(net: Measured) -> str | None:
     """All units of a layer compute the same of an input that is not zero, by their weights and not by underflow."""
-    z, weights = net.mean("preactivation_log10_ms"), net.mean("weight_log10_ms")
+    z, weights = net.mean("preactivation_log10_mean_square"), net.mean("weight_log10_mean_square")
     meant = np.isfinite(z) | np.isneginf(weights)
-    alive = np.concatenate([[False], np.isfinite(net.mean("activation_log10_ms")[:-1])])
+    alive = np.concatenate([[False], np.isfinite(net.mean("activation_log10_mean_square")[:-1])])
     equal = net.mean("equal_unit_fraction") >= 1
     layer = first_layer(equal & meant & alive & (np.array(net.widths) > 1))
     if layer is None:
@@ -116,11 +116,11 @@ def notes_of(net: Measured, left: Mapping[str, Mapping[str, int | None]]) -> lis
 def range_notes(net: Measured) -> dict[str, int]:
     """Where the range of the dtype was left: upward to infinity, downward to zero; gradients come from layer L."""
     notes = {}
-    z, h = (net.values[f"{name}_log10_ms"] for name in ("preactivation", "activation"))
+    z, h = (net.values[f"{name}_log10_mean_square"] for name in ("preactivation", "activation"))
     largest = np.fmax(net.values["preactivation_log10_absmax"], net.values["activation_log10_absmax"])
     if (layer := first_layer((np.isposinf(largest) | np.isnan(h)).any(axis=0))) is not None:
         notes["overflows"] = layer
-    arrives, weighted = np.isfinite(h[:, :-1]), np.isfinite(net.values["weight_log10_ms"][:, 1:])
+    arrives, weighted = np.isfinite(h[:, :-1]), np.isfinite(net.values["weight_log10_mean_square"][:, 1:])
     product_lost = np.isneginf(z[:, 1:]) & arrives & weighted
     tiny = (
         z[:, 1:] / 2 < math.log10(FORMATS[net.coordinates["dtype"]].smallest) / 2
@@ -129,7 +129,7 @@ def range_notes(net: Measured) -> dict[str, int]:
     if (layer := first_layer((product_lost | value_lost).any(axis=0))) is not None:
         notes["underflows"] = layer + 1
     if net.backward and "overflows" not in notes:
-        g = net.values["gradient_log10_ms"][:, 1:]
+        g = net.values["gradient_log10_mean_square"][:, 1:]
         lost = np.isneginf(g) & np.isfinite(h[:, 1:]) & np.concatenate([np.isfinite(g[:, 1:]), weighted[:, :1]], axis=1)
         for name, where in (("gradient_overflows", np.isposinf(g) | np.isnan(g)), ("gradient_underflows", lost)):
             if (layers := np.flatnonzero(where.any(axis=0))).size:

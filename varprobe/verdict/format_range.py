@@ -24,7 +24,7 @@ def left_layers(net: Measured) -> dict[str, dict[str, int | None]]:
     found: dict[str, dict[str, int | None]] = {name: {} for name in TRAINED_IN}
     for side, names in (("activation", ("preactivation", "activation")), ("gradient", ("gradient",))):
         sizes = {
-            "rms": [net.mean(f"{name}_log10_ms") / 2 for name in names],
+            "rms": [net.mean(f"{name}_log10_mean_square") / 2 for name in names],
             "absmax": [net.values[f"{name}_log10_absmax"].max(axis=0) for name in names],
         }
         for what, values in sizes.items():

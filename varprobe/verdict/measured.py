@@ -48,7 +48,7 @@ class Measured:
     @property
     def seeds(self) -> int:
         """How many seeds."""
-        return len(self.values["activation_log10_ms"])
+        return len(self.values["activation_log10_mean_square"])
 
     @property
     def widths(self) -> list[int]:

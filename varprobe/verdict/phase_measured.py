@@ -1,8 +1,9 @@
 """Measured against predicted over a plane: the factor by which the gradient's mean square changes per layer.
 
-Both are 10 to the minus slope of a least-squares line through gradient_log10_ms on the deeper half of the layers, where
-the forward signal has nearly settled: at infinite depth that is chi_1. The prediction follows the signal from the
-data's mean square through the same number of infinitely wide layers, so that what remains is due to finite width.
+Both are 10 to the minus slope of a least-squares line through gradient_log10_mean_square on the deeper half of the
+layers, where the forward signal has nearly settled: at infinite depth that is chi_1. The prediction follows the signal
+from the data's mean square through the same number of infinitely wide layers, so that what remains is due to finite
+width.
 """
 
 from dataclasses import dataclass
@@ -65,8 +66,8 @@ def compare(ds: xr.Dataset, sigma_w2: np.ndarray, sigma_b2: np.ndarray) -> Measu
     """The measured and predicted factors of a sweep of `sigma_w2` and `sigma_b2`, weights varying fastest."""
     depth, shape = int(ds["depth"].values[0]), (sigma_b2.size, sigma_w2.size)
     first, last = deeper_half(depth)
-    levels = ds["gradient_log10_ms"].values[:, :, first : last + 1]
-    predicted = ds["theory_gradient_log10_ms"].values[:, :1, first : last + 1]
+    levels = ds["gradient_log10_mean_square"].values[:, :, first : last + 1]
+    predicted = ds["theory_gradient_log10_mean_square"].values[:, :1, first : last + 1]
 
     def plane(levels: np.ndarray) -> Plane:
         """Factors from levels of shape (configurations, seeds, layers)."""

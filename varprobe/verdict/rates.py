@@ -34,14 +34,14 @@ def interval(values: np.ndarray) -> tuple[float, float, float]:
     return mean, mean - half, mean + half
 
 
-def slopes(log10_ms: np.ndarray) -> np.ndarray:
+def slopes(log10_mean_square: np.ndarray) -> np.ndarray:
     """Least-squares slope per layer of (seeds, layers) values, one a seed; NaN below two layers or where not finite."""
-    layers = np.arange(log10_ms.shape[1], dtype=np.float64)
+    layers = np.arange(log10_mean_square.shape[1], dtype=np.float64)
     if layers.size < 2:
-        return np.full(log10_ms.shape[0], np.nan)
+        return np.full(log10_mean_square.shape[0], np.nan)
     centered = layers - layers.mean()
     with np.errstate(invalid="ignore"):
-        return (log10_ms - log10_ms[:, :1]) @ centered / (centered @ centered)
+        return (log10_mean_square - log10_mean_square[:, :1]) @ centered / (centered @ centered)
 
 
 def power(exponent: float) -> float:
@@ -50,9 +50,9 @@ def power(exponent: float) -> float:
         return float(np.power(10.0, exponent))
 
 
-def rate(log10_ms: np.ndarray) -> Rate:
+def rate(log10_mean_square: np.ndarray) -> Rate:
     """The rate of a quantity from the near end (column 0) to the far end (last column); shape (seeds, layers)."""
-    mean, low, high = interval(slopes(log10_ms))
+    mean, low, high = interval(slopes(log10_mean_square))
     with np.errstate(invalid="ignore"):
-        ends = (log10_ms[:, -1] - log10_ms[:, 0]) / 2
+        ends = (log10_mean_square[:, -1] - log10_mean_square[:, 0]) / 2
     return Rate(power(mean), power(low), power(high), *interval(ends))

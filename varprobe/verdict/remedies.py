@@ -99,5 +99,5 @@ def by_rate(flags: list[str], rates: list[Rate]) -> str | None:
 
 def start_of(net: Measured) -> float:
     """log10 of the input's mean square, to two digits; 0 where it is not a number."""
-    found = float(np.mean(net.values["activation_log10_ms"][:, 0]))
+    found = float(np.mean(net.values["activation_log10_mean_square"][:, 0]))
     return round(found, 2) if math.isfinite(found) else 0.0

@@ -38,8 +38,8 @@ def diagnosed_stacks(
 
 def row_of(net: Measured) -> dict[str, Any]:
     """The verdict on one configuration."""
-    activation = net.values["activation_log10_ms"][:, 1:]
-    gradient = net.values["gradient_log10_ms"][:, :0:-1]
+    activation = net.values["activation_log10_mean_square"][:, 1:]
+    gradient = net.values["gradient_log10_mean_square"][:, :0:-1]
     forward, backward = rate(activation), rate(gradient) if net.backward else None
     words = word(forward, activation), word(backward, gradient) if backward else None
     flags, left = flags_of(net), left_layers(net)
@@ -67,7 +67,7 @@ def ends_of(net: Measured) -> dict[str, float]:
         found = np.concatenate([net.mean(f"{name}_log10_absmax")[1:] for name in names])
         return float(found.max()) if not np.isnan(found).any() else math.nan
 
-    gradient = net.mean("gradient_log10_ms") / 2
+    gradient = net.mean("gradient_log10_mean_square") / 2
     return {
         "gradient_rms_first": float(gradient[1]),
         "gradient_rms_last": float(gradient[-1]),

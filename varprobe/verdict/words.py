@@ -18,10 +18,14 @@ def factor_fields(found: Rate | None) -> tuple[float | None, list[float | None]]
     return found.factor, [x if math.isfinite(x) else None for x in (found.low, found.high)]
 
 
-def word(found: Rate, log10_ms: Float[np.ndarray, "seeds layers"]) -> str:
+def word(found: Rate, log10_mean_square: Float[np.ndarray, "seeds layers"]) -> str:
     """The word for the seed-mean RMS ratio between layers 1 and L, near end first."""
     if math.isnan(found.ratio):  # zero from end to end, or out of range
-        return "vanishing" if np.isneginf(log10_ms).any() and not np.isnan(log10_ms).any() else "exploding"
+        return (
+            "vanishing"
+            if np.isneginf(log10_mean_square).any() and not np.isnan(log10_mean_square).any()
+            else "exploding"
+        )
     return word_of_ratio(found.ratio)
 
 
@@ -35,10 +39,10 @@ def word_of_ratio(ratio: float) -> str:
     return "growing" if ratio <= severe else "exploding"
 
 
-def certain(found: Rate, log10_ms: Float[np.ndarray, "seeds layers"]) -> bool:
+def certain(found: Rate, log10_mean_square: Float[np.ndarray, "seeds layers"]) -> bool:
     """Whether both ends of the ratio's interval have one word; where it is not finite, whether all seeds have."""
     if not math.isfinite(found.ratio):
-        return len({word(rate(seed[None]), seed[None]) for seed in log10_ms}) == 1
+        return len({word(rate(seed[None]), seed[None]) for seed in log10_mean_square}) == 1
     if not (math.isfinite(found.ratio_low) and math.isfinite(found.ratio_high)):
         return False
     return word_of_ratio(found.ratio_low) == word_of_ratio(found.ratio_high)

@@ -23,12 +23,14 @@ def against_theory(net: Measured) -> dict[str, float | None]:
     """
     found: dict[str, float | None] = {}
     for quantity, sign in QUANTITIES.items():
-        predicted = net.theory.get(f"theory_{quantity}_log10_ms")
+        predicted = net.theory.get(f"theory_{quantity}_log10_mean_square")
         drift = net.theory.get(f"theory_{quantity}_drift")
         slope = math.nan if predicted is None else sign * float(slopes(predicted[None, 1:])[0])
         found[f"theory_{quantity}_factor"] = finite(power(slope))
         bent = math.nan if drift is None else sign * float(slopes(drift[None, 1:])[0])
-        found[f"theory_{quantity}_z"] = z_score(sign * slopes(net.values[f"{quantity}_log10_ms"][:, 1:]), slope + bent)
+        found[f"theory_{quantity}_z"] = z_score(
+            sign * slopes(net.values[f"{quantity}_log10_mean_square"][:, 1:]), slope + bent
+        )
     return found
 
 

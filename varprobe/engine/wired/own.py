@@ -188,7 +188,7 @@ def own_table(chunk: OwnGroup, statistics: OwnStatistics) -> CellTable:
     rows |= {name.replace("activation", "preactivation"): values for name, values in rows.items()}
     rows |= {name: np.full(chunk.program.depth, np.nan) for name in FRACTIONS}
     rows |= {name: np.asarray(values, np.float64) for name, values in s.scalars.items()}
-    rows["weight_log10_ms"] = quantity("", flat(s.weights), zero)["_log10_ms"]
+    rows["weight_log10_mean_square"] = quantity("", flat(s.weights), zero)["_log10_mean_square"]
     if s.gradient is not None and s.weight_gradient is not None:
         rows |= quantity("gradient", flat(s.gradient), zero)
         rows |= quantity("weight_gradient", flat(s.weight_gradient), zero)

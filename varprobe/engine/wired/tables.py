@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from varprobe.engine.moments import Moments
-from varprobe.engine.statistics import LOG10_2, CellTable, log10, quantity, weight_log10_ms
+from varprobe.engine.statistics import LOG10_2, CellTable, log10, quantity, weight_log10_mean_square
 from varprobe.engine.wired.cell import WiredStatistics
 from varprobe.engine.wired.chunks import WiredGroup
 from varprobe.engine.wired.layer import unit_names
@@ -15,7 +15,7 @@ from varprobe.nets.architectures.architecture import Architecture
 __all__ = ["names_of", "wired_statistics"]
 
 STATISTICS = {
-    "log10_ms": "log10 of the mean square over batch and units",
+    "log10_mean_square": "log10 of the mean square over batch and units",
     "log10_var": "log10 of the variance about the mean over batch and units",
     "mean_over_rms": "mean over root mean square, in [-1, 1]",
     "log10_absmax": "log10 of the largest magnitude",
@@ -27,7 +27,7 @@ def names_of(arch: Architecture) -> dict[str, str]:
     slots = arch.slots(1, 1)[1:]
     quantities = dict(arch.quantities) | {f"{s.name}_weight_gradient": f"weight gradient of {s.name}" for s in slots}
     names = {f"{q}_{s}": f"{what}: {text}" for q, what in quantities.items() for s, text in STATISTICS.items()}
-    names |= {f"{s.name}_weight_log10_ms": f"log10 of the mean square of the weights {s.name}" for s in slots}
+    names |= {f"{s.name}_weight_log10_mean_square": f"log10 of the mean square of the weights {s.name}" for s in slots}
     return names | dict(arch.scalars)
 
 
@@ -65,12 +65,13 @@ def wired_statistics(chunk: WiredGroup, statistics: WiredStatistics) -> CellTabl
     for j, slot in enumerate(slots):
         bases = [base_moments(chunk, statistics, j, column) for column in columns]
         squares = [
-            weight_log10_ms(np.array(member.weights[j]), base) for member, base in zip(members, bases, strict=True)
+            weight_log10_mean_square(np.array(member.weights[j]), base)
+            for member, base in zip(members, bases, strict=True)
         ]
         multipliers = np.array([member.log10_multipliers[j] for member in members]).T
-        name = weight_name(slot.name, "weight_log10_ms")
+        name = weight_name(slot.name, "weight_log10_mean_square")
         table[name] = np.stack(squares, axis=1) + 2 * (units[slot.name] - multipliers)
-        for statistic, times in (("ms", 2), ("var", 2), ("absmax", 1)):
+        for statistic, times in (("mean_square", 2), ("var", 2), ("absmax", 1)):
             name = weight_name(slot.name, f"weight_gradient_log10_{statistic}")
             if name in table:
                 table[name] = table[name] + times * multipliers

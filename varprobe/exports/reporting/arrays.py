@@ -16,7 +16,7 @@ from varprobe.plots.quantities import QUANTITIES
 __all__ = ["STATISTICS", "quantity_label", "variables_of"]
 
 STATISTICS = {
-    "log10_ms": "mean square",
+    "log10_mean_square": "mean square",
     "log10_var": "variance",
     "log10_absmax": "largest magnitude",
     "mean_over_rms": "mean over RMS",
@@ -25,7 +25,7 @@ STATISTICS = {
 """What a quantity may have, by the end of the variable's name; those that start with log10 are drawn as powers."""
 
 NAME = re.compile(rf"(.+)_({'|'.join(STATISTICS)})")
-PREDICTED = {"log10_ms": "ms", "log10_var": "var"}
+PREDICTED = {"log10_mean_square": "ms", "log10_var": "var"}
 
 
 def variables_of(runs: Sequence[Run]) -> list[dict[str, Any]]:

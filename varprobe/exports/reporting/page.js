@@ -23,7 +23,7 @@ function buildControls() {
     at(`${side}-plot`).parentElement.hidden = !CONTENT.quantities[side].length;
   }
   fillSelect(at("statistic"), CONTENT.statistics);
-  at("statistic").value = CONTENT.statistics.some(([name]) => name === "log10_ms") ? "log10_ms" : CONTENT.statistics[0]?.[0];
+  at("statistic").value = CONTENT.statistics.some(([name]) => name === "log10_mean_square") ? "log10_mean_square" : CONTENT.statistics[0]?.[0];
   at("statistic").querySelector(":checked")?.setAttribute("selected", ""); // what a reset goes back to
   for (const [id, value] of [["first", 0], ["last", CONTENT.layers - 1]]) Object.assign(at(id), { max: CONTENT.layers - 1, defaultValue: value });
   at("theory").parentElement.hidden = !CONTENT.variables.some((variable) => variable.theory);
@@ -148,7 +148,7 @@ function showLayers() {
   const sites = CONTENT.runs[mine[0].run].sites;
   const layers = sites ? sites.map((_, layer) => layer) : layersOf(mine[0]);
   const family = new Map(mine.flatMap((curve) => layersOf(curve).map((layer) => [layer, curve.at.family])));
-  const shown = CONTENT.variables.filter((variable) => (!variable.statistic || ["log10_ms", "log10_var", "correlation"].includes(variable.statistic)) && layers.some((layer) => !Number.isNaN(numbers(variable.name, "mean", row)[layer])));
+  const shown = CONTENT.variables.filter((variable) => (!variable.statistic || ["log10_mean_square", "log10_var", "correlation"].includes(variable.statistic)) && layers.some((layer) => !Number.isNaN(numbers(variable.name, "mean", row)[layer])));
   const value = (variable, layer) => numbers(variable.name, "mean", row)[layer];
   showTable(place, {
     caption: `${CONTENT.model ? modelName(mine[0]) : mine[0].name}. ${CONTENT.model ? "Each site, in the order of execution" : "Each layer; 0 is the input"}. Powers are geometric means over seeds, \u00b1 one standard deviation in decades.`,
@@ -252,7 +252,7 @@ function showPair() {
     at(`pair-${side}`).parentElement.hidden = !quantity;
     if (!quantity) continue;
     at(`pair-${side}-caption`).textContent = `${side === "forward" ? "Forward" : "Backward"}: ${quantity[1]} mean square, before (dashed) and after`;
-    drawPanel(at(`pair-${side}`), `${quantity[0]}_log10_ms`, curves, view);
+    drawPanel(at(`pair-${side}`), `${quantity[0]}_log10_mean_square`, curves, view);
   }
   at("pair-legend").replaceChildren(...curves.map((curve) => element("li", {}, swatch(curve.look, curve.marks), " ", nameText(curve.name))));
 }

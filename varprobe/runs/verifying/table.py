@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import xarray as xr
 
 from varprobe.runs.verifying.findings import Verification
-from varprobe.storage.checksums import DamagedError
+from varprobe.storage.checksums import DamagedError, current_name
 from varprobe.storage.files import checked
 from varprobe.storage.memmap import too_large
 from varprobe.storage.text_tables import csv_of
@@ -32,6 +32,7 @@ def check_table(found: Verification, ds: xr.Dataset) -> None:
     with path.open("rb") as file:
         for number, expected in enumerate(lines(ds), 1):
             line = file.readline(LONGEST)
+            line = current_name(line.decode("utf-8", "replace")).encode() if number == 1 else line
             if line != expected:
                 text = f"has another line {number} than results.nc" if line else f"ends after {number - 1} lines"
                 found.problem("results.csv", text + column_of(line, expected, tidy_columns(ds)))

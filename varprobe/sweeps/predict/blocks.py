@@ -147,12 +147,15 @@ def variables(family: Family, path: Path, forward_only: bool) -> Predictions:
     with np.errstate(divide="ignore", invalid="ignore"):
         spread = np.log1p(-np.square(path.mean_over_rms[:, 1:]))
     found = {
-        "preactivation_log10_ms": z / LN10,
+        "preactivation_log10_mean_square": z / LN10,
         "preactivation_log10_var": z / LN10,
-        "activation_log10_ms": h / LN10,
+        "activation_log10_mean_square": h / LN10,
         "activation_log10_var": (h + spread) / LN10,
     }
     if not forward_only:
         gradient = path.gradient if family.shape.skip or z_is_stream else path.inner_gradient
-        found |= {"gradient_log10_ms": gradient / LN10, "weight_gradient_log10_ms": path.weight_gradient / LN10}
+        found |= {
+            "gradient_log10_mean_square": gradient / LN10,
+            "weight_gradient_log10_mean_square": path.weight_gradient / LN10,
+        }
     return found

@@ -45,12 +45,12 @@ OTHERS = (predicted_blocks, predicted_positions)
 """Where the predictions for nets that are no plain stacks come from."""
 
 LOGS = {
-    "preactivation_log10_ms": "log10 E z^2",
+    "preactivation_log10_mean_square": "log10 E z^2",
     "preactivation_log10_var": "log10 Var z",
-    "activation_log10_ms": "log10 E h^2",
+    "activation_log10_mean_square": "log10 E h^2",
     "activation_log10_var": "log10 Var h",
-    "gradient_log10_ms": "log10 E (dLoss/dz)^2; unless the loss is the cotangent, from the measured one of layer L on",
-    "weight_gradient_log10_ms": "log10 E (dLoss/dW)^2, of the cotangent loss",
+    "gradient_log10_mean_square": "log10 E (dLoss/dz)^2; with other losses than the cotangent from that of layer L on",
+    "weight_gradient_log10_mean_square": "log10 E (dLoss/dW)^2, of the cotangent loss",
 }
 SPREADS = {
     f"{quantity}_{name}": f"finite width: {text} over draws of log10 mean square"
@@ -118,7 +118,7 @@ def predicted(request: "Request", ds: xr.Dataset) -> xr.Dataset:
         shift = 2 * np.array(log10_multipliers(config))
         if is_plain(config) and isinstance(config.arch, Conv):
             shift += np.log10(config.arch.coverage)
-        arrays["theory_weight_gradient_log10_ms"][i, 1 : config.depth + 1] += shift
+        arrays["theory_weight_gradient_log10_mean_square"][i, 1 : config.depth + 1] += shift
     if request.setting.loss != "cotangent":
         anchor(ds, arrays, request)
     return beside(ds, arrays)
@@ -139,7 +139,7 @@ def predicted_plain(request: "Request", ds: xr.Dataset, inputs: Moments) -> Iter
     """(index, predictions, each (depth,)) of every configuration that is a plain stack and has some."""
     groups: dict[Kind, dict[tuple[object, ...], tuple[Problem, list[int]]]] = defaultdict(dict)
     random = request.setting.source.rows is None
-    first_seed = [ds[name][:, 0].values for name in ("weight_log10_ms", "equal_unit_fraction")]
+    first_seed = [ds[name][:, 0].values for name in ("weight_log10_mean_square", "equal_unit_fraction")]
     for i, config in enumerate(request.configs):
         if not is_plain(config):
             continue
@@ -208,7 +208,7 @@ def is_plain(config: "Config") -> bool:
 
 
 def problem_of(
-    config: "Config", inputs: Moments, weight_log10_ms: np.ndarray, alike: np.ndarray
+    config: "Config", inputs: Moments, weight_log10_mean_square: np.ndarray, alike: np.ndarray
 ) -> tuple[str | None, Problem]:
     """(law of the weights, problem) of a configuration.
 
@@ -219,7 +219,8 @@ def problem_of(
     """
     layers = range(1, config.depth + 1)
     weights = [
-        weights_of(config, layer, measured=Measured(weight_log10_ms[layer], alike[layer] >= 1)) for layer in layers
+        weights_of(config, layer, measured=Measured(weight_log10_mean_square[layer], alike[layer] >= 1))
+        for layer in layers
     ]
     biases = [bias_numbers(config.bias, config.place(layer)) for layer in layers]
     laws, log_w, mean_w = zip(*weights, strict=True)
@@ -253,16 +254,16 @@ def solved(kind: Kind, problems: list[Problem], forward_only: bool) -> dict[str,
     nets, arriving = Nets(*columns), Inputs(*inputs.T)
     path = pass_forward(source, nets, widths, arriving)
     found = {
-        "preactivation_log10_ms": path.log_q / LN10,
+        "preactivation_log10_mean_square": path.log_q / LN10,
         "preactivation_log10_var": path.log_v / LN10,
-        "activation_log10_ms": path.laws.log_ms / LN10,
+        "activation_log10_mean_square": path.laws.log_ms / LN10,
         "activation_log10_var": path.laws.log_var / LN10,
     }
     if not forward_only:
         gradient = pass_backward(path.laws, nets, widths)
         before = np.concatenate([arriving.log_ms[:, None], path.laws.log_ms[:, :-1]], axis=1)
-        found["gradient_log10_ms"] = gradient / LN10
-        found["weight_gradient_log10_ms"] = (before + gradient + np.log(kind.samples)) / LN10
+        found["gradient_log10_mean_square"] = gradient / LN10
+        found["weight_gradient_log10_mean_square"] = (before + gradient + np.log(kind.samples)) / LN10
     if kind.law:
         quantities = ("activation",) if forward_only else ("activation", "gradient")
         _, spreads = finite_width_spread(source, path, nets, widths, arriving, kind.samples, quantities, kind.law)
@@ -273,10 +274,10 @@ def solved(kind: Kind, problems: list[Problem], forward_only: bool) -> dict[str,
 
 def anchor(ds: xr.Dataset, arrays: dict[str, np.ndarray], request: "Request") -> None:
     """Start the gradients of a loss whose scale is not predicted from what was measured at layer L."""
-    for name in ("theory_weight_gradient_log10_ms", "theory_gradient_drift", "theory_gradient_std"):
+    for name in ("theory_weight_gradient_log10_mean_square", "theory_gradient_drift", "theory_gradient_std"):
         arrays[name][:] = np.nan
-    gradient = arrays["theory_gradient_log10_ms"]
+    gradient = arrays["theory_gradient_log10_mean_square"]
     for i, config in enumerate(request.configs):
-        measured = ds["gradient_log10_ms"].values[i, :, config.depth]
+        measured = ds["gradient_log10_mean_square"].values[i, :, config.depth]
         alive = measured[np.isfinite(measured)]
         gradient[i] += (alive.mean() if alive.size else np.nan) - gradient[i, config.depth]

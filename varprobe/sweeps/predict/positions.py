@@ -72,11 +72,11 @@ def of_convolution(config: "Config", inputs: tuple[float, float, float, float], 
     found = pass_convolution(Fast(config.act), log_w[None], log_b[None], channels, image, np.array(inputs[:1]))
     z, h, gradient = (averaged(field)[0] / LN10 for field in (found.log_q, found.log_h, found.gradient))
     return {
-        "preactivation_log10_ms": z,
+        "preactivation_log10_mean_square": z,
         "preactivation_log10_var": z,
-        "activation_log10_ms": h,
-        "gradient_log10_ms": gradient,
-        "weight_gradient_log10_ms": (found.weight_gradient[0] + np.log(config.batch)) / LN10,
+        "activation_log10_mean_square": h,
+        "gradient_log10_mean_square": gradient,
+        "weight_gradient_log10_mean_square": (found.weight_gradient[0] + np.log(config.batch)) / LN10,
     }
 
 
@@ -101,9 +101,9 @@ def of_transformer(config: "Config", inputs: tuple[float, float, float, float], 
         raise InvalidArgumentError("its attention is not uniform")
     stream = found.stream[1:] / LN10
     return {
-        "activation_log10_ms": stream,
+        "activation_log10_mean_square": stream,
         "activation_log10_var": stream,
-        "gradient_log10_ms": found.gradient / LN10,
+        "gradient_log10_mean_square": found.gradient / LN10,
     }
 
 

@@ -21,7 +21,7 @@ LIKE_NORMAL = ("normal", "truncated_normal", "uniform")
 class Measured(NamedTuple):
     """Of a matrix of the user's: log10 of its mean square, and whether all of its units are equal."""
 
-    log10_ms: float
+    log10_mean_square: float
     alike: bool
 
 
@@ -55,8 +55,8 @@ def weights_of(config: "Config", layer: int, slot: int = 0, measured: Measured |
         law, fan_in, per_entry = "orthogonal", fan_in // matrix.taps, 1 / max(place.fan_in, place.fan_out) * matrix.taps
     elif kind == "sparse":
         per_entry = init.law[1]
-    elif kind == "custom" and not mean and measured and not measured.alike and np.isfinite(measured.log10_ms):
-        return WeightLaw(None, float(np.log(fan_in) + LN10 * measured.log10_ms), 0.0)
+    elif kind == "custom" and not mean and measured and not measured.alike and np.isfinite(measured.log10_mean_square):
+        return WeightLaw(None, float(np.log(fan_in) + LN10 * measured.log10_mean_square), 0.0)
     else:
         raise InvalidArgumentError(f"the weights of layer {layer} are not random")
     if not scale:

@@ -27,7 +27,7 @@ NAMES = {
     "max": "the largest singular value",
     "min": "the smallest singular value",
     "median": "the median of the singular values",
-    "ms": "the mean square of the singular values",
+    "mean_square": "the mean square of the singular values",
     "condition": "the largest over the smallest singular value",
 }
 LOST = np.full(len(NAMES), np.nan)

@@ -32,7 +32,7 @@ def with_theory(request: "Request", ds: xr.Dataset) -> xr.Dataset:
         if inputs is None or not is_plain(config):
             continue
         try:
-            first = (ds[name].values[i, 0] for name in ("weight_log10_ms", "equal_unit_fraction"))
+            first = (ds[name].values[i, 0] for name in ("weight_log10_mean_square", "equal_unit_fraction"))
             _, problem = problem_of(config, inputs, *first)
             key = config.act, problem.key
             if key not in solved:

@@ -29,7 +29,7 @@ Table = dict[str, np.ndarray]
 Kind = Literal["pairs", "batch", "jacobian"]
 JACOBIAN_BYTES = 1 << 28
 PARTS = ("density", "share_below", "share_above")
-SCALED = {"max": 1, "min": 1, "median": 1, "ms": 2}
+SCALED = {"max": 1, "min": 1, "median": 1, "mean_square": 2}
 """Numbers of singular values that go with their scale, and the power."""
 PAIR_NOISE = 2
 """fold_in of the data's key for the directions of partners; 1 is that of the embedding."""

@@ -41,7 +41,7 @@ def probe_fields(ds: xr.Dataset) -> list[Row]:
         if "jacobian_log10_max" in ds:
             row["jacobian"] = {
                 f"log10_{name}": number(seed_mean(one[f"jacobian_log10_{name}"].isel(layer=int(depth))))
-                for name in ("max", "min", "median", "ms", "condition")
+                for name in ("max", "min", "median", "mean_square", "condition")
             }
         if "activation_kurtosis" in ds:
             row["histogram"] = {

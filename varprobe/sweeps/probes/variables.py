@@ -17,7 +17,7 @@ SPECTRUM = {
     "max": "largest singular value",
     "min": "smallest singular value",
     "median": "median of the singular values",
-    "ms": "mean square of the singular values",
+    "mean_square": "mean square of the singular values",
     "condition": "largest over smallest singular value",
 }
 
