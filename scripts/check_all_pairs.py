@@ -3,8 +3,8 @@
     python scripts/check_all_pairs.py [ACT ...]
 
 Each net is taken from `varprobe.build` in float64 and run through NumPy: forward layer by layer, and back by the chain
-rule, which tests/test_gradients.py compares with jax.grad. Every variable of the dataset, in every layer, must then be
-the same. One line a pair, one for all; exit code 1 if any variable of any pair differs.
+rule, which tests/engine/test_gradients.py compares with jax.grad. Every variable of the dataset, in every layer, must
+then be the same. One line a pair, one for all; exit code 1 if any variable of any pair differs.
 """
 
 import sys
@@ -31,7 +31,7 @@ REQUIRED = {"uniform": "limit=0.3", "constant": "value=0.1", "sparse": "density=
 """Parameters of the initializers that need some; any that keep a small net alive will do."""
 
 ELSEWHERE = {"delta_orthogonal", "lsuv", "fixup", "skipinit"}
-"""Those of convolutions, of residual branches and of another engine: tests/test_conv.py, test_arch_initializers.py."""
+"""Those of convolutions, of residual branches and of another engine: test_conv.py, test_arch_initializers.py."""
 
 EVERY_INIT = [
     f"{name}({REQUIRED[name]})" if name in REQUIRED else name for name in INITIALIZERS if name not in ELSEWHERE

@@ -35,7 +35,7 @@ QUICK = {"xla_cpu_use_fusion_emitters": False, "xla_cpu_opt_preset": "CPU_OPT_PR
 MOST_PROGRAMS, MOST_MAPS = 1000, 20_000
 """Compiled programs that a process keeps between files, and memory maps, of which a process may have 65530."""
 
-collect_ignore = [] if find_spec("torchax") else ["test_probe_torch.py"]
+collect_ignore = [] if find_spec("torchax") else ["model/test_probe_torch.py"]
 costs = Costs()
 default_options = compiler.get_compile_options
 

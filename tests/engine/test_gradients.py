@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
+from behaviors import BEHAVIORS
 from check_all_pairs import ELSEWHERE, EVERY_INIT, brute_force, differences, quantity
-from test_activations import BEHAVIORS
 
 import varprobe as vp
 from varprobe.nets.activations import ACTIVATIONS

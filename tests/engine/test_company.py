@@ -141,7 +141,7 @@ ds.to_netcdf(sys.argv[2], engine="h5netcdf")
 """
 
 
-@pytest.mark.exhaustive  # tests/test_scale.py has four devices, and nets that are less chaotic
+@pytest.mark.exhaustive  # tests/sweeps/test_scale.py has four devices, and nets that are less chaotic
 def test_two_devices_as_one(tmp_path: Path) -> None:
     """In processes of their own, of which each compiles anew; and chaotic nets, in which a bit would grow."""
     one = sweep(act="tanh", init="normal(std=0.3),orthogonal", width=33, depth=12, batch=3, seeds=4)
