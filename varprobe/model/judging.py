@@ -11,9 +11,8 @@ from varprobe.model.families import Family
 from varprobe.model.findings import Finding
 from varprobe.model.growth import Growth, growth_of
 from varprobe.model.outliers import jump_of, without_ends
-from varprobe.verdict.rates import Rate, rate
+from varprobe.verdict.rates import Rate, certain, rate, word
 from varprobe.verdict.thresholds import threshold
-from varprobe.verdict.words import certain, word
 
 __all__ = ["Judged", "Side", "judge", "steps_until_lost"]
 

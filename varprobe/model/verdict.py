@@ -25,7 +25,7 @@ from varprobe.model.tables import NOTES
 from varprobe.model.zeros import sentence as sentence_of_zeros
 from varprobe.model.zeros import without_zeros
 from varprobe.storage.dataset import COORDINATES, with_configs
-from varprobe.verdict.words import factor_fields
+from varprobe.verdict.rates import factor_fields
 
 __all__ = ["diagnosed", "diagnosed_run"]
 

@@ -14,10 +14,9 @@ from varprobe.verdict.causes import reason_of
 from varprobe.verdict.flags import flags_of, notes_of
 from varprobe.verdict.format_range import left_layers
 from varprobe.verdict.measured import Measured, measured_nets
-from varprobe.verdict.rates import rate
+from varprobe.verdict.rates import certain, factor_fields, rate, word
 from varprobe.verdict.remedies import advice_of
 from varprobe.verdict.table import title_of
-from varprobe.verdict.words import certain, factor_fields, word
 from varprobe.verdict.z_scores import against_theory
 
 __all__ = ["diagnosed_stacks"]
