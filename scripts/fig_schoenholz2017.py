@@ -38,11 +38,8 @@ for i, sigma_w2 in enumerate(POINTS):
         found, window = rates(apart[0], apart[1][0])  # where theory's trajectory bends away from 1 / xi, so may this
         check_draws(f"-1/xi_{name} at sigma_w2 = {sigma_w2}", found, np.log(chi), window - np.log(chi))
         length[name].append(-1 / found.mean())
-    curves = (
-        ds.gradient_log10_mean_square.values[i, :, 15:],
-        ds.theory_gradient_drift.values[i, :1, 15:],
-    )  # where q has settled
-    found, drift = (np.polyfit(ds.layer[15:], y.T, 1)[0] * -np.log(10) for y in curves)
+    measured, drift = ds.gradient_log10_mean_square.values[i], ds.theory_gradient_drift.values[i, :1]
+    found, drift = (np.polyfit(ds.layer[15:], y[:, 15:].T, 1)[0] * -np.log(10) for y in (measured, drift))
     check_draws(f"ln chi_1 at sigma_w2 = {sigma_w2}", found, np.log(fixed.chi_1) + drift)
     length["gradient"].append(1 / abs(found.mean()))
 

@@ -90,7 +90,7 @@ def show(result: "Rerun", stdout: TextIO) -> None:
     if worst:
         table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="")
         for title in ("variable", "largest difference", "rounding explains", "configuration", "seed"):
-            table.add_column(title)
+            table.add_column(title, no_wrap=title == "variable")
         for d in worst:
             table.add_row(d.variable, f"{d.largest:.2g}", f"{d.tolerance:.2g}", str(d.config), str(d.seed))
         console.print(table)

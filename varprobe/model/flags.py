@@ -103,10 +103,10 @@ def no_gradient(seen: Evidence) -> list[Finding]:
 
 def is_passed_by(seen: Evidence, site: str) -> bool:
     """Whether a signal enters a site, and a gradient of its product comes back, so that its weights should have one."""
-    rows = seen.rows[site]
+    rows = seen.rows.get(site, [])
     slopes, values = (seen.mean(f"{name}_log10_mean_square")[rows] for name in ("gradient", "preactivation"))
     known = np.isfinite(slopes) & np.isfinite(values) & np.isnan(seen.mean("weight_log10_mean_square")[rows])
-    return bool(known.all())
+    return bool(rows) and bool(known.all())
 
 
 def reached_weights(seen: Evidence) -> list[str]:

@@ -25,7 +25,7 @@ STATISTICS = {
 """What a quantity may have, by the end of the variable's name; those that start with log10 are drawn as powers."""
 
 NAME = re.compile(rf"(.+)_({'|'.join(STATISTICS)})")
-PREDICTED = {"log10_mean_square": "ms", "log10_var": "var"}
+PREDICTED = {"log10_mean_square": "mean_square", "log10_var": "var"}
 
 
 def variables_of(runs: Sequence[Run]) -> list[dict[str, Any]]:
