@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 import varprobe as vp
 from varprobe.engine.groups import chunks_of
-from varprobe.sweeps.local_executor import LocalCrew
+from varprobe.sweeps.local_executor import LocalCellExecutor
 from varprobe.sweeps.queue import CellTask, ListQueue
 from varprobe.sweeps.request import read_request
 
@@ -180,7 +180,7 @@ def compare(name: str, case: Case, repeats: int) -> None:
     def ours(first_seed: int) -> float:
         cells = ListQueue(CellTask(chunk, seed) for seed in range(first_seed, first_seed + SEEDS) for chunk in chunks)
         start = time.perf_counter()
-        for _ in LocalCrew().run(cells, request.setting):
+        for _ in LocalCellExecutor().run(cells, request.setting):
             pass
         return (time.perf_counter() - start) / nets
 

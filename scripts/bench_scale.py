@@ -47,24 +47,24 @@ print(time.perf_counter() - start, flush=True)
 
 
 @contextmanager
-def crew_of(workers: int, request: Request) -> Iterator[PoolCellExecutor]:
+def executor_of(workers: int, request: Request) -> Iterator[PoolCellExecutor]:
     """So many local processes, each of which has compiled what the request needs."""
     from distributed import Client
 
     with local_cluster(workers) as local, Client(local, set_as_default=False) as client:
-        crew = PoolCellExecutor(client.get_executor(pure=False), None, lambda: workers)
+        executor = PoolCellExecutor(client.get_executor(pure=False), None, lambda: workers)
         for chunk in chunks_of(list(request.configs), request.setting):
-            parcel = packed(pool_executor.Batch((CellTask(chunk, 0),), request.setting, crew.versions()))
+            parcel = packed(pool_executor.Batch((CellTask(chunk, 0),), request.setting, executor.versions()))
             client.gather(
                 [client.submit(pool_executor.work, parcel, workers=[w], pure=False) for w in client.nthreads()]
             )
-        yield crew
+        yield executor
 
 
-def timed(crew: PoolCellExecutor, request: Request, out: Path | None = None) -> float:
+def timed(executor: PoolCellExecutor, request: Request, out: Path | None = None) -> float:
     """Seconds of a sweep."""
     start = time.perf_counter()
-    run(request, out=out, resources=Resources(executor=crew))
+    run(request, out=out, resources=Resources(executor=executor))
     return time.perf_counter() - start
 
 
@@ -73,8 +73,8 @@ def throughput(most: int, seeds: int) -> dict[int, float]:
     found = {}
     request = read_request(**USUAL, seeds=seeds)
     for workers in range(1, most + 1):
-        with crew_of(workers, request) as crew:
-            found[workers] = seeds / min(timed(crew, request) for _ in range(2))
+        with executor_of(workers, request) as executor:
+            found[workers] = seeds / min(timed(executor, request) for _ in range(2))
         ratio = found[workers] / found[1]
         print(f"{workers} worker{'s' if workers > 1 else ' '}: {found[workers]:7.2f} cells/s, {ratio:.2f} times one")
     return found
@@ -83,8 +83,8 @@ def throughput(most: int, seeds: int) -> dict[int, float]:
 def weak(count: int, seeds: int) -> None:
     """Weak scaling: so many workers with a share each, against as many processes that know nothing of each other."""
     request = read_request(**USUAL, seeds=count * seeds)
-    with crew_of(count, request) as crew:
-        together = min(timed(crew, request) for _ in range(2))
+    with executor_of(count, request) as executor:
+        together = min(timed(executor, request) for _ in range(2))
     code = ALONE.format(arguments=USUAL | {"seeds": seeds})
     alone = []
     for _ in range(2):
@@ -110,10 +110,10 @@ def overhead(cells: int, workers: int) -> float:
     start = time.perf_counter()
     run(few, resources=Resources(devices=1))
     alone = (time.perf_counter() - start) / few.setting.seeds
-    with crew_of(workers, request) as crew:
-        seconds = timed(crew, request)
+    with executor_of(workers, request) as executor:
+        seconds = timed(executor, request)
         with tempfile.TemporaryDirectory() as folder:
-            kept = timed(crew, few, Path(folder) / "run") / few.setting.seeds
+            kept = timed(executor, few, Path(folder) / "run") / few.setting.seeds
     each = seconds / cells - alone / workers
     print(f"{cells} tiny cells: {alone * 1e3:.2f} ms a cell in one process without a scheduler,")
     print(f"{seconds / cells * 1e3:.2f} ms a cell with {workers} workers: {each * 1e6:.0f} us a cell for the scheduler")

@@ -65,7 +65,7 @@ def sweep_seconds(request, chunks, first_seed: int) -> float:
     seeds = range(first_seed, first_seed + request.setting.seeds)
     cells = ListQueue(CellTask(chunk, seed) for seed in seeds for chunk in chunks)
     start = time.perf_counter()
-    for _ in LocalCrew().run(cells, request.setting):
+    for _ in LocalCellExecutor().run(cells, request.setting):
         pass
     return time.perf_counter() - start
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from varprobe.sweeps.local_executor import LocalCrew
+from varprobe.sweeps.local_executor import LocalCellExecutor
 
 __all__ = ["compute_with"]
 
@@ -14,8 +14,8 @@ __all__ = ["compute_with"]
 def compute_with(patch: pytest.MonkeyPatch, table_of: Callable[[Any, Any, int], dict[str, np.ndarray]]) -> None:
     """Let `table_of(chunk, setting, seed)` compute every cell."""
 
-    def run(crew: Any, supply: Any, setting: Any, folder: Any = None) -> Any:
-        while items := supply.take(1):
+    def run(executor: Any, queue: Any, setting: Any, folder: Any = None) -> Any:
+        while items := queue.take(1):
             yield items[0], table_of(items[0].chunk, setting, items[0].seed)
 
-    patch.setattr(LocalCrew, "run", run)
+    patch.setattr(LocalCellExecutor, "run", run)

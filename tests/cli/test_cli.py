@@ -32,7 +32,7 @@ from varprobe.cli.group import COMMANDS
 from varprobe.cli.options import ESSENTIAL
 from varprobe.errors import MachineError
 from varprobe.sweeps import local_executor
-from varprobe.sweeps.local_executor import LocalCrew
+from varprobe.sweeps.local_executor import LocalCellExecutor
 from varprobe.verdict.thresholds import VERDICTS
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -361,14 +361,14 @@ def failing(error):
     ],
 )
 def test_what_the_machine_fails_at_is_exit_code_3(here, run, monkeypatch, error, line):
-    monkeypatch.setattr(LocalCrew, "run", failing(error))
+    monkeypatch.setattr(LocalCellExecutor, "run", failing(error))
     code, out, err = run(*TINY, "--out", "new")
     assert (code, out) == (3, "")
     assert err.startswith(f"varprobe: {line}") and err.count("\n") == 1 and "\x1b" not in err
 
 
 def test_a_traceback_can_be_had(here, monkeypatch):
-    monkeypatch.setattr(LocalCrew, "run", failing(ZeroDivisionError("a bug")))
+    monkeypatch.setattr(LocalCellExecutor, "run", failing(ZeroDivisionError("a bug")))
     monkeypatch.setenv("VARPROBE_TRACEBACK", "1")
     with pytest.raises(ZeroDivisionError):
         main([*TINY, "--out", "new"])
@@ -413,7 +413,7 @@ def test_no_device_is_exit_code_3(here, run, monkeypatch):
 
 
 def test_an_interrupt_keeps_what_is_finished_and_says_how_to_go_on(here, run, monkeypatch):
-    real = LocalCrew.run
+    real = LocalCellExecutor.run
 
     def interrupted(*given):
         for i, found in enumerate(real(*given)):
@@ -422,14 +422,14 @@ def test_an_interrupt_keeps_what_is_finished_and_says_how_to_go_on(here, run, mo
             yield found
 
     monkeypatch.setattr(os, "_exit", sys.exit)
-    monkeypatch.setattr(LocalCrew, "run", interrupted)
+    monkeypatch.setattr(LocalCellExecutor, "run", interrupted)
     line = [*TINY, "--out", "a b"]
     code, out, err = run(*line)
     assert (code, out) == (130, "")
     assert err.splitlines()[0] == "interrupted; what has finished is kept. Resume with"
     assert err.splitlines()[1].strip().startswith("varprobe sweep --depth 4") and err.endswith("--out 'a b'\n")
     assert len(list(Path("a b/cells").iterdir())) == 1
-    monkeypatch.setattr(LocalCrew, "run", real)
+    monkeypatch.setattr(LocalCellExecutor, "run", real)
     code, out, err = run(*line)
     assert code == 0 and "1 of 2 cells were there" in out
     assert vp.open_run("a b").equals(vp.open_run("done"))
@@ -452,7 +452,7 @@ def test_a_signal_ends_the_command_at_once(here, monkeypatch, capfd):
         yield
 
     monkeypatch.setattr(os, "_exit", leave)
-    monkeypatch.setattr(LocalCrew, "run", interrupted)
+    monkeypatch.setattr(LocalCellExecutor, "run", interrupted)
     monkeypatch.setattr(signal, "getsignal", lambda _: signal.default_int_handler)
     with pytest.raises(Left, match="130"):
         main([*TINY, "--out", "new"])

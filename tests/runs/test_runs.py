@@ -25,7 +25,7 @@ from varprobe.storage.checksums import sealed_archive, sealed_json, unsealed_jso
 from varprobe.storage.files import put
 from varprobe.sweeps.assemble import variable_names
 from varprobe.sweeps.folders import default_folder
-from varprobe.sweeps.local_executor import LocalCrew
+from varprobe.sweeps.local_executor import LocalCellExecutor
 from varprobe.sweeps.record import plan, versions
 from varprobe.sweeps.request import read_request
 
@@ -139,7 +139,7 @@ def test_a_run_is_written_and_reads_back_identical(tmp_path, whole):
 
 def test_the_same_request_again_computes_nothing(folder, whole, monkeypatch):
     before = {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
-    monkeypatch.setattr(LocalCrew, "run", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr(LocalCellExecutor, "run", lambda *_: pytest.fail("computed again"))
     monkeypatch.setattr(module, "chunks_of", lambda *_: pytest.fail("planned again"))
     watch = StatisticsHook()
     identical(sweep(**TINY, out=folder, progress=watch), whole)
@@ -276,7 +276,7 @@ def test_damaged_results_are_named_and_made_from_the_cells(folder, whole, conten
     results.write_bytes(flip if content is None else content)
     with pytest.warns(UserWarning, match=r"results\.nc is damaged"):
         identical(open_run(folder), measured(whole))
-    monkeypatch.setattr(LocalCrew, "run", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr(LocalCellExecutor, "run", lambda *_: pytest.fail("computed again"))
     watch = StatisticsHook()
     identical(sweep(**TINY, out=folder, progress=watch), whole)
     assert len(watch.notes) == 1 and str(results) in watch.notes[0]
@@ -455,7 +455,7 @@ def test_a_request_that_proves_wrong_while_it_runs_leaves_nothing(tmp_path, monk
         raise InvalidArgumentError("no")
         yield
 
-    monkeypatch.setattr(LocalCrew, "run", run)
+    monkeypatch.setattr(LocalCellExecutor, "run", run)
     with pytest.raises(InvalidArgumentError, match="no"):
         sweep(**TINY, out=tmp_path / "a" / "run")
     assert list(tmp_path.iterdir()) == []

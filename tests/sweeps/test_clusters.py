@@ -20,7 +20,7 @@ import varprobe as vp
 from varprobe.__main__ import outcome as main
 from varprobe.errors import MachineError
 from varprobe.sweeps import pool_executor
-from varprobe.sweeps.dask_executor import dask_crew
+from varprobe.sweeps.dask_executor import dask_executor
 from varprobe.sweeps.request import read_request
 from varprobe.sweeps.resources import Resources
 from varprobe.sweeps.sweep import run
@@ -129,8 +129,8 @@ def assert_same(a: xr.Dataset, b: xr.Dataset) -> None:
 
 
 def swept(cluster: Cluster, out: Path | None, notes: list[str], **arguments: Any) -> xr.Dataset:
-    with dask_crew(cluster.address, None, notes.append) as crew:
-        return run(read_request(**TINY | arguments), out=out, resources=Resources(executor=crew))
+    with dask_executor(cluster.address, None, notes.append) as executor:
+        return run(read_request(**TINY | arguments), out=out, resources=Resources(executor=executor))
 
 
 @pytest.mark.exhaustive
@@ -177,12 +177,12 @@ def test_tables_are_sent_back_where_no_folder_is_shared(cluster: Cluster, asked:
 
 def test_workers_of_other_versions_are_refused(cluster: Cluster) -> None:
     cluster.need_worker()
-    with dask_crew(cluster.address, None, print) as crew:
-        crew.seen = crew.versions() | {"jax": "0.0.1"}
+    with dask_executor(cluster.address, None, print) as executor:
+        executor.seen = executor.versions() | {"jax": "0.0.1"}
         with pytest.raises(
             MachineError, match=r"^the worker on .* has jax .*, and the sweep 0\.0\.1; install the same"
         ):
-            run(read_request(**TINY), resources=Resources(executor=crew))
+            run(read_request(**TINY), resources=Resources(executor=executor))
 
 
 @pytest.mark.exhaustive

@@ -27,10 +27,10 @@ def report_costs(request: "Request", out: str | Path, resources: "Resources", as
     from varprobe.sweeps.run_folder import find_run
     from varprobe.sweeps.shards import share
 
-    held, crew = find_run(out, request, lambda text: None), resources.crew()
+    held, executor = find_run(out, request, lambda text: None), resources.cell_executor()
     chunks = chunks_of(list(request.configs), request.setting)
-    workers, each = crew.allotment(chunks)
-    cells = plan(request, [chunk.configs for chunk in chunks], crew.versions()).cells
+    workers, each = executor.allotment(chunks)
+    cells = plan(request, [chunk.configs for chunk in chunks], executor.versions()).cells
     mine = share(cells, resources.shard, lambda cell: work_of(chunks[cell.chunk]))
     told = estimate(request, chunks, workers, each)
     there = sum(map(held.has, cells))

@@ -174,10 +174,10 @@ def resources_of(shown: dict[str, Any], progress: TerminalProgress) -> Iterator[
     if asked["devices"] is not None:
         raise InvalidArgumentError(f"{asked['devices']}: the workers of --dask decide", "devices")
     resources = read_resources(**asked)
-    from varprobe.sweeps.dask_executor import dask_crew
+    from varprobe.sweeps.dask_executor import dask_executor
 
-    with dask_crew(shown["dask"], resources.memory, progress.note) as crew:
-        yield replace(resources, executor=crew)
+    with dask_executor(shown["dask"], resources.memory, progress.note) as executor:
+        yield replace(resources, executor=executor)
 
 
 def tell_share(shown: dict[str, Any], folder: Path, unfinished: str, stdout: TextIO) -> None:

@@ -18,7 +18,7 @@ from varprobe.sweeps.pool_executor import PoolCellExecutor
 if TYPE_CHECKING:
     from distributed import Client, LocalCluster
 
-__all__ = ["dask_crew"]
+__all__ = ["dask_executor"]
 
 LOCAL = "local"
 PATIENCE = 60.0
@@ -26,7 +26,7 @@ PATIENCE = 60.0
 
 
 @contextmanager
-def dask_crew(address: str, memory: int | None, note: Callable[[str], object]) -> Iterator[PoolCellExecutor]:
+def dask_executor(address: str, memory: int | None, note: Callable[[str], object]) -> Iterator[PoolCellExecutor]:
     """The executor at an address such as tcp://10.0.0.7:8786, or `local`: a process for each core of this machine.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Fill a run with the cells that its folder has, those that a crew computes, and those that other processes finish."""
+"""Fill a dataset with the cells that its folder has, those that an executor computes, and those of other processes."""
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -27,13 +27,13 @@ Table = dict[str, np.ndarray]
 
 
 class Filling:
-    """A run's dataset while it is filled, with cells of its folder and with those that a crew computes."""
+    """A run's dataset while it is filled, with cells of its folder and with those that an executor computes."""
 
     def __init__(
-        self, request: Request, held: Run, frame: xr.Dataset, crew: CellExecutor, claims: Claims, progress: Progress
+        self, request: Request, held: Run, frame: xr.Dataset, executor: CellExecutor, claims: Claims, progress: Progress
     ) -> None:
         self.request, self.held, self.frame = request, held, frame
-        self.crew, self.claims, self.progress = crew, claims, progress
+        self.executor, self.claims, self.progress = executor, claims, progress
 
     def missing(self, items: Iterable[tuple[int, CellTask]]) -> list[tuple[int, CellTask]]:
         """Those of the numbered items that are not in the folder; the others are entered."""
@@ -65,17 +65,17 @@ class Filling:
         def is_there(item: CellTask) -> bool:
             return not fresh and self.held.has(cell_of(item))
 
-        ordered = in_order(missing, self.crew, lambda item: item[1])
-        supply = FolderQueue(ordered, self.claims, is_there, arrived, lambda item: id(item.chunk))
+        ordered = in_order(missing, self.executor, lambda item: item[1])
+        queue = FolderQueue(ordered, self.claims, is_there, arrived, lambda item: id(item.chunk))
         folder = None if fresh else self.held.folder  # where workers take what they find for done
-        for item, table in computed(self.crew, supply, self.request, folder):
+        for item, table in computed(self.executor, queue, self.request, folder):
             if table is None:  # a worker has written it
                 self.held.wait_for(cell_of(item))
-                supply.done(item)
+                queue.done(item)
                 arrived(item)
             else:
                 self.held.save(cell_of(item), table)
-                supply.done(item)
+                queue.done(item)
                 self.enter(item, table)
                 self.progress.advance(1)
         if damaged:
@@ -88,23 +88,23 @@ def cell_of(item: CellTask) -> Cell:
     return item.cell
 
 
-def in_order(items: list[Any], crew: CellExecutor, of: Callable[[Any], CellTask] = lambda item: item) -> list[Any]:
-    """The items as the crew wants them."""
-    if not crew.by_chunk:
+def in_order(items: list[Any], executor: CellExecutor, of: Callable[[Any], CellTask] = lambda item: item) -> list[Any]:
+    """The items as the executor wants them."""
+    if not executor.by_chunk:
         return items
     return sorted(items, key=lambda item: (-work_of(of(item).chunk), id(of(item).chunk)))
 
 
 def computed(
-    crew: CellExecutor, supply: Queue, request: Request, folder: Path | None = None
+    executor: CellExecutor, queue: Queue, request: Request, folder: Path | None = None
 ) -> Iterator[tuple[CellTask, CellTable | None]]:
-    """What the crew makes of a supply.
+    """What the executor makes of a queue.
 
     Raises:
         MachineError: a device or its memory failed; says at which configurations.
     """
     try:
-        yield from crew.run(supply, request.setting, folder)
+        yield from executor.run(queue, request.setting, folder)
     except Failure as failure:
         what = called([request.configs[i] for i in failure.configs])
         raise MachineError(f"{what}, seed {failure.seed}: {failure.reason}") from failure

@@ -1,7 +1,7 @@
-"""Crews: who computes the missing cells. Here threads on the devices of this machine; see `executors` for others.
+"""Executors: who computes the missing cells. Here threads on the devices of this machine; see `executors` for others.
 
-A crew takes items from a supply as it gets free, so that what other processes finish meanwhile is not done again, and
-yields each with its table.
+An executor takes items from a queue as it gets free, so that what other processes finish meanwhile is not done again,
+and yields each with its table.
 """
 
 import time
@@ -24,10 +24,10 @@ from varprobe.sweeps.queue import CellTask, Queue
 from varprobe.sweeps.record import versions
 from varprobe.sweeps.split import TooLarge, in_pieces
 
-__all__ = ["CellExecutor", "Failure", "LocalCrew", "computed", "together"]
+__all__ = ["CellExecutor", "Failure", "LocalCellExecutor", "computed", "together"]
 
 PAUSE = 0.2
-"""Seconds until the supply is asked again whether others have finished."""
+"""Seconds until the queue is asked again whether others have finished."""
 
 
 class Failure(Exception):
@@ -54,18 +54,18 @@ class CellExecutor(Protocol):
         """(how many cells of these are computed at once, bytes for each)."""
 
     def run(
-        self, supply: Queue, setting: SweepSettings, folder: Path | None = None
+        self, queue: Queue, setting: SweepSettings, folder: Path | None = None
     ) -> Iterator[tuple[CellTask, CellTable | None]]:
         """Each item as it is done, with its table, or without one where it was written to the run folder.
 
-        Items that are not done when it ends, however it ends, are given back to the supply.
+        Items that are not done when it ends, however it ends, are given back to the queue.
 
         Raises:
             Failure: a device or its memory failed.
         """
 
-    def probe(self, supply: Queue) -> Iterator[tuple[Task, Table | None]]:
-        """Each job of a supply with its table; before it, without one, whenever it has got a step further.
+    def probe(self, queue: Queue) -> Iterator[tuple[Task, Table | None]]:
+        """Each job of a queue with its table; before it, without one, whenever it has got a step further.
 
         Raises:
             MachineError: a device or its memory failed.
@@ -100,7 +100,7 @@ def computed(worker: Worker, items: Sequence[CellTask], setting: SweepSettings, 
     return tables
 
 
-class LocalCrew:
+class LocalCellExecutor:
     """Threads, one a worker."""
 
     def __init__(self, devices: int | None = None, memory: int | None = None) -> None:
@@ -117,10 +117,10 @@ class LocalCrew:
         return allotment(chunks, teams(self.devices), self.memory)
 
     def run(
-        self, supply: Queue, setting: SweepSettings, folder: Path | None = None
+        self, queue: Queue, setting: SweepSettings, folder: Path | None = None
     ) -> Iterator[tuple[CellTask, CellTable | None]]:
         """As `CellExecutor.run`; whoever runs it writes the tables."""
-        count, each = self.allotment(supply.chunks())
+        count, each = self.allotment(queue.chunks())
         free = [Worker(devices) for devices in teams(self.devices)[:count]]
         size, most = free[0].size, 2 * len(free)
 
@@ -133,32 +133,32 @@ class LocalCrew:
 
         pool = ThreadPoolExecutor(len(free), thread_name_prefix="varprobe")
         try:
-            yield from together(supply, lambda: supply.take(size), lambda items: pool.submit(work, items), lambda: most)
+            yield from together(queue, lambda: queue.take(size), lambda items: pool.submit(work, items), lambda: most)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def probe(self, supply: Queue) -> Iterator[tuple[Task, Table | None]]:
+    def probe(self, queue: Queue) -> Iterator[tuple[Task, Table | None]]:
         """As `CellExecutor.probe`, one after the other: products and decompositions use all cores themselves."""
-        while not supply.exhausted():
-            if not (jobs := supply.take(1)):
+        while not queue.exhausted():
+            if not (jobs := queue.take(1)):
                 time.sleep(PAUSE)
             try:
                 yield from run_jobs(jobs)
             except BaseException:
-                supply.give_back(jobs)
+                queue.give_back(jobs)
                 raise
 
 
 def together(
-    supply: Queue,
+    queue: Queue,
     take: Callable[[], list[Any]],
     submit: Callable[[list[Any]], Future[Any]],
     most: Callable[[], int],
     failed: Callable[[list[Any], Exception], Exception] = lambda things, error: error,
 ) -> Iterator[tuple[Any, Any]]:
-    """Keep up to `most()` futures going, each of what `take` found in the supply; yields what is done.
+    """Keep up to `most()` futures going, each of what `take` found in the queue; yields what is done.
 
-    Where one fails all that is not done goes back to the supply; `failed` says what is raised.
+    Where one fails all that is not done goes back to the queue; `failed` says what is raised.
     """
     running: dict[Future[Any], list[Any]] = {}
     try:
@@ -166,11 +166,11 @@ def together(
             while len(running) < most() and (items := take()):
                 running[submit(items)] = items
             if not running:
-                if supply.exhausted():
+                if queue.exhausted():
                     return
                 time.sleep(PAUSE)  # others have the rest
                 continue
-            waited = wait(running, timeout=None if supply.exhausted() else PAUSE, return_when=FIRST_COMPLETED)
+            waited = wait(running, timeout=None if queue.exhausted() else PAUSE, return_when=FIRST_COMPLETED)
             for future in waited.done:
                 try:
                     tables = future.result()
@@ -180,4 +180,4 @@ def together(
     finally:
         for future, items in running.items():
             future.cancel()
-            supply.give_back(items)
+            queue.give_back(items)

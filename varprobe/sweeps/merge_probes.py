@@ -66,7 +66,7 @@ class Probing:
                 self.tables[i] = table
         return len(self.tables) == len(self.jobs)
 
-    def run(self, crew: "CellExecutor", claims: Claims, advance: Callable[[int], object], first: int = 0) -> None:
+    def run(self, executor: "CellExecutor", claims: Claims, advance: Callable[[int], object], first: int = 0) -> None:
         """Do what is missing; the jobs' locks follow those of `first` cells.
 
         Raises:
@@ -82,17 +82,17 @@ class Probing:
         def is_there(job: Task) -> bool:
             return self.shelf is not None and not self.fresh and self.shelf.path(job).exists()
 
-        supply = FolderQueue([(first + i, job) for i, job in self.missing], claims, is_there, found)
-        for job, table in crew.probe(supply):
+        queue = FolderQueue([(first + i, job) for i, job in self.missing], claims, is_there, found)
+        for job, table in executor.probe(queue):
             if table is not None:
                 if self.shelf:
                     self.shelf.save(job, table)
-                supply.done(job)
+                queue.done(job)
                 self.tables[numbers[id(job)]] = table
             if table is None or job.steps == 1:
                 advance(1)
         if not self.fresh and any(i not in self.tables for i in self.ours):  # a file was damaged since
-            self.run(crew, claims, advance, first)
+            self.run(executor, claims, advance, first)
 
     def joined(self, ds: xr.Dataset) -> xr.Dataset:
         """The dataset with all variables of the probes."""

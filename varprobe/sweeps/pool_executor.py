@@ -1,4 +1,4 @@
-"""A crew of other processes: any `concurrent.futures.Executor`, on this machine or on a cluster.
+"""An executor of other processes: any `concurrent.futures.Executor`, on this machine or on a cluster.
 
 What is sent is a batch of cells with all that they depend on, as bytes; nothing but this package and its libraries, of
 the same versions, has to be there. A process that sees the run folder writes its cells there itself, and sends the
@@ -206,7 +206,7 @@ class PoolCellExecutor:
         return AHEAD * self.processes()
 
     def run(
-        self, supply: Queue, setting: SweepSettings, folder: Path | None = None
+        self, queue: Queue, setting: SweepSettings, folder: Path | None = None
     ) -> Iterator[tuple[CellTask, CellTable | None]]:
         """As `CellExecutor.run`."""
         token = TOKEN.format(secrets.token_hex(4)) if folder else None
@@ -215,7 +215,7 @@ class PoolCellExecutor:
 
         def take() -> list[CellTask]:
             items, size = list[CellTask](), 0.0
-            while size < BATCH_WORK and (more := supply.take(1)):
+            while size < BATCH_WORK and (more := queue.take(1)):
                 items += more
                 size += work_of(more[0].chunk)
             return items
@@ -230,13 +230,13 @@ class PoolCellExecutor:
             if folder and token:
                 (folder / token).touch()
             with unless_lost():
-                yield from together(supply, take, submit, self.most, failed)
+                yield from together(queue, take, submit, self.most, failed)
         finally:
             if folder and token:
                 with suppress(OSError):
                     (folder / token).unlink()
 
-    def probe(self, supply: Queue) -> Iterator[tuple[Task, Table | None]]:
+    def probe(self, queue: Queue) -> Iterator[tuple[Task, Table | None]]:
         """As `CellExecutor.probe`; each job is one task, whose steps are told when it is done."""
         seen = self.versions()
 
@@ -246,7 +246,7 @@ class PoolCellExecutor:
             return self.executor.submit(probe, packed((replace(job, setting=setting), seen)))
 
         with unless_lost():
-            for job, table in together(supply, lambda: supply.take(1), submit, self.most, failed):
+            for job, table in together(queue, lambda: queue.take(1), submit, self.most, failed):
                 yield from [(job, None)] * (job.steps if job.steps > 1 else 0)
                 yield job, table
 

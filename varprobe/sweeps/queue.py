@@ -52,7 +52,7 @@ class Queue(Protocol):
 
 
 class ListQueue:
-    """A supply of items that nobody else wants."""
+    """A queue of items that nobody else wants."""
 
     def __init__(self, items: Iterable[CellTask]) -> None:
         self.items = list(items)[::-1]

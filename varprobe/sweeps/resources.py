@@ -8,7 +8,7 @@ from varprobe.errors import InvalidArgumentError
 from varprobe.spec.arguments import single
 from varprobe.storage.memory import read_memory
 from varprobe.storage.provenance import cores
-from varprobe.sweeps.local_executor import CellExecutor, LocalCrew
+from varprobe.sweeps.local_executor import CellExecutor, LocalCellExecutor
 from varprobe.sweeps.pool_executor import PoolCellExecutor
 from varprobe.sweeps.shards import Shard, read_shard
 
@@ -24,10 +24,10 @@ class Resources:
     shard: Shard | None = None
     executor: Executor | CellExecutor | None = None
 
-    def crew(self) -> CellExecutor:
+    def cell_executor(self) -> CellExecutor:
         """Who computes."""
         if self.executor is None:
-            return LocalCrew(self.devices, self.memory)
+            return LocalCellExecutor(self.devices, self.memory)
         return PoolCellExecutor(self.executor, self.memory) if isinstance(self.executor, Executor) else self.executor
 
 

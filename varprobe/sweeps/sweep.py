@@ -205,19 +205,19 @@ def run(
 
 def in_memory(request: Request, progress: Progress, resources: Resources) -> xr.Dataset:
     """Measure, and write nothing."""
-    chunks, crew = chunks_of(list(request.configs), request.setting), resources.crew()
+    chunks, executor = chunks_of(list(request.configs), request.setting), resources.cell_executor()
     items = [CellTask(chunk, seed) for seed in range(request.setting.seeds) for chunk in chunks]
     probing = Probing(request, None, True, progress.note)
     progress.start(len(items) + probing.total, 0)
 
     def tables() -> Iterator[tuple[list[int], int, Table]]:
-        for item, table in computed(crew, ListQueue(in_order(items, crew)), request):
+        for item, table in computed(executor, ListQueue(in_order(items, executor)), request):
             assert table is not None  # nobody else wrote it
             progress.advance(1)
             yield item.chunk.configs, item.seed, table
 
     frame = predicted(request, dataset(request, tables()))
-    probing.run(crew, Claims(None), progress.advance)
+    probing.run(executor, Claims(None), progress.advance)
     return probing.joined(frame)
 
 
@@ -225,8 +225,8 @@ def in_folder(
     request: Request, out: str | os.PathLike[str], fresh: bool, progress: Progress, resources: Resources
 ) -> xr.Dataset:
     """Measure what the folder does not hold yet, or of that our share."""
-    held, crew, shard = find_run(out, request, progress.note), resources.crew(), resources.shard
-    versions = crew.versions()
+    held, executor, shard = find_run(out, request, progress.note), resources.cell_executor(), resources.shard
+    versions = executor.versions()
     if held.record and not fresh and (ds := held.finished(request, versions)) is not None:
         progress.start(0, len(held.record.cells))
         return ds
@@ -239,13 +239,13 @@ def in_folder(
     items = [CellTask(chunks[cell.chunk], cell.seed, cell) for cell in record.cells]
     with held.claimed(record), claims(held.folder) as ours:
         frame = record.frame(held.folder)
-        filling = Filling(request, held, frame, crew, ours, progress)
+        filling = Filling(request, held, frame, executor, ours, progress)
         wanted = share(list(enumerate(items)), shard, lambda item: work_of(item[1].chunk))
         missing = wanted if fresh else filling.missing(wanted)
         probing = Probing(request, TaskStore.of(held.folder, request, versions), fresh, progress.note, shard)
         progress.start(len(missing) + probing.total, len(wanted) - len(missing) + probing.cached)
         filling.fill(missing, fresh)
-        probing.run(crew, ours, progress.advance, len(items))
+        probing.run(executor, ours, progress.advance, len(items))
         if shard:
             if not (probing.complete and all(held.has(cell) for cell in record.cells)):
                 return unfinished(frame, held)
