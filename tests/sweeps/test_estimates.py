@@ -13,12 +13,12 @@ from varprobe.engine.compile import Worker, planned_bytes
 from varprobe.engine.groups import chunks_of, work_of
 from varprobe.engine.inputs import arguments, shapes_of
 from varprobe.engine.programs import AnyGroup
+from varprobe.engine.rough_memory import AROUND, rough_bytes
 from varprobe.errors import InvalidArgumentError
 from varprobe.sweeps import budget, estimates
 from varprobe.sweeps.budget import allotment, needed_bytes
 from varprobe.sweeps.estimates import Estimate, estimate, sweep_bytes, time_text
 from varprobe.sweeps.request import read_request
-from varprobe.sweeps.rough_memory import AROUND, rough_bytes
 
 COMPILED_AS_FOR_USERS = True
 

@@ -169,7 +169,7 @@ def depths_of(ds: "xr.Dataset") -> list[tuple[str, ...]]:
 
 
 def sentences(ds: "xr.Dataset", found: "VerdictAccuracy") -> list[str]:
-    """What counts as trained, what was foretold, and what could not be told."""
+    """What counts as trained, what was predicted, and what could not be."""
     from varprobe.verdict.thresholds import threshold
 
     limit, baseline = threshold("trained"), ds.attrs["baseline"]

@@ -5,8 +5,8 @@ from typing import Any
 
 from varprobe.engine.compile import Worker
 from varprobe.engine.programs import AnyGroup
+from varprobe.engine.rough_memory import AROUND, rough_bytes
 from varprobe.storage.memory import SHARE, device_free_bytes, free_bytes, resident_bytes
-from varprobe.sweeps.rough_memory import AROUND, rough_bytes
 from varprobe.sweeps.split import smallest, too_large, workers_within
 
 __all__ = ["COMPILING", "allotment", "budget_of", "needed_bytes"]

@@ -12,12 +12,12 @@ from jax import lax
 from varprobe.engine.compile import CPU_OPTIONS
 from varprobe.engine.groups import work_of
 from varprobe.engine.programs import AnyGroup
+from varprobe.engine.rough_memory import rough_bytes
 from varprobe.storage.memory import memory_text
 from varprobe.sweeps.assemble import variable_names
 from varprobe.sweeps.budget import COMPILING
 from varprobe.sweeps.limits import PLANNED
 from varprobe.sweeps.request import Request
-from varprobe.sweeps.rough_memory import rough_bytes
 from varprobe.sweeps.split import pieces
 
 __all__ = ["Estimate", "estimate", "sweep_bytes"]

@@ -7,19 +7,16 @@ nets go together; a piece that turns out too large, by the compiler's plan or in
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import jax
 import numpy as np
 
-from varprobe.engine.plain_groups import PlainGroup
+from varprobe.engine.pieces import cut, drawn_again, net_count, width_of
 from varprobe.engine.programs import AnyGroup
+from varprobe.engine.rough_memory import rough_bytes
 from varprobe.engine.statistics import CellTable
-from varprobe.engine.wired.chunks import WiredGroup
-from varprobe.engine.wired.own import OwnGroup
 from varprobe.errors import InvalidArgumentError, MachineError
 from varprobe.storage.memory import memory_text
-from varprobe.sweeps.rough_memory import net_count, rough_bytes
 
 __all__ = ["TooLarge", "in_pieces", "is_out_of_memory", "pieces", "smallest", "too_large", "workers_within"]
 
@@ -82,57 +79,6 @@ def too_large(chunk: AnyGroup, need: float, budget: float) -> InvalidArgumentErr
     return InvalidArgumentError(text, "memory")
 
 
-def drawn_again(chunk: AnyGroup) -> AnyGroup:
-    """The chunk with weights that are not kept for the way back."""
-    if isinstance(chunk, OwnGroup):
-        return chunk
-    return replace(chunk, program=replace(chunk.program, keep_weights=False))  # type: ignore[arg-type]
-
-
-def cut(chunk: AnyGroup, size: int) -> list[AnyGroup]:
-    """Chunks of at most so many nets, of one length each, the last filled up with nets that stand for nothing."""
-    if isinstance(chunk, OwnGroup) or net_count(chunk) <= size:
-        return [chunk]
-    parts = wired_parts(chunk, size) if isinstance(chunk, WiredGroup) else plain_parts(chunk, size)
-    return [part for part in parts if part.configs]  # a chunk that was cut before may be filled up
-
-
-def slices(count: int, size: int) -> list[list[int]]:
-    """Places 0 .. count - 1 in lists of one length, at most `size`; -1 fills up the last."""
-    length = -(-count // -(-count // size))
-    places = [*range(count), *[-1] * (-count % length)]
-    return [places[start : start + length] for start in range(0, len(places), length)]
-
-
-def plain_parts(chunk: PlainGroup, size: int) -> list[PlainGroup]:
-    """Block by block."""
-    parts = []
-    for block, nets in zip(chunk.program.blocks, chunk.nets, strict=True):
-        for places in slices(len(nets), size):
-            chosen = tuple(nets[i] if i >= 0 else replace(nets[-1], members=[]) for i in places)
-            bases = tuple(tuple(row[i] for i in places) for row in block.weights)
-            means = tuple(m & set(row) for m, row in zip(chunk.program.with_mean, bases, strict=True))
-            program = replace(chunk.program, blocks=(replace(block, weights=bases),), with_mean=means)
-            parts.append(PlainGroup(program, (chosen,)))
-    return parts
-
-
-def wired_parts(chunk: WiredGroup, size: int) -> list[WiredGroup]:
-    """Net by net."""
-    parts, whole = [], chunk.program
-    for places in slices(len(chunk.nets), size):
-        weights = tuple(tuple(tuple(row[i] for i in places) for row in slots) for slots in whole.weights)
-        means = tuple(
-            tuple(m & set(row) for m, row in zip(*slots, strict=True))
-            for slots in zip(whole.with_mean, weights, strict=True)
-        )
-        readout = tuple(whole.readout[i] for i in places) if whole.readout else ()
-        program = replace(whole, weights=weights, with_mean=means, readout=readout)
-        members = tuple(chunk.members[i] if i >= 0 else () for i in places)
-        parts.append(WiredGroup(program, tuple(chunk.nets[i] for i in places), members))
-    return parts
-
-
 def in_pieces(chunk: AnyGroup, budget: float, run: Callable[[AnyGroup], CellTable]) -> CellTable:
     """The table of a cell, computed in pieces that fit; a piece that is too large after all is halved.
 
@@ -192,12 +138,8 @@ def halves(piece: AnyGroup) -> list[AnyGroup]:
 
 def described(chunk: AnyGroup) -> str:
     """A configuration of a chunk, for messages."""
-    if isinstance(chunk, OwnGroup):
-        width = chunk.program.width
-    else:
-        width = max(max(s.fan_in, s.fan_out) for s in chunk.program.segments)
     p = chunk.program
-    return f"configuration {chunk.configs[0]} (depth {p.depth}, width {width}, batch {p.batch})"
+    return f"configuration {chunk.configs[0]} (depth {p.depth}, width {width_of(chunk)}, batch {p.batch})"
 
 
 def joined(configs: Sequence[int], done: Sequence[tuple[list[int], CellTable]]) -> CellTable:

@@ -21,7 +21,7 @@ NET = ("arch", "act", "init", "bias", "norm", "depth", "width", "batch", "loss",
 
 
 def verdict_accuracy(ds: xr.Dataset) -> VerdictAccuracy:
-    """How well the verdict before training foretold who learns, over the nets of a dataset of `trainability`.
+    """How well the verdict before training predicted who learns, over the nets of a dataset of `trainability`.
 
     Args:
         ds: the dataset, or a selection of it: `varprobe.select(ds, optimizer="adam")`.

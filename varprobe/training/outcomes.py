@@ -1,4 +1,4 @@
-"""Who learned, and how well it was foretold: pure functions of numbers, one a net."""
+"""Who learned, and how well that was predicted: pure functions of numbers, one a net."""
 
 from dataclasses import dataclass
 

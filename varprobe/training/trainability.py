@@ -47,7 +47,7 @@ def trainability(
     progress: Progress | None = None,
     **stack: Any,
 ) -> xr.Dataset:
-    """Train every net of a grid, and tell how well the verdict before training foretold who learns.
+    """Train every net of a grid, and tell how well the verdict before training predicted which networks learn.
 
     The nets are those that `varprobe.sweep` measures, weights and first batch the same; nets of one shape are trained
     by one compiled program.

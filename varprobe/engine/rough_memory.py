@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from varprobe.engine import plain_groups
+from varprobe.engine.pieces import net_count
 from varprobe.engine.programs import AnyGroup
 from varprobe.engine.random_bits import keys_of
 from varprobe.engine.wired import chunks as wired
@@ -18,7 +19,7 @@ from varprobe.engine.wired.chunks import WiredGroup
 from varprobe.engine.wired.own import OwnGroup
 from varprobe.nets.architectures.own import Own
 
-__all__ = ["AROUND", "net_count", "rough_bytes"]
+__all__ = ["AROUND", "rough_bytes"]
 
 AROUND = 16 * 2**20
 """Bytes of tables, of drawn inputs and of copies that products make: the compiler's plan does not count them."""
@@ -31,13 +32,6 @@ OWN_KEPT = 8
 
 LAYERS, MATRICES = 24, 5
 """Arrays in the shape of the widest layer's output, and of its weights, that are worked on at once."""
-
-
-def net_count(chunk: AnyGroup) -> int:
-    """How many nets a group computes."""
-    if isinstance(chunk, OwnGroup):
-        return 1
-    return len(chunk.nets) if isinstance(chunk, WiredGroup) else sum(map(len, chunk.nets))
 
 
 def rough_bytes(chunk: AnyGroup) -> float:
