@@ -11,13 +11,14 @@ from varprobe.engine.compile import Worker, tables_of
 from varprobe.engine.groups import chunks_of
 from varprobe.engine.pieces import cut, drawn_again, net_count
 from varprobe.engine.programs import AnyGroup
-from varprobe.engine.rough_memory import net_count, rough_bytes
+from varprobe.engine.rough_memory import rough_bytes
 from varprobe.engine.statistics import CellTable
 from varprobe.errors import InvalidArgumentError, MachineError
 from varprobe.sweeps import split
 from varprobe.sweeps.budget import needed_bytes
 from varprobe.sweeps.local_executor import computed
 from varprobe.sweeps.queue import CellTask
+from varprobe.sweeps.request import read_request
 from varprobe.sweeps.split import in_pieces, is_out_of_memory, pieces, workers_within
 
 COMPILED_AS_FOR_USERS = True
