@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 os.environ["KERAS_BACKEND"] = "jax"
@@ -43,6 +44,22 @@ default_options = compiler.get_compile_options
 def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(costs, "costs")
     gc.set_threshold(50_000, 20, 50)  # tracing allocates many objects and leaves few cycles
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--exhaustive-part", metavar="I/N", help="of the exhaustive tests only the I-th of N parts, from 0"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the exhaustive tests of other parts; which part a test is in depends on its name alone."""
+    if part := config.getoption("--exhaustive-part"):
+        number, parts = map(int, part.split("/"))
+        others = [t for t in items if t.get_closest_marker("exhaustive") and crc32(t.nodeid.encode()) % parts != number]
+        config.hook.pytest_deselected(items=others)
+        left_out = set(others)
+        items[:] = [test for test in items if test not in left_out]
 
 
 @pytest.hookimpl(optionalhook=True)

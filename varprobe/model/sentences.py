@@ -55,7 +55,7 @@ def unchanged(found: Judged) -> str:
         what = f"The {next(iter(rates))} keeps its" if len(rates) == 1 else "Signal and gradient keep their"
         return f"{what} scale."
     sites = len(found.family.layers)
-    known = {name: rate for name, rate in rates.items() if finite(rate)}
+    known = {name: rate for name, rate in rates.items() if finite(rate) and rate.factor != 1}
     both = len(known) == 2 and together(list(known.values()))
     return f"{found.family.name}: RMS changes less than 10x over {sites} sites; {lowered(effect(known, both, sites))}."
 

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from varprobe.model.updates import widened
+
 __all__ = ["equal_units", "stuck"]
 
 MOST_STEPS = 8
@@ -47,11 +49,11 @@ def without(gradients: Any) -> list[bool]:
 
 def step(parameter: Any, gradient: Any) -> Any:
     """A step against the gradient, a hundredth of the parameter in size, or 0.01 where that is zero."""
-    size = jnp.sqrt(jnp.mean(jnp.square(parameter))) or 1.0
-    slope = jnp.sqrt(jnp.mean(jnp.square(gradient.astype(jnp.result_type(gradient.dtype, jnp.float32)))))
-    if not np.isfinite(slope) or slope == 0:
+    here, slope = widened(parameter), widened(gradient)
+    size, steep = (jnp.sqrt(jnp.mean(jnp.square(jnp.abs(x)))) for x in (here, slope))
+    if not parameter.size or not np.isfinite(steep) or steep == 0:
         return parameter
-    return (parameter - 0.01 * size / slope * gradient).astype(parameter.dtype)
+    return (here - 0.01 * (size if size > 0 else 1.0) / steep * slope.conj()).astype(parameter.dtype)
 
 
 def equal_units(parameters: Any, gradients: Any) -> list[bool]:
@@ -67,7 +69,13 @@ def equal_units(parameters: Any, gradients: Any) -> list[bool]:
 
 def alike(leaf: Any, axis: int, within: float) -> bool:
     """Whether all entries along an axis, two at least, differ by no more than this part of the largest."""
-    if leaf.ndim < 2 or leaf.shape[axis] < 2:
+    if leaf.ndim < 2 or leaf.shape[axis] < 2 or not leaf.size:
         return False
     rows: Sequence[Any] = (np.take(leaf, [0, 1], axis), leaf)  # most are told apart by two units
-    return all(np.max(np.ptp(np.asarray(x, np.float64), axis)) <= within * np.max(np.abs(x)) for x in rows)
+    return all(is_within(np.asarray(x), axis, within) for x in rows)
+
+
+def is_within(x: Any, axis: int, within: float) -> bool:
+    """Whether entries along an axis differ from the first by no more than this part of the largest."""
+    wide = x.astype(np.complex128 if np.iscomplexobj(x) else np.float64)
+    return bool(np.max(np.abs(wide - np.take(wide, [0], axis))) <= within * np.max(np.abs(wide)))

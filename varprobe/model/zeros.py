@@ -74,8 +74,9 @@ def is_nothing(ds: xr.Dataset, row: int) -> bool:
 
 def sentence(ds: xr.Dataset) -> str:
     """What such parameters do; nothing without one."""
-    stuck = ds["parameter_stuck"].values.max(axis=0) if "parameter_stuck" in ds else np.zeros(0)
-    never = set(ds["parameter"].values[: stuck.size][stuck > 0].tolist())
+    never: set[str] = set()
+    if "parameter_stuck" in ds:
+        never = set(ds["parameter"].values[ds["parameter_stuck"].values.max(axis=0) > 0].tolist())
     names = list(dict.fromkeys(name for name, *_ in zero_factors(ds) if name not in never))
     if not names:
         return ""
