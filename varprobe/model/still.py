@@ -7,8 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from varprobe.model.updates import widened
-
 __all__ = ["equal_units", "stuck"]
 
 MOST_STEPS = 8
@@ -48,12 +46,23 @@ def without(gradients: Any) -> list[bool]:
 
 
 def step(parameter: Any, gradient: Any) -> Any:
-    """A step against the gradient, a hundredth of the parameter in size, or 0.01 where that is zero."""
-    here, slope = widened(parameter), widened(gradient)
-    size, steep = (jnp.sqrt(jnp.mean(jnp.square(jnp.abs(x)))) for x in (here, slope))
-    if not parameter.size or not np.isfinite(steep) or steep == 0:
-        return parameter
-    return (here - 0.01 * (size if size > 0 else 1.0) / steep * slope.conj()).astype(parameter.dtype)
+    """A step against the gradient, a hundredth of the parameter in size, or 0.01 where that is zero.
+
+    NumPy takes it, so that no operation is compiled for each shape.
+    """
+    here, slope = (np.asarray(x).astype(np.result_type(widest(x), np.float32)) for x in (parameter, gradient))
+    with np.errstate(all="ignore"):
+        size, steep = (np.sqrt(np.mean(np.square(np.abs(x)))) if x.size else 0.0 for x in (here, slope))
+        if not np.isfinite(steep) or steep == 0:
+            return parameter
+        after = (here - 0.01 * (size if size > 0 else 1.0) / steep * slope.conj()).astype(parameter.dtype)
+    split = isinstance(parameter, jax.Array) and len(parameter.sharding.device_set) > 1
+    return jax.device_put(after, parameter.sharding) if split else jnp.asarray(after)
+
+
+def widest(x: Any) -> Any:
+    """The dtype in which NumPy computes with an array: its own, or float32 for those that NumPy does not have."""
+    return x.dtype if x.dtype.kind in "fc" and x.dtype.itemsize > 2 else np.float32
 
 
 def equal_units(parameters: Any, gradients: Any) -> list[bool]:

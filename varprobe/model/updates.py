@@ -9,7 +9,7 @@ import numpy as np
 
 from varprobe.errors import InvalidArgumentError
 
-__all__ = ["Descent", "Optimizer", "require_optimizer", "require_step_size", "stepped", "widened"]
+__all__ = ["Descent", "Optimizer", "require_optimizer", "require_step_size", "stepped"]
 
 
 class Optimizer(Protocol):
