@@ -11,6 +11,7 @@ import xarray as xr
 import varprobe as vp
 from varprobe.cli.pytest_plugin import Probes
 from varprobe.runs.diagnose import Diagnosis
+from varprobe.runs.health import healthy
 
 pytest_plugins = ["pytester"]
 
@@ -93,6 +94,7 @@ def test_each_dataset_is_collected_and_judged_once(monkeypatch: pytest.MonkeyPat
         asked.append(ds)
         return Diagnosis([{"healthy": True, "notes": ["correlation_collapse(layer=3)"]}])
 
+    assert healthy  # its module keeps the function that it finds when it is imported
     monkeypatch.setattr("varprobe.runs.diagnose.diagnose", diagnose)
     probes, ds = Probes(), xr.Dataset({"a": ("x", np.zeros(2))})
     assert probes.healthy(ds) and not probes.healthy(ds, strict=True) and probes.collected(ds) is ds
