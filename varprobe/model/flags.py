@@ -73,10 +73,26 @@ def no_gradient(seen: Evidence) -> list[Finding]:
     if weights.any() and zero[weights].all():
         text = "The gradient of all weights is exactly zero: a step of training changes biases at most."
         return [Finding("no_gradient", "", text, 0.0)]
+    if found := stuck_parameters(seen):
+        return found
+    if "note" not in seen.ds.coords:
+        return []
+    site_zero = np.isneginf(seen.seeds("weight_gradient_log10_mean_square")).all(axis=0) & (np.array(seen.notes) == "")
+    site_zero &= ~np.isin(seen.sites, seen.listed("frozen"))
+    for name in ("preactivation_log10_mean_square", "product_log10_mean_square"):
+        site_zero &= ~np.isneginf(seen.seeds(name)).any(axis=0)
+    return [
+        Finding("no_gradient", seen.labels[at], f"{seen.labels[at]}: the gradient of its weights is exactly zero.", 0.0)
+        for at in np.flatnonzero(site_zero)[:1]
+    ]
+
+
+def stuck_parameters(seen: Evidence) -> list[Finding]:
+    """Parameters that multiply a signal and never get a gradient: two zeros, or those that a flat function cuts off."""
     uses = [(name, site) for key in ("factors", "functions") for name, *_, site in seen.listed(key)]
     stuck = np.nan_to_num(seen.mean("parameter_stuck")) > 0
-    zeros = stuck & np.isneginf(seen.mean("parameter_log10_mean_square"))
-    names, zeros = (set(np.array(seen.parameters)[some].tolist()) for some in (stuck, zeros))
+    zero = stuck & np.isneginf(seen.mean("parameter_log10_mean_square"))
+    names, zeros = (set(np.array(seen.parameters)[some].tolist()) for some in (stuck, zero))
     if found := list(dict.fromkeys(name for name, _ in uses if name in zeros)):
         first, *others = found
         more = "" if not others else f" and {others[0]}" if len(others) == 1 else f" and {len(others)} more parameters"
@@ -89,16 +105,7 @@ def no_gradient(seen: Evidence) -> list[Finding]:
             through = SAID.get(flat.get(site, ""), flat.get(site)) or "what is made of them"
             text = f"{site}: its weights get no gradient through {through}, whose slope is zero."
             return [Finding("no_gradient", site, text, 0.0, None, THROUGH)]
-    if "note" not in seen.ds.coords:
-        return []
-    site_zero = np.isneginf(seen.seeds("weight_gradient_log10_mean_square")).all(axis=0) & (np.array(seen.notes) == "")
-    site_zero &= ~np.isin(seen.sites, seen.listed("frozen"))
-    for name in ("preactivation_log10_mean_square", "product_log10_mean_square"):
-        site_zero &= ~np.isneginf(seen.seeds(name)).any(axis=0)
-    return [
-        Finding("no_gradient", seen.labels[at], f"{seen.labels[at]}: the gradient of its weights is exactly zero.", 0.0)
-        for at in np.flatnonzero(site_zero)[:1]
-    ]
+    return []
 
 
 def is_passed_by(seen: Evidence, site: str) -> bool:

@@ -9,7 +9,7 @@ import xarray as xr
 
 from varprobe.errors import InvalidArgumentError
 from varprobe.storage.checksums import DamagedError, sealed_json, unsealed_json
-from varprobe.storage.files import checked, load_dataset, put, save_csv, save_dataset, writing
+from varprobe.storage.files import checked, load_dataset, named_record, put, save_csv, save_dataset, writing
 from varprobe.storage.paths import require_room_for
 from varprobe.storage.provenance import machine
 from varprobe.sweeps.record import versions
@@ -93,7 +93,4 @@ def model_record(folder: Path) -> dict[str, Any]:
     Raises:
         InvalidArgumentError: it is not one that varprobe wrote.
     """
-    try:
-        return read_model_record(folder)
-    except DamagedError as error:
-        raise InvalidArgumentError(f"{folder / RECORD} {error}", "run") from error
+    return named_record(read_model_record, folder, RECORD)

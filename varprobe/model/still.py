@@ -26,18 +26,17 @@ def stuck(parameters: Any, gradients: Any, gradients_at: Callable[[Any], Any]) -
         gradients: of the same structure.
         gradients_at: the gradients at other parameters.
     """
-    found = without(gradients)
+    found = still = without(gradients)
     for _ in range(MOST_STEPS):
-        still = without(gradients)
         if not any(found) or all(still):
             break
         parameters = jax.tree.map(step, parameters, gradients)
         gradients = gradients_at(parameters)
-        after = without(gradients)
-        found = [f and s for f, s in zip(found, after, strict=True)]
-        if after == still:
+        before, still = still, without(gradients)
+        found = [f and s for f, s in zip(found, still, strict=True)]
+        if still == before:
             break
-    return found if not all(without(gradients)) else [False] * len(found)
+    return [False] * len(found) if all(still) else found
 
 
 def without(gradients: Any) -> list[bool]:

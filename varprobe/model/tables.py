@@ -36,7 +36,7 @@ SHARES = {
     "activation_zero_fraction": "share of activations that are exactly zero",
     "activation_correlation": "mean cosine between the activations of two rows, which are samples and positions",
     "target_log10_mean_square": "log10 of the mean square of what the loss subtracts from the value",
-    "output_log10_mean_square": "the same of what it is subtracted from, if that is not the value itself",
+    "output_log10_mean_square": "log10 of the mean square of the output in that difference, if that is not the value",
     "logits_log10_var": "log10 of the variance of what a softmax of the loss takes, if that is not the value itself",
     "prediction_error": "squared distance of the softmax of the logits and the labels, summed over classes: 0 to 2",
     "saturated_fraction": "share of what logistic functions and tanh give where their slope is below 0.01, the largest",

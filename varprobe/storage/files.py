@@ -31,6 +31,7 @@ __all__ = [
     "is_stray",
     "load_cell",
     "load_dataset",
+    "named_record",
     "open_dataset",
     "put",
     "remove_strays",
@@ -133,6 +134,18 @@ def checked(path: Path, folder: Path) -> Path:
     if not path.resolve().is_relative_to(folder.resolve()):
         raise DamagedError("is a link that leads out of the run folder")
     return path
+
+
+def named_record(read: Callable[[Path], dict[str, Any]], folder: Path, name: str) -> dict[str, Any]:
+    """What `read` says of a run folder that the user named; name: that of the record's file.
+
+    Raises:
+        InvalidArgumentError: varprobe did not write it.
+    """
+    try:
+        return read(folder)
+    except DamagedError as error:
+        raise InvalidArgumentError(f"{folder / name} {error}", "run") from error
 
 
 def save_cell(folder: Path, cell: Cell, table: dict[str, np.ndarray]) -> None:

@@ -9,7 +9,7 @@ import xarray as xr
 
 from varprobe.errors import InvalidArgumentError
 from varprobe.storage.checksums import DamagedError, sealed_json, unsealed_json
-from varprobe.storage.files import checked, load_dataset, put, save_csv, save_dataset, save_text, writing
+from varprobe.storage.files import checked, load_dataset, named_record, put, save_csv, save_dataset, save_text, writing
 from varprobe.storage.kinds import kind_of
 from varprobe.storage.paths import require_room_for
 from varprobe.storage.provenance import machine
@@ -82,10 +82,7 @@ def training_record(folder: Path) -> dict[str, Any]:
     Raises:
         InvalidArgumentError: it is not one that varprobe wrote.
     """
-    try:
-        return read_record(folder)
-    except DamagedError as error:
-        raise InvalidArgumentError(f"{folder / RECORD} {error}", "run") from error
+    return named_record(read_record, folder, RECORD)
 
 
 def write_record(
