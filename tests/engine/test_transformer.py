@@ -14,7 +14,7 @@ from varprobe.engine.wired.attention import Lifts, attention, softmax_pullback
 from varprobe.errors import InvalidArgumentError
 from varprobe.nets.architectures import architecture_of
 from varprobe.nets.initializers import LayerContext, resolve_initializer
-from varprobe.nets.softmax import softmax_entropy
+from varprobe.nets.softmax import below, softmax_entropy
 from varprobe.runs.build import arguments_of, build
 from varprobe.spec.calls import parse_calls
 from varprobe.sweeps.record import hashable
@@ -184,6 +184,25 @@ def test_gradient_of_a_softmax_that_is_nearly_one_hot():
     np.testing.assert_allclose(
         found(jnp.array([30.0, 0.0, -1.0]), jnp.array([1.0, 3.0, -2.0])), [-sum(want), *want], rtol=1e-5
     )
+
+
+def test_softmax_of_scores_that_were_rounded_twice():
+    """A score that is computed again need not equal the largest one; 2^100 times a rounding error is still one-hot."""
+    s = np.array([[3, 1, -2], [1, 1, 1]], np.float32) * np.float32(2.0**100)
+    found = below(s, s.max(-1, keepdims=True) * np.float32(1 + 2.0**-23))
+    np.testing.assert_array_equal(np.exp(found), [[1, 0, 0], [1, 0, 0]])
+    np.testing.assert_array_equal(below(s, s.max(-1, keepdims=True))[1], 0)
+    lower = below(s, s.max(-1, keepdims=True) * np.float32(1 - 2.0**-23))
+    assert (lower <= 0).all() and not np.exp(lower[0, 1:]).any()
+    assert np.isnan(softmax_entropy(jnp.array([np.inf, 0.0]))[1])
+
+
+def test_gradient_of_a_softmax_with_equal_scores():
+    s, w = jnp.array([0.5, 0.5, -1.0]), jnp.array([1.0, -2.0, 3.0])
+    p = jax.nn.softmax(s)
+    np.testing.assert_allclose(jax.grad(lambda s: softmax_entropy(s)[0] @ w)(s), p * (w - p @ w), rtol=1e-5)
+    entropy = -p @ jnp.log(p)
+    np.testing.assert_allclose(jax.grad(lambda s: softmax_entropy(s)[1])(s), -p * (jnp.log(p) + entropy), atol=1e-6)
 
 
 def test_matrices_and_their_initializers():
