@@ -253,11 +253,47 @@ def test_a_signal_that_is_exactly_zero(first):
     assert back["reason"] == f"The gradient is exactly zero at layer {DEPTH + 1 - first}."
 
 
-def test_seeds_that_disagree_about_zero_are_uncertain():
-    forward = np.zeros((SEEDS, DEPTH))
-    forward[0] = -np.inf
-    row = row_of(forward)
-    assert (row["forward"], row["certain"], row["activation_factor"]) == ("vanishing", False, None)
+def test_seeds_that_are_zero_are_counted_and_the_others_judged():
+    lost, slopes = np.array([True, False, False, True, False]), np.array([0, -0.1, -0.11, 0, -0.12])
+    forward = np.where(lost[:, None] & (np.arange(DEPTH) >= 4), -np.inf, slopes[:, None] * np.arange(DEPTH))
+    row = row_of(forward, np.where(lost[:, None], -np.inf, forward))
+    others = row_of(forward[~lost], forward[~lost], seeds=3)
+    same = ("forward", "certain", "activation_factor", "activation_factor_ci95", "gradient_factor", "formats")
+    assert [row[name] for name in same] == [others[name] for name in same] and row["forward"] == "shrinking"
+    assert (row["seeds"], row["healthy"], row["flags"]) == (SEEDS, False, ["zero_in_some_seeds"])
+    assert row["reason"] == (
+        "In 2 of 5 seeds the signal is exactly zero, first at layer 5. In the others: " + others["reason"][0].lower()
+        + others["reason"][1:]
+    )  # fmt: skip
+    assert row["advice"].startswith("Widen the layers, or use an activation")
+    back = row_of(0.0, np.where(lost[:, None] & (np.arange(DEPTH) < 4), -np.inf, 0.0))
+    assert back["reason"].startswith("In 2 of 5 seeds the gradient is exactly zero, first at layer 4. In the others: ")
+    all_lost = row_of(-np.inf)
+    assert (all_lost["flags"], all_lost["forward"]) == ([], "vanishing")
+
+
+def test_the_mean_dominates_whatever_its_sign_is_in_a_seed():
+    signs = np.array([1, -1, 1, -1, 1])[:, None]
+    layers = np.arange(DEPTH + 1) >= 3
+    assert row_of(preactivation_mean_over_rms=0.95 * signs * layers)["notes"] == ["mean_dominated(layer=3)"]
+    assert row_of(preactivation_mean_over_rms=0.85 * signs * layers)["notes"] == []
+    one_number = made(width=1, preactivation_mean_over_rms=signs * layers, batch=1)
+    assert vp.diagnose(one_number).rows[0]["notes"] == []
+
+
+@pytest.mark.parametrize("seeds", [1, 8])
+def test_means_of_weights_are_noted_in_sweeps(seeds):
+    (row,) = vp.diagnose(
+        sweep(act="identity", init="normal(mean=0.05,std=0.01)", depth=6, width=128, batch=1, seeds=seeds)
+    )
+    assert row["notes"][0] == "mean_dominated(layer=2)"
+
+
+def test_narrow_relu_dies_in_some_seeds():
+    found = vp.diagnose(sweep(act="relu", init="he_normal", depth=10, width="3,64", batch=4, seeds=8))
+    narrow, wide = found.rows
+    assert narrow["flags"] == ["zero_in_some_seeds"] and narrow["activation_factor"] and wide["flags"] == []
+    assert narrow["reason"].startswith("In 4 of 8 seeds") and "zero in some seeds" in str(found)
 
 
 @pytest.mark.parametrize("slope", [-400, 400])

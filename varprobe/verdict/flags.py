@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from varprobe.nets.float_formats import FORMATS
-from varprobe.verdict.measured import Measured, first_layer
+from varprobe.verdict.measured import Measured, first_layer, mean_over_seeds
 from varprobe.verdict.thresholds import threshold
 
-__all__ = ["flags_of", "note_sentence", "noted", "notes_of"]
+__all__ = ["flags_of", "lost_seeds", "note_sentence", "noted", "notes_of"]
 
 
 def flags_of(net: Measured) -> dict[str, str]:
@@ -37,6 +37,19 @@ def non_finite(net: Measured) -> str | None:
             what = "overflows" if infinite[:, at].any() else "is not a number"
             found.append((at, order, f"The {name} {what} at layer {at + 1}."))
     return min(found)[2] if found else None
+
+
+def lost_seeds(net: Measured) -> str | None:
+    """How many seeds have a signal or gradient that is exactly zero, and where first; None where none or all have."""
+    lost = net.lost
+    if not lost.any() or lost.all():
+        return None
+    count = f"In {lost.sum()} of {lost.size} seeds the"
+    names = ("activation", "gradient")
+    signal, gradient = (np.isneginf(net.values[f"{name}_log10_mean_square"][lost, 1:]) for name in names)
+    if (layer := first_layer(signal.any(axis=0))) is not None:
+        return f"{count} signal is exactly zero, first at layer {layer + 1}."
+    return f"{count} gradient is exactly zero, first at layer {np.flatnonzero(gradient.any(axis=0))[-1] + 1}."
 
 
 def symmetric(net: Measured) -> str | None:
@@ -101,7 +114,7 @@ def notes_of(net: Measured, left: Mapping[str, Mapping[str, int | None]]) -> lis
     with np.errstate(invalid="ignore"):
         where = {
             "correlation_collapse": net.mean("activation_correlation") > threshold("correlation_collapse"),
-            "mean_dominated": np.abs(net.mean("preactivation_mean_over_rms")) > threshold("mean_dominated"),
+            "mean_dominated": mean_share(net) > threshold("mean_dominated"),
         }
     notes = {name: layer for name, found in where.items() if (layer := first_layer(found)) is not None}
     if layers := [
@@ -111,6 +124,12 @@ def notes_of(net: Measured, left: Mapping[str, Mapping[str, int | None]]) -> lis
     if net.real_range:
         notes |= range_notes(net)
     return [f"{name}(layer={layer})" for name, layer in notes.items()]
+
+
+def mean_share(net: Measured) -> np.ndarray:
+    """|mean| / RMS of the preactivations, averaged over seeds, whose means may have either sign; 0 for one number."""
+    several = np.array(net.widths) * float(net.coordinates["batch"]) > 1
+    return np.where(several, mean_over_seeds(np.abs(net.values["preactivation_mean_over_rms"])), 0.0)
 
 
 def range_notes(net: Measured) -> dict[str, int]:

@@ -2,16 +2,16 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from varprobe.storage.dataset import with_configs
 
-__all__ = ["Measured", "first_layer", "measured_nets"]
+__all__ = ["Measured", "first_layer", "mean_over_seeds", "measured_nets"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,21 @@ class Measured:
         return self.means[name]
 
     @property
+    def lost(self) -> Bool[np.ndarray, " seeds"]:
+        """Seeds whose signal or gradient is exactly zero at a layer, and is finite at all others."""
+        names = ("activation", *(["gradient"] if self.backward else []))
+        sizes = np.concatenate([self.values[f"{name}_log10_mean_square"][:, 1:] for name in names], axis=1)
+        return np.isneginf(sizes).any(axis=1) & ~(np.isnan(sizes) | np.isposinf(sizes)).any(axis=1)
+
+    def judged(self) -> "Measured":
+        """The configuration without the seeds that are `lost`; itself where none is, or all are."""
+        lost = self.lost
+        if not lost.any() or lost.all():
+            return self
+        values = {name: array[~lost] for name, array in self.values.items()}
+        return replace(self, values=values, means={name: mean_over_seeds(array) for name, array in values.items()})
+
+    @property
     def own(self) -> bool:
         """Whether it is made of blocks of the user's, of which nothing is known."""
         return self.coordinates["init"] == "own"
@@ -63,8 +78,7 @@ def measured_nets(ds: xr.Dataset) -> Iterator[Measured]:
     dims = ("config", "seed", "layer")
     arrays = {str(name): variable.values for name, variable in ds.data_vars.items() if variable.dims == dims}
     theory = {name: arrays.pop(name)[:, 0] for name in list(arrays) if name.startswith("theory_")}
-    with np.errstate(invalid="ignore"):
-        means = {name: array.mean(axis=1) for name, array in arrays.items()}
+    means = {name: mean_over_seeds(array) for name, array in arrays.items()}
     coordinates = {str(k): v.values.tolist() for k, v in ds.coords.items() if v.dims == ("config",)}
     backward = not json.loads(ds.attrs.get("spec", "{}")).get("forward_only", False)
     real_range = ds.attrs.get("range") == "dtype"
@@ -79,6 +93,12 @@ def measured_nets(ds: xr.Dataset) -> Iterator[Measured]:
             backward,
             real_range,
         )
+
+
+def mean_over_seeds(values: Float[np.ndarray, "*configs seeds layers"]) -> Float[np.ndarray, "*configs layers"]:
+    """The mean over seeds, NaN where a seed has none."""
+    with np.errstate(invalid="ignore"):
+        return values.mean(axis=-2)
 
 
 def number_or_text(name: str, value: Any) -> Any:

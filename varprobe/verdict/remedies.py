@@ -40,6 +40,8 @@ def advice_of(flags: list[str], notes: list[str], forward: Rate, backward: Rate 
     rates = [r for r in (forward, backward) if r is not None]
     if not all(map(finite, rates)):
         return None
+    if "zero_in_some_seeds" in flags and max(abs(r.ratio) for r in rates) <= math.log10(threshold("vanishing")):
+        return "Widen the layers, or use an activation whose slope is zero nowhere, such as leaky_relu."
     if not plain:
         conv = str(net.coordinates["arch"]).startswith("conv") and net.coordinates["norm"] == "none"
         return by_rate(flags, rates) if conv else block_advice(rates, net)

@@ -275,7 +275,7 @@ def verdict(row: Row, uncertain: bool = True) -> str:
         else:
             sides = (("forward", forward), ("gradient", backward))
             words = [f"{side} {VERBS[w]}" for side, w in sides if w != "stable"]
-    flags = [f.replace("non_finite", "not finite") for f in row["flags"]]
+    flags = [f.replace("non_finite", "not finite").replace("_", " ") for f in row["flags"]]
     implied = {"dead"} if left or "symmetric" in flags else set()
     implied |= {"not finite"} if left else set()
     flags = [f for f in flags if f not in implied]

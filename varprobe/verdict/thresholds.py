@@ -26,6 +26,9 @@ VERDICTS: dict[str, Verdict] = {
         "flag", 1e-5, "all units of a layer equal (to 1e-5 of the largest; models: all weights): unhealthy"
     ),
     "dead": Verdict("flag", 0.9, "above 90% of a layer's units are zero on the whole batch: unhealthy"),
+    "zero_in_some_seeds": Verdict(
+        "flag", None, "signal or gradient is exactly zero in some seeds; the others are judged: unhealthy"
+    ),
     "saturated": Verdict(
         "flag", 0.5, "phi bounded; in the median layer, or at a model's site, above 50% have |phi'| < 0.01: unhealthy"
     ),
