@@ -609,6 +609,19 @@ def test_causes_that_are_measured(unhealthy):
     assert all(len(row["reason"]) <= 185 and row["reason"].endswith(".") for row in unhealthy.values())
 
 
+def test_relu_that_the_mean_of_the_weights_kills():
+    """Its second layer has only negative preactivations; without the mean the network is healthy."""
+    shape = dict(depth=8, width=128, batch=8, seeds=3, act="relu")
+    (row,) = vp.diagnose(sweep(**shape, init="normal(mean=-0.1,std=0.05)"))
+    assert row["reason"] == (
+        "100% of the units of layer 2 are zero on the whole batch: the non-zero mean of the weights dominates."
+    )
+    assert row["advice"] == "Give the weights mean zero and std 0.125 (sigma_w2 = 2)."
+    assert vp.diagnose(sweep(**shape, init="normal(std=0.125)")).rows[0]["healthy"]
+    (biased,) = vp.diagnose(sweep(**shape, init="he_normal", bias="constant(-9)"))
+    assert biased["flags"] == ["dead"] and biased["advice"].endswith("set the biases to zero.")
+
+
 def test_causes_of_a_gradient_alone():
     """sigma_w2 E phi'^2 is its factor: 0.7, then 1.5 of the same weights."""
     own = OWN | {"act": "tanh"}

@@ -37,13 +37,15 @@ UNEVEN = 0.25
 class Parts:
     """log10 of what multiplies a mean square per layer, from layer 2 on.
 
-    weights: fan_in E W^2. act: E phi^2 / E z^2. excess: E z^2 over weights times signal, which means and biases add.
+    weights: fan_in E W^2. act: E phi^2 / E z^2. excess: E z^2 over weights times signal, which means and biases add, in
+    `layers` layers: those whose input and preactivations are not zero.
     widths: fan_out / fan_in.
     """
 
     weights: float
     act: float
     excess: float
+    layers: int
     widths: float
 
 
@@ -54,10 +56,13 @@ def parts_of(net: Measured) -> Parts:
         z, h = net.mean("preactivation_log10_mean_square")[2:], net.mean("activation_log10_mean_square")
         matrices = net.mean("weight_log10_mean_square") + 2 * measured_log10_multipliers(net)
         weights, act = matrices[2:] + wide[1:-1], h[2:] - z
+        excess = z - h[1:-1] - weights
+        known = excess[np.isfinite(excess)]
         return Parts(
             weights=float(np.mean(weights)),
             act=float(np.mean(act)),
-            excess=float(np.mean(z - h[1:-1] - weights)),
+            excess=float(np.mean(known)) if known.size else math.nan,
+            layers=known.size,
             widths=float(np.mean(np.diff(wide[1:]))),
         )
 
@@ -71,8 +76,9 @@ def mean_drives(net: Measured) -> bool:
     """Whether a layer's inputs add up along a mean of the weights, and not at random."""
     if net.coordinates["bias"] != "zeros" or net.depth == 1:
         return False
-    draws = min(net.widths[1:]) * net.seeds * (net.depth - 1)  # E z^2 of n units has a relative variance of 2 / n
-    return parts_of(net).excess > ALIGNED + 3 * math.log10(math.e) * math.sqrt(2 / draws)
+    parts = parts_of(net)
+    draws = min(net.widths[1:]) * net.seeds * max(1, parts.layers)  # E z^2 of n units has a relative variance of 2 / n
+    return parts.excess > ALIGNED + 3 * math.log10(math.e) * math.sqrt(2 / draws)
 
 
 def finite(found: Rate) -> bool:
@@ -97,7 +103,8 @@ def reason_of(
     """What signal and gradient do from layer to layer, how soon that is 1000x, and why; or what is graver."""
     grave = gravest(flags, notes)
     if grave and ("dead" not in flags or len(flags) > 1 or not finite(forward)):
-        return grave
+        killed = grave == flags.get("dead") and is_plain(net) and mean_drives(net)
+        return f"{grave.rstrip('.')}: the non-zero mean of the weights dominates." if killed else grave
     if net.depth == 1:
         return "One layer has no rate."
     rates = {"signal": forward} | ({"gradient": backward} if backward else {})
