@@ -375,13 +375,18 @@ def test_dead():
 
 
 def test_saturated():
-    """The median layer decides; NaN where the activation is not bounded."""
+    """The median layer decides; NaN where the activation is not bounded. Units that are zero do not count."""
+    none = {"activation_zero_fraction": 0.0}
     most, fewer = (np.where(np.arange(DEPTH + 1) > layers, 0.1, 0.8) for layers in (11, 9))
-    row = row_of(saturated_nonzero_fraction=most)
+    row = row_of(saturated_nonzero_fraction=most, **none)
     assert (row["flags"], row["healthy"]) == (["saturated"], False)
     assert row["reason"] == "In the median layer 80% of the units are saturated (|phi'| < 0.01)."
-    assert row_of(saturated_nonzero_fraction=fewer)["flags"] == []
+    assert row_of(saturated_nonzero_fraction=fewer, **none)["flags"] == []
     assert row_of(saturated_nonzero_fraction=np.nan)["flags"] == []
+    row = row_of(saturated_nonzero_fraction=0.42, activation_zero_fraction=0.5)
+    assert row["reason"] == "In the median layer 84% of the units that are not zero are saturated (|phi'| < 0.01)."
+    assert row_of(saturated_nonzero_fraction=0.42, activation_zero_fraction=0.1)["flags"] == []
+    assert row_of(saturated_nonzero_fraction=0.0, activation_zero_fraction=1.0)["flags"] == []
 
 
 def test_flags_stand_from_the_gravest_on():
@@ -539,13 +544,10 @@ def test_equal_weights_are_symmetric_and_not_merely_vanishing(equal_weights):
 
 
 def test_large_weights_saturate():
-    rows = vp.diagnose(sweep(**TINY, act="sigmoid,tanh", init="normal(std=30),glorot_normal", forward_only=True))
-    assert [(r["act"], r["init"], r["flags"]) for r in rows] == [
-        ("sigmoid", "normal(std=30)", ["saturated"]),
-        ("sigmoid", "glorot_normal", []),
-        ("tanh", "normal(std=30)", ["saturated"]),
-        ("tanh", "glorot_normal", []),
-    ]
+    acts, inits = "sigmoid,tanh,hard_sigmoid,relu6", "normal(std=30),he_normal"
+    rows = vp.diagnose(sweep(**TINY, act=acts, init=inits, forward_only=True))
+    found = {(r["act"], r["init"]): r["flags"] for r in rows}
+    assert found == {(a, i): ["saturated"] if "30" in i else [] for a in acts.split(",") for i in inits.split(",")}
 
 
 def test_relu_squared_leaves_every_range():

@@ -12,7 +12,7 @@ import numpy as np
 
 from varprobe.spec.number_format import rounded
 from varprobe.verdict.block_causes import block_cause, is_plain
-from varprobe.verdict.flags import note_sentence, noted
+from varprobe.verdict.flags import note_sentence, noted, saturated_units
 from varprobe.verdict.measured import Measured
 from varprobe.verdict.multipliers import measured_log10_multipliers
 from varprobe.verdict.rates import Rate, power
@@ -237,8 +237,7 @@ def saturation(flags: Mapping[str, str], net: Measured) -> str | None:
     """`73% of the units (|phi'| < 0.01)` where that is flagged."""
     if "saturated" not in flags:
         return None
-    share = float(np.nanmedian(net.mean("saturated_nonzero_fraction")[1:]))
-    return f"{share:.0%} of the units (|phi'| < 0.01)"
+    return f"{saturated_units(net)[1]} (|phi'| < 0.01)"
 
 
 def name_of(net: Measured) -> str:

@@ -9,7 +9,11 @@ from varprobe.nets.float_formats import FORMATS
 from varprobe.verdict.measured import Measured, first_layer, mean_over_seeds
 from varprobe.verdict.thresholds import threshold
 
-__all__ = ["flags_of", "lost_seeds", "note_sentence", "noted", "notes_of"]
+__all__ = ["flags_of", "lost_seeds", "note_sentence", "noted", "notes_of", "saturated_units"]
+
+
+MOSTLY = 0.99
+"""Units of which a larger share is not zero are called the units."""
 
 
 def flags_of(net: Measured) -> dict[str, str]:
@@ -74,11 +78,22 @@ def dead(net: Measured) -> str | None:
 
 def saturated(net: Measured) -> str | None:
     """A bounded activation is flat where its units are."""
-    share = net.mean("saturated_nonzero_fraction")[1:]
-    share = share[np.isfinite(share)]
-    if not share.size or np.median(share) <= threshold("saturated"):
-        return None
-    return f"In the median layer {np.median(share):.0%} of the units are saturated (|phi'| < 0.01)."
+    share, units = saturated_units(net)
+    return f"In the median layer {units} are saturated (|phi'| < 0.01)." if share > threshold("saturated") else None
+
+
+def saturated_units(net: Measured) -> tuple[float, str]:
+    """The share of the units that are not zero, and are saturated, in the median layer: (0 to 1, `73% of the units`).
+
+    Half of the units are zero in a ReLU6 that is not saturated; in a hard sigmoid that is, too.
+    """
+    nonzero = 1 - net.mean("activation_zero_fraction")[1:]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares = net.mean("saturated_nonzero_fraction")[1:] / nonzero
+    known = np.isfinite(shares)
+    share = float(np.median(shares[known])) if known.any() else 0.0
+    some = " that are not zero" if known.any() and np.median(nonzero[known]) < MOSTLY else ""
+    return share, f"{share:.0%} of the units{some}"
 
 
 NOTES = {

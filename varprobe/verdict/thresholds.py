@@ -30,7 +30,9 @@ VERDICTS: dict[str, Verdict] = {
         "flag", None, "signal or gradient is exactly zero in some seeds; the others are judged: unhealthy"
     ),
     "saturated": Verdict(
-        "flag", 0.5, "phi bounded; in the median layer, or at a model's site, above 50% have |phi'| < 0.01: unhealthy"
+        "flag",
+        0.5,
+        "phi bounded; |phi'| < 0.01 in 50% of a model's site, or of the median layer's units not 0: unhealthy",
     ),
     "no_gradient": Verdict(
         "flag", None, "models: the gradient of all parameters, or of weights that a signal enters, is 0: unhealthy"
