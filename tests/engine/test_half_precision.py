@@ -12,6 +12,7 @@ from chosen_nets import request_of
 
 import varprobe as vp
 from varprobe import sweep
+from varprobe.nets.scaled_float import scale
 from varprobe.sweeps.sweep import run
 
 
@@ -37,6 +38,28 @@ def test_half_precision(dtype: str, bits: int, act: str) -> None:
             difference = np.abs(found[f"{name}_{statistic}"] - exact[f"{name}_{statistic}"]).max()
             assert 2.0**-bits / 100 < difference < 2 * 2.0**-bits, (act, name)
     assert found.dtype.values.tolist() == [dtype]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_powers_of_two_that_the_dtype_does_not_have(dtype: str) -> None:
+    """0 times 2^80 is 0, and 2^-10 times 2^20 or 2^5 times 2^-26 is a float16, although neither power is."""
+    with jax.enable_x64(True):
+        m = jnp.array([[[0.0, -0.0]], [[2.0**-10, -1.0]], [[32.0, 3.0]]], dtype)
+        found = scale(m, jnp.array([80, 10, -23], jnp.int32))
+        assert found.dtype == m.dtype
+        np.testing.assert_array_equal(
+            np.asarray(found, np.float64), [[[0, 0]], [[1, -1024]], [[2.0**-18, 3 * 2.0**-23]]]
+        )
+
+
+def test_float16_far_outside_its_range() -> None:
+    """Weights of size 10^6 make scores of 2^80: the attention is one-hot, and the gradient of the scores is 0."""
+    arguments: dict[str, Any] = {"arch": "transformer(heads=2,tokens=4)", "sigma_w2": 1e12, "act": "relu", "seeds": 1}
+    exact, found = (sweep(**arguments, depth=3, width=32, batch=4, dtype=dtype) for dtype in ("float32", "float16"))
+    for name in ("gradient", "v_weight_gradient", "mlp_branch_gradient"):
+        size = f"{name}_log10_mean_square"
+        np.testing.assert_allclose(found[size][..., 1:], exact[size][..., 1:], atol=0.02)
+    assert np.isneginf(found.q_weight_gradient_log10_mean_square[..., 1:]).all()
 
 
 @pytest.mark.parametrize("init", ["normal(std=1)", "normal(std=0.02)"])

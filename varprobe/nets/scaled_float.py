@@ -37,8 +37,9 @@ def power_of_two(e: Int[Array, "..."], dtype: jnp.dtype) -> Float[Array, "..."]:
 
 
 def scale(m: Float[Array, "nets ..."], e: Int[Array, " nets"]) -> Float[Array, "nets ..."]:
-    """m * 2^e, net by net; exact unless the result leaves the range of m's dtype."""
-    return m * power_of_two(e, m.dtype).reshape(e.shape + (1,) * (m.ndim - 1))
+    """m * 2^e, net by net; exact unless the result leaves the range of m's dtype, which need not hold 2^e itself."""
+    factors = power_of_two(e, wide(m).dtype).reshape(e.shape + (1,) * (m.ndim - 1))
+    return (wide(m) * factors).astype(m.dtype)
 
 
 def normalize(signal: Signal) -> Signal:
