@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 import varprobe as vp
 from varprobe.errors import InvalidArgumentError
@@ -37,6 +38,28 @@ def test_against_drawn_products(act: str, orthogonal: bool, depth: int) -> None:
     assert squares.mean() == pytest.approx(1, abs=0.08)
     assert squares.var() / squares.mean() ** 2 == pytest.approx(found.relative_variance, rel=0.12)
     assert squares.max() == pytest.approx(10**found.largest_log10, rel=0.08)
+
+
+@pytest.mark.parametrize(
+    "act, q, share",
+    [
+        ("hard_tanh", 0.5, 2 * norm.cdf(np.sqrt(2)) - 1),
+        ("relu6", 30.0, norm.cdf(6 / np.sqrt(30)) - 0.5),
+        ("relu", 2, 0.5),
+    ],
+)
+def test_largest_of_slopes_zero_and_one(act: str, q: float, share: float) -> None:
+    """The minimum of (1 + m) / m (sigma_w2 (p + m))^L, and the norm of a drawn product, some n^(-2/3) of the n share live units off."""
+    depth, n, rng = 3, 600, np.random.default_rng(1)
+    m = np.geomspace(1e-4, 10, 200001)
+    found = vp.theory.singular_values(depth, act, q=q)
+    assert found.largest_log10 == pytest.approx(np.log10((1 + m) / m * (1 + m / share) ** depth).min(), abs=1e-8)
+    product = np.eye(n)
+    for _ in range(depth):
+        product = rng.standard_normal((n, n)) / np.sqrt(n * share) @ product
+        product[rng.permutation(n) < round(n * (1 - share))] = 0
+    assert np.linalg.norm(product, 2) ** 2 == pytest.approx(10**found.largest_log10, rel=0.12)
+    assert np.isnan(vp.theory.singular_values(depth, "leaky_relu", q=q).largest_log10)
 
 
 def test_orthogonal() -> None:

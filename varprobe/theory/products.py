@@ -11,15 +11,17 @@ from typing import NamedTuple
 import numpy as np
 
 from varprobe.errors import InvalidArgumentError
-from varprobe.nets.activations import Activation, behavior
+from varprobe.nets.activations import Activation
 from varprobe.theory.checks import number, whole
-from varprobe.theory.elementwise import ActivationLike, activation
+from varprobe.theory.elementwise import ActivationLike, activation, evaluate
 from varprobe.theory.expectations import mean_square
 from varprobe.theory.laws import averages_of
 
 __all__ = ["SingularValues", "repeated", "singular_values"]
 
 LN10 = float(np.log(10))
+REACH, POINTS = 8.0, 4002
+"""Slopes are looked up to so many standard deviations of z, at so many points: an even number, so that 0 is none."""
 
 
 class SingularValues(NamedTuple):
@@ -70,20 +72,17 @@ def singular_values(
         depth,
         float(mean / LN10),
         depth * (second / first**2 - (1 if orthogonal else 0)),
-        float(largest(phi, depth, log_w, orthogonal) / LN10),
+        float(largest(phi, depth, log_w, orthogonal, q) / LN10),
     )
 
 
-def largest(act: Activation, depth: int, log_w: float, orthogonal: bool) -> float:
+def largest(act: Activation, depth: int, log_w: float, orthogonal: bool, q: float) -> float:
     """ln of the largest squared singular value; NaN unless phi' is 0 or of one magnitude."""
-    found = behavior(act)
-    if not (found.homogeneous and found.near):
+    found = slope_and_share(act, q)
+    if found is None:
         return float("nan")
-    slopes = sorted(abs(slope) for slope in found.near)
-    if slopes[0] != slopes[1] and slopes[0] != 0:
-        return float("nan")
-    p = 1.0 if slopes[0] == slopes[1] else 0.5
-    level = depth * (log_w + 2 * np.log(slopes[1]))
+    slope, p = found
+    level = depth * (log_w + 2 * np.log(slope))
     if not orthogonal:
         m = 2 * p / (depth - 1 + np.sqrt((depth - 1) ** 2 + 4 * depth * p))
         return float(level + np.log1p(1 / m) + depth * np.log(p + m))
@@ -91,6 +90,21 @@ def largest(act: Activation, depth: int, log_w: float, orthogonal: bool) -> floa
         return float(level)
     m = p / (depth * (1 - p) - 1)
     return float(level + np.log1p(1 / m) + depth * np.log((p + m) / (1 + m)))
+
+
+def slope_and_share(act: Activation, q: float) -> tuple[float, float] | None:
+    """(the magnitude of phi' where it is not 0, the share of units there), or None if phi' has other values.
+
+    relu, hard_tanh and relu6 have slope 1 on half of the units, on |z| < 1, and on 0 < z < 6. The slopes are looked up
+    on a grid that holds no kink of these; the share is E phi'^2 / slope^2, which is exact.
+    """
+    z = np.sqrt(q) * np.linspace(-REACH, REACH, POINTS)
+    slopes = np.abs(evaluate(act, z)[1])
+    slope = float(slopes.max())
+    if not (slope > 0 and np.all((slopes < 1e-12 * slope) | (np.abs(slopes / slope - 1) < 1e-12))):
+        return None
+    share = float(averages_of(act, np.array([q])).derivative_mean_square[0]) / slope**2
+    return slope, min(share, 1.0)
 
 
 def repeated(steps: int, sigma_w2: float) -> float:
