@@ -24,7 +24,7 @@ __all__ = [
 
 ESSENTIAL_OPTIONS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (("--depth",), {"metavar": "N", "help": "Weight layers; a list 10,50 or a range 10:100:10.  [50]"}),
-    (("--width",), {"metavar": "N", "help": "Units per layer, or a profile 784-512-256.  [512]"}),
+    (("--width",), {"metavar": "N", "help": "Units per layer, or of layers 1, 2, ...: 784-512-256.  [512]"}),
     (("--act",), {"metavar": "NAMES", "help": "Activations, e.g. relu,elu(alpha=0.5),mine.py:f.  [relu]"}),
     (
         ("--init",),

@@ -28,7 +28,7 @@ PRESENTATION = ("json", "quiet", "wide", "fresh", "out", "no_compile_cache")
     examples=[
         'varprobe track --depth 50 --init he_normal --optimizer "sgd(lr=0.1),adam"',
         "varprobe track --depth 20 --act tanh --norm none,batch --steps 1000",
-        "varprobe track --data images.npy --labels classes.npy --width 784-512-256",
+        "varprobe track --data images.npy --labels classes.npy --width 512-512-256",
     ],
 )
 @training_options({"--seeds": "Independent draws of every network.  [3]"}, RECORD_OPTIONS)

@@ -30,7 +30,7 @@ __all__ = ["command"]
 HELP = {
     "--steps": "Updates of the weights.  [200]",
     "--depth": "Weight layers; a list 10,50 or a range 10:100:10.  [10:60:6]",
-    "--width": "Units per layer, or a profile 784-512-256.  [128]",
+    "--width": "Units per layer, or of layers 1, 2, ...: 784-512-256.  [128]",
     "--act": "Activations, e.g. relu,elu(alpha=0.5),mine.py:f.  [tanh]",
     "--init": "Initializers, e.g. he_normal,normal(std=0.02).  [--sigma-w2 1:4:7]",
     "--seeds": "Independent draws of every network.  [1]",

@@ -74,7 +74,8 @@ def sweep(
 
     Args:
         depth: how many weight layers; several. 50.
-        width: units of each layer; several. Also a profile such as "784-512-256", which is a depth of its own.
+        width: units of each layer; several. Also a profile such as "784-512-256", the widths of layers 1, 2
+            and 3, which is a depth of its own. The input's width is `input_width`, or that of the data.
         act: activations; several. Names (`varprobe list acts`) with parameters in the call form, such as
             "leaky_relu(0.1)"; your own as "FILE.py:NAME", "PKG.MOD:NAME", a function from array to array, or
             {"Label": function}.
