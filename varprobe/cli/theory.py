@@ -49,10 +49,11 @@ def command(act: str, as_json: bool, **options: Any) -> None:
     Fixed points and depth scales after Poole et al. (2016) and Schoenholz et al. (2017), for any activation, with what
     they mean for a stack of --depth layers whose input has mean square 1.
     """
-    from varprobe.theory import fixed_point, trajectory
+    from varprobe.theory import all_fixed_points, fixed_point, trajectory
 
     sigma_w2, sigma_b2, depth = settings(act, **options)
-    found = fixed_point(act, sigma_w2, sigma_b2)
+    found = fixed_point(act, sigma_w2, sigma_b2, q0=min(max(sigma_w2 + sigma_b2, 1e-20), 1e20))
+    points = all_fixed_points(act, sigma_w2, sigma_b2) if sigma_w2 else ()
     path = trajectory(act, sigma_w2, sigma_b2, depth)
     forward, gradient = path.activation_log10_mean_square, path.gradient_log10_mean_square
     answer: dict[str, Any] = {"act": found.act, "sigma_w2": sigma_w2, "sigma_b2": sigma_b2, "depth": depth}
@@ -60,6 +61,7 @@ def command(act: str, as_json: bool, **options: Any) -> None:
         "activation_log10_mean_square": finite(forward[-1]),
         "gradient_log10_mean_square_ratio": finite(gradient[0] - gradient[-1]),
         "why": found.why or None,
+        "fixed_points": [{"q": p.q_star, "chi_q": p.chi_q, "stability": p.stability} for p in points],
     }
     if as_json:
         sys.stdout.write(json.dumps(answer, allow_nan=False, indent=1) + "\n")
@@ -71,7 +73,7 @@ def command(act: str, as_json: bool, **options: Any) -> None:
         widths[1] = len(found.phase)
     widths.append(console.width - sum(widths) - 2 * GAP)
     for name, meaning in MEANINGS.items():
-        meaning = meaning if name != "phase" or widths[1] == 9 else "there is no fixed point"
+        meaning = meaning if name != "phase" or widths[1] == 9 else "there is no fixed point to settle at"
         for line in side_by_side((name, text(answer[name]), meaning), widths, [""] * 3):
             console.print(line, soft_wrap=True)
     for sentence in sentences(answer, float(forward[0])):
@@ -117,6 +119,7 @@ def text(value: Any) -> str:
 def sentences(answer: dict[str, Any], first: float) -> list[str]:
     """What the numbers mean for a stack of this depth."""
     depth, said = answer["depth"], [f"{answer['why'][0].upper()}{answer['why'][1:]}."] if answer["why"] else []
+    said += borders(answer["fixed_points"])
     forward, back = answer["activation_log10_mean_square"], answer["gradient_log10_mean_square_ratio"]
     if forward is not None and back is not None:
         said.append(
@@ -132,6 +135,22 @@ def sentences(answer: dict[str, Any], first: float) -> list[str]:
         )
     elif answer["phase"] == "critical":
         said.append("On the critical line correlations settle slower than any exponential: depth is limited by width.")
+    return said
+
+
+def borders(points: list[dict[str, Any]]) -> list[str]:
+    """A sentence for each fixed point above 0 that a signal may leave: where it goes on either side."""
+    ends = [p["q"] for p in points]
+    said = []
+    for i, point in enumerate(points):
+        if not point["q"] or point["stability"] not in ("unstable", "half-stable"):
+            continue
+        below = f"goes to {text(ends[i - 1])}" if i else "goes to it"
+        above = f"goes to {text(ends[i + 1])}" if i + 1 < len(ends) else "grows without bound"
+        said.append(
+            f"q = {text(point['q'])} is {'an' if point['stability'] == 'unstable' else 'a'} {point['stability']} "
+            f"fixed point (chi_q {text(point['chi_q'])}): a signal below it {below}, one above it {above}."
+        )
     return said
 
 

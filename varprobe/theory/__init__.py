@@ -22,6 +22,7 @@ from varprobe.theory.norms import NormalizedStack, normalized
 from varprobe.theory.phase_grids import PhaseGrid, phase_grid
 from varprobe.theory.products import SingularValues, repeated, singular_values
 from varprobe.theory.residuals import Residual, residual
+from varprobe.theory.stability import all_fixed_points, half_stable
 from varprobe.theory.trajectories import Trajectory, trajectory
 from varprobe.theory.transformers import Transformer, transformer
 
@@ -41,6 +42,7 @@ __all__ = [
     "SingularValues",
     "Trajectory",
     "Transformer",
+    "all_fixed_points",
     "batch_norm",
     "convolution",
     "correlation_map",
@@ -48,6 +50,7 @@ __all__ = [
     "finite_width",
     "fixed_point",
     "gain",
+    "half_stable",
     "moments",
     "normalized",
     "phase_grid",

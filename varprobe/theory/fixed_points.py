@@ -18,12 +18,28 @@ from varprobe.theory.elementwise import ActivationLike, activation
 from varprobe.theory.gaussian import Averages
 from varprobe.theory.laws import averages_of, law, pair_of
 
-__all__ = ["CRITICAL", "FixedPoint", "MARGIN", "curve", "fixed_point", "length"]
+__all__ = [
+    "CRITICAL",
+    "FixedPoint",
+    "MARGIN",
+    "brent",
+    "curve",
+    "described",
+    "excess",
+    "fixed_point",
+    "length",
+    "scan",
+    "slope",
+]
 
 MARGIN = 1e-12
 """An excess ln(V(q) / q) below this is no sign: averages are right to about 1e-14."""
 CRITICAL = 1e-9
 """chi_1 this close to 1 is called critical."""
+MARGINAL = 1e-6
+"""With chi_q this close to 1 the map on both sides decides on stability."""
+ASIDE = 0.05
+"""How far aside, in ln q."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +58,8 @@ class FixedPoint:
         xi_gradient: depth scale of the gradient, 1/ln chi_1: positive where it grows toward the input.
         phase: "ordered" (chi_1 < 1), "critical", "chaotic" (chi_1 > 1), "vanishes" or "grows without bound".
         why: a sentence where there is more to say.
+        stability: "stable" if q returns to q_star from both sides, "unstable" if it leaves, "half-stable" if it returns
+            from one side only, "neutral" if every q near is a fixed point; None where q_star is None.
     """
 
     act: str
@@ -57,6 +75,7 @@ class FixedPoint:
     xi_gradient: float | None
     phase: str
     why: str = ""
+    stability: str | None = None
 
 
 def length(chi: float | None) -> float | None:
@@ -83,6 +102,23 @@ def curve(act: Activation) -> tuple[np.ndarray, Averages]:
 def excess(act: Activation, log_sw: float, log_sb: float, log_q: float) -> float:
     """ln(V(q) / q), V the mean-square map."""
     return float(np.logaddexp(log_sw + law(act, log_q).log_ms, log_sb)) - log_q
+
+
+def slope(act: Activation, log_sw: float, log_sb: float, log_q: float) -> float:
+    """d ln(V(q) / q) / d ln q, which is chi_q - 1 at a fixed point."""
+    at = law(act, log_q)
+    return float(np.exp(log_sw + at.log_ms - np.logaddexp(log_sw + at.log_ms, log_sb)) * at.response) - 1
+
+
+def scan(act: Activation, log_sw: float, log_sb: float) -> tuple[np.ndarray, np.ndarray]:
+    """(ln q, ln(V(q) / q)) on the points of `curve`, and below them where a small bias has its fixed point there."""
+    log_q, found = curve(act)
+    if log_sb < log_q[0]:
+        start = max(log_sb, -700.0) - 2
+        log_q = np.concatenate([np.linspace(start, log_q[0], 64, endpoint=False), log_q]) if log_sb > -np.inf else log_q
+    log_ms = np.array([law(act, x).log_ms for x in log_q[: log_q.size - found.mean.size]])
+    with np.errstate(divide="ignore"):
+        return log_q, np.logaddexp(log_sw + np.concatenate([log_ms, np.log(found.mean_square)]), log_sb) - log_q
 
 
 def fixed_point(act: ActivationLike, sigma_w2: float, sigma_b2: float = 0.0, q0: float = 1.0) -> FixedPoint:
@@ -114,13 +150,7 @@ def settle(act: Activation, log_sw: float, log_sb: float, log_q0: float) -> tupl
         if below > 0 > above:
             return brent(act, log_sw, log_sb, log_q0 - 0.1, log_q0 + 0.1), ""
         return log_q0, ""
-    log_q, found = curve(act)
-    if log_sb < log_q[0]:  # the fixed point of a small bias lies further down
-        start = max(log_sb, -700.0) - 2
-        log_q = np.concatenate([np.linspace(start, log_q[0], 64, endpoint=False), log_q]) if log_sb > -np.inf else log_q
-    log_ms = np.array([law(act, x).log_ms for x in log_q[: log_q.size - found.mean.size]])
-    with np.errstate(divide="ignore"):
-        gap = np.logaddexp(log_sw + np.concatenate([log_ms, np.log(found.mean_square)]), log_sb) - log_q
+    log_q, gap = scan(act, log_sw, log_sb)
     up = here > 0
     way = np.flatnonzero(log_q > log_q0) if up else np.flatnonzero(log_q < log_q0)[::-1]
     last = log_q0
@@ -189,7 +219,27 @@ def described(act: Activation, sigma_w2: float, sigma_b2: float, q: float, why: 
         xi_gradient=float(1 / np.log(chi_1)) if chi_1 > 0 and phase != "critical" else None,
         phase=phase,
         why=why,
+        stability=stability(act, sigma_w2, sigma_b2, q, chi_q),
     )
+
+
+def stability(act: Activation, sigma_w2: float, sigma_b2: float, q: float, chi_q: float) -> str:
+    """`FixedPoint.stability` of a fixed point q: by chi_q, and by the map on both sides where chi_q is 1."""
+    if abs(abs(chi_q) - 1) > MARGINAL:
+        return "stable" if abs(chi_q) < 1 else "unstable"
+    with np.errstate(divide="ignore"):
+        log_sw, log_sb = float(np.log(sigma_w2)), float(np.log(sigma_b2))
+    if q > 0:
+        below, above = (excess(act, log_sw, log_sb, float(np.log(q)) + step) for step in (-ASIDE, ASIDE))
+    else:
+        gap = scan(act, log_sw, log_sb)[1]
+        departs = gap[np.abs(gap) > MARGIN]
+        below, above = 0.0, float(departs[0]) if departs.size else 0.0
+    if max(abs(below), abs(above)) <= MARGIN:
+        return "neutral"
+    if q == 0:
+        return "unstable" if above > 0 else "stable"
+    return "half-stable" if below * above > 0 else "stable" if above < 0 else "unstable"
 
 
 def correlation_root(act: Activation, sigma_w2: float, sigma_b2: float, q: float, chi_1: float) -> tuple[float, float]:

@@ -13,6 +13,7 @@ from varprobe.errors import InvalidArgumentError
 from varprobe.nets.activations import Activation
 from varprobe.theory.closed import closed_form
 from varprobe.theory.gaussian import HIGH, LOW, Averages, Pair, averages, pair, shifted
+from varprobe.theory.oscillating import averages_far_out, last_integrated
 
 __all__ = ["Law", "as_law", "averages_of", "law", "pair_of", "similarity"]
 
@@ -42,7 +43,12 @@ class Law(NamedTuple):
 def averages_of(act: Activation, q: np.ndarray) -> Averages:
     """`Averages` of N(0, q) by closed form or quadrature; q > 0 of any shape, within [LOW, HIGH] for quadrature."""
     form = closed_form(act)
-    return form.averages(np.asarray(q, np.float64)) if form else averages(act, q)
+    if form:
+        return form.averages(np.asarray(q, np.float64))
+    try:
+        return averages(act, q)
+    except InvalidArgumentError:
+        return averages_far_out(act, np.asarray(q, np.float64))
 
 
 def pair_of(act: Activation, q: float, c: float, mean: float = 0.0) -> Pair:
@@ -128,12 +134,19 @@ def at_zero(act: Activation) -> Law:
 def similarity(act: Activation, log_q: float, c: float, ratio: float = 0.0) -> Pair:
     """`Pair` over two Gaussians, each average divided by its value at c = 1 (NaN where that is 0).
 
-    It does not change beyond the range of quadrature. c is the correlation about the mean.
+    It does not change beyond the range of quadrature; for a line plus a bounded oscillation it is that at the last q
+    which can be integrated, right to about the inverse of that q. c is the correlation about the mean.
     """
     log_q = float(np.clip(log_q, LOG_LOW, LOG_HIGH))
     whole = integrated(act, log_q, ratio)
     q = float(np.exp(log_q))
-    found = pair_of(act, q * max((1 - ratio) * (1 + ratio), 1e-30), c, ratio * float(np.sqrt(q)))
+    try:
+        found = pair_of(act, q * max((1 - ratio) * (1 + ratio), 1e-30), c, ratio * float(np.sqrt(q)))
+    except InvalidArgumentError:
+        top = last_integrated(act)
+        if top is None or q <= top:
+            raise
+        return similarity(act, float(np.log(top)), c, ratio)
     ms, dms = np.exp(whole.log_ms), np.exp(whole.log_derivative_ms)
     sizes = (ms, dms, ms**2 * whole.fourth, dms**2 * whole.derivative_fourth)
     with np.errstate(divide="ignore", invalid="ignore"):

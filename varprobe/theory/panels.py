@@ -43,20 +43,31 @@ def spread(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return left[..., None] + half * (1 + NODES), half * WEIGHTS
 
 
-@lru_cache(maxsize=512)
 def panels(act: Activation, exponent: int) -> Panels:
     """The panels of `act` on [-2^exponent, 2^exponent]; what is not finite there is left as it is.
 
     Raises:
         InvalidArgumentError: more than 20000 panels would be needed (it oscillates too fast).
     """
+    found = panels_or_error(act, exponent)
+    if isinstance(found, InvalidArgumentError):
+        raise found.with_traceback(None)
+    return found
+
+
+@lru_cache(maxsize=512)
+def panels_or_error(act: Activation, exponent: int) -> Panels | InvalidArgumentError:
+    """`panels`, or the error that it raises: that takes long to find, too."""
     dyadic = 2.0 ** np.arange(-8, exponent + 1)
     even = np.arange(1, min(2.0**exponent, 16) * 4) / 4
     right = np.union1d(dyadic, even)
     start = np.concatenate([-right[::-1], [0.0], right])
-    edges, unresolved = halve(act, start)
-    if unresolved.size:
-        edges, _ = halve(act, np.union1d(start, unresolved))
+    try:
+        edges, unresolved = halve(act, start)
+        if unresolved.size:
+            edges, _ = halve(act, np.union1d(start, unresolved))
+    except InvalidArgumentError as error:
+        return error
     return join(act, edges)
 
 

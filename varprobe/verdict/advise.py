@@ -308,7 +308,8 @@ def point_sentence(act: Activation, best: Choice, kind: str | None, share: float
     if best.q == 0:
         rate = kind.partition("fades")[2]
         return f"Critical, with its fixed point at 0: the mean square fades{rate or ' more slowly than any power'}."
-    return f"Critical: chi_1 = 1 at {'every q' if behavior(act).homogeneous else f'q = {best.q:.3g}'}."
+    leaves = f", an unstable fixed point (chi_q {best.chi_q:.4g})" if best.chi_q > 1 + 1e-6 else ""
+    return f"Critical: chi_1 = 1 at {'every q' if behavior(act).homogeneous else f'q = {best.q:.3g}{leaves}'}."
 
 
 def reach_sentence(reach: Reach, far: Walk) -> str:
