@@ -12,9 +12,11 @@ sigma_w2 = fan_in Var(W), sigma_b2 = Var(b), q is the mean square of preactivati
 call form (`leaky_relu(0.2)`, `mine.py:swishy`) or a callable. Wrong requests raise `varprobe.InvalidArgumentError`.
 """
 
+from varprobe.theory.angles import AngleDrift, angle_drift
 from varprobe.theory.batch_norms import BatchNorm, batch_norm
 from varprobe.theory.convolutions import Convolution, convolution
 from varprobe.theory.critical_lines import CriticalLine, CriticalPoint, critical
+from varprobe.theory.dead_networks import DeadProbability, dead_probability
 from varprobe.theory.expectations import Correlation, Gain, Moments, correlation_map, gain, moments
 from varprobe.theory.finite_widths import FiniteWidth, finite_width
 from varprobe.theory.fixed_points import FixedPoint, fixed_point
@@ -25,13 +27,16 @@ from varprobe.theory.residuals import Residual, residual
 from varprobe.theory.stability import all_fixed_points, half_stable
 from varprobe.theory.trajectories import Trajectory, trajectory
 from varprobe.theory.transformers import Transformer, transformer
+from varprobe.theory.unit_gains import unit_gain
 
 __all__ = [
+    "AngleDrift",
     "BatchNorm",
     "Convolution",
     "Correlation",
     "CriticalLine",
     "CriticalPoint",
+    "DeadProbability",
     "FiniteWidth",
     "FixedPoint",
     "Gain",
@@ -43,10 +48,12 @@ __all__ = [
     "Trajectory",
     "Transformer",
     "all_fixed_points",
+    "angle_drift",
     "batch_norm",
     "convolution",
     "correlation_map",
     "critical",
+    "dead_probability",
     "finite_width",
     "fixed_point",
     "gain",
@@ -59,4 +66,5 @@ __all__ = [
     "singular_values",
     "trajectory",
     "transformer",
+    "unit_gain",
 ]

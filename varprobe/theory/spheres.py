@@ -2,7 +2,8 @@
 
 Normalized Gaussians of a unit over B samples are uniform on the sphere of dimension d = B - 1 of vectors of sum 0, two
 samples having correlation -1 / (B - 1). Averages of a function of one sample are integrals against (1 - t^2)^((d-3)/2),
-those of two samples series in Gegenbauer polynomials (Yang et al. 2019, arXiv 1902.08129, section E.1).
+those of two samples series in Gegenbauer polynomials (Yang et al. 2019, arXiv 1902.08129, section E.1). If phi
+has degree 1, only the mean square of the radius matters for products: those of two samples are the Gaussian ones.
 """
 
 from functools import lru_cache
@@ -12,9 +13,10 @@ import numpy as np
 from scipy.special import gammaln
 
 from varprobe.errors import InvalidArgumentError
-from varprobe.nets.activations import Activation
+from varprobe.nets.activations import Activation, behavior
 from varprobe.theory.elementwise import evaluate
 from varprobe.theory.gaussian import exponent_of
+from varprobe.theory.laws import pair_of
 from varprobe.theory.panels import panels, spread
 
 __all__ = ["SphereAverages", "sphere_averages"]
@@ -69,6 +71,9 @@ def sphere_averages(act: Activation, batch: int, share: float = 1.0) -> SphereAv
     power = np.square(values @ polynomials(t, root, d).T)
     ratios = two_samples(d)
     products = power @ ratios
+    if behavior(act).homogeneous:
+        gaussian = pair_of(act, share, -1 / d)
+        products = np.array([gaussian.phi, gaussian.derivative, gaussian.phi])
     return SphereAverages(
         float(values[0] @ root),
         *(float(v) for pair in zip(squares, products, strict=True) for v in pair),

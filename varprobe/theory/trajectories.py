@@ -43,6 +43,7 @@ class Trajectory:
         activation_correlation: cosine E[phi phi'] / E phi^2 between two inputs.
         gradient_log10_mean_square: log10 of E delta_l^2 for a N(0, 1) cotangent.
         weight_gradient_log10_mean_square: log10 of E (dLoss/dW_l)^2 for one input, E h_{l-1}^2 E delta_l^2.
+        input_gradient_log10_mean_square: log10 of E (dLoss/dh_0)^2, the gradient at layer 0; a number.
     """
 
     act: str
@@ -57,6 +58,7 @@ class Trajectory:
     activation_correlation: Layers
     gradient_log10_mean_square: Layers
     weight_gradient_log10_mean_square: Layers
+    input_gradient_log10_mean_square: float
 
     def __repr__(self) -> str:
         names = [f"{name}_log10_mean_square" for name in ("preactivation", "activation", "gradient")]
@@ -109,7 +111,8 @@ def trajectory(
         nets = Nets(np.log(weights)[None], np.log(biases)[None], means[None], np.zeros((1, depth)))
     inputs = Inputs(np.array([log_input]), np.array([cosine]), np.zeros(1), np.zeros(1))
     forward = pass_forward(Source(phi), nets, profile[None], inputs)
-    gradient = pass_backward(forward.laws, nets, profile[None])[0]
+    gradients, arriving = gradients_of(forward.laws, nets, profile[None])
+    gradient = gradients[0]
     log_h = forward.laws.log_ms[0]
     return Trajectory(
         act=phi.name,
@@ -124,6 +127,7 @@ def trajectory(
         activation_correlation=forward.cosine[0],
         gradient_log10_mean_square=gradient / LN10,
         weight_gradient_log10_mean_square=(np.concatenate([[log_input], log_h[:-1]]) + gradient) / LN10,
+        input_gradient_log10_mean_square=float(arriving[0] / LN10),
     )
 
 
@@ -205,7 +209,15 @@ def pass_forward(source: Source, nets: Nets, widths: np.ndarray, inputs: Inputs)
 
 
 def pass_backward(laws: Law, nets: Nets, widths: np.ndarray) -> Table:
-    """ln E delta_l^2 for layers 1 to depth; `coherence` is E (sum_i delta_i)^2 / (n E delta^2), 1 at first."""
+    """ln E delta_l^2 for layers 1 to depth."""
+    return gradients_of(laws, nets, widths)[0]
+
+
+def gradients_of(laws: Law, nets: Nets, widths: np.ndarray) -> tuple[Table, np.ndarray]:
+    """(ln E delta_l^2 for layers 1 to depth, ln E (dLoss/dh_0)^2 of each net).
+
+    `coherence` is E (sum_i delta_i)^2 / (n E delta^2), 1 at first.
+    """
     found = np.zeros_like(nets.log_w)
     log_arriving, shared = np.zeros(len(found)), np.zeros(len(found))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -218,4 +230,4 @@ def pass_backward(laws: Law, nets: Nets, widths: np.ndarray) -> Table:
             both = np.logaddexp(nets.log_w[:, at] + np.log(n / n_before), common)
             log_arriving = found[:, at] + both
             shared = np.where(common > -np.inf, np.exp(common - both), 0.0)
-    return found
+    return found, log_arriving
