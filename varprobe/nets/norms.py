@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -85,12 +87,47 @@ def standardized(
         axes = tuple(range(1, m.ndim - 1))
     else:
         axes = (m.ndim - 1,)
-    centered = m if norm.kind == "rms" else m - m.mean(axes, keepdims=True)
     eps = jnp.asarray(eps, m.dtype)
     eps = eps.reshape(eps.shape + (1,) * (m.ndim - eps.ndim)) if eps.ndim else eps
-    square = jnp.square(centered).mean(axes, keepdims=True) + eps
+    return divided(axes, norm.kind != "rms", m, eps).reshape(shape)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def divided(axes: tuple[int, ...], centers: bool, m: Array, eps: Array) -> Array:
+    """m, less its mean over the axes if it `centers`, over the root of its mean square plus eps.
+
+    The derivative takes a step apart along the result and across it. Along it the factor is eps / (mean square + eps),
+    often 1e-5 of that across. If no more than two values are normalized (rms: one), nothing lies across, and rounding
+    is not taken for it.
+    """
+    centered, _, square = parts(axes, centers, m, eps)
     alive = square > 0
-    return jnp.where(alive, centered / jnp.sqrt(jnp.where(alive, square, 1)), 0).reshape(shape)
+    return jnp.where(alive, centered / jnp.sqrt(jnp.where(alive, square, 1)), 0)
+
+
+def parts(axes: tuple[int, ...], centers: bool, m: Array, eps: Array) -> tuple[Array, Array, Array]:
+    """(m less its mean, the mean square of that, the same plus eps)."""
+    centered = m - m.mean(axes, keepdims=True) if centers else m
+    own = jnp.square(centered).mean(axes, keepdims=True)
+    return centered, own, own + eps
+
+
+@divided.defjvp
+def divided_jvp(
+    axes: tuple[int, ...], centers: bool, primals: tuple[Array, Array], tangents: tuple[Array, Array]
+) -> tuple[Array, Array]:
+    """`divided` and its derivative with respect to m; eps is a constant."""
+    m, eps = primals
+    centered, own, square = parts(axes, centers, m, eps)
+    alive = square > 0
+    safe = jnp.where(alive, square, 1)
+    direction = jnp.where(own > 0, centered / jnp.sqrt(jnp.where(own > 0, own, 1)), 0)
+    moved = tangents[0] - tangents[0].mean(axes, keepdims=True) if centers else tangents[0]
+    along = (moved * direction).mean(axes, keepdims=True)
+    count = m.size // own.size
+    across = moved - along * direction if count > 1 + centers else jnp.zeros_like(moved)
+    out = (across + along * (eps / safe) * direction) / jnp.sqrt(safe)
+    return divided(axes, centers, m, eps), jnp.where(alive, out, 0)
 
 
 def normalized(norm: Norm, x: Signal) -> Signal:
