@@ -50,10 +50,11 @@ def lost_seeds(net: Measured) -> str | None:
         return None
     count = f"In {lost.sum()} of {lost.size} seeds the"
     names = ("activation", "gradient")
-    signal, gradient = (np.isneginf(net.values[f"{name}_log10_mean_square"][lost, 1:]) for name in names)
-    if (layer := first_layer(signal.any(axis=0))) is not None:
+    zero = [np.isneginf(net.values[f"{name}_log10_mean_square"][lost, 1:]) for name in names]
+    signal, gradient = (np.logical_or.reduce(layers, axis=0) for layers in zero)
+    if (layer := first_layer(signal)) is not None:
         return f"{count} signal is exactly zero, first at layer {layer + 1}."
-    return f"{count} gradient is exactly zero, first at layer {np.flatnonzero(gradient.any(axis=0))[-1] + 1}."
+    return f"{count} gradient is exactly zero, first at layer {np.flatnonzero(gradient)[-1] + 1}."
 
 
 def symmetric(net: Measured) -> str | None:
