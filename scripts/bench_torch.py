@@ -19,7 +19,7 @@ from torch import nn
 import varprobe as vp
 from varprobe.engine.groups import chunks_of
 from varprobe.engine.inputs import arguments
-from varprobe.nets.config import DEFAULT_BATCH
+from varprobe.sweeps.arguments import DEFAULTS
 from varprobe.sweeps.request import read_request
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": lambda: nn.GELU(approximate="tanh"), "tanh": nn.Tanh}
@@ -99,7 +99,7 @@ def compare(act: str, batch: int, depth: int, width: int, seeds: int, repeats: i
 
 @click.command()
 @click.option("--act", default="relu,gelu")
-@click.option("--batch", default=str(DEFAULT_BATCH))
+@click.option("--batch", default=str(DEFAULTS["batch"]))
 @click.option("--depth", default=50)
 @click.option("--width", default=512)
 @click.option("--seeds", default=8)

@@ -6,6 +6,7 @@ The file is read without importing jax, so that the shell gets an answer at once
 """
 
 from pathlib import Path
+from typing import get_args
 
 from varprobe.cli.list import KINDS
 from varprobe.cli.plot import QUANTITIES
@@ -17,7 +18,7 @@ from varprobe.nets.initializers import INITIALIZERS
 from varprobe.nets.norms import NORMS
 from varprobe.plots.kinds import KINDS as FIGURES
 from varprobe.plots.style import STYLES
-from varprobe.sweeps.request import DTYPES, LOSSES, RANGES
+from varprobe.sweeps.arguments import TYPES
 from varprobe.verdict.snippets import FRAMEWORKS
 
 REGISTRIES = {
@@ -27,9 +28,7 @@ REGISTRIES = {
     "arch": ARCHITECTURES,
     "norm": NORMS,
     "data": [*LAWS, "tokens", "digits"],
-    "loss": LOSSES,
-    "dtype": DTYPES,
-    "range": RANGES,
+    **{name: get_args(TYPES[name]) for name in ("loss", "dtype", "range")},
     "framework": FRAMEWORKS,
     "table": TABLES,
     "style": STYLES,

@@ -115,9 +115,10 @@ def small_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     Phase diagrams are measured at 3 x 3 points. A grid is read and checked as a whole; of its activations,
     architectures, norms and depths the first and the last combination is measured, with everything else.
     """
-    configs = importlib.import_module("varprobe.sweeps.request")
+    grid = importlib.import_module("varprobe.sweeps.grid")
+    requests = importlib.import_module("varprobe.sweeps.request")
     sweeping = importlib.import_module("varprobe.sweeps.sweep")
-    read_stacks, read_request = configs.read_stacks, configs.read_request
+    read_stacks, read_request = grid.read_stacks, requests.read_request
 
     def shallow(depth: Any, width: Any) -> Any:
         return read_stacks(4 if depth is None and "-" not in str(width) else depth, width)
@@ -129,16 +130,15 @@ def small_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
         kept = tuple(c for c, of in zip(request.configs, combinations, strict=True) if of in ends)
         return replace(request, configs=kept)
 
-    monkeypatch.setattr(configs, "STANDARD", ("he_normal", "glorot_normal"))
-    monkeypatch.setattr(configs, "read_stacks", shallow)
-    for module in (configs, sweeping, importlib.import_module("varprobe.training.request")):
+    monkeypatch.setattr(grid, "STANDARD", ("he_normal", "glorot_normal"))
+    monkeypatch.setattr(grid, "read_stacks", shallow)
+    for module in (requests, sweeping, importlib.import_module("varprobe.training.request")):
         monkeypatch.setattr(module, "read_request", thinned)
     grids = importlib.import_module("varprobe.training.trainability")
     monkeypatch.setitem(grids.DEFAULTS, "width", 16)
     monkeypatch.setattr(grids, "STEPS", 3)
-    for function in (vp.sweep, read_request):
-        monkeypatch.setitem(function.__kwdefaults__, "width", 16)
-        monkeypatch.setitem(function.__kwdefaults__, "seeds", 2)
+    for name, value in (("width", 16), ("seeds", 2)):
+        monkeypatch.setitem(importlib.import_module("varprobe.sweeps.arguments").DEFAULTS, name, value)
     monkeypatch.setattr(vp.advise, "__defaults__", (4, 16))
     advise = importlib.import_module("varprobe.cli.advise").command
     for name, least in (("depth", "4"), ("width", "16")):

@@ -11,11 +11,10 @@ from varprobe.nets.initializers import Initializer, LayerContext, resolve_initia
 from varprobe.nets.norms import Norm
 from varprobe.spec.calls import Call
 
-__all__ = ["DEFAULT_BATCH", "ROLES", "Config", "SweepSettings", "LossName"]
+__all__ = ["ROLES", "Config", "SweepSettings", "LossName"]
 
 LossName = Literal["cotangent", "mse", "cross_entropy"]
 
-DEFAULT_BATCH = 16
 OWN = "own"
 """Activation, initializer and biases of a user's own block, which has its own."""
 INPUT_INIT = resolve_initializer(Call("lecun_normal"))

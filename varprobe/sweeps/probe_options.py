@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from varprobe.errors import InvalidArgumentError
-from varprobe.spec.arguments import numbers, yes_or_no
+from varprobe.spec.arguments import numbers
 from varprobe.spec.expressions import number_text
 
 if TYPE_CHECKING:
@@ -50,8 +50,6 @@ def read_asked(correlation: Any, jacobian: Any, histogram: Any) -> ProbeOptions:
     Raises:
         InvalidArgumentError: names the argument, its value and what is allowed.
     """
-    yes_or_no("jacobian", jacobian)
-    yes_or_no("histogram", histogram)
     cosines: list[float] = []
     if correlation is not None:
         cosines = numbers("correlation", correlation, -1, 1, integer=False)

@@ -2,7 +2,7 @@
 
 import itertools
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from varprobe.training.optimizers import DEFAULT, Optimizer, read_optimizers
 __all__ = ["MOST_STEPS", "Training", "powers_of_two", "read_at", "read_training"]
 
 MOST_STEPS = 10**7
-LOSSES = ("cross_entropy", "mse")
+Loss = Literal["cross_entropy", "mse"]
 MOST_CLASSES = 1000
 """Labels that are whole numbers from 0 to below this are classes, unless a loss says otherwise."""
 
@@ -66,7 +66,7 @@ class Training:
 
 
 def read_training(
-    command: str, *, optimizer: Any = DEFAULT, steps: Any = 100, at: Any = None, loss: str | None = None, **stack: Any
+    command: str, *, optimizer: Any = DEFAULT, steps: Any = 100, at: Any = None, loss: Loss | None = None, **stack: Any
 ) -> Training:
     """Check what `varprobe.track` and `varprobe.trainability` are given.
 
@@ -91,8 +91,10 @@ def read_training(
     require_rows(data, labels)
     if loss is None:
         loss = loss_for(data, labels)
-    if loss not in LOSSES:
-        raise InvalidArgumentError(f"{loss!r} is nothing to train with{did_you_mean(str(loss), LOSSES)}", "loss")
+    if loss not in get_args(Loss):
+        raise InvalidArgumentError(
+            f"{loss!r} is nothing to train with{did_you_mean(str(loss), get_args(Loss))}", "loss"
+        )
     request = read_request(loss=loss, **stack)
     assert request.setting.source.labels is not None
     spec = {
@@ -138,7 +140,7 @@ def require_rows(data: Any, labels: Any) -> None:
         raise InvalidArgumentError("data of your own need labels: a file or an array, one row a sample", "labels")
 
 
-def loss_for(data: Any, labels: Any) -> str:
+def loss_for(data: Any, labels: Any) -> Loss:
     """The loss that labels ask for."""
     if labels is None:
         return "cross_entropy"
