@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md is true: three of its additions, made in a copy of the package with no file but those that it names."""
+"""CONTRIBUTING.md is true: four of its additions, made in a copy of the package with no file but those that it names."""
 
 import os
 import re
@@ -11,25 +11,44 @@ import varprobe
 
 ROOT = Path(__file__).parents[1]
 
-EDITS = {
-    "nets/activations.py": (
+EDITS = [
+    (
+        "nets/activations.py",
         '    "relu6": Registered(',
         '    "quarter": Registered(lambda x: x / 4, "x / 4"),\n',
     ),
-    "engine/fractions.py": (
+    (
+        "engine/fractions.py",
         '    "dead_unit_fraction": Fraction(',
         '    "positive_fraction": Fraction(("z",), lambda z: z > 0),\n',
     ),
-    "storage/dataset.py": (
+    (
+        "storage/dataset.py",
         '    "dead_unit_fraction": ',
         '    "positive_fraction": "share of preactivations above 0",\n',
     ),
-    "plots/kinds.py": (
+    (
+        "plots/kinds.py",
         '    "histogram": Kind(',
         '    "positive": Kind("preactivations above 0", "positive:positive_figure", ()),\n',
     ),
-}
-"""File -> (what stands behind the new line, the line)."""
+    (
+        "sweeps/arguments.py",
+        "        histogram: `",
+        "        note: a word that is kept with the run.\n",
+    ),
+    (
+        "sweeps/arguments.py",
+        "    histogram: Annotated[",
+        '    note: Annotated[Literal["none", "draft"], Argument("none", "Kept with the run.", "WORD")]\n',
+    ),
+    (
+        "sweeps/request.py",
+        '        "input_width": ',
+        '        **({"note": given["note"]} if given["note"] != "none" else {}),\n',
+    ),
+]
+"""(File, what stands behind the new line, the line)."""
 
 FIGURE = '''"""The fraction of preactivations above 0, layer by layer."""
 
@@ -46,6 +65,7 @@ def positive_figure(ds: xr.Dataset, size: tuple[float, float] | None = None) -> 
 '''
 
 RUN = """
+import json
 import numpy as np
 import varprobe as vp
 from varprobe.__main__ import outcome
@@ -55,15 +75,20 @@ assert ds.act.values.tolist() == ["quarter"]
 print(float(np.diff(ds.activation_log10_mean_square.mean("seed").values[0]).mean()))
 print(float(ds.positive_fraction.values[..., 1:].mean()))
 assert ds.positive_fraction.attrs["long_name"] == "share of preactivations above 0"
+line = "sweep --depth 2 --width 8 --seeds 1 --init zeros --quiet --json --out noted --note"
+assert outcome([*line.split(), "darft"]) == 2
+assert outcome([*line.split(), "draft"]) == 0
+assert json.loads(vp.open_run("noted").attrs["spec"])["note"] == "draft" and "note" not in json.loads(ds.attrs["spec"])
+assert "    note: a word that is kept with the run." in vp.sweep.__doc__
 print(outcome(["plot", "run", "--kind", "positive", "--save", "positive.pdf"]))
 """
 
 
-def test_an_activation_a_statistic_and_a_kind_of_figure(tmp_path: Path) -> None:
+def test_an_activation_a_statistic_a_kind_of_figure_and_an_option(tmp_path: Path) -> None:
     """An activation of x / 4 divides the mean square by 16 a layer; half of the preactivations are above 0."""
     copy = tmp_path / "varprobe"
     shutil.copytree(Path(varprobe.__file__).parent, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    for name, (behind, line) in EDITS.items():
+    for name, behind, line in EDITS:
         text = (copy / name).read_text("utf-8")
         assert text.count(behind) == 1, name
         (copy / name).write_text(text.replace(behind, line + behind), "utf-8")
@@ -72,6 +97,7 @@ def test_an_activation_a_statistic_and_a_kind_of_figure(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", RUN], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     slope, positive, *_, code = done.stdout.split()
+    assert "--note: unknown value 'darft'; did you mean 'draft'? (allowed: none, draft)" in done.stderr
     assert abs(float(slope) + 1.204) < 0.1 and abs(float(positive) - 0.5) < 0.05 and code == "0"
     assert (tmp_path / "positive.pdf").stat().st_size > 1000
 

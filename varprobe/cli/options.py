@@ -1,12 +1,13 @@
 """The options of whatever runs a stack: ten essential ones in --help, the rest in --help-all."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import click
 
 from varprobe.cli.help import help_all
 from varprobe.errors import InvalidArgumentError, require_name
+from varprobe.sweeps.arguments import ARGUMENTS, TYPES
 
 __all__ = [
     "ESSENTIAL",
@@ -22,47 +23,29 @@ __all__ = [
     "with_spec",
 ]
 
-ESSENTIAL_OPTIONS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
-    (("--depth",), {"metavar": "N", "help": "Weight layers; a list 10,50 or a range 10:100:10.  [50]"}),
-    (("--width",), {"metavar": "N", "help": "Units per layer, or of layers 1, 2, ...: 784-512-256.  [512]"}),
-    (("--act",), {"metavar": "NAMES", "help": "Activations, e.g. relu,elu(alpha=0.5),mine.py:f.  [relu]"}),
-    (
-        ("--init",),
-        {"metavar": "NAMES", "help": "Initializers, e.g. he_normal,critical,normal(std=0.02).  [the standard set]"},
-    ),
-    (("--arch",), {"metavar": "NAMES", "help": "Architectures, e.g. residual,conv(kernel=5).  [plain]"}),
-    (("--norm",), {"metavar": "NAMES", "help": "batch, layer, rms or group, e.g. batch(position=post).  [none]"}),
-    (("--seeds",), {"metavar": "N", "help": "Independent draws of every network.  [8]"}),
-    (
-        ("--data",),
-        {"metavar": "DATA", "help": "normal, uniform, sphere, tokens, digits, or FILE.npy/.npz/.csv.  [normal]"},
-    ),
+Option = tuple[tuple[str, ...], dict[str, Any]]
+"""Flags, and attributes for `click.option`."""
+
+
+def option_of(name: str) -> Option:
+    """The option of an argument of `varprobe.sweep`; it may be repeated if several values are an axis of the grid."""
+    kind, argument, flags = TYPES[name], ARGUMENTS[name], (f"--{name.replace('_', '-')}",)
+    if kind is bool:
+        return flags, {"is_flag": True, "help": argument.summary}
+    shown = "" if argument.default is None else f"  [{str(argument.default).removesuffix('.0')}]"
+    several = any(get_origin(part) is Sequence for part in get_args(kind))
+    return flags, {"metavar": argument.metavar, "multiple": several, "help": argument.summary + shown}
+
+
+FIRST = ("depth", "width", "act", "init", "arch", "norm", "seeds", "data")
+"""Arguments of `varprobe.sweep` that --help shows; --help-all has the others."""
+ESSENTIAL_OPTIONS: list[Option] = [
+    *map(option_of, FIRST),
     (("--out",), {"metavar": "FOLDER", "help": "Run folder.  [runs/ACT-dDEPTH-wWIDTH-HASH]"}),
     (("--json",), {"is_flag": True, "help": "Print one JSON object to stdout and nothing else."}),
 ]
-OTHER_OPTIONS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
-    (("--batch",), {"metavar": "N", "help": "Samples per batch.  [16]"}),
-    (("--bias",), {"metavar": "NAMES", "help": "Bias initializers, e.g. normal(var=0.05).  [zeros]"}),
-    (("--init-first",), {"metavar": "NAMES", "help": "Initializer of layer 1."}),
-    (("--init-last",), {"metavar": "NAMES", "help": "Initializer of layer L and of the read-out."}),
-    (("--init-qk",), {"metavar": "NAMES", "help": "Initializer of a transformer's queries and keys."}),
-    (("--init-v",), {"metavar": "NAMES", "help": "Initializer of a transformer's values."}),
-    (("--init-o",), {"metavar": "NAMES", "help": "Initializer of the attention's outputs."}),
-    (("--init-mlp",), {"metavar": "NAMES", "help": "Initializer of a transformer's perceptrons."}),
-    (("--sigma-w2",), {"metavar": "R", "help": "fan_in Var W of normal weights, e.g. 1:4:32 (instead of --init)."}),
-    (("--sigma-b2",), {"metavar": "R", "help": "Var b of normal biases (instead of --bias)."}),
-    (("--input-width",), {"metavar": "N", "help": "Width of random data.  [that of layer 1]"}),
-    (("--labels",), {"metavar": "FILE", "help": "Labels for the losses, one row per sample of --data."}),
-    (("--standardize",), {"is_flag": True, "help": "Scale each feature of the data to mean 0, variance 1."}),
-    (("--loss",), {"metavar": "NAME", "help": "cotangent, mse or cross_entropy.  [cotangent]"}),
-    (("--dtype",), {"metavar": "NAME", "help": "float32, float64, bfloat16 or float16.  [float32]"}),
-    (("--range",), {"metavar": "NAME", "help": "unbounded: exponents of any size; dtype: its own range.  [unbounded]"}),
-    (("--forward-only",), {"is_flag": True, "help": "No backward pass."}),
-    (("--correlation",), {"metavar": "C0", "help": "Follow pairs of inputs at these cosines, e.g. 0.1,0.5,0.9."}),
-    (("--jacobian",), {"is_flag": True, "help": "Singular values of a sample's Jacobians; width^3 a layer."}),
-    (("--histogram",), {"is_flag": True, "help": "Histograms and kurtosis of activations and gradients."}),
-    (("--root-seed",), {"metavar": "N", "help": "Everything random follows from it.  [0]"}),
-    (("--dropout",), {"metavar": "P", "help": "Share of the activations that is dropped.  [0]"}),
+OTHER_OPTIONS: list[Option] = [
+    *(option_of(name) for name in TYPES if name not in FIRST),
     (("--spec",), {"metavar": "FILE", "help": "More of these options, from a TOML file; the command line goes first."}),
     (("--memory",), {"metavar": "SIZE", "help": "What may be used, e.g. 8GiB or 50% of what is free.  [80%]"}),
     (("--devices",), {"metavar": "N", "help": "How many devices, or cores of a CPU.  [all]"}),
@@ -74,19 +57,11 @@ OTHER_OPTIONS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
     (("--no-compile-cache",), {"is_flag": True, "help": "Do not keep compiled code in the user's cache folder."}),
     (("--quiet",), {"is_flag": True, "help": "Nothing on stderr but errors."}),
 ]
-SHARE_OPTIONS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
+SHARE_OPTIONS: list[Option] = [
     (("--shard",), {"metavar": "I/N", "help": "Share I of N of the work, for job arrays; all have the same --out."}),
     (("--dry-run",), {"is_flag": True, "help": "Say what it would take of time and memory, and do nothing."}),
 ]
 """Of a sweep alone: whatever judges needs the whole."""
-MANY = frozenset(
-    f"--{name}"
-    for name in (
-        "depth width act init arch norm bias dropout batch init-first init-last init-qk init-v init-o init-mlp sigma-w2"
-        " sigma-b2 correlation optimizer"
-    ).split()
-)
-"""Options that may be repeated: each is an axis of the grid."""
 
 ESSENTIAL = tuple(flags[0] for flags, _ in ESSENTIAL_OPTIONS)
 
@@ -101,8 +76,11 @@ def share_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return with_options(function, SHARE_OPTIONS)
 
 
-TRAINING_OPTIONS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
-    (("--optimizer",), {"metavar": "NAMES", "help": "e.g. sgd(lr=0.1),sgd(momentum=0.9),adam(lr=1e-3),lion.  [sgd]"}),
+TRAINING_OPTIONS: list[Option] = [
+    (
+        ("--optimizer",),
+        {"metavar": "NAMES", "multiple": True, "help": "e.g. sgd(lr=0.1),sgd(momentum=0.9),adam(lr=1e-3),lion.  [sgd]"},
+    ),
     (("--steps",), {"metavar": "N", "help": "Updates of the weights.  [100]"}),
 ]
 UNTRAINED = (
@@ -112,14 +90,12 @@ UNTRAINED = (
 """Options of a sweep that training does not have."""
 
 
-RECORD_OPTIONS: list[tuple[tuple[str, ...], dict[str, Any]]] = [
+RECORD_OPTIONS: list[Option] = [
     (("--at",), {"metavar": "STEPS", "help": "Steps to measure at, e.g. 0,10,100.  [0,1,2,4,... and the last]"}),
 ]
 
 
-def training_options(
-    help: dict[str, str], more: Sequence[tuple[tuple[str, ...], dict[str, Any]]] = ()
-) -> Callable[..., Any]:
+def training_options(help: dict[str, str], more: Sequence[Option] = ()) -> Callable[..., Any]:
     """Add the options of whatever trains stacks: those of a stack that apply, the optimizer's, and `more`.
 
     `help` replaces the help of some.
@@ -141,10 +117,10 @@ def training_options(
 TRAINED = [o for o in (*TRAINING_OPTIONS, *ESSENTIAL_OPTIONS, *OTHER_OPTIONS) if o[0][0] not in UNTRAINED]
 
 
-def with_options(function: Callable[..., Any], options: list[tuple[tuple[str, ...], dict[str, Any]]]) -> Any:
+def with_options(function: Callable[..., Any], options: list[Option]) -> Any:
     """Add some options."""
     for flags, attributes in reversed(options):
-        function = click.option(*flags, **attributes, multiple=flags[0] in MANY)(function)
+        function = click.option(*flags, **attributes)(function)
     return function
 
 
@@ -158,7 +134,7 @@ def with_spec(options: dict[str, Any]) -> dict[str, Any]:
     tables = [*ESSENTIAL_OPTIONS, *OTHER_OPTIONS, *SHARE_OPTIONS, *TRAINING_OPTIONS, *RECORD_OPTIONS]
     flags = {names[0][2:].replace("-", "_"): bool(about.get("is_flag")) for names, about in tables}
     known = {name: flag for name, flag in flags.items() if name in options}
-    many = {name[2:].replace("-", "_") for name in MANY}
+    many = {names[0][2:].replace("-", "_") for names, about in tables if about.get("multiple")}
     found = read_spec(file, known, many, {name for name, flag in known.items() if flag})
     return {name: value or found.get(name, value) for name, value in options.items()}
 

@@ -1,6 +1,6 @@
-"""The arguments of a sweep: their names, types, defaults and descriptions.
+"""The arguments of a sweep: their names, types, defaults and descriptions, for Python and for the command line.
 
-This module imports neither jax nor NumPy, so that the command line can print defaults at once.
+This module imports neither jax nor NumPy, so that the command line prints its help at once.
 """
 
 import inspect
@@ -9,9 +9,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import wraps
-from typing import Annotated, Any, Literal, ParamSpec, Protocol, TypedDict, TypeVar, cast, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, ParamSpec, Protocol, TypedDict, TypeVar, cast, get_type_hints
 
-__all__ = ["DEFAULTS", "TYPES", "SweepArguments", "takes_sweep_arguments"]
+__all__ = ["ARGUMENTS", "DEFAULTS", "TYPES", "SweepArguments", "takes_sweep_arguments", "with_descriptions"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -49,8 +49,22 @@ Data = str | os.PathLike[str] | Array | list[Any]
 """A name, a file, or an array."""
 
 
+class Argument(NamedTuple):
+    """What an argument has in addition to its type.
+
+    Attributes:
+        default: if it is None, the summary says what is used.
+        summary: for the help of the command line.
+        metavar: what stands for a value there; empty for a flag.
+    """
+
+    default: Any
+    summary: str
+    metavar: str = ""
+
+
 class SweepArguments(TypedDict, total=False):
-    """What `varprobe.sweep` measures: `name: Annotated[TYPE, DEFAULT]`.
+    """What `varprobe.sweep` measures: `name: Annotated[TYPE, Argument(DEFAULT, SUMMARY, METAVAR)]`.
 
     An argument with `Sequence` in its type takes several values, which are an axis of the grid. The values of `Literal`
     and `bool` are checked by `request.check_choices`.
@@ -106,43 +120,59 @@ class SweepArguments(TypedDict, total=False):
             `gradient_density` of values over their RMS (dim `bin`, -6 to 6), with the shares beyond.
     """
 
-    depth: Annotated[Integers | None, None]
-    width: Annotated[Integers, 512]
-    act: Annotated[Names, "relu"]
-    init: Annotated[Names | None, None]
-    init_first: Annotated[Names | None, None]
-    init_last: Annotated[Names | None, None]
-    init_qk: Annotated[Names | None, None]
-    init_v: Annotated[Names | None, None]
-    init_o: Annotated[Names | None, None]
-    init_mlp: Annotated[Names | None, None]
-    bias: Annotated[Names, "zeros"]
-    sigma_w2: Annotated[Numbers | None, None]
-    sigma_b2: Annotated[Numbers | None, None]
-    arch: Annotated[Blocks, "plain"]
-    norm: Annotated[str | Sequence[str], "none"]
-    dropout: Annotated[Numbers, 0.0]
-    input_width: Annotated[int | str | None, None]
-    batch: Annotated[Integers, 16]
-    seeds: Annotated[int | str, 8]
-    root_seed: Annotated[int | str, 0]
-    data: Annotated[Data, "normal"]
-    labels: Annotated[Data | None, None]
-    standardize: Annotated[bool, False]
-    loss: Annotated[Literal["cotangent", "mse", "cross_entropy"], "cotangent"]
-    dtype: Annotated[Literal["float32", "float64", "bfloat16", "float16"], "float32"]
-    range: Annotated[Literal["unbounded", "dtype"], "unbounded"]
-    forward_only: Annotated[bool, False]
-    correlation: Annotated[Numbers | None, None]
-    jacobian: Annotated[bool, False]
-    histogram: Annotated[bool, False]
+    depth: Annotated[Integers | None, Argument(None, "Weight layers; a list 10,50 or a range 10:100:10.  [50]", "N")]
+    width: Annotated[Integers, Argument(512, "Units per layer, or of layers 1, 2, ...: 784-512-256.", "N")]
+    act: Annotated[Names, Argument("relu", "Activations, e.g. relu,elu(alpha=0.5),mine.py:f.", "NAMES")]
+    init: Annotated[
+        Names | None,
+        Argument(None, "Initializers, e.g. he_normal,critical,normal(std=0.02).  [the standard set]", "NAMES"),
+    ]
+    init_first: Annotated[Names | None, Argument(None, "Initializer of layer 1.", "NAMES")]
+    init_last: Annotated[Names | None, Argument(None, "Initializer of layer L and of the read-out.", "NAMES")]
+    init_qk: Annotated[Names | None, Argument(None, "Initializer of a transformer's queries and keys.", "NAMES")]
+    init_v: Annotated[Names | None, Argument(None, "Initializer of a transformer's values.", "NAMES")]
+    init_o: Annotated[Names | None, Argument(None, "Initializer of the attention's outputs.", "NAMES")]
+    init_mlp: Annotated[Names | None, Argument(None, "Initializer of a transformer's perceptrons.", "NAMES")]
+    bias: Annotated[Names, Argument("zeros", "Bias initializers, e.g. normal(var=0.05).", "NAMES")]
+    sigma_w2: Annotated[
+        Numbers | None, Argument(None, "fan_in Var W of normal weights, e.g. 1:4:32 (instead of --init).", "R")
+    ]
+    sigma_b2: Annotated[Numbers | None, Argument(None, "Var b of normal biases (instead of --bias).", "R")]
+    arch: Annotated[Blocks, Argument("plain", "Architectures, e.g. residual,conv(kernel=5).", "NAMES")]
+    norm: Annotated[
+        str | Sequence[str], Argument("none", "batch, layer, rms or group, e.g. batch(position=post).", "NAMES")
+    ]
+    dropout: Annotated[Numbers, Argument(0.0, "Share of the activations that is dropped.", "P")]
+    input_width: Annotated[int | str | None, Argument(None, "Width of random data.  [that of layer 1]", "N")]
+    batch: Annotated[Integers, Argument(16, "Samples per batch.", "N")]
+    seeds: Annotated[int | str, Argument(8, "Independent draws of every network.", "N")]
+    root_seed: Annotated[int | str, Argument(0, "Everything random follows from it.", "N")]
+    data: Annotated[Data, Argument("normal", "normal, uniform, sphere, tokens, digits, or FILE.npy/.npz/.csv.", "DATA")]
+    labels: Annotated[Data | None, Argument(None, "Labels for the losses, one row per sample of --data.", "FILE")]
+    standardize: Annotated[bool, Argument(False, "Scale each feature of the data to mean 0, variance 1.")]
+    loss: Annotated[
+        Literal["cotangent", "mse", "cross_entropy"], Argument("cotangent", "cotangent, mse or cross_entropy.", "NAME")
+    ]
+    dtype: Annotated[
+        Literal["float32", "float64", "bfloat16", "float16"],
+        Argument("float32", "float32, float64, bfloat16 or float16.", "NAME"),
+    ]
+    range: Annotated[
+        Literal["unbounded", "dtype"],
+        Argument("unbounded", "unbounded: exponents of any size; dtype: its own range.", "NAME"),
+    ]
+    forward_only: Annotated[bool, Argument(False, "No backward pass.")]
+    correlation: Annotated[
+        Numbers | None, Argument(None, "Follow pairs of inputs at these cosines, e.g. 0.1,0.5,0.9.", "C0")
+    ]
+    jacobian: Annotated[bool, Argument(False, "Singular values of a sample's Jacobians; width^3 a layer.")]
+    histogram: Annotated[bool, Argument(False, "Histograms and kurtosis of activations and gradients.")]
 
 
 HINTS = get_type_hints(SweepArguments, include_extras=True)
 TYPES: dict[str, Any] = {name: hint.__origin__ for name, hint in HINTS.items()}
-"""Argument -> type."""
-DEFAULTS: dict[str, Any] = {name: hint.__metadata__[0] for name, hint in HINTS.items()}
-"""Argument -> default."""
+ARGUMENTS: dict[str, Argument] = {name: hint.__metadata__[0] for name, hint in HINTS.items()}
+DEFAULTS: dict[str, Any] = {name: argument.default for name, argument in ARGUMENTS.items()}
 
 
 def takes_sweep_arguments(function: Callable[P, R]) -> Callable[P, R]:
