@@ -22,7 +22,7 @@ from torch import Tensor, nn
 import varprobe as vp
 from varprobe.engine.groups import chunks_of
 from varprobe.sweeps.local_executor import LocalCellExecutor
-from varprobe.sweeps.queue import CellTask, ListQueue
+from varprobe.sweeps.queue import CellTask, Queue
 from varprobe.sweeps.request import read_request
 
 INITS = "he_normal,lecun_normal,glorot_normal,normal(std=0.02)"
@@ -178,7 +178,7 @@ def compare(name: str, case: Case, repeats: int) -> None:
     nets = len(request.configs) * SEEDS
 
     def ours(first_seed: int) -> float:
-        cells = ListQueue(CellTask(chunk, seed) for seed in range(first_seed, first_seed + SEEDS) for chunk in chunks)
+        cells = Queue.of(CellTask(chunk, seed) for seed in range(first_seed, first_seed + SEEDS) for chunk in chunks)
         start = time.perf_counter()
         for _ in LocalCellExecutor().run(cells, request.setting):
             pass

@@ -63,7 +63,7 @@ def torch_net(act: str, depth: int, width: int, batch: int) -> tuple[float, floa
 def sweep_seconds(request, chunks, first_seed: int) -> float:
     """Seconds for all cells of a request, compiled before."""
     seeds = range(first_seed, first_seed + request.setting.seeds)
-    cells = ListQueue(CellTask(chunk, seed) for seed in seeds for chunk in chunks)
+    cells = Queue.of(CellTask(chunk, seed) for seed in seeds for chunk in chunks)
     start = time.perf_counter()
     for _ in LocalCellExecutor().run(cells, request.setting):
         pass

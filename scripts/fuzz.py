@@ -30,7 +30,7 @@ from varprobe.__main__ import outcome
 from varprobe.cli.options import labels_of
 from varprobe.cli.plot import size_of
 from varprobe.errors import InvalidArgumentError
-from varprobe.model.runs import save_model_run
+from varprobe.model.run_folders import model_folder
 from varprobe.nets.activations import resolve_activation
 from varprobe.nets.architectures import resolve_architecture
 from varprobe.nets.data import load_source
@@ -227,7 +227,8 @@ class Place:
         (folder / "empty").mkdir()
         ds = vp.sweep(depth=2, width=4, batch=2, seeds=2, init="he_normal", out=folder / "stack")
         probed = vp.probe(lambda p, x: (x @ p).sum(), np.eye(3, dtype="f"), np.ones((2, 3), "f"))
-        save_model_run(folder / "model", probed, {"factory": "mine.py:f"})
+        with model_folder(folder / "model", "probe", {"factory": "mine.py:f"}) as save:
+            save(probed)
         axes = vp.plot_variance(ds)
         for ending in ("pdf", "svg", "png"):
             vp.plots.save_figure(axes.figure, folder / f"fig.{ending}", spec={"command": "varprobe sweep", "runs": []})

@@ -63,7 +63,7 @@ def main(folder: Path, configs: int, limit: int) -> None:
     memory.free_bytes = lambda: max(0, limit - own_bytes())
     rng = np.random.default_rng(0)
     with measured("frame on disk"):
-        ds = dataset(request, [], folder)
+        ds = dataset(request, folder)
     print(
         f"{configs} configurations, {SEEDS} seeds, depth {DEPTH}: {ds.nbytes / 1e9:.1f} GB under {limit / 1e9:.1f} GB"
     )

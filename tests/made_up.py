@@ -1,14 +1,17 @@
 """Numbers of healthy networks without an engine, where tests are about what becomes of a request."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from varprobe.engine import compile
 from varprobe.engine.wired.own import OwnGroup
+from varprobe.model.run_folders import model_folder
 from varprobe.sweeps.assemble import variable_names
 
-__all__ = ["learned", "signals"]
+__all__ = ["learned", "save_model_run", "signals"]
 
 
 def signals(chunk: Any, setting: Any, seed: int, slope: float = 0.0) -> dict[str, np.ndarray]:
@@ -32,3 +35,9 @@ def learned(job: Any) -> dict[str, np.ndarray]:
     return one | {
         name: np.full(shape, -0.1) for name in (*variable_names(), "update_log10_mean_square", "update_log10_ratio")
     }
+
+
+def save_model_run(folder: Path, ds: xr.Dataset, spec: dict[str, Any]) -> None:
+    """Write a dataset as the run of a model that was asked for with `spec`."""
+    with model_folder(folder, ds.attrs["kind"], spec) as save:
+        save(ds)

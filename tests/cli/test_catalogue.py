@@ -626,7 +626,7 @@ CATALOGUE: list[tuple[str, str]] = [
     ("probe mine.py:good --step-size x", "--step-size: 'x' is not a number (allowed: numbers from 0)"),
     ("probe mine.py:good --data nosuch", "--data: 'nosuch' is no file (allowed: FILE.npy, FILE.npz, FILE.csv)"),
     ("probe mine.py:good --data nosuch.npy", "--data: there is no file 'nosuch.npy'; did you mean 'norows.npy'?"),
-    ("probe mine.py:good --out file", "--out: '{place}/file' is a file, not a folder"),
+    ("probe mine.py:good --out file", "--out: 'file' is a file, not a folder"),
     ("probe mine.py:good --out", "--out: needs a value: Run folder, for plot and check."),
     ("probe mine.py:good extra", "unexpected 'extra'; every value follows its option (see --help)"),
     ("probe --compare a", "--compare: needs a value: Two factories, or two runs, site by site."),
@@ -683,7 +683,7 @@ CATALOGUE: list[tuple[str, str]] = [
     ("track --batch 2000", "--batch: 2000 samples are more than the 1797 rows of digits / 16 (1797 x 64)"),
     ("track --loss mae", "--loss: 'mae' is nothing to train with; did you mean 'mse'? (allowed: cross_entropy, mse)"),
     ("track --dept 3", "--dept: unknown option; did you mean '--depth'? (`varprobe track --help-all` shows all)"),
-    ("track --out file", "--out: '{place}/file' is a file, not a folder"),
+    ("track --out file", "--out: 'file' is a file, not a folder"),
     ("track extra", "unexpected 'extra'; every value follows its option (see --help)"),
     # coord-check
     ("coord-check --widths 64", "--widths: a power of width needs two widths at least, got 64"),
@@ -739,7 +739,7 @@ CATALOGUE: list[tuple[str, str]] = [
         "trainability --at 3",
         "--at: unknown option; did you mean '--act'? (`varprobe trainability --help-all` shows all)",
     ),
-    ("trainability --out file", "--out: '{place}/file' is a file, not a folder"),
+    ("trainability --out file", "--out: 'file' is a file, not a folder"),
     ("trainability extra", "unexpected 'extra'; every value follows its option (see --help)"),
     # report
     ("report", "RUN: missing RUN, the folder of a run"),

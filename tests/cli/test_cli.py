@@ -336,7 +336,7 @@ def test_a_damaged_cell_is_named_and_computed_again(here, run):
     (here / "done" / "results.nc").unlink()
     code, out, err = run(*TINY, "--out", "done")
     assert code == 0 and "1 of 2 cells were there" in out
-    assert cell.name in err and "it is computed anew" in err
+    assert cell.name in err and "it is computed again" in err
 
 
 # Failures of the machine, and interrupts

@@ -184,6 +184,8 @@ def test_damaged_runs(run: Run) -> None:
     assert run("probe", "net.py:small", "--out", "made", "--no-compile-cache")[0] == 0
     Path("made/results.nc").write_bytes(b"no")
     code, _, err = run("check", "made")
-    assert code == 2 and err == "varprobe: RUN: made/results.nc is damaged; probe the model again\n"
-    Path("made/model.json").write_text("[]")
-    assert run("check", "made")[2].startswith("varprobe: RUN: made/model.json is damaged, or of an older version")
+    assert code == 2 and err == "varprobe: RUN: made/results.nc is damaged; the same command computes it again\n"
+    Path("made/spec.json").write_text("[]")
+    assert run("check", "made")[2].startswith(
+        "varprobe: RUN: made is not a run that varprobe wrote: its spec.json is damaged, or of an older version"
+    )

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from made_up import save_model_run
 from pyarrow import parquet
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
@@ -23,7 +24,6 @@ from varprobe.__main__ import main
 from varprobe.errors import InvalidArgumentError, MachineError
 from varprobe.exports.naming import config_names
 from varprobe.exports.sheets import in_markdown, in_math
-from varprobe.model.runs import save_model_run
 
 HOSTILE = [
     "../x",

@@ -14,12 +14,11 @@ from stand_in import compute_with
 import varprobe as vp
 from varprobe.__main__ import outcome
 from varprobe.plots.kinds import KINDS
-from varprobe.runs.kinds import FOLDERS, resolve
 from varprobe.runs.kinds import KINDS as DATASETS
+from varprobe.runs.kinds import resolve
 from varprobe.storage.checksums import sealed_json, unsealed_json
 from varprobe.storage.files import save_dataset
 from varprobe.storage.kinds import DESCRIPTIONS, guessed, kind_of
-from varprobe.storage.paths import RECORDS
 from varprobe.storage.steps import by_step
 
 SMALL = {"act": "tanh", "init": "he_normal", "depth": 3, "width": 64, "batch": 6, "seeds": 2}
@@ -94,17 +93,15 @@ def test_what_has_no_layers_says_what_it_has(call, run, message):
     assert (code, out) == (2, "") and err.count("\n") == 1 and not Path("logs").exists()
 
 
-OF = {"sweep": "a sweep", "track": "a training", "trainability": "a training", "coord-check": "a model"}
-
-
 @pytest.mark.parametrize("run", RUNS)
 def test_no_run_is_written_over_another(call, runs, run):
     before = {path: path.read_bytes() for path in (runs / run).rglob("*") if path.is_file()}
     for command in ("track --depth 2 --width 4", "trainability --depth 2 --width 4", "coord-check --widths 4,8"):
         if command.partition(" ")[0] != run:
             code, out, err = call(f"{command} --seeds 1 --steps 1 --out {run}")
-            told = "another run" if OF[run] == "a training" and "coord" not in command else f"the run of {OF[run]}"
-            assert (code, out) == (2, "") and err.startswith("varprobe: --out: ") and f"holds {told}" in err, command
+            assert (code, out) == (2, "") and err.startswith(f"varprobe: --out: {run} holds another run: it is "), (
+                command
+            )
     if run != "sweep":
         code, out, err = call(f"sweep --depth 2 --width 4 --seeds 1 --out {run}")
         assert (code, out) == (2, "") and err.startswith("varprobe: --out: ")
@@ -197,11 +194,10 @@ def test_a_kind_that_does_not_fit_is_damage(runs, tmp_path):
 def test_every_kind_has_a_row_in_the_table():
     """The kinds of datasets, of run folders and of figures are the same ones everywhere, and every function exists."""
     assert DATASETS.keys() == DESCRIPTIONS.keys()
-    assert {folder.record for folder in FOLDERS} == set(RECORDS)
     assert {name for figure in KINDS.values() for name in figure.of} == set(DATASETS)
     assert all(name in KINDS[kind.plot].of for name, kind in DATASETS.items())
     for kind in DATASETS.values():
-        for name in (kind.diagnose, kind.sheet, kind.tabulate, *(kind.folder or ())[1:]):
+        for name in (kind.diagnose, kind.sheet, kind.tabulate, *(kind.folder or ())):
             assert name is None or callable(resolve(name))
 
 

@@ -263,7 +263,7 @@ def test_a_damaged_cell_is_named_and_computed_again(folder, whole, damage, resul
     watch = StatisticsHook()
     identical(sweep(**TINY, out=folder, progress=watch), whole)
     assert (watch.total, watch.cached) == (1, 3)
-    assert len(watch.notes) == 1 and str(victim) in watch.notes[0] and "computed anew" in watch.notes[0]
+    assert len(watch.notes) == 1 and str(victim) in watch.notes[0] and "computed again" in watch.notes[0]
     assert victim.read_bytes() == right
 
 
@@ -469,7 +469,7 @@ def failing(monkeypatch, number, when=lambda path: True):
             raise OSError(number, os.strerror(number), str(path))
         put(path, fill)
 
-    for name in ("storage.files", "sweeps.record"):
+    for name in ("storage.files", "storage.records", "storage.tasks"):
         monkeypatch.setattr(importlib.import_module(f"varprobe.{name}"), "put", fail)
 
 
@@ -613,7 +613,7 @@ def test_a_spec_that_names_files_elsewhere_is_refused(folder, name):
     record = unsealed_json(folder / "spec.json")
     record["chunks"][0]["cells"][1] = name
     (folder / "spec.json").write_bytes(sealed_json(record))
-    with pytest.raises(InvalidArgumentError, match="not a run that varprobe wrote: its spec.json is another program's"):
+    with pytest.raises(InvalidArgumentError, match="not a run that varprobe wrote: its spec.json is damaged"):
         open_run(folder)
 
 

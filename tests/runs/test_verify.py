@@ -97,14 +97,14 @@ def set_number(name: str, place: tuple[int, ...], value: float) -> Callable[[xr.
     [
         (lambda f: cells_of(f)[1].unlink(), "is missing"),
         (lambda f: cells_of(f)[1].write_bytes(b""), "it has no checksum"),
-        (lambda f: cells_of(f)[1].write_bytes(cells_of(f)[2].read_bytes()), "too much to be read|is another cell's"),
+        (lambda f: cells_of(f)[1].write_bytes(cells_of(f)[2].read_bytes()), "too much to be read|is another task's"),
         (lambda f: (f / "results.nc").unlink(), "results.nc is missing"),
         (lambda f: (f / "results.nc").write_bytes(b"CDF"), "results.nc is damaged .its checksum"),
         (lambda f: (f / "results.csv").unlink(), "results.csv is missing"),
         (lambda f: (f / "spec.json").unlink(), "spec.json is missing"),
         (lambda f: (f / "spec.json").write_text("{}"), "spec.json is damaged"),
-        (lambda f: resealed(f, lambda r: r.pop("chunks")), "holds no plan"),
-        (lambda f: resealed(f, lambda r: r.pop("identity")), "holds no plan"),
+        (lambda f: resealed(f, lambda r: r.pop("chunks")), "is not one that varprobe wrote"),
+        (lambda f: resealed(f, lambda r: r.pop("identity")), "does not add up"),
         (lambda f: resealed(f, lambda r: r.update(results=None)), "is unfinished"),
         (lambda f: resealed(f, lambda r: r["spec"].update(root_seed=1)), "two values of root_seed"),
         (lambda f: resealed(f, lambda r: r["spec"].update(dtype="float64")), "two values of dtype"),
@@ -281,8 +281,8 @@ def test_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Any) -> No
     )
     assert run("probe", "net.py:make", "--seeds", "2", "--out", "made", "--no-compile-cache")[0] == 0
     assert vp.verify("made").findings == []
-    record = unsealed_json(Path("made/model.json"))
-    assert record["asked"] == {"factory": "net.py:make", "data": None, "seeds": 2, "step_size": None}
+    record = unsealed_json(Path("made/spec.json"))
+    assert record["spec"] == {"factory": "net.py:make", "data": None, "seeds": 2, "step_size": None}
     code, out, err = run("rerun", "made", "--no-compile-cache")
     assert (code, out) == (2, "") and "names code, net.py:make, which would be imported; --allow-code" in err
     code, out, err = run("rerun", "made", "--allow-code", "--no-compile-cache")
@@ -292,5 +292,5 @@ def test_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Any) -> No
     assert "results.csv has another line 1" in str(vp.verify("made"))
     Path("made/results.nc").write_bytes(b"no")
     assert "results.nc is damaged" in str(vp.verify("made"))
-    Path("made/model.json").write_text("{}")
-    assert "model.json is damaged" in str(vp.verify("made"))
+    Path("made/spec.json").write_text("{}")
+    assert "spec.json is damaged" in str(vp.verify("made"))

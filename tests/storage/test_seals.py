@@ -19,7 +19,8 @@ from varprobe.storage.checksums import (
     unsealed_archive,
     unsealed_json,
 )
-from varprobe.storage.files import Cell, load_cell, load_dataset, save_cell, save_dataset
+from varprobe.storage.files import load_dataset, save_dataset
+from varprobe.storage.tasks import TaskFile, load_task, save_task
 
 CONTENT = {"spec": {"act": ["relu"], "odd": 'ü",\n"format": 2,\n"sha256": "'}, "results": None, "n": [1, 2.5]}
 ARRAYS = {"x": np.array([[1.5, -np.inf], [np.nan, 0.1]]), "config": np.array([3, 1]), "seed": np.array(7)}
@@ -135,23 +136,24 @@ def test_a_file_that_is_larger_than_it_can_be_is_not_read(tmp_path):
 
 def test_a_cell_that_holds_pickles_or_other_kinds_is_refused(tmp_path):
     (tmp_path / "cells").mkdir()
-    cell = Cell("a" * 64, 0, 2, (0, 1), 3)
+    cell = TaskFile("a" * 64, 2, (0, 1), "cells", "cell")
+    shapes = {"x": (2, 4), "y": (2, 4)}
     table = {"x": np.zeros((2, 4)), "y": np.ones((2, 4))}
-    save_cell(tmp_path, cell, table)
-    assert load_cell(tmp_path, cell, {"x", "y"})["y"].sum() == 8
+    save_task(tmp_path, cell, table)
+    assert load_task(tmp_path, cell, shapes)["y"].sum() == 8
     members = {"config": np.array([0, 1]), "seed": np.array(2), **table}
     for wrong, why in [
-        ({"seed": np.array(3)}, "another cell's"),
-        ({"config": np.array([1, 0])}, "another cell's"),
+        ({"seed": np.array(3)}, "another task's"),
+        ({"config": np.array([1, 0])}, "another task's"),
         ({"y": np.ones((2, 3))}, "does not hold the variables"),
-        ({"y": np.ones((2, 4), np.float32)}, "does not hold the variables"),
+        ({"y": np.ones((2, 4), np.float32)}, "does not hold the numbers"),
     ]:
         cell.path(tmp_path).write_bytes(sealed_archive(members | wrong))
         with pytest.raises(DamagedError, match=why):
-            load_cell(tmp_path, cell, {"x", "y"})
+            load_task(tmp_path, cell, shapes)
     cell.path(tmp_path).write_bytes(sealed_archive(table))
-    with pytest.raises(DamagedError, match="is no cell"):
-        load_cell(tmp_path, cell, {"x", "y"})
+    with pytest.raises(DamagedError, match="is not the file of a cell"):
+        load_task(tmp_path, cell, shapes)
     with pytest.raises(ValueError, match="allow_pickle"):
         sealed_archive({"x": np.array([print], dtype=object)})
 

@@ -22,8 +22,9 @@ from varprobe.storage import chunks, memory
 from varprobe.storage.chunks import block_size, blocks
 from varprobe.storage.files import load_dataset, open_dataset, save_dataset
 from varprobe.storage.memmap import missing_numbers
+from varprobe.storage.records import read_values
 from varprobe.sweeps.assemble import dataset
-from varprobe.sweeps.record import Record, fill
+from varprobe.sweeps.record import SweepRecord, fill
 from varprobe.sweeps.request import read_request
 
 ASKED: dict[str, Any] = {
@@ -75,7 +76,7 @@ def full_disk() -> Iterator[None]:
 
 def test_a_frame_on_disk_is_filled_like_one_in_memory(tmp_path: Path, little: None) -> None:
     request = read_request(**ASKED)
-    frame = dataset(request, [], tmp_path / "run")
+    frame = dataset(request, tmp_path / "run")
     numbers = frame["activation_log10_mean_square"].values
     assert not numbers.flags.owndata and not list(tmp_path.iterdir())  # its file has no name
     assert all(np.isnan(v.values).all() for v in frame.data_vars.values())
@@ -88,7 +89,7 @@ def test_a_frame_on_disk_is_filled_like_one_in_memory(tmp_path: Path, little: No
 
 @pytest.mark.exhaustive
 def test_the_frame_of_a_record_may_lie_on_disk(folder: Path, tmp_path: Path, little: None, ds: xr.Dataset) -> None:
-    frame = Record.read(folder / "spec.json").frame(tmp_path)
+    frame = SweepRecord.read(read_values(folder)).frame(tmp_path)
     assert not frame["gradient_log10_mean_square"].values.flags.owndata
     assert_identical(frame.coords.to_dataset(), ds[list(frame.data_vars)].coords.to_dataset())
 

@@ -17,7 +17,6 @@ from stand_in import compute_with
 
 import varprobe as vp
 from varprobe.storage.checksums import FORMAT, sealed
-from varprobe.storage.locks import LOCKS
 
 OPTIONS: dict[str, Any] = dict(depth=2, width=4, batch=4, seeds=24, act="relu", init="he_normal")
 """One chunk, 24 cells."""
@@ -63,11 +62,12 @@ def folder(place: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def tables(place: Path) -> dict[int, dict[str, np.ndarray]]:
     """The numbers of the whole run's cells, by seed."""
-    from varprobe.storage.files import load_cell
-    from varprobe.sweeps.record import Record
+    from varprobe.storage.records import read_values
+    from varprobe.storage.tasks import load_task
+    from varprobe.sweeps.record import SweepRecord
 
-    record = Record.read(place / "whole" / "spec.json")
-    return {cell.seed: load_cell(place / "whole", cell, record.variables(cell)) for cell in record.cells}
+    record = SweepRecord.read(read_values(place / "whole"))
+    return {cell.seed: load_task(place / "whole", cell, record.variables(cell)) for cell in record.cells}
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_what_is_compared_after_a_kill_can_fail(place: Path, folder: Path) -> No
     (folder / "cells" / ".x.npz.0123abcd.varprobe.tmp").write_bytes(b"half")
     cells[2].unlink()
     found = " ".join(killing.differences(folder, place / "whole"))
-    for words in ("is in one of the two", "has other bytes", "was left", "is another cell's", "is missing"):
+    for words in ("is in one of the two", "has other bytes", "was left", "is another task's", "is missing"):
         assert words in found
 
 
@@ -137,7 +137,7 @@ def test_a_full_disk_is_one_line_and_what_was_finished_is_kept(place: Path, tmp_
     assert max(len(cell.content) for cell in killing.finished(whole).values()) < size
     said = told_by(limited, out, size, place / "compiled")
     assert said == f"MachineError: cannot write {str(out / 'results.csv')!r}: File too large"
-    assert len(killing.finished(out)) == cells and [p.name for p in out.rglob(".*")] == [LOCKS]
+    assert len(killing.finished(out)) == cells and not list(out.rglob(".*"))
     vp.sweep(**OPTIONS, out=out)
     assert computed == [] and killing.differences(out, whole) == [] and not list(out.rglob(".*"))
 
@@ -205,7 +205,7 @@ def test_damaged_cells_are_named_and_only_they_are_computed_again(
     assert not found.intact and found.problems("cells") == len(damages)
     watch = StatisticsHook()
     vp.sweep(**OPTIONS, out=folder, progress=watch)
-    notes = [note for note in watch.notes if "cells" in note and "computed anew" in note]
+    notes = [note for note in watch.notes if "cells" in note and "computed again" in note]
     assert len(computed) == len(damages) == len(notes)
     for path, why in zip(paths, damages, strict=False):
         assert any(str(path) in note and why in note for note in notes)

@@ -25,14 +25,13 @@ from varprobe.__main__ import outcome as main
 from varprobe.engine.groups import chunks_of, work_of
 from varprobe.errors import InvalidArgumentError, MachineError
 from varprobe.nets.data import load_source
-from varprobe.storage.files import Cell
-from varprobe.storage.locks import LOCKS, claims
+from varprobe.storage.locks import LOCKS, Claims
 from varprobe.sweeps import pool_executor
 from varprobe.sweeps.assemble import variable_names
 from varprobe.sweeps.pickling import packed, unpacked
 from varprobe.sweeps.pool_executor import Batch, work
 from varprobe.sweeps.queue import CellTask
-from varprobe.sweeps.record import versions
+from varprobe.sweeps.record import Cell, versions
 from varprobe.sweeps.request import read_request
 from varprobe.sweeps.resources import read_resources
 from varprobe.sweeps.shards import Shard, read_shard, share
@@ -139,31 +138,43 @@ def test_the_command_tells_of_a_share(tmp_path: Path, capsys: pytest.CaptureFixt
 HOLD = """
 import sys, time
 from pathlib import Path
-from varprobe.storage.locks import claims
-with claims(Path(sys.argv[1])) as ours:
-    print(ours.take(3), flush=True)
-    time.sleep(600)
+from varprobe.storage.locks import Claims
+ours = Claims(Path(sys.argv[1]))
+with ours.starting():
+    ours.work()
+print(ours.take(3), flush=True)
+time.sleep(600)
 """
 
 
 def test_a_claim_ends_with_its_process(tmp_path: Path) -> None:
-    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True) as other:
+    path = tmp_path / LOCKS
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE, text=True) as other:
         try:
             assert other.stdout and other.stdout.readline() == "True\n"
-            with claims(tmp_path) as ours:
-                assert not ours.take(3)
-                assert ours.take(4) and ours.take(4)
-                other.kill()
-                other.wait()
-                assert ours.take(3)
+            ours = Claims(path)
+            with ours.starting():
+                assert not ours.alone()
+                ours.work()
+            assert not ours.take(3)
+            assert ours.take(4) and ours.take(4)
+            other.kill()
+            other.wait()
+            assert ours.take(3)
+            ours.leave()
+            assert not path.exists()
         finally:
             other.kill()
 
 
 def test_where_there_are_no_locks_everything_is_granted(tmp_path: Path) -> None:
-    with claims(tmp_path / "not there") as ours:
-        assert ours.take(0)
-        ours.release(0)
+    ours = Claims(tmp_path / "not there" / LOCKS)
+    with ours.starting():
+        assert ours.alone()
+        ours.work()
+    assert ours.take(0)
+    ours.release(0)
+    ours.leave()
 
 
 @pytest.mark.exhaustive
@@ -189,13 +200,13 @@ def test_two_sweeps_of_one_folder_share_the_work(tmp_path: Path, whole: xr.Datas
 COUNTING = f"""
 import varprobe as vp
 from unittest.mock import patch
-from varprobe.storage.files import save_cell
+from varprobe.storage.tasks import save_task
 def sweep(out):
     saved = []
     def counting(folder, cell, table):
         saved.append(cell.name)
-        save_cell(folder, cell, table)
-    with patch("varprobe.sweeps.run_folder.save_cell", counting):
+        save_task(folder, cell, table)
+    with patch("varprobe.storage.tasks.save_task", counting):
         ds = vp.sweep(**{TINY | {"seeds": 40}!r}, out=out)
     return len(saved), int(ds.activation_log10_mean_square.notnull().all(["config", "layer"]).sum())
 """
@@ -310,12 +321,12 @@ def test_a_process_that_sees_the_folder_writes_there_itself(tmp_path: Path) -> N
     (chunk,) = chunks_of(list(request.configs), request.setting)
     (tmp_path / "cells").mkdir()
     (tmp_path / "token").touch()
-    items = tuple(CellTask(chunk, seed, Cell(f"{seed:064x}", 0, seed, tuple(chunk.configs), 4)) for seed in range(3))
+    items = tuple(CellTask(chunk, seed, Cell(f"{seed:064x}", seed, tuple(chunk.configs), depth=4)) for seed in range(3))
     batch = Batch(items, request.setting, versions(), tmp_path, "absent")
     tables = work(packed(batch))
     assert all(table is not None and table["activation_log10_mean_square"].shape == (4, 5) for table in tables)
     assert not list((tmp_path / "cells").iterdir())
-    done = items[1].cell
+    done = items[1].file
     assert done is not None
     done.path(tmp_path).write_bytes(b"of a process that died afterwards")
     assert work(packed(batch._replace(token="token"))) == [None] * 3

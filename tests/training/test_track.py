@@ -202,7 +202,7 @@ def test_the_command_tells_and_keeps(kept):
     for row in answer["rows"]:
         assert row["at"] == [1, 2, 7] and len(row["healthy_at"]) == len(row["update_ratio_at"]) == 3
         assert row["steps"] == STEPS and len(row["losses"]) == 2
-    names = {"training.json", "training.pdf", "training.png", "results.nc", "results.csv", "training"}
+    names = {"spec.json", "training.pdf", "training.png", "results.nc", "results.csv", "training"}
     assert {p.name for p in folder.iterdir()} >= names
     _, text = command("--out", str(folder))
     assert max(map(len, text.replace(str(folder), "run").splitlines())) <= 80 and "accuracy" in text

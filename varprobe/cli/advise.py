@@ -146,7 +146,7 @@ def probed(
 ) -> tuple["Diagnosis", Path, str]:
     """(verdicts before and after, run folder, where the figure is)."""
     from varprobe.runs.diagnose import diagnose
-    from varprobe.sweeps.folders import folder_of
+    from varprobe.storage.paths import folder_of
 
     asked = {name: options[name] for name in ("act", "seeds", "batch", "data")}
     asked |= {"depth": advice.depth, "width": advice.width, **advice.comparison(options["framework"])}

@@ -61,7 +61,7 @@ def check(
     from varprobe.runs.diagnose import diagnose
     from varprobe.runs.health import notes_of, undecided, unhealthy
     from varprobe.runs.open import read_run
-    from varprobe.sweeps.folders import folder_of
+    from varprobe.storage.paths import folder_of
 
     if run is not None:
         ds, folder = read_run(run, progress.note), folder_of(run, "run")

@@ -62,22 +62,19 @@ def command(arguments: list[str], factory: str | None, quiet: bool, **options: A
 
 def check(arguments: list[str], options: dict[str, Any], progress: TerminalProgress, stdout: TextIO) -> None:
     """Train, judge, keep, draw and say so."""
-    folder = None
-    if options["out"] is not None:
-        from varprobe.model.runs import require_folder
-        from varprobe.sweeps.folders import folder_of
-
-        folder = folder_of(options["out"], "out")
-        require_folder(folder)
-    path = None if options["save"] is None else file_of(options["save"], "", "coord-check")
-    ds = measured(options, "factory", progress)
+    from varprobe.model.run_folders import model_folder
     from varprobe.runs.diagnose import diagnose
+    from varprobe.storage.paths import folder_of
 
+    folder = None if options["out"] is None else folder_of(options["out"], "out")
+    path = None if options["save"] is None else file_of(options["save"], "", "coord-check")
     if folder:
-        from varprobe.model.runs import save_model_run
-
         asked = {name: options[name] for name in ("factory", *ASKED) if options[name] is not None}
-        save_model_run(folder, ds, {"command": "coord-check", **asked})
+        with model_folder(folder, "coord_check", {"command": "coord-check", **asked}) as save:
+            ds = measured(options, "factory", progress)
+            save(ds)
+    else:
+        ds = measured(options, "factory", progress)
     figure = draw_usual(ds, [path], arguments) if path else f"varprobe plot {shlex.quote(str(folder))}"
     diagnosis = diagnose(ds)
     if options["json"]:

@@ -110,7 +110,7 @@ def phase(arguments: list[str], options: dict[str, Any], progress: TerminalProgr
 
 def run(options: dict[str, Any], diagram: "Diagram", width: int, progress: TerminalProgress) -> "tuple[Measured, Path]":
     """(measured beside predicted, run folder) of a sweep over the plane."""
-    from varprobe.sweeps.folders import folder_of
+    from varprobe.storage.paths import folder_of
     from varprobe.verdict.phase_measured import compare
 
     grid = diagram.grid

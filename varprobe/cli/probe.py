@@ -61,18 +61,19 @@ def command(arguments: list[str], factory: str | None, compare: tuple[str, str] 
 
 def probed(factory: str, options: dict[str, Any], progress: TerminalProgress, stdout: TextIO) -> None:
     """Probe, judge, keep and say so."""
-    from varprobe.model.runs import require_folder, save_model_run
+    from varprobe.model.run_folders import model_folder
     from varprobe.runs.diagnose import diagnose
     from varprobe.runs.health import stricter
-    from varprobe.sweeps.folders import folder_of
+    from varprobe.storage.paths import folder_of
 
     folder = folder_of(options["out"], "out") if options["out"] is not None else None
     if folder:
-        require_folder(folder)
-    ds = measured(factory, options, "factory")
-    if folder:
-        asked = {name: options[name] for name in ("data", "seeds", "step_size")}
-        save_model_run(folder, ds, {"factory": factory, **asked})
+        asked = {"factory": factory, **{name: options[name] for name in ("data", "seeds", "step_size")}}
+        with model_folder(folder, "probe", asked) as save:
+            ds = measured(factory, options, "factory")
+            save(ds)
+    else:
+        ds = measured(factory, options, "factory")
     diagnosis = stricter(diagnose(ds)) if options["strict"] else diagnose(ds)
     if options["json"]:
         from varprobe.cli.report_json import print_json

@@ -100,7 +100,7 @@ def sweep(
     began = time.monotonic()
     from varprobe.cli.device import device_name
     from varprobe.runs.diagnose import diagnose
-    from varprobe.sweeps.folders import folder_of
+    from varprobe.storage.paths import folder_of
 
     if shown["dry_run"]:
         from varprobe.cli.dry_run import report_costs

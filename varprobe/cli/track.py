@@ -1,5 +1,6 @@
 """`varprobe track`: the first steps of training."""
 
+import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -89,7 +90,7 @@ def track(
 def prepared(command: str, options: dict[str, Any], shown: dict[str, Any]) -> tuple["Training", Path]:
     """(what is to be trained, run folder), checked."""
     from varprobe.cli.device import device_name, keep_compiled_code
-    from varprobe.sweeps.folders import folder_of
+    from varprobe.storage.paths import folder_of
     from varprobe.training.request import read_training
 
     if not shown["no_compile_cache"]:
@@ -102,10 +103,10 @@ def prepared(command: str, options: dict[str, Any], shown: dict[str, Any]) -> tu
 
 def default_folder(training: "Training") -> Path:
     """Where the command puts a training that was given no folder, such as runs/track-relu-d50-w512-3f9a1c."""
+    from varprobe.storage.records import asked
     from varprobe.sweeps.folders import act_part, span
     from varprobe.sweeps.record import hashed
-    from varprobe.training.folders import asked
 
     spec = training.spec
     name = f"{spec['command']}-{act_part(spec['act'])}-d{span(spec['depth'])}-w{span(spec['width'])}"
-    return Path("runs", f"{name}-{hashed(asked(spec))[:6]}")
+    return Path("runs", f"{name}-{hashed(json.dumps(asked(spec), sort_keys=True))[:6]}")

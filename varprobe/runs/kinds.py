@@ -1,7 +1,6 @@
 """What can be done with each kind of dataset: one table of functions, each imported when it is first used."""
 
 import contextlib
-import os
 from collections.abc import Callable
 from difflib import get_close_matches
 from importlib import import_module
@@ -9,24 +8,23 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from varprobe.errors import InvalidArgumentError
+from varprobe.storage.records import has_record
 
-__all__ = ["KINDS", "Folder", "Kind", "folder_kind", "resolve"]
+__all__ = ["KINDS", "Folder", "Kind", "kind_of_run", "resolve", "run_folder"]
 
 
 class Folder(NamedTuple):
-    """A kind of run folder. Functions are named as "package.module:function", within varprobe.
+    """What can be done with a run folder. Functions are named as "package.module:function", within varprobe.
 
     Attributes:
-        record: the file that says what was asked for.
-        open: (folder, reader) -> dataset.
+        open: (folder, values of the record, reader) -> dataset.
         verify: (verification, progress), which adds what it finds.
-        rerun: (folder, measure) -> `varprobe.runs.repeating.Recorded`, which can be repeated.
+        repeat: (folder, record, again, progress, measure), which measures the run again into the folder `again`.
     """
 
-    record: str
     open: str
     verify: str
-    rerun: str
+    repeat: str
 
 
 class Kind(NamedTuple):
@@ -49,16 +47,10 @@ class Kind(NamedTuple):
     tables: tuple[str, ...] = ("layers", "verdicts")
 
 
-SWEEP = Folder(
-    "spec.json", "sweeps.folders:open_sweep", "runs.verifying.whole:verify_sweep", "runs.repeating:recorded_sweep"
-)
-MODEL = Folder(
-    "model.json", "model.runs:open_model_run", "runs.verifying.whole:verify_model", "runs.repeating:recorded_model"
-)
-TRAINING = Folder(
-    "training.json", "training.folders:open_training", "runs.verifying.whole:verify_training",
-    "runs.repeating:recorded_training",
-)  # fmt: skip
+SWEEP = Folder("sweeps.folders:open_sweep", "runs.verifying.whole:verify_sweep", "runs.repeating:repeat_sweep")
+SAVED = "storage.reading:open_results", "runs.verifying.whole:verify_results"
+MODEL = Folder(*SAVED, "runs.repeating:repeat_model")
+TRAINING = Folder(*SAVED, "runs.repeating:repeat_training")
 
 STEPS = Kind(
     TRAINING, "training.verdicts:diagnosed_training", "training.verdicts:training_sheet", "runs.tables:stack_table",
@@ -74,7 +66,7 @@ KINDS = {
         MODEL, "runs.diagnose:diagnosed_model", "model.sheet:model_sheet", "runs.tables:family_table", "variance"
     ),
     "track": STEPS,
-    "track_model": STEPS._replace(folder=None, tabulate="runs.tables:family_table"),
+    "track_model": STEPS._replace(tabulate="runs.tables:family_table"),
     "coord_check": Kind(
         MODEL, "training.coord_verdict:judged", "training.coord_verdict:coord_sheet", "runs.tables:width_table",
         "coord-check",
@@ -82,8 +74,6 @@ KINDS = {
     "trainability": Kind(TRAINING, None, None, "runs.tables:accuracy_table", "trainability", ("nets",)),
 }  # fmt: skip
 """Kind, as `varprobe.storage.kinds.DESCRIPTIONS` has them -> what can be done with it."""
-
-FOLDERS = tuple(dict.fromkeys(kind.folder for kind in KINDS.values() if kind.folder))
 
 
 def resolve(name: str) -> Callable[..., Any]:
@@ -93,16 +83,27 @@ def resolve(name: str) -> Callable[..., Any]:
     return found
 
 
-def folder_kind(folder: Path) -> Folder:
-    """The kind of a run folder, by the record in it.
+def kind_of_run(values: dict[str, Any]) -> Folder:
+    """What can be done with the run folder whose record has these values.
 
     Raises:
-        InvalidArgumentError: there is no run.
+        InvalidArgumentError: this version knows no such kind.
     """
-    for kind in FOLDERS:
-        if os.path.lexists(folder / kind.record):
-            return kind
-    raise InvalidArgumentError(no_run(folder), "run")
+    kind = KINDS.get(values["kind"])
+    if kind is None or kind.folder is None:
+        raise InvalidArgumentError(f"this version knows no run of kind {values['kind']!r:.40}", "run")
+    return kind.folder
+
+
+def run_folder(folder: Path) -> Path:
+    """The folder, which must hold a run.
+
+    Raises:
+        InvalidArgumentError: there is none.
+    """
+    if not has_record(folder):
+        raise InvalidArgumentError(no_run(folder), "run")
+    return folder
 
 
 def no_run(folder: Path) -> str:

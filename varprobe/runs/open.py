@@ -17,11 +17,13 @@ from typing import Any
 
 import xarray as xr
 
-from varprobe.runs.kinds import folder_kind, resolve
+from varprobe.runs.kinds import kind_of_run, resolve, run_folder
 from varprobe.spec.extras import needed
 from varprobe.storage.files import load_dataset, open_dataset
 from varprobe.storage.memmap import require_room
-from varprobe.sweeps.folders import Load, Note, Reader, folder_of, roomy
+from varprobe.storage.paths import folder_of
+from varprobe.storage.reading import Load, Note, Reader, roomy
+from varprobe.storage.records import required_values
 
 __all__ = ["open_run", "read_run"]
 
@@ -80,5 +82,6 @@ def read_run(
         MachineError: the cells have to be read, and neither memory nor the disk has room for them.
     """
     folder = folder_of(path, "run")
-    ds: xr.Dataset = resolve(folder_kind(folder).open)(folder, Reader(load, note, chunks))
+    values = required_values(run_folder(folder), "run")
+    ds: xr.Dataset = resolve(kind_of_run(values).open)(folder, values, Reader(load, note, chunks))
     return ds

@@ -8,7 +8,7 @@ from typing import Any
 
 from varprobe.errors import InvalidArgumentError
 from varprobe.runs.compare import Comparison, compare
-from varprobe.runs.kinds import folder_kind, resolve
+from varprobe.runs.kinds import kind_of_run, resolve, run_folder
 from varprobe.runs.repeating import Measure
 from varprobe.runs.verifying.numbers import opened
 from varprobe.spec.arguments import listed
@@ -16,15 +16,19 @@ from varprobe.spec.calls import Call
 from varprobe.spec.user_code import is_reference
 from varprobe.storage.checksums import DamagedError
 from varprobe.storage.dataset import PARTS
+from varprobe.storage.paths import folder_of
 from varprobe.storage.progress import Progress
 from varprobe.storage.provenance import ROUNDING, machine
-from varprobe.sweeps.folders import folder_of
+from varprobe.storage.records import Record, required_values
 from varprobe.sweeps.record import versions
 
 __all__ = ["Rerun", "rerun"]
 
 NAMES = ("act", "init", *PARTS, "bias", "arch", "norm", "optimizer")
 """Arguments that may name the user's code."""
+
+
+NAMELESS = "it names functions of a session, which cannot be found again"
 
 
 @dataclass(frozen=True)
@@ -96,20 +100,22 @@ def rerun(
     if (again / "results.nc").exists():
         raise InvalidArgumentError(f"{again} holds a finished run already; remove it, or name another folder", "out")
     fresh = not again.exists()
-    recorded = resolve(folder_kind(folder).rerun)
-    before = recorded(folder, measure)
-    if before.results is None:
+    values = required_values(run_folder(folder), "run")
+    record = Record.of({name: values[name] for name in values if name in Record.__dataclass_fields__})
+    if record.results is None:
         raise InvalidArgumentError(f"{folder} is unfinished; the same command resumes it", "run")
-    if before.arguments is None:
-        raise InvalidArgumentError(f"{folder} {before.why}", "run")
-    if not allow_code and (name := code_in(before.arguments)):
+    if record.arguments is None:
+        raise InvalidArgumentError(
+            f"{folder} cannot be measured again from what it says: {record.unrepeatable or NAMELESS}", "run"
+        )
+    if not allow_code and (name := code_in(record.arguments)):
         raise InvalidArgumentError(
             f"{folder} names code, {name}, which would be imported; --allow-code does so", "allow_code"
         )
-    before.repeat(again, progress)
-    after = recorded(again, measure)
-    changed = changes(before.versions, versions(), *before.machines)
-    result = Rerun(folder, again, changed, compared(folder, before.results, again, after.results))
+    resolve(kind_of_run(values).repeat)(folder, record, again, progress, measure)
+    changed = changes(record.versions, versions(), *record.machines)
+    results = required_values(again, "out")["results"]
+    result = Rerun(folder, again, changed, compared(folder, record.results, again, results))
     if out is None and fresh and not result.comparison.different:
         shutil.rmtree(again)
         return Rerun(result.folder, None, result.changed, result.comparison)

@@ -1,16 +1,13 @@
-"""The files of a run folder. Each is whole or not there: written under a temporary name, flushed to disk, renamed.
+"""Files that are whole or not there: written under a temporary name, flushed to disk, renamed.
 
-Nothing read here is trusted: no pickles, no links that lead out of the folder, and damage is told by a reason, never
-by a traceback.
+Nothing that is read is trusted: no pickles, no links that lead out of the folder. Damage raises DamagedError with the
+reason.
 """
 
 import contextlib
 import hashlib
 import os
-import re
-import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,62 +15,27 @@ import numpy as np
 import xarray as xr
 
 from varprobe.errors import InvalidArgumentError, MachineError, did_you_mean
-from varprobe.storage.checksums import DamagedError, sealed_archive, unsealed_archive
+from varprobe.storage.checksums import DamagedError
 from varprobe.storage.chunks import Advance, unwatched
 from varprobe.storage.netcdf import read_netcdf, with_current_names, write_netcdf
 from varprobe.storage.safe_open import UntrustedError, require_plain_results
+from varprobe.storage.temporaries import temporary_file
 from varprobe.storage.text_tables import csv_of
 
 __all__ = [
-    "Cell",
     "DamagedError",
     "checked",
-    "is_stray",
-    "load_cell",
     "load_dataset",
-    "named_record",
     "open_dataset",
     "put",
-    "remove_strays",
-    "save_cell",
     "save_csv",
     "save_dataset",
     "save_text",
     "writing",
 ]
 
-FORMULAS = ("=", "+", "-", "@")
-"""What a spreadsheet takes a cell that starts so for."""
-
-TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.varprobe\.tmp")
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One file of numbers: some configurations of one depth, one seed.
-
-    Attributes:
-        name: the hash of all that decides its numbers.
-        chunk: which of the run's chunks it belongs to.
-        seed: its seed.
-        configs: indices of its configurations, in the order of its rows.
-        depth: their number of weight layers; each variable has shape (configs, depth + 1).
-    """
-
-    name: str
-    chunk: int
-    seed: int
-    configs: tuple[int, ...]
-    depth: int
-
-    @property
-    def bytes(self) -> int:
-        """Of one of its variables, and less than its file has."""
-        return 8 * len(self.configs) * (self.depth + 1)
-
-    def path(self, folder: Path) -> Path:
-        """Its file in a run folder."""
-        return folder / "cells" / f"{self.name}.npz"
+ATTEMPTS = 5
+"""To write a file whose temporary file was removed meanwhile, as on file systems without locks."""
 
 
 def put(path: Path, fill: Callable[[BinaryIO], object]) -> None:
@@ -82,27 +44,30 @@ def put(path: Path, fill: Callable[[BinaryIO], object]) -> None:
     Raises:
         OSError: it could not be written; nothing is left of it.
     """
-    for last in (False, False, True):
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.varprobe.tmp")
+    for attempt in range(ATTEMPTS):
         try:
-            with temporary.open("x+b") as file:
-                fill(file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
+            write(path, fill)
             break
-        except FileNotFoundError:  # another process that started on this folder took it for a stray
-            if last:
+        except FileNotFoundError:
+            if attempt == ATTEMPTS - 1 or not path.parent.is_dir():
                 raise
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
     with contextlib.suppress(OSError):  # the name is on disk too, where a folder can be flushed
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def write(path: Path, fill: Callable[[BinaryIO], object]) -> None:
+    """Write a file under a temporary name and rename it. Raises OSError."""
+    with temporary_file(path) as (temporary, file):
+        fill(file)
+        file.flush()
+        os.fsync(file.fileno())
+        if os.name == "nt":  # a file that is open there cannot be renamed
+            file.close()
+        os.replace(temporary, path)
 
 
 @contextlib.contextmanager
@@ -114,19 +79,6 @@ def writing(path: Path) -> Iterator[None]:
         raise MachineError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
 
 
-def is_stray(path: Path) -> bool:
-    """Whether a file is one of ours, half written."""
-    return TEMPORARY.fullmatch(path.name) is not None
-
-
-def remove_strays(folder: Path) -> None:
-    """Remove what a killed run left half written."""
-    for path in (found for place in (".", "cells", "probes") for found in (folder / place).glob(".*.varprobe.tmp")):
-        if is_stray(path):
-            with contextlib.suppress(OSError):
-                path.unlink()
-
-
 def checked(path: Path, folder: Path) -> Path:
     """The path of a file that is there and in the folder."""
     if not path.is_file():
@@ -134,48 +86,6 @@ def checked(path: Path, folder: Path) -> Path:
     if not path.resolve().is_relative_to(folder.resolve()):
         raise DamagedError("is a link that leads out of the run folder")
     return path
-
-
-def named_record(read: Callable[[Path], dict[str, Any]], folder: Path, name: str) -> dict[str, Any]:
-    """What `read` says of a run folder that the user named; name: that of the record's file.
-
-    Raises:
-        InvalidArgumentError: varprobe did not write it.
-    """
-    try:
-        return read(folder)
-    except DamagedError as error:
-        raise InvalidArgumentError(f"{folder / name} {error}", "run") from error
-
-
-def save_cell(folder: Path, cell: Cell, table: dict[str, np.ndarray]) -> None:
-    """Write a finished cell.
-
-    Raises:
-        MachineError: the disk refuses.
-    """
-    content = sealed_archive({"config": np.array(cell.configs), "seed": np.array(cell.seed), **table})
-    with writing(cell.path(folder)):
-        put(cell.path(folder), lambda file: file.write(content))
-
-
-def load_cell(folder: Path, cell: Cell, variables: set[str]) -> dict[str, np.ndarray]:
-    """The variables of a finished cell, each float64 of shape (configs, depth + 1).
-
-    Raises:
-        DamagedError: it is missing, damaged, of another version, or another cell.
-    """
-    path, shape = checked(cell.path(folder), folder), (len(cell.configs), cell.depth + 1)
-    numbers = len(cell.configs) + 1 + len(variables) * shape[0] * shape[1]
-    table = unsealed_archive(path, len(variables) + 2, numbers)
-    if not {"config", "seed"} <= set(table):
-        raise DamagedError("is no cell")
-    configs, seed = table.pop("config"), table.pop("seed")
-    if configs.tolist() != list(cell.configs) or seed.tolist() != cell.seed:
-        raise DamagedError("is another cell's")
-    if set(table) != variables or any(a.shape != shape or a.dtype != np.float64 for a in table.values()):
-        raise DamagedError("does not hold the variables of this sweep")
-    return table
 
 
 def save_dataset(path: Path, ds: xr.Dataset, advance: Advance = unwatched) -> str:

@@ -8,7 +8,7 @@ import xarray as xr
 from varprobe.errors import InvalidArgumentError, lookup
 from varprobe.storage.checksums import DamagedError
 
-__all__ = ["DESCRIPTIONS", "LAYERED", "kind_of", "of_sites", "require_dataset", "require_kind", "with_kind"]
+__all__ = ["DESCRIPTIONS", "LAYERED", "SITES", "kind_of", "of_sites", "require_dataset", "require_kind", "with_kind"]
 
 DESCRIPTIONS = {
     "sweep": "a sweep",

@@ -1,14 +1,12 @@
 """Paths that a user gave for files and runs: what can be looked at or written, or a line that says why not."""
 
+import contextlib
 import os
 from pathlib import Path
 
 from varprobe.errors import InvalidArgumentError
 
-__all__ = ["place_of", "require_room_for"]
-
-RECORDS = {"spec.json": "a sweep", "model.json": "a model", "training.json": "a training"}
-"""The file that says what a run folder holds -> of what."""
+__all__ = ["folder_of", "place_of", "require_writable"]
 
 
 def place_of(path: str | os.PathLike[str], option: str) -> Path:
@@ -31,16 +29,30 @@ def place_of(path: str | os.PathLike[str], option: str) -> Path:
     return place
 
 
-def require_room_for(record: str, folder: Path) -> None:
-    """Refuse a folder in which a run with this record cannot be written.
+def folder_of(path: str | os.PathLike[str], option: str) -> Path:
+    """The folder that the user means, whether or not it is there."""
+    try:
+        text = os.fspath(path)
+        if not isinstance(text, str) or not text.strip() or "\0" in text:
+            raise ValueError("empty, or not text")
+        folder = Path(text)
+        with contextlib.suppress(RuntimeError):  # ~ of nobody
+            folder = folder.expanduser()
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            folder.stat()
+        return folder
+    except (TypeError, ValueError, OSError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise InvalidArgumentError(f"{path!r} cannot be used as a folder: {why}", option) from error
+
+
+def require_writable(folder: Path) -> None:
+    """Refuse a folder in which nothing can be written.
 
     Raises:
-        InvalidArgumentError: it holds a run with another record, or is no folder that can be written.
+        InvalidArgumentError: it is a file, lies in one, or its parent cannot be written.
     """
-    for name, what in RECORDS.items():
-        if name != record and (folder / name).exists():
-            raise InvalidArgumentError(f"{folder} holds the run of {what}; choose another folder", "out")
-    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    there = next((path for path in (folder, *folder.parents) if os.path.lexists(path)), Path())
     if not there.is_dir():
         raise InvalidArgumentError(f"{str(there)!r} is a file, not a folder", "out")
     if not os.access(there, os.W_OK):

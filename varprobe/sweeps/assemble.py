@@ -58,17 +58,12 @@ def coordinates_of(config: Config, request: Request) -> dict[str, Any]:
     }
 
 
-def dataset(
-    request: Request,
-    tables: Iterable[tuple[list[int], int, dict[str, np.ndarray]]],
-    place: Path | None = None,
-) -> xr.Dataset:
-    """All cells as one dataset with dims (config, seed, layer), float64; NaN where a quantity does not apply.
+def dataset(request: Request, place: Path | None = None) -> xr.Dataset:
+    """The dataset of a request with dims (config, seed, layer), float64, its numbers still missing.
 
     Args:
         request: what was asked for.
-        tables: (configurations of the cell, seed, variable -> (configurations, depth + 1)).
-        place: the folder on whose disk the numbers may lie where memory has no room for them.
+        place: the folder on whose disk the numbers may lie if memory has no room for them.
 
     Raises:
         InvalidArgumentError: they do not fit into memory, and there is no place.
@@ -76,12 +71,10 @@ def dataset(
     """
     bare, names = skeleton(request), variable_names(request.spec["arch"])
     shape = len(request.configs), bare.sizes["seed"], bare.sizes["layer"]
-    arrays = dict(zip(names, missing_numbers(len(names), shape, place), strict=True))
-    for members, seed, table in tables:
-        for name, values in table.items():
-            arrays[name][members, seed, : values.shape[1]] = values
-    data = {k: (("config", "seed", "layer"), arrays[k], {"long_name": text}) for k, text in names.items()}
-    return bare.assign(data)
+    arrays = zip(names.items(), missing_numbers(len(names), shape, place), strict=True)
+    return bare.assign(
+        {name: (("config", "seed", "layer"), array, {"long_name": text}) for (name, text), array in arrays}
+    )
 
 
 def skeleton(request: Request) -> xr.Dataset:

@@ -1,118 +1,104 @@
-"""Fill a dataset with the cells that its folder has, those that an executor computes, and those of other processes."""
+"""Enter the numbers of tasks: those that the run folder has, those computed here, and those of other processes."""
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Generic, TypeVar
 
-import numpy as np
-import xarray as xr
-
-from varprobe.engine.groups import work_of
-from varprobe.engine.statistics import CellTable
-from varprobe.errors import MachineError
-from varprobe.nets.config import Config
-from varprobe.storage.files import Cell
 from varprobe.storage.locks import Claims
-from varprobe.storage.progress import Progress
-from varprobe.sweeps.local_executor import CellExecutor, Failure
-from varprobe.sweeps.queue import CellTask, FolderQueue, Queue
-from varprobe.sweeps.record import fill
-from varprobe.sweeps.request import Request
-from varprobe.sweeps.run_folder import Run
+from varprobe.storage.run_folder import RunFolder
+from varprobe.storage.tasks import Table, TaskFile
+from varprobe.sweeps.queue import Queue, Task
 
-__all__ = ["Filling", "Table", "computed", "in_order"]
+__all__ = ["Execute", "Filling"]
 
-Table = dict[str, np.ndarray]
-"""A cell's variables, each (configurations, layers)."""
+T = TypeVar("T", bound=Task)
+
+Execute = Callable[["Queue[T]", Path | None], Iterator[tuple[T, Table | None]]]
+"""Computes the tasks of a queue. It is given a run folder, into which workers may write; then a table is None."""
 
 
-class Filling:
-    """A run's dataset while it is filled, with cells of its folder and with those that an executor computes."""
+def any_shape(file: TaskFile) -> None:
+    """No expectation of the variables of a file."""
+
+
+class Filling(Generic[T]):
+    """The tasks of a run, while they are filled in."""
 
     def __init__(
-        self, request: Request, held: Run, frame: xr.Dataset, executor: CellExecutor, claims: Claims, progress: Progress
+        self,
+        held: RunFolder | None,
+        claims: Claims,
+        enter: Callable[[T, Table], object],
+        advance: Callable[[int], object],
+        variables: Callable[..., dict[str, tuple[int, ...]] | None] = any_shape,
+        group: Callable[[T], int] = id,
     ) -> None:
-        self.request, self.held, self.frame = request, held, frame
-        self.executor, self.claims, self.progress = executor, claims, progress
+        """What is filled.
 
-    def missing(self, items: Iterable[tuple[int, CellTask]]) -> list[tuple[int, CellTask]]:
-        """Those of the numbered items that are not in the folder; the others are entered."""
-        return [(number, item) for number, item in items if not self.entered(item)]
+        Args:
+            held: the run folder; None keeps nothing.
+            claims: of this process.
+            enter: takes a task and its numbers.
+            advance: takes the steps that were done.
+            variables: (file of a task) -> the shape of each variable that it must hold, or None.
+            group: equal for tasks that may be computed together.
+        """
+        self.held, self.claims, self.enter, self.advance = held, claims, enter, advance
+        self.variables, self.group = variables, group
+        self.ahead: dict[int, int] = {}
 
-    def entered(self, item: CellTask) -> bool:
-        """Enter a cell of the folder; whether it is there and intact."""
-        if (table := self.held.load(cell_of(item))) is None:
+    def missing(self, tasks: Iterable[tuple[int, T]]) -> list[tuple[int, T]]:
+        """Those of the numbered tasks that are not in the folder; the others are entered."""
+        return [(number, task) for number, task in tasks if not self.entered(task)]
+
+    def entered(self, task: T) -> bool:
+        """Enter the numbers of a task from its file; whether it is there and intact."""
+        if self.held is None or task.file is None:
             return False
-        self.enter(item, table)
+        if (table := self.held.load(task.file, self.variables(task.file))) is None:
+            return False
+        self.enter(task, table)
         return True
 
-    def enter(self, item: CellTask, table: Table) -> None:
-        """Enter a table into the dataset."""
-        fill(self.frame, cell_of(item).configs, item.seed, table)
+    def step(self, task: T) -> None:
+        """A part of a task is done."""
+        self.ahead[id(task)] = self.ahead.get(id(task), 0) + 1
+        self.advance(1)
 
-    def fill(self, missing: list[tuple[int, CellTask]], fresh: bool = False) -> None:
-        """Compute these, but those that another process finishes first; `fresh`: even if they are there."""
+    def fill(self, missing: list[tuple[int, T]], execute: "Execute[T]", fresh: bool = False) -> None:
+        """Compute the numbered tasks, except those that another process finishes first.
+
+        Args:
+            missing: the tasks.
+            execute: computes them.
+            fresh: compute them even if they are there.
+        """
         if not missing:
             return
-        damaged: list[tuple[int, CellTask]] = []
-        numbers = {id(item): number for number, item in missing}
+        damaged: list[tuple[int, T]] = []
+        numbers = {id(task): number for number, task in missing}
 
-        def arrived(item: CellTask) -> None:
-            if not self.entered(item):
-                damaged.append((numbers[id(item)], item))
-            self.progress.advance(1)
+        def arrived(task: T) -> None:
+            if not self.entered(task):
+                damaged.append((numbers[id(task)], task))
+            self.advance(task.steps)
 
-        def is_there(item: CellTask) -> bool:
-            return not fresh and self.held.has(cell_of(item))
+        def is_there(task: T) -> bool:
+            return not fresh and self.held is not None and task.file is not None and self.held.has(task.file)
 
-        ordered = in_order(missing, self.executor, lambda item: item[1])
-        queue = FolderQueue(ordered, self.claims, is_there, arrived, lambda item: id(item.chunk))
-        folder = None if fresh else self.held.folder  # where workers take what they find for done
-        for item, table in computed(self.executor, queue, self.request, folder):
+        queue = Queue(missing, self.claims, is_there, arrived, self.group)
+        folder = None if fresh or self.held is None else self.held.folder
+        for task, table in execute(queue, folder):
             if table is None:  # a worker has written it
-                self.held.wait_for(cell_of(item))
-                queue.done(item)
-                arrived(item)
+                assert self.held and task.file
+                self.held.wait_for(task.file)
+                queue.done(task)
+                arrived(task)
             else:
-                self.held.save(cell_of(item), table)
-                queue.done(item)
-                self.enter(item, table)
-                self.progress.advance(1)
+                if self.held and task.file:
+                    self.held.save(task.file, table)
+                queue.done(task)
+                self.enter(task, table)
+                self.advance(task.steps - self.ahead.pop(id(task), 0))
         if damaged:
-            self.fill(damaged)
-
-
-def cell_of(item: CellTask) -> Cell:
-    """Where an item belongs in the run folder."""
-    assert item.cell is not None
-    return item.cell
-
-
-def in_order(items: list[Any], executor: CellExecutor, of: Callable[[Any], CellTask] = lambda item: item) -> list[Any]:
-    """The items as the executor wants them."""
-    if not executor.by_chunk:
-        return items
-    return sorted(items, key=lambda item: (-work_of(of(item).chunk), id(of(item).chunk)))
-
-
-def computed(
-    executor: CellExecutor, queue: Queue, request: Request, folder: Path | None = None
-) -> Iterator[tuple[CellTask, CellTable | None]]:
-    """What the executor makes of a queue.
-
-    Raises:
-        MachineError: a device or its memory failed; says at which configurations.
-    """
-    try:
-        yield from executor.run(queue, request.setting, folder)
-    except Failure as failure:
-        what = called([request.configs[i] for i in failure.configs])
-        raise MachineError(f"{what}, seed {failure.seed}: {failure.reason}") from failure
-
-
-def called(configs: list[Config]) -> str:
-    """Some configurations, in words."""
-    c = configs[0]
-    names = [*([c.arch_name] if c.arch_name != "plain" else []), c.act.name, c.init.name]
-    more = f" (and {len(configs) - 1} more)" if len(configs) > 1 else ""
-    return f"{', '.join(names)}, depth {c.depth}, width {c.width}{more}"
+            self.fill(damaged, execute)

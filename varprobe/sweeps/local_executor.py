@@ -18,8 +18,9 @@ from varprobe.engine.programs import AnyGroup
 from varprobe.engine.statistics import CellTable
 from varprobe.errors import MachineError, first_line
 from varprobe.nets.config import SweepSettings
+from varprobe.storage.tasks import Table
 from varprobe.sweeps.budget import allotment, needed_bytes
-from varprobe.sweeps.probes.running import Table, Task, run_jobs
+from varprobe.sweeps.probes.running import Task, run_jobs
 from varprobe.sweeps.queue import CellTask, Queue
 from varprobe.sweeps.record import versions
 from varprobe.sweeps.split import TooLarge, in_pieces
@@ -54,7 +55,7 @@ class CellExecutor(Protocol):
         """(how many cells of these are computed at once, bytes for each)."""
 
     def run(
-        self, queue: Queue, setting: SweepSettings, folder: Path | None = None
+        self, queue: Queue[CellTask], setting: SweepSettings, folder: Path | None = None
     ) -> Iterator[tuple[CellTask, CellTable | None]]:
         """Each item as it is done, with its table, or without one where it was written to the run folder.
 
@@ -64,8 +65,8 @@ class CellExecutor(Protocol):
             Failure: a device or its memory failed.
         """
 
-    def probe(self, queue: Queue) -> Iterator[tuple[Task, Table | None]]:
-        """Each job of a queue with its table; before it, without one, whenever it has got a step further.
+    def probe(self, queue: Queue[Task], step: Callable[[Task], object]) -> Iterator[tuple[Task, Table]]:
+        """Each probe of a queue with its table; `step` is called whenever a part of a probe is done.
 
         Raises:
             MachineError: a device or its memory failed.
@@ -117,7 +118,7 @@ class LocalCellExecutor:
         return allotment(chunks, teams(self.devices), self.memory)
 
     def run(
-        self, queue: Queue, setting: SweepSettings, folder: Path | None = None
+        self, queue: Queue[CellTask], setting: SweepSettings, folder: Path | None = None
     ) -> Iterator[tuple[CellTask, CellTable | None]]:
         """As `CellExecutor.run`; whoever runs it writes the tables."""
         count, each = self.allotment(queue.chunks())
@@ -137,20 +138,20 @@ class LocalCellExecutor:
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def probe(self, queue: Queue) -> Iterator[tuple[Task, Table | None]]:
+    def probe(self, queue: Queue[Task], step: Callable[[Task], object]) -> Iterator[tuple[Task, Table]]:
         """As `CellExecutor.probe`, one after the other: products and decompositions use all cores themselves."""
         while not queue.exhausted():
-            if not (jobs := queue.take(1)):
+            if not (jobs := queue.take()):
                 time.sleep(PAUSE)
             try:
-                yield from run_jobs(jobs)
+                yield from run_jobs(jobs, step)
             except BaseException:
                 queue.give_back(jobs)
                 raise
 
 
 def together(
-    queue: Queue,
+    queue: Queue[Any],
     take: Callable[[], list[Any]],
     submit: Callable[[list[Any]], Future[Any]],
     most: Callable[[], int],

@@ -10,7 +10,7 @@ import secrets
 import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -27,12 +27,13 @@ from varprobe.engine.random_bits import keys_of
 from varprobe.engine.statistics import CellTable
 from varprobe.errors import InvalidArgumentError, MachineError, first_line
 from varprobe.nets.config import SweepSettings
-from varprobe.storage.files import save_cell
 from varprobe.storage.provenance import cores
+from varprobe.storage.tasks import Table, save_task
+from varprobe.storage.temporaries import held
 from varprobe.sweeps.budget import budget_of
 from varprobe.sweeps.local_executor import Failure, computed, together
 from varprobe.sweeps.pickling import packed, unpacked
-from varprobe.sweeps.probes.running import Table, Task, run_jobs
+from varprobe.sweeps.probes.running import Task, run_jobs
 from varprobe.sweeps.queue import CellTask, Queue
 from varprobe.sweeps.record import versions
 
@@ -87,11 +88,11 @@ def work(parcel: bytes) -> list[CellTable | None]:
     worker = idle.pop() if idle else Worker(teams()[0])
     try:
         found: dict[int, CellTable] = {}
-        missing = [item for item in batch.items if not (folder and item.cell and item.cell.path(folder).exists())]
+        missing = [item for item in batch.items if not (folder and item.file and item.file.path(folder).exists())]
         for items in calls(missing, worker.size):
             for item, table in zip(items, computed(worker, items, batch.setting, memory), strict=True):
-                if folder and item.cell:
-                    save_cell(folder, item.cell, table)
+                if folder and item.file:
+                    save_task(folder, item.file, table)
                 else:
                     found[id(item)] = table
         return [found.get(id(item)) for item in batch.items]
@@ -138,7 +139,7 @@ def probe(parcel: bytes) -> list[Table]:
     """The table of a job, in another process; raises as `work` does."""
     job, wanted = unpacked(parcel)
     require_same(wanted)
-    return [table for _, table in run_jobs([job]) if table is not None]
+    return [table for _, table in run_jobs([job])]
 
 
 def cache_folder() -> str | None:
@@ -206,7 +207,7 @@ class PoolCellExecutor:
         return AHEAD * self.processes()
 
     def run(
-        self, queue: Queue, setting: SweepSettings, folder: Path | None = None
+        self, queue: Queue[CellTask], setting: SweepSettings, folder: Path | None = None
     ) -> Iterator[tuple[CellTask, CellTable | None]]:
         """As `CellExecutor.run`."""
         token = TOKEN.format(secrets.token_hex(4)) if folder else None
@@ -226,18 +227,11 @@ class PoolCellExecutor:
             batch = Batch(tuple(items), some, seen, folder, token, self.memory, cache)
             return self.executor.submit(work, packed(batch))
 
-        try:
-            if folder and token:
-                (folder / token).touch()
-            with unless_lost():
-                yield from together(queue, take, submit, self.most, failed)
-        finally:
-            if folder and token:
-                with suppress(OSError):
-                    (folder / token).unlink()
+        with unless_lost(), held(folder / token) if folder and token else nullcontext():
+            yield from together(queue, take, submit, self.most, failed)
 
-    def probe(self, queue: Queue) -> Iterator[tuple[Task, Table | None]]:
-        """As `CellExecutor.probe`; each job is one task, whose steps are told when it is done."""
+    def probe(self, queue: Queue[Task], step: Callable[[Task], object]) -> Iterator[tuple[Task, Table]]:
+        """As `CellExecutor.probe`; the steps of a probe are reported when it is done."""
         seen = self.versions()
 
         def submit(jobs: list[Task]) -> Future[Any]:
@@ -246,9 +240,7 @@ class PoolCellExecutor:
             return self.executor.submit(probe, packed((replace(job, setting=setting), seen)))
 
         with unless_lost():
-            for job, table in together(queue, lambda: queue.take(1), submit, self.most, failed):
-                yield from [(job, None)] * (job.steps if job.steps > 1 else 0)
-                yield job, table
+            yield from together(queue, queue.take, submit, self.most, failed)
 
 
 def needed(setting: SweepSettings, seeds: Iterable[int], batch: int) -> SweepSettings:

@@ -1,140 +1,115 @@
-"""Supplies: the cells that are still to be had, handed out as somebody gets free."""
+"""Queue of the tasks of a run, handed out as somebody gets free, each to one process only."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from varprobe.engine.programs import AnyGroup
-from varprobe.storage.files import Cell
 from varprobe.storage.locks import Claims
+from varprobe.storage.tasks import TaskFile
 
-__all__ = ["CellTask", "ListQueue", "FolderQueue", "Queue"]
+__all__ = ["CellTask", "Queue", "Task"]
 
 
-class WithChunk(Protocol):
-    """A cell's item, or a job."""
+class Task(Protocol):
+    """One seed of some networks: a cell, a probe, or the training of networks."""
 
     @property
-    def chunk(self) -> Any:
-        """The nets."""
+    def file(self) -> TaskFile | None:
+        """Where its numbers are kept; None if they are not."""
+
+    @property
+    def steps(self) -> int:
+        """What it counts for in the progress."""
 
 
-Thing = TypeVar("Thing", bound=WithChunk)
+T = TypeVar("T", bound=Task)
 
 
 class CellTask(NamedTuple):
-    """A cell to be computed: `cell` says where it belongs in a run folder, None without one."""
+    """A cell to be computed."""
 
     chunk: AnyGroup
     seed: int
-    cell: Cell | None = None
+    file: TaskFile | None = None
 
     @property
     def configs(self) -> list[int]:
         """Its configurations."""
         return self.chunk.configs
 
-
-class Queue(Protocol):
-    """What is still to be had."""
-
-    def take(self, several: int) -> list[Any]:
-        """Up to so many things that go together, ours from now on; none where there are none at the moment."""
-
-    def give_back(self, things: Sequence[Any]) -> None:
-        """These were taken and are not done."""
-
-    def exhausted(self) -> bool:
-        """Whether there will be no more."""
-
-    def chunks(self) -> Iterable[AnyGroup]:
-        """Those of what is still to be had, each once."""
+    @property
+    def steps(self) -> int:
+        """One."""
+        return 1
 
 
-class ListQueue:
-    """A queue of items that nobody else wants."""
-
-    def __init__(self, items: Iterable[CellTask]) -> None:
-        self.items = list(items)[::-1]
-
-    def take(self, several: int) -> list[CellTask]:
-        """The next items, up to the next chunk."""
-        taken: list[CellTask] = []
-        while self.items and len(taken) < several and (not taken or self.items[-1].chunk is taken[0].chunk):
-            taken.append(self.items.pop())
-        return taken
-
-    def give_back(self, things: Sequence[CellTask]) -> None:
-        """The items again."""
-        self.items.extend(reversed(things))
-
-    def exhausted(self) -> bool:
-        """Whether all were taken."""
-        return not self.items
-
-    def chunks(self) -> Iterable[AnyGroup]:
-        """As `Queue.chunks`."""
-        return {id(item.chunk): item.chunk for item in self.items}.values()
-
-
-class FolderQueue(Generic[Thing]):
-    """What a run folder misses, each thing handed out to one process only; a thing is a cell's item, or a job."""
+class Queue(Generic[T]):
+    """The tasks that a run still misses."""
 
     def __init__(
         self,
-        things: Iterable[tuple[int, Thing]],
+        tasks: Iterable[tuple[int, T]],
         claims: Claims,
-        is_there: Callable[[Thing], bool],
-        found: Callable[[Thing], object],
-        group: Callable[[Thing], int] = id,
+        is_there: Callable[[T], bool],
+        found: Callable[[T], object],
+        group: Callable[[T], int] = id,
     ) -> None:
-        """What is still to be had.
+        """What is missing.
 
         Args:
-            things: the number of each thing's lock, and the thing.
+            tasks: the number of each task's lock, and the task.
             claims: of this process.
-            is_there: whether the thing's file is in the folder.
-            found: takes a thing that another process has finished.
-            group: equal for things that may be taken together.
+            is_there: whether the task's file is in the folder.
+            found: takes a task that another process has finished.
+            group: equal for tasks that may be taken together.
         """
-        self.waiting = deque(things)
+        self.waiting = deque(tasks)
         self.claims, self.is_there, self.found, self.group = claims, is_there, found, group
         self.places: dict[int, int] = {}
 
-    def take(self, several: int) -> list[Thing]:
-        """Up to so many of one group, ours from now on; what others claimed comes last, and is ours if they end."""
-        taken: list[Thing] = []
+    @classmethod
+    def of(cls, tasks: Iterable[T], group: Callable[[T], int] = id) -> "Queue[T]":
+        """A queue of tasks that no other process wants."""
+        return cls(enumerate(tasks), Claims(), lambda task: False, id, group)
+
+    def take(self, several: int = 1) -> list[T]:
+        """Up to so many tasks of one group, claimed; none if there are none at the moment.
+
+        Tasks that other processes claimed come last, and can be had if those processes end.
+        """
+        taken: list[T] = []
         for _ in range(len(self.waiting)):
-            place, thing = self.waiting[0]
-            if len(taken) == several or (taken and self.group(thing) != self.group(taken[0])):
+            place, task = self.waiting[0]
+            if len(taken) == several or (taken and self.group(task) != self.group(taken[0])):
                 break
             self.waiting.popleft()
-            if self.is_there(thing):
-                self.found(thing)
+            if self.is_there(task):
+                self.found(task)
             elif not self.claims.take(place):
-                self.waiting.append((place, thing))
-            elif self.is_there(thing):  # since we looked
+                self.waiting.append((place, task))
+            elif self.is_there(task):  # since we looked
                 self.claims.release(place)
-                self.found(thing)
+                self.found(task)
             else:
-                self.places[id(thing)] = place
-                taken.append(thing)
+                self.places[id(task)] = place
+                taken.append(task)
         return taken
 
-    def done(self, thing: Thing) -> None:
-        """It is in the folder: nobody needs the claim any more."""
-        self.claims.release(self.places.pop(id(thing)))
+    def done(self, task: T) -> None:
+        """Release a task that is finished."""
+        self.claims.release(self.places.pop(id(task)))
 
-    def give_back(self, things: Sequence[Thing]) -> None:
-        """These were taken and are not done."""
-        for thing in reversed(things):
-            self.waiting.appendleft((self.places[id(thing)], thing))
-            self.done(thing)
+    def give_back(self, tasks: Sequence[T]) -> None:
+        """Release tasks that were taken and are not finished."""
+        for task in reversed(tasks):
+            self.waiting.appendleft((self.places[id(task)], task))
+            self.done(task)
 
     def exhausted(self) -> bool:
         """Whether there will be no more."""
         return not self.waiting
 
-    def chunks(self) -> Iterable[AnyGroup]:
-        """As `Queue.chunks`."""
-        return {id(thing.chunk): thing.chunk for _, thing in self.waiting}.values()
+    def chunks(self) -> Iterable[Any]:
+        """The chunks of networks that are missing, each once."""
+        return {id(task.chunk): task.chunk for _, task in self.waiting}.values()  # type: ignore[attr-defined]

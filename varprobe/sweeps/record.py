@@ -6,7 +6,7 @@ import json
 import re
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +15,10 @@ import numpy as np
 import xarray as xr
 
 from varprobe.errors import MachineError
-from varprobe.storage.checksums import sealed_json, unsealed_json
-from varprobe.storage.files import Cell, put
+from varprobe.storage.checksums import DamagedError
 from varprobe.storage.provenance import machine
+from varprobe.storage.records import Record
+from varprobe.storage.tasks import TaskFile
 
 if TYPE_CHECKING:
     from varprobe.nets.activations import Activation
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 __all__ = [
     "ENGINE_VERSION",
     "NAME",
-    "Record",
-    "asked",
+    "Cell",
+    "SweepRecord",
     "cell_name",
     "changes",
     "fill",
@@ -43,9 +44,6 @@ __all__ = [
 ENGINE_VERSION = 2
 """Raised with every change to the engine that changes a number."""
 
-CONTENT = ("code", "data_digest")
-"""Keys of a spec that say what was in the user's files; the others say what was asked for."""
-
 DIGITS = 32
 """Of the hash of a configuration."""
 
@@ -54,70 +52,76 @@ NAME = re.compile(r"[0-9a-f]{64}(?P<once>-[0-9a-f]{8})?")
 
 
 @dataclass(frozen=True)
-class Record:
-    """What spec.json holds.
+class Cell(TaskFile):
+    """Some configurations of one depth, one seed.
 
     Attributes:
-        spec: the request, canonical.
-        versions: of what computed it, and the platform of the devices.
-        deciding: what decides the numbers: `shared` by all configurations, and a hash of `each` of them.
-        identity: the hash of all that decides the numbers of the run.
-        attributes: those of the dataset.
-        coordinates: those of the dataset that lie along `config`.
-        chunks: of each the `configs` in it, their `depth`, and the names of its `cells`, one a seed.
-        machines: those that it was begun or resumed on. They are not in the names of cells, since a run may be
-            resumed on another node of a cluster; processors of different kinds round differently.
-        arguments: of `read_request`, from which the run can be made again; None where they cannot be written down.
-        unrepeatable: why they cannot.
-        results: the sha256 of results.nc; None until that is written.
+        chunk: which of the run's chunks it belongs to.
+        depth: number of weight layers; each variable has shape (configs, depth + 1).
     """
 
-    spec: dict[str, Any]
-    versions: dict[str, Any]
+    part: str = "cells"
+    kind: str = "cell"
+    chunk: int = 0
+    depth: int = 0
+
+    @property
+    def bytes(self) -> int:
+        """Of one of its variables, and less than its file has."""
+        return 8 * len(self.configs) * (self.depth + 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepRecord(Record):
+    """The record of a sweep, with its plan.
+
+    Attributes:
+        deciding: what decides the numbers: `shared` by all configurations, and a hash of `each` of them.
+        attributes: those of the dataset.
+        coordinates: those of the dataset that lie along `config`.
+        chunks: for each chunk the `configs` in it, their `depth`, and the names of its `cells`, one per seed.
+    """
+
     deciding: dict[str, Any]
-    identity: str
     attributes: dict[str, Any]
     coordinates: dict[str, list[Any]]
     chunks: list[dict[str, Any]]
-    machines: list[dict[str, Any]]
-    arguments: dict[str, Any] | None
-    unrepeatable: str = ""
-    results: str | None = None
 
     @property
     def cells(self) -> list[Cell]:
         """All cells, seed by seed."""
         return [
-            Cell(chunk["cells"][seed], i, seed, tuple(chunk["configs"]), chunk["depth"])
+            Cell(chunk["cells"][seed], seed, tuple(chunk["configs"]), chunk=i, depth=chunk["depth"])
             for seed in range(self.spec["seeds"])
             for i, chunk in enumerate(self.chunks)
         ]
 
-    def variables(self, cell: Cell) -> set[str]:
-        """The variables that a cell holds."""
+    def variables(self, cell: Cell) -> dict[str, tuple[int, ...]]:
+        """The variables that a cell holds, with their shape."""
         from varprobe.sweeps.assemble import variable_names
 
         archs = dict.fromkeys(self.coordinates["arch"][i] for i in cell.configs)
         backward = not self.spec["forward_only"]
-        return {name for name in variable_names(archs) if backward or "gradient" not in name}
+        shape = len(cell.configs), cell.depth + 1
+        return {name: shape for name in variable_names(archs) if backward or "gradient" not in name}
 
     @classmethod
-    def read(cls, path: Path) -> "Record":
-        """The record in spec.json; raises DamagedError, or whatever fits where it holds none."""
-        record = cls.as_written(path)
+    def read(cls, values: dict[str, Any]) -> "SweepRecord":
+        """The record with these values; raises DamagedError, or whatever fits if they are not those of a plan."""
+        record = cls.as_written(values)
         record.require_consistent()
         return record
 
     @classmethod
-    def as_written(cls, path: Path) -> "Record":
+    def as_written(cls, values: dict[str, Any]) -> "SweepRecord":
         """The same, though its numbers may contradict each other."""
-        record = cls(**unsealed_json(path))
+        record = cls.of(values)
         if not record.chunks or not all(NAME.fullmatch(cell.name) for cell in record.cells):
-            raise ValueError("it names no cells")
+            raise DamagedError("names no cells")
         return record
 
     def require_consistent(self) -> None:
-        """Raise ValueError where numbers of the plan contradict each other, before anything is made that often.
+        """Raise DamagedError if numbers of the plan contradict each other, before anything is made that often.
 
         Every chunk has a cell for each seed, and every configuration is in one chunk.
         """
@@ -128,19 +132,7 @@ class Record:
             for chunk in self.chunks
         )
         if type(seeds) is not int or placed != list(range(len(depths))) or not fitting:
-            raise ValueError("its plan does not add up")
-
-    def save(self, folder: Path) -> None:
-        """Write spec.json, one key a line. Raises OSError."""
-        content = sealed_json(vars(self))
-        put(folder / "spec.json", lambda file: file.write(content))
-
-    def after(self, before: "Record | None") -> "Record":
-        """This record where a run is resumed that had another: of the same run the results and machines stay."""
-        if before is None or before.identity != self.identity:
-            return self
-        machines = [*before.machines, *(m for m in self.machines if m not in before.machines)]
-        return replace(self, results=before.results, machines=machines)
+            raise DamagedError("has a plan that does not add up")
 
     def frame(self, place: Path | None = None) -> xr.Dataset:
         """The dataset, its numbers still missing, on the disk of the folder `place` where memory has no room for them.
@@ -163,7 +155,7 @@ class Record:
         return xr.Dataset(data, {"seed": np.arange(seeds), "layer": np.arange(layers), **coords}, self.attributes)
 
 
-def fill(frame: xr.Dataset, configs: tuple[int, ...], seed: int, table: dict[str, np.ndarray]) -> None:
+def fill(frame: xr.Dataset, configs: Sequence[int], seed: int, table: dict[str, np.ndarray]) -> None:
     """Enter a cell's numbers, each (configs, depth + 1), into the dataset."""
     for name, values in table.items():
         frame[name].values[list(configs), seed, : values.shape[1]] = values
@@ -247,7 +239,7 @@ def hashed(*texts: str) -> str:
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()
 
 
-def plan(request: "Request", groups: list[list[int]], now: dict[str, Any]) -> Record:
+def plan(request: "Request", groups: list[list[int]], now: dict[str, Any]) -> SweepRecord:
     """The record of a run.
 
     Args:
@@ -271,7 +263,7 @@ def plan(request: "Request", groups: list[list[int]], now: dict[str, Any]) -> Re
         for group in groups
     ]
     coordinates = {str(k): v.values.tolist() for k, v in bare.coords.items() if v.dims == ("config",)}
-    return Record(
+    return SweepRecord(
         spec=request.spec,
         versions=now,
         deciding={"shared": json.loads(shared), "each": each},
@@ -295,12 +287,7 @@ def identity_of(shared: str, each: Sequence[str], seeds: int, probes: "ProbeOpti
     return hashed(shared, str(seeds), *each, *([json.dumps(probes.spec)] if probes else []))
 
 
-def asked(spec: dict[str, Any]) -> dict[str, Any]:
-    """The part of a spec that says what was asked for, not what was in the user's files."""
-    return {key: value for key, value in spec.items() if key not in CONTENT}
-
-
-def changes(record: Record, request: "Request", now: dict[str, Any]) -> str:
+def changes(record: SweepRecord, request: "Request", now: dict[str, Any]) -> str:
     """What decides the numbers of the same request and is not what it was, in words; empty where nothing is."""
     if request.reusable and identity(request, now) == record.identity:
         return ""

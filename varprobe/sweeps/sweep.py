@@ -1,27 +1,28 @@
 """`varprobe.sweep`: every configuration of a grid, measured."""
 
 import os
-from collections.abc import Iterator
 from concurrent.futures import Executor
+from functools import partial
 from typing import Unpack
 
 import xarray as xr
 
 from varprobe.engine.groups import chunks_of, work_of
 from varprobe.errors import InvalidArgumentError
-from varprobe.storage.locks import Claims, claims
+from varprobe.storage.locks import Claims
 from varprobe.storage.progress import Progress, Unwatched
+from varprobe.storage.tasks import Table
 from varprobe.sweeps.arguments import SweepArguments, takes_sweep_arguments
 from varprobe.sweeps.assemble import dataset
-from varprobe.sweeps.filling import Filling, Table, computed, in_order
+from varprobe.sweeps.cells import computed, in_order
+from varprobe.sweeps.filling import Filling
 from varprobe.sweeps.merge_probes import Probing
 from varprobe.sweeps.predict.plain import predicted
-from varprobe.sweeps.probes.store import TaskStore
-from varprobe.sweeps.queue import CellTask, ListQueue
-from varprobe.sweeps.record import plan
+from varprobe.sweeps.queue import CellTask
+from varprobe.sweeps.record import fill, plan
 from varprobe.sweeps.request import Request, read_request
 from varprobe.sweeps.resources import Resources, read_resources
-from varprobe.sweeps.run_folder import Run, find_run
+from varprobe.sweeps.run_folder import SweepFolder, find_run, finished, remove_unusable
 from varprobe.sweeps.shards import share
 
 __all__ = ["Progress", "run", "sweep"]
@@ -100,29 +101,25 @@ def run(
 
 def in_memory(request: Request, progress: Progress, resources: Resources) -> xr.Dataset:
     """Measure, and write nothing."""
-    chunks, executor = chunks_of(list(request.configs), request.setting), resources.cell_executor()
-    items = [CellTask(chunk, seed) for seed in range(request.setting.seeds) for chunk in chunks]
-    probing = Probing(request, None, True, progress.note)
+    executor, chunks = resources.cell_executor(), chunks_of(list(request.configs), request.setting)
+    frame = dataset(request)
+    filling = filling_of(frame, None, Claims(), progress)
+    items = list(enumerate(CellTask(chunk, seed) for seed in range(request.setting.seeds) for chunk in chunks))
+    probing = Probing(request, progress.advance, Claims())
     progress.start(len(items) + probing.total, 0)
-
-    def tables() -> Iterator[tuple[list[int], int, Table]]:
-        for item, table in computed(executor, ListQueue(in_order(items, executor)), request):
-            assert table is not None  # nobody else wrote it
-            progress.advance(1)
-            yield item.chunk.configs, item.seed, table
-
-    frame = predicted(request, dataset(request, tables()))
-    probing.run(executor, Claims(None), progress.advance)
+    filling.fill(in_order(items, executor), partial(computed, executor, request))
+    frame = predicted(request, frame)
+    probing.run(executor)
     return probing.joined(frame)
 
 
 def in_folder(
     request: Request, out: str | os.PathLike[str], fresh: bool, progress: Progress, resources: Resources
 ) -> xr.Dataset:
-    """Measure what the folder does not hold yet, or of that our share."""
+    """Measure what the folder does not hold yet, or what of our shard it does not hold."""
     held, executor, shard = find_run(out, request, progress.note), resources.cell_executor(), resources.shard
     versions = executor.versions()
-    if held.record and not fresh and (ds := held.finished(request, versions)) is not None:
+    if held.record and not fresh and (ds := finished(held, request, versions)) is not None:
         progress.start(0, len(held.record.cells))
         return ds
     if shard and not request.reusable:
@@ -131,28 +128,41 @@ def in_folder(
         )
     chunks = chunks_of(list(request.configs), request.setting)
     record = plan(request, [chunk.configs for chunk in chunks], versions)
-    items = [CellTask(chunks[cell.chunk], cell.seed, cell) for cell in record.cells]
-    with held.claimed(record), claims(held.folder) as ours:
+    items = list(enumerate(CellTask(chunks[cell.chunk], cell.seed, cell) for cell in record.cells))
+    compute = partial(computed, executor, request)
+    with held.claimed(record) as ours:
+        remove_unusable(held)
         frame = record.frame(held.folder)
-        filling = Filling(request, held, frame, executor, ours, progress)
-        wanted = share(list(enumerate(items)), shard, lambda item: work_of(item[1].chunk))
+        filling = filling_of(frame, held, ours, progress)
+        wanted = share(items, shard, lambda item: work_of(item[1].chunk))
         missing = wanted if fresh else filling.missing(wanted)
-        probing = Probing(request, TaskStore.of(held.folder, request, versions), fresh, progress.note, shard)
+        probing = Probing(request, progress.advance, ours, held, versions, fresh, shard, len(items))
         progress.start(len(missing) + probing.total, len(wanted) - len(missing) + probing.cached)
-        filling.fill(missing, fresh)
-        probing.run(executor, ours, progress.advance, len(items))
+        filling.fill(in_order(missing, executor), compute, fresh)
+        probing.run(executor)
         if shard:
-            if not (probing.complete and all(held.has(cell) for cell in record.cells)):
+            if not (probing.complete() and all(held.has(cell) for cell in record.cells)):
                 return unfinished(frame, held)
             mine = {number for number, _ in wanted}
-            filling.fill(filling.missing([(number, item) for number, item in enumerate(items) if number not in mine]))
+            others = filling.missing([(number, item) for number, item in items if number not in mine])
+            filling.fill(in_order(others, executor), compute)
         frame = probing.joined(predicted(request, frame))
         held.finish(frame)
     return frame
 
 
-def unfinished(frame: xr.Dataset, held: Run) -> xr.Dataset:
-    """What our share has, and a word on the others; NaN where theirs is."""
+def filling_of(frame: xr.Dataset, held: SweepFolder | None, claims: Claims, progress: Progress) -> Filling[CellTask]:
+    """The cells of a dataset, which are entered into it."""
+
+    def enter(item: CellTask, table: Table) -> None:
+        fill(frame, item.configs, item.seed, table)
+
+    variables = {"variables": held.record.variables} if held and held.record else {}
+    return Filling(held, claims, enter, progress.advance, group=lambda item: id(item.chunk), **variables)
+
+
+def unfinished(frame: xr.Dataset, held: SweepFolder) -> xr.Dataset:
+    """What our shard has, and how much of the others is there; NaN where theirs is."""
     assert held.record
     there = sum(map(held.has, held.record.cells))
     return frame.assign_attrs(unfinished=f"{there} of {len(held.record.cells)} cells of the run are there")

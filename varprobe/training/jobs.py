@@ -3,7 +3,7 @@
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +18,9 @@ from varprobe.errors import MachineError, first_line
 from varprobe.nets.config import SweepSettings
 from varprobe.storage.memory import free_bytes
 from varprobe.storage.provenance import cores
+from varprobe.storage.tasks import Table, TaskFile
+from varprobe.sweeps.local_executor import together
+from varprobe.sweeps.queue import Queue
 from varprobe.training.batches import lesson
 from varprobe.training.init_params import DrawCache, starting_params, unstacked
 from varprobe.training.measuring import StepProbe, gauge_of
@@ -38,8 +41,7 @@ MOST_ONE_BY_ONE = 8
 WORKING = 8
 """Times the parameters of a net that it takes to train it."""
 
-Outcome = dict[str, np.ndarray]
-"""Variable -> float64, the first axis nets."""
+Outcome = Table
 
 compiling: defaultdict[Any, threading.Lock] = defaultdict(threading.Lock)
 programs: dict[Any, Any] = {}
@@ -55,9 +57,9 @@ drawn: dict[tuple[int, int], DrawCache] = {}
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """Nets, by their places along `config`, for one seed; `spare` more make it as large as others of its program.
+    """Networks, by their places along `config`, for one seed; `spare` more make it as large as others of its program.
 
-    stop: the step after which they are as wanted; None for the last.
+    stop: the step after which they are as wanted; None for the last. file: where its numbers are kept.
     """
 
     training: Training
@@ -66,6 +68,12 @@ class Task:
     seed: int
     spare: int = 0
     stop: int | None = None
+    file: TaskFile | None = None
+
+    @property
+    def steps(self) -> int:
+        """The networks."""
+        return len(self.nets)
 
 
 def jobs_of(training: Training, kept: bool = False) -> list[Task]:
@@ -109,26 +117,21 @@ def parameter_bytes(trainee: StackModel) -> int:
     return itemsize * sum(each)
 
 
-def outcomes(jobs: list[Task]) -> Iterator[tuple[Task, Outcome]]:
-    """Each job as it is done, on the cores of this machine or on its device.
+def outcomes(queue: Queue[Task], jobs: list[Task]) -> Iterator[tuple[Task, Outcome]]:
+    """Each task of a queue as it is done, on the cores of this machine or on its device; `jobs` are those in it.
 
     Raises:
         MachineError: the device or its memory failed.
     """
-    if not jobs:
-        return
     most = max(WORKING * (len(j.nets) + 1) * parameter_bytes(j.course.trainee) for j in jobs)
-    count = cores() if one_by_one() else 1
-    pool = ThreadPoolExecutor(max(1, min(count, len(jobs), free_bytes() // (2 * most))), thread_name_prefix="varprobe")
-    waiting = list(reversed(jobs))
-    running: dict[Future[Outcome], Task] = {}
+    count = max(1, min(cores() if one_by_one() else 1, len(jobs), free_bytes() // (2 * most)))
+    pool = ThreadPoolExecutor(count, thread_name_prefix="varprobe")
+
+    def work(tasks: list[Task]) -> list[Outcome]:
+        return [run_job(task) for task in tasks]
+
     try:
-        while waiting or running:
-            while waiting and len(running) < 2 * pool._max_workers:
-                job = waiting.pop()
-                running[pool.submit(run_job, job)] = job
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                yield running.pop(future), future.result()
+        yield from together(queue, queue.take, lambda tasks: pool.submit(work, tasks), lambda: 2 * count)
     except (jax.errors.JaxRuntimeError, MemoryError) as error:
         raise MachineError(f"the device failed: {first_line(error)}") from error
     finally:

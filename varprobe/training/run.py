@@ -2,21 +2,31 @@
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
+from varprobe.errors import InvalidArgumentError
 from varprobe.storage.checksums import DamagedError
+from varprobe.storage.files import load_dataset
+from varprobe.storage.kinds import kind_of
+from varprobe.storage.locks import Claims
 from varprobe.storage.progress import Progress, Unwatched
+from varprobe.storage.reading import Reader, open_results
+from varprobe.storage.records import Record
+from varprobe.storage.run_folder import RunFolder
+from varprobe.storage.tasks import load_task
+from varprobe.storage.text_tables import csv_of_rows
 from varprobe.sweeps.assemble import skeleton, variable_names
-from varprobe.training.folders import require_folder, save_training, write_record
+from varprobe.sweeps.filling import Filling
+from varprobe.training.files import record_of, with_files
 from varprobe.training.jobs import Outcome, Task, jobs_of, outcomes
+from varprobe.training.nets import net_table
 from varprobe.training.request import Training
-from varprobe.training.store import TaskStore
 
-__all__ = ["UPDATES", "run_training", "train_all"]
+__all__ = ["UPDATES", "run_training"]
 
 UPDATES = {
     "update_log10_mean_square": "log10 of the mean square of what the step changes the weights by",
@@ -31,67 +41,72 @@ LOSSES = {"batch_loss": "loss of a step's batch before its update"}
 
 
 def run_training(
-    training: Training, out: Path | None = None, fresh: bool = False, progress: Progress | None = None
+    training: Training,
+    out: Path | None = None,
+    fresh: bool = False,
+    progress: Progress | None = None,
+    judge: Callable[[xr.Dataset], xr.Dataset] = lambda ds: ds,
 ) -> xr.Dataset:
-    """The dataset of a training, with dims (config, seed, step, layer) and (config, seed, training_step).
+    """The dataset of a training run, with dims (config, seed, step, layer) and (config, seed, training_step).
 
     Args:
         training: what was asked for.
         out: a run folder; None writes nothing.
-        fresh: compute again what is there.
-        progress: told what is going on.
+        fresh: compute what is there again.
+        progress: is given the number of networks, and notes.
+        judge: takes the dataset, and adds to it before it is written.
 
     Raises:
         InvalidArgumentError: the folder holds another run.
         MachineError: disk, memory or device failed; what was finished is kept.
     """
-    ds = train_all(training, out, fresh, progress or Unwatched())
-    if out is not None:
-        save_training(out, ds, training.spec, training.arguments)
+    progress = progress or Unwatched()
+    if out is None:
+        return judge(train_all(training, None, Claims(), fresh, progress))
+    held = RunFolder.find(out, training.spec["command"], training.spec, Record.of, progress.note)
+    record = record_of(training)
+    if not fresh and (ds := finished(held, record, training)) is not None:
+        progress.start(0, ds.sizes["config"] * ds.sizes["seed"])
+        return ds
+    with held.claimed(record) as ours:
+        ds = judge(train_all(training, held, ours, fresh, progress))
+        held.finish(ds, csv_of_rows(*net_table(ds)) if kind_of(ds) == "trainability" else None)
     return ds
 
 
-def train_all(training: Training, out: Path | None, fresh: bool, progress: Progress) -> xr.Dataset:
-    """`run_training` without the dataset's file."""
-    if out is not None:
-        require_folder(out, training.spec)
-    kept, jobs, found = TaskStore.of(out, training) if out else None, jobs_of(training), dict[Task, Outcome]()
-    if kept and not fresh:
-        found = dict(finished(kept, jobs, progress))
-    missing = [job for job in jobs if job not in found]
-    if out is not None and missing:
-        write_record(out, training.spec, None, training.arguments)
-    progress.start(sum(len(job.nets) for job in missing), sum(len(job.nets) for job in found))
-    for job, outcome in outcomes(missing):
-        if kept:
-            kept.save(job, outcome)
-        found[job] = outcome
-        progress.advance(len(job.nets))
-    return together(training, found)
+def finished(held: RunFolder[Record], record: Record, training: Training) -> xr.Dataset | None:
+    """What the folder holds, if it is all of this training run, and intact."""
+    if held.record is None or held.record.identity != record.identity or held.record.spec != record.spec:
+        return None
+    try:
+        for task in with_files(jobs_of(training), training):
+            if task.file:
+                load_task(held.folder, task.file)
+        return open_results(held.folder, vars(held.record), Reader(load_dataset))
+    except (DamagedError, InvalidArgumentError):  # damaged or unfinished: noted when it is loaded
+        return None
 
 
-def finished(kept: TaskStore, jobs: list[Task], progress: Progress) -> Iterator[tuple[Task, Outcome]]:
-    """The jobs whose files are there."""
-    for job in jobs:
-        try:
-            outcome = kept.load(job)
-        except DamagedError as error:
-            progress.note(f"{kept.path(job)} {error}; it is computed anew")
-            continue
-        if outcome is not None:
-            yield job, outcome
-
-
-def together(training: Training, found: dict[Task, Outcome]) -> xr.Dataset:
+def train_all(
+    training: Training, held: RunFolder[Record] | None, claims: Claims, fresh: bool, progress: Progress
+) -> xr.Dataset:
     """All outcomes in one dataset; NaN where a quantity does not apply."""
+    jobs = list(enumerate(with_files(jobs_of(training), training)))
     ds = frame_of(training)
     arrays = {str(name): variable.values for name, variable in ds.data_vars.items()}
-    for job, outcome in found.items():
+
+    def enter(job: Task, outcome: Outcome) -> None:
         for name, values in outcome.items():
             if values.ndim == 3:
                 arrays[name][list(job.nets), job.seed, :, : values.shape[2]] = values
             else:
                 arrays[name][list(job.nets), job.seed] = values
+
+    filling = Filling(held, claims, enter, progress.advance)
+    missing = jobs if fresh else filling.missing(jobs)
+    todo = sum(job.steps for _, job in missing)
+    progress.start(todo, sum(job.steps for _, job in jobs) - todo)
+    filling.fill(missing, lambda queue, folder: outcomes(queue, [job for _, job in missing]), fresh)
     losses = ds["batch_loss"].values
     lost = ~np.isfinite(losses)
     ds["diverged_step"].values[:] = np.where(lost.any(axis=2), lost.argmax(axis=2), np.nan)

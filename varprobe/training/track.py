@@ -7,8 +7,8 @@ from typing import Any
 import xarray as xr
 
 from varprobe.errors import InvalidArgumentError
+from varprobe.storage.paths import folder_of
 from varprobe.storage.progress import Progress
-from varprobe.sweeps.folders import folder_of
 from varprobe.training.optimizers import DEFAULT
 from varprobe.training.request import read_training
 from varprobe.training.run import run_training

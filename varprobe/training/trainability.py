@@ -9,17 +9,14 @@ import numpy as np
 import xarray as xr
 
 from varprobe.errors import InvalidArgumentError
-from varprobe.storage.checksums import DamagedError
+from varprobe.storage.paths import folder_of
 from varprobe.storage.progress import Progress, Unwatched
-from varprobe.sweeps.folders import folder_of
-from varprobe.sweeps.record import versions
 from varprobe.sweeps.sweep import run
-from varprobe.training.folders import open_training, read_record, save_training
 from varprobe.training.jobs import programs
 from varprobe.training.optimizers import DEFAULT
 from varprobe.training.outcomes import has_trained, skill_of_accuracy, skill_of_loss
 from varprobe.training.request import Training, read_training
-from varprobe.training.run import train_all
+from varprobe.training.run import run_training
 from varprobe.verdict.stacks import diagnosed_stacks
 
 __all__ = ["run_trainability", "trainability", "with_defaults"]
@@ -86,7 +83,7 @@ def trainability(
         raise InvalidArgumentError("trainability measures nothing on the way; varprobe.track does", "at")
     training = read_training("trainability", optimizer=optimizer, steps=steps, at=(), **with_defaults(stack))
     folder = None if out is None else folder_of(out, "out")
-    return run_trainability(training, folder, fresh, progress or Unwatched())
+    return run_trainability(training, folder, fresh, progress)
 
 
 def with_defaults(stack: dict[str, Any]) -> dict[str, Any]:
@@ -101,31 +98,18 @@ def with_defaults(stack: dict[str, Any]) -> dict[str, Any]:
     return wanted | stack
 
 
-def run_trainability(training: Training, out: Path | None, fresh: bool, progress: Progress) -> xr.Dataset:
+def run_trainability(
+    training: Training, out: Path | None = None, fresh: bool = False, progress: Progress | None = None
+) -> xr.Dataset:
     """`trainability` of arguments that were read before."""
-    if out is not None and not fresh and (ds := found_finished(out, training)) is not None:
-        progress.start(0, ds.sizes["config"] * ds.sizes["seed"])
-        return ds
+    progress = progress or Unwatched()
     baseline_of(training)
-    trained = train_all(training, out, fresh, progress)
-    programs.clear()  # their memory is for the sweep's
-    ds = judged(trained, training, progress)
-    if out is not None:
-        save_training(out, ds, training.spec, training.arguments)
-    return ds
 
+    def judge(ds: xr.Dataset) -> xr.Dataset:
+        programs.clear()  # their memory is for the sweep's
+        return judged(ds, training, progress)
 
-def found_finished(out: Path, training: Training) -> xr.Dataset | None:
-    """What the folder holds, if it is all of this training."""
-    if not training.reusable:
-        return None
-    try:
-        record = read_record(out)
-        if record["results"] is None or record["spec"] != training.spec or record["versions"] != versions():
-            return None
-        return open_training(out)
-    except (DamagedError, InvalidArgumentError):  # it is made again, and what cannot be is told then
-        return None
+    return run_training(training, out, fresh, progress, judge)
 
 
 def judged(ds: xr.Dataset, training: Training, progress: Progress) -> xr.Dataset:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from varprobe.exports.reporting.sources import Run
-from varprobe.sweeps.record import CONTENT
+from varprobe.storage.records import CONTENT
 
 __all__ = ["command_of", "facts_of", "spec_of"]
 

@@ -9,12 +9,12 @@ from typing import Any
 import xarray as xr
 
 from varprobe.errors import InvalidArgumentError
-from varprobe.model.runs import RECORD, model_record
-from varprobe.runs.kinds import folder_kind
 from varprobe.runs.open import read_run
 from varprobe.storage.dataset import STATISTICS, require_configs, with_configs
-from varprobe.storage.kinds import of_sites
-from varprobe.sweeps.folders import Note, folder_of
+from varprobe.storage.kinds import SITES, of_sites
+from varprobe.storage.paths import folder_of
+from varprobe.storage.reading import Note
+from varprobe.storage.records import required_values
 
 __all__ = ["Run", "runs_of"]
 
@@ -96,8 +96,6 @@ def told_apart(runs: list[Run], given: Sequence[Any]) -> list[Run]:
 
 
 def asked_of(folder: Path) -> dict[str, Any]:
-    """What a model's run folder was asked for; empty for that of a sweep."""
-    if folder_kind(folder).record != RECORD:
-        return {}
-    asked = model_record(folder).get("asked")
-    return asked if isinstance(asked, dict) else {}
+    """What a model's run folder was asked for; empty for other runs."""
+    values = required_values(folder, "run")
+    return values["spec"] if values["kind"] in SITES else {}

@@ -12,7 +12,7 @@ from varprobe.exports.reporting.page import page_of
 from varprobe.exports.reporting.sources import Run, runs_of
 from varprobe.storage.files import put, writing
 from varprobe.storage.paths import place_of
-from varprobe.sweeps.folders import Note
+from varprobe.storage.reading import Note
 
 __all__ = ["report", "require_file", "write"]
 

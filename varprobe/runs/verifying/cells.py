@@ -13,13 +13,13 @@ from varprobe.runs.verifying.findings import Verification
 from varprobe.runs.verifying.numbers import BLOCK, differing, read_rows
 from varprobe.runs.verifying.plan import once
 from varprobe.storage.checksums import DamagedError
-from varprobe.storage.files import Cell, load_cell
 from varprobe.storage.progress import Progress
+from varprobe.storage.tasks import Table, TaskFile, load_task, read_task
 from varprobe.sweeps.assemble import variable_names
 from varprobe.sweeps.folders import KIND
 from varprobe.sweeps.probe_options import ProbeOptions
-from varprobe.sweeps.probes.store import Kept, kept_name, load_kept
-from varprobe.sweeps.record import NAME, Record
+from varprobe.sweeps.probes.files import probe_name
+from varprobe.sweeps.record import NAME, Cell, SweepRecord
 
 __all__ = ["check_cells", "check_dataset", "check_probes"]
 
@@ -27,7 +27,7 @@ Tables = dict[int, dict[str, np.ndarray]]
 """Of the seeds of a block."""
 
 
-def check_dataset(found: Verification, record: Record, ds: xr.Dataset) -> bool:
+def check_dataset(found: Verification, record: SweepRecord, ds: xr.Dataset) -> bool:
     """Whether dims, coordinates and attributes of results.nc are those of the plan; what is not is told."""
     seeds, layers = record.spec["seeds"], max(chunk["depth"] for chunk in record.chunks) + 1
     sizes = {"config": len(record.deciding["each"]), "seed": seeds, "layer": layers}
@@ -48,7 +48,7 @@ def check_dataset(found: Verification, record: Record, ds: xr.Dataset) -> bool:
     return True
 
 
-def check_cells(found: Verification, record: Record, ds: xr.Dataset | None, progress: Progress) -> None:
+def check_cells(found: Verification, record: SweepRecord, ds: xr.Dataset | None, progress: Progress) -> None:
     """Every cell: there, whole, of the plan, and with the same numbers as results.nc."""
     folder, cells = found.folder, record.cells
     intact = 0
@@ -56,7 +56,7 @@ def check_cells(found: Verification, record: Record, ds: xr.Dataset | None, prog
         tables: Tables = {}
         for cell in block:
             try:
-                tables[cell.seed] = load_cell(folder, cell, record.variables(cell))
+                tables[cell.seed] = load_task(folder, cell, record.variables(cell))
                 intact += 1
             except DamagedError as error:
                 found.problem(f"cells/{cell.name}.npz", str(error))
@@ -66,7 +66,7 @@ def check_cells(found: Verification, record: Record, ds: xr.Dataset | None, prog
     found.checked["cells"] = f"{intact} of {len(cells)}"
 
 
-def blocks(record: Record, cells: Iterable[Cell]) -> Iterator[list[Cell]]:
+def blocks(record: SweepRecord, cells: Iterable[Cell]) -> Iterator[list[Cell]]:
     """Cells of one chunk and following seeds, as many as are held at a time."""
     by_chunk: dict[int, list[Cell]] = {}
     for cell in cells:
@@ -77,7 +77,7 @@ def blocks(record: Record, cells: Iterable[Cell]) -> Iterator[list[Cell]]:
         yield from (own[start : start + size] for start in range(0, len(own), size))
 
 
-def compare(found: Verification, ds: xr.Dataset, record: Record, first: Cell, tables: Tables) -> None:
+def compare(found: Verification, ds: xr.Dataset, record: SweepRecord, first: Cell, tables: Tables) -> None:
     """Compare the cells of a chunk and a few seeds with results.nc, which is NaN where they have no number."""
     if not tables:
         return
@@ -101,16 +101,16 @@ class Wanted:
     shared: str
     each: list[str]
 
-    def holds(self, path: Path, kept: Kept) -> bool:
+    def holds(self, path: Path, kept: TaskFile) -> bool:
         """Whether a file is of this run, by its name."""
         if not all(0 <= i < len(self.each) for i in kept.configs):
             return False
-        return path.stem == kept_name(
+        return path.stem == probe_name(
             kept.kind, self.asked, kept.seed, self.shared, [self.each[i] for i in kept.configs]
         )
 
 
-def check_probes(found: Verification, record: Record, ds: xr.Dataset | None, progress: Progress) -> None:
+def check_probes(found: Verification, record: SweepRecord, ds: xr.Dataset | None, progress: Progress) -> None:
     """Every finished probe: whole, complete where the run is finished, and with the numbers of results.nc."""
     asked = ProbeOptions.of_spec(record.spec)
     wanted = Wanted(asked, json.dumps(record.deciding["shared"]), record.deciding["each"])
@@ -121,7 +121,7 @@ def check_probes(found: Verification, record: Record, ds: xr.Dataset | None, pro
         if not NAME.fullmatch(path.stem):
             continue
         try:
-            kept = load_kept(path, found.folder)
+            kept, table = read_task(path, found.folder)
         except DamagedError as error:
             found.problem(f"probes/{path.name}", str(error))
             damaged += 1
@@ -131,7 +131,7 @@ def check_probes(found: Verification, record: Record, ds: xr.Dataset | None, pro
             continue
         done[kept.kind, kept.seed] += len(set(kept.configs))
         if ds is not None:
-            compare_probe(found, ds, path, kept)
+            compare_probe(found, ds, kept, table)
     if others:
         found.note("probes", f"hold {others} files of other versions of what the run names")
     kinds = ["pairs"] * bool(asked.correlation) + ["batch"] * bool(asked.correlation or asked.histogram)
@@ -146,13 +146,13 @@ def check_probes(found: Verification, record: Record, ds: xr.Dataset | None, pro
             found.problem("probes", f"lack {total - complete} of {total} (configuration, seed, kind)")
 
 
-def compare_probe(found: Verification, ds: xr.Dataset, path: Path, kept: Kept) -> None:
+def compare_probe(found: Verification, ds: xr.Dataset, kept: TaskFile, table: Table) -> None:
     """Compare a finished probe with results.nc."""
-    for name, values in kept.table.items():
+    for name, values in table.items():
         if name not in ds.data_vars:
-            found.problem("results.nc", f"has no {name}, which probes/{path.name} holds")
+            found.problem("results.nc", f"has no {name}, which probes/{kept.name}.npz holds")
             continue
         rows = read_rows(ds[name], kept.configs, slice(kept.seed, kept.seed + 1))[:, 0, : values.shape[1]]
         if (at := differing(rows, values)) is not None:
             where = f"configuration {kept.configs[at[0]]}, seed {kept.seed}" if at else "its shape"
-            found.problem("results.nc", f"has another {name} than probes/{path.name}: {where}")
+            found.problem("results.nc", f"has another {name} than probes/{kept.name}.npz: {where}")

@@ -3,18 +3,16 @@
 import os
 from pathlib import Path
 
-from varprobe.model.runs import RECORD
 from varprobe.runs.verifying.findings import Verification
-from varprobe.storage.files import is_stray
 from varprobe.storage.locks import LOCKS
+from varprobe.storage.records import OLDER, RECORD
+from varprobe.storage.temporaries import is_temporary
 from varprobe.sweeps.record import NAME
-from varprobe.training.folders import RECORD as TRAINING
 
 __all__ = ["check_others"]
 
-OURS = {LOCKS, "spec.json", RECORD, TRAINING, "results.nc", "results.csv", "caption.tex"}
+OURS = {LOCKS, RECORD, *OLDER, "results.nc", "results.csv", "caption.tex"}
 OURS |= {f"{name}.{kind}" for name in ("variance", "training", "trainability") for kind in ("pdf", "png")}
-PARTS = {"cells", "probes"}
 NAMED = 3
 """Files that a line names."""
 
@@ -32,7 +30,7 @@ def check_others(found: Verification, planned: set[str]) -> None:
                 found.problem(inside, "is a link that leads out of the run folder")
             elif name in folders:
                 continue
-            elif is_stray(path):
+            elif is_temporary(path):
                 strays.append(inside)
             elif inside in OURS or (inside.startswith(("probes/", "training/")) and npz(path)):
                 continue

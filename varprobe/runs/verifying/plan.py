@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import chain
 
 from varprobe.sweeps.probe_options import ProbeOptions
-from varprobe.sweeps.record import NAME, Record, cell_name, identity_of
+from varprobe.sweeps.record import NAME, SweepRecord, cell_name, identity_of
 
 __all__ = ["once", "plan_faults"]
 
@@ -13,7 +13,7 @@ OF_THE_SPEC = ("act", "init", "bias", "arch", "depth", "width", "batch")
 """Coordinates whose values are those of the spec."""
 
 
-def plan_faults(record: Record) -> list[str]:
+def plan_faults(record: SweepRecord) -> list[str]:
     """What does not add up, each to be read behind "spec.json"; no more than one where a part is missing."""
     try:
         return list(faults(record))
@@ -21,12 +21,12 @@ def plan_faults(record: Record) -> list[str]:
         return [f"does not add up ({type(error).__name__}: {' '.join(str(error).split())[:60]})"]
 
 
-def once(record: Record) -> str:
+def once(record: SweepRecord) -> str:
     """The suffix of a run whose code cannot be hashed; empty for others."""
     return NAME.fullmatch(record.identity)["once"] or ""  # type: ignore[index]
 
 
-def faults(record: Record) -> Iterator[str]:
+def faults(record: SweepRecord) -> Iterator[str]:
     """`plan_faults`, one by one; raises whatever fits where a part is missing."""
     spec, shared, each = record.spec, record.deciding["shared"], record.deciding["each"]
     lengths = {name: len(values) for name, values in record.coordinates.items()}

@@ -2,29 +2,26 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import xarray as xr
 
 from varprobe.errors import MachineError
-from varprobe.model.runs import RECORD, read_model_record
-from varprobe.runs.kinds import folder_kind, resolve
+from varprobe.runs.kinds import kind_of_run, resolve, run_folder
 from varprobe.runs.verifying.cells import check_cells, check_dataset, check_probes
 from varprobe.runs.verifying.findings import Verification
 from varprobe.runs.verifying.folders import check_others
 from varprobe.runs.verifying.numbers import opened
 from varprobe.runs.verifying.plan import plan_faults
 from varprobe.runs.verifying.table import check_table
-from varprobe.storage.checksums import DamagedError, unsealed_archive
-from varprobe.storage.files import checked
+from varprobe.storage.checksums import DamagedError
 from varprobe.storage.kinds import kind_of
+from varprobe.storage.paths import folder_of
 from varprobe.storage.progress import Progress, Unwatched
-from varprobe.sweeps.folders import folder_of
-from varprobe.sweeps.record import Record
-from varprobe.training.folders import MOST_ARRAYS, MOST_NUMBERS, read_record
-from varprobe.training.folders import RECORD as TRAINING
+from varprobe.storage.records import RECORD, read_values, record_name
+from varprobe.storage.tasks import read_archive, read_task
+from varprobe.sweeps.record import SweepRecord
 
 __all__ = ["verify"]
 
@@ -57,12 +54,20 @@ def verify(path: str | os.PathLike[str], *, progress: Progress | None = None) ->
     found = Verification(folder_of(path, "run"))
     progress = progress or Unwatched()
     try:
-        lost = (found.folder / "cells").is_dir()  # a sweep, even if it has lost its spec.json
-        check = verify_sweep if lost else resolve(folder_kind(found.folder).verify)
-        check(found, progress)
+        kind_of_folder(found.folder)(found, progress)
     except OSError as error:
         raise MachineError(f"cannot read {error.filename or found.folder}: {error.strerror or error}") from error
     return found
+
+
+def kind_of_folder(folder: Path) -> Callable[[Verification, Progress], None]:
+    """What verifies a run folder: as a sweep if it has cells, even if its record is lost, else by its record."""
+    if (folder / "cells").is_dir():
+        return verify_sweep
+    try:
+        return resolve(kind_of_run(read_values(run_folder(folder))).verify)
+    except DamagedError:
+        return verify_results
 
 
 def verify_sweep(found: Verification, progress: Progress) -> None:
@@ -90,10 +95,10 @@ def verify_sweep(found: Verification, progress: Progress) -> None:
     check_others(found, {cell.name for cell in record.cells})
 
 
-def plan_of(found: Verification) -> Record | None:
+def plan_of(found: Verification) -> SweepRecord | None:
     """The plan in spec.json; None, and why, where there is none."""
     try:
-        return Record.as_written(checked(found.folder / "spec.json", found.folder))
+        return SweepRecord.as_written(read_values(found.folder))
     except DamagedError as error:
         found.problem("spec.json", str(error))
     except Exception as error:  # the checksum may be right, and the rest anything
@@ -115,44 +120,29 @@ def results(found: Verification, sha256: str | None) -> Iterator[xr.Dataset | No
         yield ds
 
 
-def verify_model(found: Verification, progress: Progress) -> None:
-    """Check the run of a model."""
-    verify_saved(found, progress, RECORD, read_model_record, [], "1 model")
-
-
-def verify_training(found: Verification, progress: Progress) -> None:
-    """Check the run of a training, and what its jobs left."""
-    jobs = sorted((found.folder / "training").glob("*.npz"))
-    verify_saved(found, progress, TRAINING, read_record, jobs, f"{len(jobs)} files of its nets")
-
-
-def verify_saved(
-    found: Verification,
-    progress: Progress,
-    name: str,
-    read: Callable[[Path], dict[str, Any]],
-    jobs: Sequence[Path],
-    text: str,
-) -> None:
-    """Check the files of jobs, the record `name`, which `read` reads, the dataset, and its table."""
-    progress.start(1 + len(jobs) + BESIDE, 0)
-    for path in jobs:
+def verify_results(found: Verification, progress: Progress) -> None:
+    """Check the run of a model or of a training: the files of its tasks, its record, the dataset, and its table."""
+    tasks = sorted((found.folder / "training").glob("*.npz"))
+    progress.start(1 + len(tasks) + BESIDE, 0)
+    name = record_name(found.folder) or RECORD
+    read = read_task if name == RECORD else read_archive  # the files of version 0.1 do not say whose they are
+    for path in tasks:
         try:
-            unsealed_archive(checked(path, found.folder), MOST_ARRAYS, MOST_NUMBERS)
+            read(path, found.folder)
         except DamagedError as error:
             found.problem(f"training/{path.name}", str(error))
         progress.advance(1)
     try:
-        record = read(found.folder)
-        found.checked[name] = text
+        values = read_values(found.folder)
+        found.checked[name] = f"{len(tasks)} files of its networks" if tasks else "1 model"
     except DamagedError as error:
         found.problem(name, str(error))
     else:
         progress.advance(1)
-        with results(found, record["results"]) as ds:
+        with results(found, values["results"]) as ds:
             if ds is not None and kind_of(ds) != "trainability":
                 check_table(found, ds)
-        if record["results"] is None:
+        if values["results"] is None:
             found.problem("the run", "is unfinished; the same command resumes it")
         progress.advance(BESIDE)
     check_others(found, set())

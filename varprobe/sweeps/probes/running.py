@@ -1,6 +1,6 @@
 """Run probes: one job is one seed of some networks, and its table has arrays whose first axis is these networks."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
@@ -17,6 +17,7 @@ from varprobe.engine.wired.tables import joined
 from varprobe.errors import MachineError, first_line
 from varprobe.nets.activations import Activation, Asymptotics, behavior
 from varprobe.nets.config import Config, SweepSettings
+from varprobe.storage.tasks import Table, TaskFile
 from varprobe.sweeps.probe_options import ProbeOptions
 from varprobe.sweeps.probes.distributions import Distributions, densities
 from varprobe.sweeps.probes.jacobians import jacobian_tables, needs_batch
@@ -25,7 +26,6 @@ from varprobe.sweeps.request import Request
 
 __all__ = ["Task", "jobs_of", "run_jobs"]
 
-Table = dict[str, np.ndarray]
 Kind = Literal["pairs", "batch", "jacobian"]
 JACOBIAN_BYTES = 1 << 28
 PARTS = ("density", "share_below", "share_above")
@@ -37,13 +37,14 @@ PAIR_NOISE = 2
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """A probe of the nets of a chunk, for one seed; `steps` is what it counts for in the progress."""
+    """A probe of the networks of a chunk, for one seed; `steps` is what it counts for in the progress."""
 
     kind: Kind
     chunk: WiredGroup
     setting: SweepSettings
     asked: ProbeOptions
     seed: int
+    file: TaskFile | None = None
 
     @property
     def configs(self) -> list[int]:
@@ -92,8 +93,8 @@ def slices(configs: list[tuple[int, Config]]) -> Iterator[list[tuple[int, Config
         yield configs[start : start + size]
 
 
-def run_jobs(jobs: list[Task]) -> Iterator[tuple[Task, Table | None]]:
-    """(job, its table) as they are done, and (job, None) after each layer of a Jacobian.
+def run_jobs(jobs: list[Task], step: Callable[[Task], object] = id) -> Iterator[tuple[Task, Table]]:
+    """Each job with its table; `step` is called after each layer of a Jacobian.
 
     One after the other: products and decompositions use all cores themselves.
 
@@ -103,7 +104,10 @@ def run_jobs(jobs: list[Task]) -> Iterator[tuple[Task, Table | None]]:
     try:
         for job in jobs:
             for table in tables(job):
-                yield job, table
+                if table is None:
+                    step(job)
+                else:
+                    yield job, table
     except (jax.errors.JaxRuntimeError, MemoryError) as error:
         raise MachineError(f"the device failed: {first_line(error)}") from error
     except np.linalg.LinAlgError as error:
