@@ -5,7 +5,7 @@ A cell draws the bases of its weights by layer; here the base of a layer is its 
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -35,21 +35,42 @@ BIAS = resolve_initializer(Call("normal"))
 """Laws of no meaning, in whose places the given matrices stand."""
 
 
+class StepProbe(Protocol):
+    """A cell of one network, for given weights."""
+
+    def __call__(self, params: Params, numbers: Numbers, keys: Keys, x: Array, target: Array) -> Any:
+        """The statistics of a network on a batch, traced."""
+
+    def table(self, config: Config, found: Any) -> CellTable:
+        """Every variable of the results, each (depth + 1,), of a network's statistics; they are on the host."""
+
+
 @dataclass(frozen=True)
-class StepProbe:
-    """A cell of one net, for given weights."""
+class OwnProbe:
+    """That of a user's own block."""
 
-    chunk: WiredGroup | OwnGroup
+    chunk: OwnGroup
 
-    def __call__(
-        self, params: Params, numbers: Numbers, keys: Keys, x: Array, target: Array
-    ) -> WiredStatistics | OwnStatistics:
-        """The statistics of a net on a batch, traced."""
-        running, (blocks, readout) = jnp.asarray(True), self.matrices(params, numbers)
-        last, bias = (given(lambda layer: readout),), params[1]["b"][None]
-        if isinstance(self.chunk, OwnGroup):
-            own = replace(self.chunk.program, arch=block_of(self.chunk.program.arch, blocks[0]), readout=last)
-            return run_own(own, running, keys, x, target, self.chunk.numbers()._replace(readout_bias=bias))
+    def __call__(self, params: Params, numbers: Numbers, keys: Keys, x: Array, target: Array) -> OwnStatistics:
+        """The statistics of a network on a batch, traced."""
+        blocks, last, bias = given_weights(params, numbers)
+        program = replace(self.chunk.program, arch=block_of(self.chunk.program.arch, blocks[0]), readout=last)
+        return run_own(program, jnp.asarray(True), keys, x, target, self.chunk.numbers()._replace(readout_bias=bias))
+
+    def table(self, config: Config, found: OwnStatistics) -> CellTable:
+        """Every variable of the results."""
+        return {name: values[0] for name, values in own_table(self.chunk, found).items()}
+
+
+@dataclass(frozen=True)
+class WiredProbe:
+    """That of the other architectures."""
+
+    chunk: WiredGroup
+
+    def __call__(self, params: Params, numbers: Numbers, keys: Keys, x: Array, target: Array) -> WiredStatistics:
+        """The statistics of a network on a batch, traced."""
+        blocks, last, bias = given_weights(params, numbers)
         found = self.chunk.numbers()._replace(readout_bias=bias)
         bare, segments = self.chunk.program, range(len(self.chunk.program.segments))
         weights = tuple(
@@ -64,22 +85,22 @@ class StepProbe:
         ]
         ours = tuple(s._replace(arch=spread(a, s.arch)) for s, a in zip(found.segments, arch, strict=True))
         run = run_recurrent if program.arch.shared else run_wired
-        return run(program, running, keys, x, target, found._replace(segments=ours))
+        return run(program, jnp.asarray(True), keys, x, target, found._replace(segments=ours))
 
-    def matrices(self, params: Params, numbers: Numbers) -> tuple[tuple[Any, ...], Array]:
-        """(what the parameters of the segments stand for, the read-out's matrix)."""
-        blocks, readout = params
-        whole = tuple(multiplied(p, f) for p, f in zip(blocks, numbers.factors, strict=True))
-        return whole, jnp.asarray(numbers.readout, readout["w"].dtype) * readout["w"]
-
-    def table(self, config: Config, found: Any) -> CellTable:
-        """Every variable of the results, each (depth + 1,), of a net's statistics; they are on the host."""
-        if isinstance(self.chunk, OwnGroup):
-            return {name: values[0] for name, values in own_table(self.chunk, found).items()}
+    def table(self, config: Config, found: WiredStatistics) -> CellTable:
+        """Every variable of the results."""
         multipliers = tuple(log10_multipliers(config, i) for i in range(len(config.slots(1))))
         ((member,),) = self.chunk.members
         chunk = replace(self.chunk, members=((replace(member, log10_multipliers=multipliers),),))
         return {name: values[0] for name, values in wired_statistics(chunk, found).items()}
+
+
+def given_weights(params: Params, numbers: Numbers) -> tuple[tuple[Any, ...], tuple[Custom], Array]:
+    """(what the parameters of the segments represent, the base of the readout's matrix, its bias)."""
+    blocks, readout = params
+    whole = tuple(multiplied(p, f) for p, f in zip(blocks, numbers.factors, strict=True))
+    matrix = jnp.asarray(numbers.readout, readout["w"].dtype) * readout["w"]
+    return whole, (given(lambda layer: matrix),), readout["b"][None]
 
 
 def given(lookup: Callable[[Array], Array]) -> Custom:
@@ -126,12 +147,12 @@ def spread(arch: dict[str, Array], like: dict[str, Any]) -> dict[str, Array]:
 def gauge_of(config: Config, setting: SweepSettings, trainee: StackModel) -> StepProbe:
     """The cell of nets of a program."""
     if config.arch.own:
-        return StepProbe(replace(own_chunk(0, config, setting), readout=(0.0, 1.0)))
+        return OwnProbe(replace(own_chunk(0, config, setting), readout=(0.0, 1.0)))
     bare = replace(
         config, init=UNIT, init_first=UNIT if trainee.config.init_first else None, init_last=None, bias=BIAS, roles=()
     )
     (chunk,) = wired_chunks([(0, bare)], setting, {config.act: behavior(config.act)})
-    return StepProbe(of_units(chunk))
+    return WiredProbe(of_units(chunk))
 
 
 def of_units(chunk: WiredGroup) -> WiredGroup:
