@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 import varprobe as vp
-from varprobe.engine.groups import chunks_of
+from varprobe.engine.groups import groups_of
 from varprobe.sweeps.local_executor import LocalCellExecutor
 from varprobe.sweeps.queue import CellTask, Queue
 from varprobe.sweeps.request import read_request
@@ -174,11 +174,11 @@ def torch_seconds(case: Case) -> float:
 def compare(name: str, case: Case, repeats: int) -> None:
     """Print one line."""
     request = read_request(**({"init": INITS, "seeds": SEEDS} | case.sweep))
-    chunks = chunks_of(list(request.configs), request.setting)
+    groups = groups_of(list(request.configs), request.setting)
     nets = len(request.configs) * SEEDS
 
     def ours(first_seed: int) -> float:
-        cells = Queue.of(CellTask(chunk, seed) for seed in range(first_seed, first_seed + SEEDS) for chunk in chunks)
+        cells = Queue.of(CellTask(group, seed) for seed in range(first_seed, first_seed + SEEDS) for group in groups)
         start = time.perf_counter()
         for _ in LocalCellExecutor().run(cells, request.setting):
             pass

@@ -12,7 +12,7 @@ import time
 import click
 import numpy as np
 
-from varprobe.engine.groups import chunks_of
+from varprobe.engine.groups import groups_of
 from varprobe.sweeps.local_executor import LocalCellExecutor
 from varprobe.sweeps.queue import CellTask, Queue
 from varprobe.sweeps.request import read_request
@@ -22,10 +22,10 @@ from varprobe.verdict.rates import slopes
 def measure(act: str, batch: int, seeds: int) -> tuple[float, float, float]:
     """(seconds a seed, error of the forward slope, of the backward slope) for one seed."""
     request = read_request(act=act, batch=batch, seeds=seeds)
-    (chunk,) = chunks_of(list(request.configs), request.setting)
-    list(LocalCellExecutor().run(Queue.of([CellTask(chunk, 0)]), request.setting))
+    (group,) = groups_of(list(request.configs), request.setting)
+    list(LocalCellExecutor().run(Queue.of([CellTask(group, 0)]), request.setting))
     start = time.perf_counter()
-    items = Queue.of(CellTask(chunk, seed) for seed in range(seeds))
+    items = Queue.of(CellTask(group, seed) for seed in range(seeds))
     tables = [table for _, table in LocalCellExecutor().run(items, request.setting)]
     seconds = (time.perf_counter() - start) / seeds
     errors = []

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from varprobe.engine.compile import Worker, teams
-from varprobe.engine.groups import chunks_of
+from varprobe.engine.groups import groups_of
 from varprobe.engine.inputs import arguments
 from varprobe.engine.program import Program
 from varprobe.engine.random_bits import layer_keys
@@ -69,19 +69,19 @@ def timed(call, cells: int, pool: ThreadPoolExecutor) -> float:
 def compare(act: str, batch: int, width: int, depth: int, seeds: int, repeats: int) -> None:
     """Print one line."""
     request = read_request(act=act, batch=batch, width=width, depth=depth, seeds=seeds)
-    (chunk,) = chunks_of(list(request.configs), request.setting)
+    (group,) = groups_of(list(request.configs), request.setting)
     device = jax.devices()[0]
-    inputs = [jax.device_put(arguments(chunk, request.setting, seed), device) for seed in range(seeds)]
+    inputs = [jax.device_put(arguments(group, request.setting, seed), device) for seed in range(seeds)]
     start = time.perf_counter()
     free = [Worker(devices) for devices in teams()]
-    free[0].run(chunk.program, inputs[:1])
+    free[0].run(group.program, inputs[:1])
     compile_s = time.perf_counter() - start
-    bare = jax.jit(partial(floor, chunk.program)).lower(*inputs[0][:2]).compile(compiler_options=OPTIONS)
+    bare = jax.jit(partial(floor, group.program)).lower(*inputs[0][:2]).compile(compiler_options=OPTIONS)
     pool = ThreadPoolExecutor(len(free))
 
     def cell(seed: int) -> object:
         worker = free.pop()
-        statistics = worker.run(chunk, [inputs[seed]])
+        statistics = worker.run(group, [inputs[seed]])
         free.append(worker)
         return statistics
 
@@ -96,7 +96,7 @@ def compare(act: str, batch: int, width: int, depth: int, seeds: int, repeats: i
     nets = len(request.configs) * seeds
     print(
         f"{act:6s} batch {batch:4d} width {width} depth {depth}: {median(times['cell']) / nets * 1e3:6.2f} ms a net "
-        f"({sum(b.nets for b in chunk.program.blocks)} computed of {len(request.configs)}), "
+        f"({sum(b.nets for b in group.program.blocks)} computed of {len(request.configs)}), "
         f"floor {median(times['floor']) / nets * 1e3:6.2f} ms; {ratio:.2f} of the floor's speed; "
         f"compiled in {compile_s:.1f} s",
         flush=True,

@@ -18,7 +18,7 @@ from bench_torch import sweep_seconds
 from torch import nn
 
 import varprobe as vp
-from varprobe.engine.groups import chunks_of
+from varprobe.engine.groups import groups_of
 from varprobe.sweeps.request import read_request
 
 CELLS = {"rnn": nn.RNNCell, "lstm": nn.LSTMCell, "gru": nn.GRUCell}
@@ -55,15 +55,15 @@ def torch_seconds(arch: str, depth: int, width: int, batch: int) -> float:
 def compare(arch: str, batch: int, depth: int, width: int, seeds: int, repeats: int) -> None:
     """Print one line."""
     request = read_request(arch=arch, act="tanh", batch=batch, depth=depth, width=width, seeds=seeds)
-    chunks = chunks_of(list(request.configs), request.setting)
+    groups = groups_of(list(request.configs), request.setting)
     nets = len(request.configs) * seeds
     start = time.perf_counter()
-    sweep_seconds(request, chunks, 0)
+    sweep_seconds(request, groups, 0)
     first = time.perf_counter() - start
     torch_seconds(arch, depth, width, batch)
     ours, theirs = [], []
     for i in range(repeats):
-        ours.append(sweep_seconds(request, chunks, 100 * i) / nets)
+        ours.append(sweep_seconds(request, groups, 100 * i) / nets)
         theirs.append(median(torch_seconds(arch, depth, width, batch) for _ in range(4)))
     ratio = median(t / o for t, o in zip(theirs, ours, strict=True))
     print(

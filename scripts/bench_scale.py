@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from varprobe.engine.groups import chunks_of
+from varprobe.engine.groups import groups_of
 from varprobe.sweeps import pool_executor
 from varprobe.sweeps.dask_executor import local_cluster
 from varprobe.sweeps.pickling import packed
@@ -53,8 +53,8 @@ def executor_of(workers: int, request: Request) -> Iterator[PoolCellExecutor]:
 
     with local_cluster(workers) as local, Client(local, set_as_default=False) as client:
         executor = PoolCellExecutor(client.get_executor(pure=False), None, lambda: workers)
-        for chunk in chunks_of(list(request.configs), request.setting):
-            parcel = packed(pool_executor.Batch((CellTask(chunk, 0),), request.setting, executor.versions()))
+        for group in groups_of(list(request.configs), request.setting):
+            parcel = packed(pool_executor.Batch((CellTask(group, 0),), request.setting, executor.versions()))
             client.gather(
                 [client.submit(pool_executor.work, parcel, workers=[w], pure=False) for w in client.nthreads()]
             )

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 import varprobe as vp
-from varprobe.engine.groups import chunks_of
+from varprobe.engine.groups import groups_of
 from varprobe.engine.inputs import arguments
 from varprobe.sweeps.arguments import DEFAULTS
 from varprobe.sweeps.request import read_request
@@ -60,10 +60,10 @@ def torch_net(act: str, depth: int, width: int, batch: int) -> tuple[float, floa
     return end - start, end - built
 
 
-def sweep_seconds(request, chunks, first_seed: int) -> float:
+def sweep_seconds(request, groups, first_seed: int) -> float:
     """Seconds for all cells of a request, compiled before."""
     seeds = range(first_seed, first_seed + request.setting.seeds)
-    cells = Queue.of(CellTask(chunk, seed) for seed in seeds for chunk in chunks)
+    cells = Queue.of(CellTask(group, seed) for seed in seeds for group in groups)
     start = time.perf_counter()
     for _ in LocalCellExecutor().run(cells, request.setting):
         pass
@@ -73,16 +73,16 @@ def sweep_seconds(request, chunks, first_seed: int) -> float:
 def compare(act: str, batch: int, depth: int, width: int, seeds: int, repeats: int) -> None:
     """Print one line."""
     request = read_request(act=act, batch=batch, depth=depth, width=width, seeds=seeds)
-    chunks = chunks_of(list(request.configs), request.setting)
-    arguments(chunks[0], request.setting, 0)
+    groups = groups_of(list(request.configs), request.setting)
+    arguments(groups[0], request.setting, 0)
     start = time.perf_counter()
-    sweep_seconds(request, chunks, 0)
+    sweep_seconds(request, groups, 0)
     first = time.perf_counter() - start
     torch_net(act, depth, width, batch)
     nets = len(request.configs) * seeds
     ours, whole, bare = [], [], []
     for i in range(repeats):
-        ours.append(sweep_seconds(request, chunks, 100 * i) / nets)
+        ours.append(sweep_seconds(request, groups, 100 * i) / nets)
         timings = [torch_net(act, depth, width, batch) for _ in range(4)]
         whole.append(median(t for t, _ in timings))
         bare.append(median(t for _, t in timings))

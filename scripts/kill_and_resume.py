@@ -29,7 +29,7 @@ OPTIONS: dict[str, Any] = {
     "act": "relu,tanh",
     "init": "he_normal",
 }
-"""Two chunks of two configurations: 400 cells, each of which takes longer to write than to compute."""
+"""Two groups of two configurations: 400 cells, each of which takes longer to write than to compute."""
 
 FILLED = "2m"
 """A disk that holds part of the cells."""

@@ -49,7 +49,7 @@ def measure(case: dict[str, object], whole: bool) -> dict[str, float]:
     import jax
 
     from varprobe.engine.compile import Worker, tables_of, teams
-    from varprobe.engine.groups import chunks_of
+    from varprobe.engine.groups import groups_of
     from varprobe.sweeps.budget import needed_bytes
     from varprobe.sweeps.estimates import sweep_bytes
     from varprobe.sweeps.request import read_request
@@ -57,14 +57,14 @@ def measure(case: dict[str, object], whole: bool) -> dict[str, float]:
 
     jax.config.update("jax_enable_compilation_cache", False)
     request = read_request(seeds=2, **case)
-    chunks = chunks_of(list(request.configs), request.setting)
+    groups = groups_of(list(request.configs), request.setting)
     if whole:
         run(request)
-        return {"measured": status("VmHWM"), "estimate": sweep_bytes(request, chunks, len(teams()))}
-    chunk, worker = chunks[0], Worker(jax.devices()[:1])
-    need = needed_bytes(worker, chunk)
+        return {"measured": status("VmHWM"), "estimate": sweep_bytes(request, groups, len(teams()))}
+    group, worker = groups[0], Worker(jax.devices()[:1])
+    need = needed_bytes(worker, group)
     before = status("VmRSS")
-    tables_of(worker, chunk, request.setting, [0])
+    tables_of(worker, group, request.setting, [0])
     return {"measured": status("VmHWM") - before, "estimate": need}
 
 

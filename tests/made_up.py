@@ -14,12 +14,12 @@ from varprobe.sweeps.assemble import variable_names
 __all__ = ["learned", "save_model_run", "signals"]
 
 
-def signals(chunk: Any, setting: Any, seed: int, slope: float = 0.0) -> dict[str, np.ndarray]:
+def signals(group: Any, setting: Any, seed: int, slope: float = 0.0) -> dict[str, np.ndarray]:
     """Of a cell, in lines that differ by configuration and seed, for `compute_with`; blocks of the user are measured."""
-    if isinstance(chunk, OwnGroup):
-        return compile.tables_of(compile.Worker(compile.teams()[0]), chunk, setting, [seed])[0]
-    shape = (len(chunk.configs), chunk.program.depth + 1)
-    slopes = slope + 0.002 * np.array(chunk.configs)[:, None] + 0.003 * seed
+    if isinstance(group, OwnGroup):
+        return compile.tables_of(compile.Worker(compile.teams()[0]), group, setting, [seed])[0]
+    shape = (len(group.configs), group.program.depth + 1)
+    slopes = slope + 0.002 * np.array(group.configs)[:, None] + 0.003 * seed
     lines = slopes * np.arange(shape[1]) - 0.1 * seed
     return {name: lines.copy() if "log10" in name else np.full(shape, 0.1) for name in variable_names()}
 

@@ -88,7 +88,7 @@ def place(tmp_path_factory):
 def refused(place, monkeypatch, capsys):
     """Run a command line that must be refused before anything is planned, and return its line on stderr."""
     monkeypatch.chdir(place)
-    monkeypatch.setattr(sweep_module, "chunks_of", lambda *_: pytest.fail("it was not refused"))
+    monkeypatch.setattr(sweep_module, "groups_of", lambda *_: pytest.fail("it was not refused"))
     monkeypatch.setattr("varprobe.cli.device.keep_compiled_code", lambda: None)
 
     def run(*arguments: str) -> str:

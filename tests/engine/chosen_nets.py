@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from varprobe.engine import groups
-from varprobe.engine.wired.chunks import WiredGroup
+from varprobe.engine.wired.groups import WiredGroup
 from varprobe.sweeps.request import Request, read_request
 
 
@@ -14,7 +14,7 @@ def request_of(nets: dict[str, list[str]], **arguments: Any) -> Request:
     return dataclasses.replace(requests[0], configs=tuple(c for r in requests for c in r.configs))
 
 
-def chunk_sizes(request: Request) -> list[int]:
+def group_sizes(request: Request) -> list[int]:
     """How many nets each of its cells computes."""
-    found = groups.chunks_of(list(request.configs), request.setting)
+    found = groups.groups_of(list(request.configs), request.setting)
     return [len(c.nets) if isinstance(c, WiredGroup) else sum(map(len, c.nets)) for c in found]

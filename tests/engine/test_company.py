@@ -1,4 +1,4 @@
-"""Numbers do not depend on company, chunks, memory, workers or devices, to the bit.
+"""Numbers do not depend on company, groups, memory, workers or devices, to the bit.
 
 What is compared to the bit are float64 datasets, NaN equal to NaN, of code compiled as a user's is.
 """
@@ -15,7 +15,7 @@ import jax
 import numpy as np
 import pytest
 import xarray as xr
-from chosen_nets import chunk_sizes, request_of
+from chosen_nets import group_sizes, request_of
 
 import varprobe as vp
 from varprobe import sweep
@@ -99,13 +99,13 @@ def test_one_net_as_in_the_whole(whole: xr.Dataset) -> None:
     assert_differ(vp.select(whole, act="tanh", init=SCALES[0]), vp.select(whole, act="tanh", init=SCALES[1]))
 
 
-def test_chunks_as_whole(nets: dict[str, list[str]], whole: xr.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_groups_as_a_whole(nets: dict[str, list[str]], whole: xr.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nets split over cells of at most five."""
     request = request_of(nets, **WIDE)
-    assert chunk_sizes(request) == [whole.sizes["config"]]
+    assert group_sizes(request) == [whole.sizes["config"]]
     monkeypatch.setattr(plain_groups, "CELL_BYTES", 5 * 4 * 5 * 16 * 10)
     # seven or thirteen tanh nets, in pieces of one size
-    assert chunk_sizes(request) == ([4, 4, 1] if nets is FEWER else [5, 5, 5, 1, 1, 1])
+    assert group_sizes(request) == ([4, 4, 1] if nets is FEWER else [5, 5, 5, 1, 1, 1])
     assert_same(run(request), whole)
 
 
@@ -113,11 +113,11 @@ def test_weights_drawn_again_as_kept(
     nets: dict[str, list[str]], whole: xr.Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = request_of({"gelu": ["orthogonal"]} if nets is FEWER else nets, **WIDE)
-    kept = groups.chunks_of(list(request.configs), request.setting)
-    assert all(chunk.program.keep_weights for chunk in kept)
+    kept = groups.groups_of(list(request.configs), request.setting)
+    assert all(group.program.keep_weights for group in kept)
     monkeypatch.setattr(plain_groups, "WEIGHT_BYTES", 0)
-    again = groups.chunks_of(list(request.configs), request.setting)
-    assert not any(chunk.program.keep_weights for chunk in again)
+    again = groups.groups_of(list(request.configs), request.setting)
+    assert not any(group.program.keep_weights for group in again)
     assert_same(run(request), vp.select(whole, act="gelu") if nets is FEWER else whole)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from check_all_pairs import brute_force, value_and_slope
-from chosen_nets import chunk_sizes, request_of
+from chosen_nets import group_sizes, request_of
 from scipy import special
 
 import varprobe as vp
@@ -41,7 +41,7 @@ def test_homogeneity_as_full_computation(
 ) -> None:
     arguments: dict[str, Any] = {"depth": 12, "width": 32, "batch": 4, "seeds": 1, "dtype": dtype, "arch": arch}
     request = request_of(dict.fromkeys(acts, inits), **arguments, jacobian="conv" not in arch and dtype == "float64")
-    fewer = sum(chunk_sizes(request))
+    fewer = sum(group_sizes(request))
     short = run(request)
 
     def without(act: Activation) -> Asymptotics:
@@ -49,7 +49,7 @@ def test_homogeneity_as_full_computation(
 
     monkeypatch.setattr(groups, "behavior", without)
     monkeypatch.setattr(running, "behavior", without)
-    assert (fewer, sum(chunk_sizes(request))) == (len(acts) * (len(inits) - 1), len(acts) * len(inits))
+    assert (fewer, sum(group_sizes(request))) == (len(acts) * (len(inits) - 1), len(acts) * len(inits))
     full = run(request)
     for name in short.data_vars:
         np.testing.assert_allclose(short[name], full[name], rtol=0, atol=tolerance, err_msg=str(name))

@@ -80,9 +80,9 @@ class Browser:
         while b"\0" not in self.rest:
             ready, _, _ = select.select([self.incoming], [], [], max(0.0, end - time.monotonic()))
             assert ready, "the browser does not answer"
-            chunk = os.read(self.incoming, 1 << 20)
-            assert chunk, "the browser has ended"
-            self.rest += chunk
+            group = os.read(self.incoming, 1 << 20)
+            assert group, "the browser has ended"
+            self.rest += group
         message, _, self.rest = self.rest.partition(b"\0")
         return json.loads(message)
 

@@ -30,8 +30,8 @@ class Engine:
     def __init__(self) -> None:
         self.error = 0.0
 
-    def __call__(self, chunk: Any, setting: Any, seed: int) -> dict[str, np.ndarray]:
-        shape = (len(chunk.members), chunk.program.depth + 1)
+    def __call__(self, group: Any, setting: Any, seed: int) -> dict[str, np.ndarray]:
+        shape = (len(group.members), group.program.depth + 1)
         table = {name: np.full(shape, -0.1 * seed) for name in variable_names()}
         table["gradient_log10_mean_square"] = table["gradient_log10_mean_square"] + self.error * (seed == 1)
         return table

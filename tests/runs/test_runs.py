@@ -33,7 +33,7 @@ module = importlib.import_module("varprobe.sweeps.sweep")  # the package's attri
 sweep = module.sweep
 
 TINY = dict(depth=5, width=16, batch=8, seeds=4, act="relu", init="he_normal,glorot_normal")
-"""One chunk and four seeds: four cells, one compilation for all tests."""
+"""One group and four seeds: four cells, one compilation for all tests."""
 
 identical = xr.testing.assert_identical
 
@@ -87,9 +87,9 @@ def computed(monkeypatch):
     """The (configs, seed) of every cell that is computed, by a stand-in for the engine."""
     seen = []
 
-    def table_of(chunk, setting, seed):
-        seen.append((len(chunk.members), seed))
-        shape = (len(chunk.members), chunk.program.depth + 1)
+    def table_of(group, setting, seed):
+        seen.append((len(group.members), seed))
+        shape = (len(group.members), group.program.depth + 1)
         values = [-np.inf, np.nan, *np.random.default_rng(len(seen)).normal(size=100)]
         table = {name: np.resize(np.roll(values, i), shape) for i, name in enumerate(variable_names())}
         return {k: v for k, v in table.items() if not (setting.forward_only and "gradient" in k)}
@@ -140,7 +140,7 @@ def test_a_run_is_written_and_reads_back_identical(tmp_path, whole):
 def test_the_same_request_again_computes_nothing(folder, whole, monkeypatch):
     before = {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
     monkeypatch.setattr(LocalCellExecutor, "run", lambda *_: pytest.fail("computed again"))
-    monkeypatch.setattr(module, "chunks_of", lambda *_: pytest.fail("planned again"))
+    monkeypatch.setattr(module, "groups_of", lambda *_: pytest.fail("planned again"))
     watch = StatisticsHook()
     identical(sweep(**TINY, out=folder, progress=watch), whole)
     assert (watch.total, watch.cached, watch.notes) == (0, 4, [])
@@ -365,7 +365,7 @@ def test_code_that_cannot_be_hashed_is_never_reused_and_leaves_no_litter(tmp_pat
 def test_other_versions_compute_anew(folder, computed, key):
     record = unsealed_json(folder / "spec.json")
     record["versions"][key], record["identity"] = "0.0", "0" * 64
-    record["chunks"][0]["cells"] = [f"{i:064x}" for i in range(4)]
+    record["groups"][0]["cells"] = [f"{i:064x}" for i in range(4)]
     (folder / "spec.json").write_bytes(sealed_json(record))
     watch = StatisticsHook()
     sweep(**TINY, out=folder, progress=watch)
@@ -611,7 +611,7 @@ def test_a_damaged_spec_is_refused_in_one_line(folder, text):
 @pytest.mark.parametrize("name", ["../../secret", "/etc/passwd", "a" * 63, ""])
 def test_a_spec_that_names_files_elsewhere_is_refused(folder, name):
     record = unsealed_json(folder / "spec.json")
-    record["chunks"][0]["cells"][1] = name
+    record["groups"][0]["cells"][1] = name
     (folder / "spec.json").write_bytes(sealed_json(record))
     with pytest.raises(InvalidArgumentError, match="not a run that varprobe wrote: its spec.json is damaged"):
         open_run(folder)

@@ -21,12 +21,12 @@ from varprobe.sweeps.assemble import variable_names
 sweeping = importlib.import_module("varprobe.sweeps.sweep")
 
 OPTIONS: dict[str, Any] = dict(depth=[2, 4], width=4, batch=4, seeds=3, act="relu,tanh", init="he_normal")
-"""Two chunks of two configurations, six cells."""
+"""Two groups of two configurations, six cells."""
 
 
-def table_of(chunk: Any, setting: Any, seed: int) -> dict[str, np.ndarray]:
+def table_of(group: Any, setting: Any, seed: int) -> dict[str, np.ndarray]:
     """A stand-in for the engine."""
-    shape = (len(chunk.members), chunk.program.depth + 1)
+    shape = (len(group.members), group.program.depth + 1)
     values = [-np.inf, np.nan, *np.random.default_rng(seed).normal(size=50)]
     return {name: np.resize(np.roll(values, i), shape) for i, name in enumerate(variable_names())}
 
@@ -103,7 +103,7 @@ def set_number(name: str, place: tuple[int, ...], value: float) -> Callable[[xr.
         (lambda f: (f / "results.csv").unlink(), "results.csv is missing"),
         (lambda f: (f / "spec.json").unlink(), "spec.json is missing"),
         (lambda f: (f / "spec.json").write_text("{}"), "spec.json is damaged"),
-        (lambda f: resealed(f, lambda r: r.pop("chunks")), "is not one that varprobe wrote"),
+        (lambda f: resealed(f, lambda r: r.pop("groups")), "is not one that varprobe wrote"),
         (lambda f: resealed(f, lambda r: r.pop("identity")), "does not add up"),
         (lambda f: resealed(f, lambda r: r.update(results=None)), "is unfinished"),
         (lambda f: resealed(f, lambda r: r["spec"].update(root_seed=1)), "two values of root_seed"),
@@ -112,8 +112,8 @@ def set_number(name: str, place: tuple[int, ...], value: float) -> Callable[[xr.
         (lambda f: resealed(f, lambda r: r["spec"].update(act=["relu"])), "act tanh either in what was asked"),
         (lambda f: resealed(f, lambda r: r["versions"].update(jax="0.1")), "two values of versions"),
         (lambda f: resealed(f, lambda r: r["coordinates"]["init"].pop()), "3 values of init for 4"),
-        (lambda f: resealed(f, lambda r: r["chunks"][0].update(depth=9)), "depth 9"),
-        (lambda f: resealed(f, lambda r: r["chunks"][0]["configs"].append(3)), "one place among the cells"),
+        (lambda f: resealed(f, lambda r: r["groups"][0].update(depth=9)), "depth 9"),
+        (lambda f: resealed(f, lambda r: r["groups"][0]["configs"].append(3)), "one place among the cells"),
         (lambda f: resealed(f, lambda r: r["deciding"]["each"].reverse()), "names cells that are not those"),
         (lambda f: resealed(f, lambda r: r.update(identity="0" * 64)), "identity that is not the hash"),
         (lambda f: resealed(f, lambda r: r["attributes"].update(seeds=7)), "another seeds than its own"),

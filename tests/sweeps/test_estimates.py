@@ -10,7 +10,7 @@ import pytest
 
 from varprobe.engine import compile
 from varprobe.engine.compile import Worker, planned_bytes
-from varprobe.engine.groups import chunks_of, work_of
+from varprobe.engine.groups import groups_of, work_of
 from varprobe.engine.inputs import arguments, shapes_of
 from varprobe.engine.programs import AnyGroup
 from varprobe.engine.rough_memory import AROUND, rough_bytes
@@ -25,10 +25,10 @@ COMPILED_AS_FOR_USERS = True
 SMALL: dict[str, Any] = {"act": "tanh", "init": "he_normal", "depth": 4, "width": 64, "batch": 8}
 
 
-def chunk_of(**arguments: Any) -> AnyGroup:
+def group_of(**arguments: Any) -> AnyGroup:
     request = read_request(**SMALL | arguments)
-    (chunk,) = chunks_of(list(request.configs), request.setting)
-    return chunk
+    (group,) = groups_of(list(request.configs), request.setting)
+    return group
 
 
 CELLS: dict[str, dict[str, Any]] = {
@@ -39,11 +39,11 @@ CELLS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("kind", CELLS)
 def test_the_formula_beside_the_plan(kind: str) -> None:
-    chunk = chunk_of(**CELLS[kind])
-    planned = Worker(jax.devices()[:1]).compiled(chunk).bytes
+    group = group_of(**CELLS[kind])
+    planned = Worker(jax.devices()[:1]).compiled(group).bytes
     assert planned is not None
     assert planned > 30 * 4 * 512**2  # the weights, which are kept
-    assert 0.7 * planned < rough_bytes(chunk) < 2.6 * planned
+    assert 0.7 * planned < rough_bytes(group) < 2.6 * planned
 
 
 def test_the_plan_of_a_compiled_function() -> None:
@@ -56,11 +56,11 @@ def test_the_plan_of_a_compiled_function() -> None:
 
 
 def test_without_a_plan_the_formula_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    chunk, worker = chunk_of(), Worker(jax.devices()[:1])
-    planned = worker.compiled(chunk)
-    assert needed_bytes(worker, chunk) == planned.bytes + AROUND
+    group, worker = group_of(), Worker(jax.devices()[:1])
+    planned = worker.compiled(group)
+    assert needed_bytes(worker, group) == planned.bytes + AROUND
     monkeypatch.setattr(compile, "programs", {k: v._replace(bytes=None) for k, v in compile.programs.items()})
-    assert needed_bytes(worker, chunk) == rough_bytes(chunk)
+    assert needed_bytes(worker, group) == rough_bytes(group)
 
 
 @pytest.mark.parametrize(
@@ -74,9 +74,9 @@ def test_without_a_plan_the_formula_counts(monkeypatch: pytest.MonkeyPatch) -> N
 )
 def test_shapes_are_those_of_the_arguments(asked: dict[str, Any]) -> None:
     request = read_request(**SMALL | asked)
-    (chunk,) = chunks_of(list(request.configs), request.setting)
+    (group,) = groups_of(list(request.configs), request.setting)
     with jax.enable_x64(request.setting.dtype == "float64"):
-        given, shapes = arguments(chunk, request.setting, 0), shapes_of(chunk)
+        given, shapes = arguments(group, request.setting, 0), shapes_of(group)
     assert jax.tree.structure(given) == jax.tree.structure(shapes)
     for a, b in zip(jax.tree.leaves(given), jax.tree.leaves(shapes), strict=True):
         assert (np.shape(a), a.dtype) == (b.shape, b.dtype)
@@ -91,10 +91,10 @@ def test_more_of_anything_takes_more(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.chdir(tmp_path)
     own = {"arch": "own.py:Own", "act": "relu", "init": None}
     for given in ({"arch": "plain"}, {"arch": "residual"}, own):
-        least = rough_bytes(chunk_of(**given))
+        least = rough_bytes(group_of(**given))
         for more in ({"depth": 40}, {"width": 256}, {"batch": 64}):
-            assert rough_bytes(chunk_of(**given | more)) > least
-    assert rough_bytes(chunk_of(dtype="float64")) > rough_bytes(chunk_of())
+            assert rough_bytes(group_of(**given | more)) > least
+    assert rough_bytes(group_of(dtype="float64")) > rough_bytes(group_of())
 
 
 @pytest.fixture
@@ -105,15 +105,15 @@ def still(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_estimate(still: None) -> None:
     request = read_request(act="tanh", init="he_normal,glorot_normal", depth="3,5", width=16, batch=4, seeds=6)
-    chunks = chunks_of(list(request.configs), request.setting)
-    found = estimate(request, chunks, workers=2)
+    groups = groups_of(list(request.configs), request.setting)
+    found = estimate(request, groups, workers=2)
     assert (found.configs, found.seeds, found.cells, found.groups, found.parted) == (4, 6, 12, 2, 0)
-    work = 6 * sum(map(work_of, chunks)) * 1e-10 / 2
+    work = 6 * sum(map(work_of, groups)) * 1e-10 / 2
     assert found.seconds == pytest.approx(3.5 + 2 * estimates.COMPILE_SECONDS + estimates.PASSES * work)
     assert found.disk == 35 * 24 * 6 * 2 * (4 + 6)
-    more = estimate(request, chunks, workers=4)
-    assert more.memory - found.memory == pytest.approx(2 * rough_bytes(chunks[-1]), rel=0.01)
-    assert found.memory - sweep_bytes(request, chunks, 2, in_memory=False) == 16 * 24 * 6 * 2 * (4 + 6)
+    more = estimate(request, groups, workers=4)
+    assert more.memory - found.memory == pytest.approx(2 * rough_bytes(groups[-1]), rel=0.01)
+    assert found.memory - sweep_bytes(request, groups, 2, in_memory=False) == 16 * 24 * 6 * 2 * (4 + 6)
     lines = str(found).splitlines()
     assert lines[0] == "configurations  4, 6 seeds each"
     assert lines[1] == "cells           12 of 2 compiled programs, 2 at once"
@@ -124,35 +124,35 @@ def test_estimate_in_pieces(still: None) -> None:
     request = read_request(
         act="tanh", init=[f"normal(std={s / 10})" for s in range(1, 7)], depth=9, width=64, batch=256
     )
-    (chunk,) = chunks_of(list(request.configs), request.setting)
-    found = estimate(request, [chunk], 1, budget=rough_bytes(chunk) * 0.8)
+    (group,) = groups_of(list(request.configs), request.setting)
+    found = estimate(request, [group], 1, budget=rough_bytes(group) * 0.8)
     assert found.parted == 8 and "8 of them in pieces" in str(found)
-    assert found.memory < estimate(request, [chunk], 1).memory
+    assert found.memory < estimate(request, [group], 1).memory
 
 
 def test_a_network_that_does_not_fit_is_refused_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    chunk, devices = chunk_of(width=256, depth=9), tuple(jax.devices()[:1])
-    need = needed_bytes(Worker(devices), chunk)
+    group, devices = group_of(width=256, depth=9), tuple(jax.devices()[:1])
+    need = needed_bytes(Worker(devices), group)
     monkeypatch.setattr(budget, "budget_of", lambda memory: int(need) - 1)
     with pytest.raises(InvalidArgumentError) as error:
-        monkeypatch.setattr(budget, "smallest", lambda chunk: chunk)  # as if it were drawn again already
-        allotment([chunk], [devices], None)
+        monkeypatch.setattr(budget, "smallest", lambda group: group)  # as if it were drawn again already
+        allotment([group], [devices], None)
     assert error.value.option == "memory"
     assert "configuration 0 (depth 9, width 256, batch 8) takes " in str(error.value)
     monkeypatch.setattr(budget, "budget_of", lambda memory: int(need))
-    assert allotment([chunk], [devices], None) == (1, int(need))  # the formula says more, and the compiler is right
-    assert rough_bytes(chunk) > need
+    assert allotment([group], [devices], None) == (1, int(need))  # the formula says more, and the compiler is right
+    assert rough_bytes(group) > need
 
 
 def test_workers_share_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    chunk, devices = chunk_of(), tuple(jax.devices()[:1])
-    rough = int(rough_bytes(chunk))
+    group, devices = group_of(), tuple(jax.devices()[:1])
+    rough = int(rough_bytes(group))
     monkeypatch.setattr(budget, "budget_of", lambda memory: 8 * rough)
-    assert allotment([chunk], [devices] * 4, None) == (4, 2 * rough)
+    assert allotment([group], [devices] * 4, None) == (4, 2 * rough)
     monkeypatch.setattr(budget, "budget_of", lambda memory: 2 * rough)
-    count, each = allotment([chunk], [devices] * 4, None)
+    count, each = allotment([group], [devices] * 4, None)
     assert 1 < count < 4 and each == 2 * rough // count
-    assert each >= needed_bytes(Worker(devices), chunk)
+    assert each >= needed_bytes(Worker(devices), group)
 
 
 def test_an_operation_is_that_of_a_computer() -> None:

@@ -19,7 +19,7 @@ import varprobe as vp
 from varprobe.storage.checksums import FORMAT, sealed
 
 OPTIONS: dict[str, Any] = dict(depth=2, width=4, batch=4, seeds=24, act="relu", init="he_normal")
-"""One chunk, 24 cells."""
+"""One group, 24 cells."""
 
 sweeping = importlib.import_module("varprobe.sweeps.sweep")
 
@@ -75,7 +75,7 @@ def computed(monkeypatch: pytest.MonkeyPatch, tables: dict[int, dict[str, np.nda
     """The seeds of the cells that are computed, by a stand-in for the engine that knows the numbers."""
     seen = []
 
-    def table_of(chunk: Any, setting: Any, seed: int) -> dict[str, np.ndarray]:
+    def table_of(group: Any, setting: Any, seed: int) -> dict[str, np.ndarray]:
         seen.append(seed)
         return tables[seed]
 

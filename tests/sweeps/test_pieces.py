@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from varprobe.engine.compile import Worker, tables_of
-from varprobe.engine.groups import chunks_of
+from varprobe.engine.groups import groups_of
 from varprobe.engine.pieces import cut, drawn_again, net_count
 from varprobe.engine.programs import AnyGroup
 from varprobe.engine.rough_memory import rough_bytes
@@ -45,10 +45,10 @@ KINDS: dict[str, dict[str, Any]] = {
 SHAPE: dict[str, Any] = {"depth": 3, "width": 10, "batch": 16, "seeds": 1}
 
 
-def chunk_of(**arguments: Any) -> tuple[AnyGroup, Any]:
+def group_of(**arguments: Any) -> tuple[AnyGroup, Any]:
     request = read_request(**SHAPE | arguments)
-    (chunk,) = chunks_of(list(request.configs), request.setting)
-    return chunk, request.setting
+    (group,) = groups_of(list(request.configs), request.setting)
+    return group, request.setting
 
 
 def assert_same(a: CellTable, b: CellTable) -> None:
@@ -61,19 +61,19 @@ def assert_same(a: CellTable, b: CellTable) -> None:
     "kind", ["plain", *(pytest.param(kind, marks=pytest.mark.exhaustive) for kind in ("rnn", "blocks", "residual"))]
 )
 def test_joined_as_whole(kind: str) -> None:
-    chunk, setting = chunk_of(**KINDS[kind])
+    group, setting = group_of(**KINDS[kind])
     ran: list[AnyGroup] = []
 
     def run(piece: AnyGroup) -> CellTable:
         ran.append(piece)
         return tables_of(Worker(jax.devices()[:1]), piece, setting, [0])[0]
 
-    whole = run(chunk)
-    least = max(rough_bytes(piece) for piece in cut(drawn_again(chunk), 2))
+    whole = run(group)
+    least = max(rough_bytes(piece) for piece in cut(drawn_again(group), 2))
     ran.clear()
-    assert_same(in_pieces(chunk, least, run), whole)
+    assert_same(in_pieces(group, least, run), whole)
     assert len(ran) > 1 and all(net_count(piece) <= 2 for piece in ran)
-    assert sorted(c for piece in ran for c in piece.configs) == sorted(chunk.configs)
+    assert sorted(c for piece in ran for c in piece.configs) == sorted(group.configs)
     assert not np.array_equal(
         whole["activation_log10_mean_square"][0], whole["activation_log10_mean_square"][-1]
     )  # rows could be swapped
@@ -82,33 +82,33 @@ def test_joined_as_whole(kind: str) -> None:
 def test_own_block_is_one_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "gated.py").write_text(BLOCK)
     monkeypatch.chdir(tmp_path)
-    chunk, _ = chunk_of(arch="gated.py:Gated")
-    assert pieces(chunk, 2**40) == pieces(chunk, 1) == [chunk]
+    group, _ = group_of(arch="gated.py:Gated")
+    assert pieces(group, 2**40) == pieces(group, 1) == [group]
 
 
 def test_weights_are_drawn_again_before_nets_are_parted() -> None:
-    chunk, _ = chunk_of(act="tanh", init="normal(std=0.3),normal(std=0.1)", width=512, batch=4, depth=20)
-    whole, again = rough_bytes(chunk), rough_bytes(drawn_again(chunk))
+    group, _ = group_of(act="tanh", init="normal(std=0.3),normal(std=0.1)", width=512, batch=4, depth=20)
+    whole, again = rough_bytes(group), rough_bytes(drawn_again(group))
     assert whole - again > 0.9 * 20 * 4 * 512**2  # all but the layer at hand
-    assert pieces(chunk, whole) == [chunk]
-    (piece,) = pieces(chunk, whole - 1)
-    assert piece == drawn_again(chunk) and not piece.program.keep_weights
-    assert [net_count(p) for p in pieces(chunk, again - 1)] == [1, 1]
+    assert pieces(group, whole) == [group]
+    (piece,) = pieces(group, whole - 1)
+    assert piece == drawn_again(group) and not piece.program.keep_weights
+    assert [net_count(p) for p in pieces(group, again - 1)] == [1, 1]
 
 
 def test_pieces_share_a_program() -> None:
-    chunk, _ = chunk_of(act="tanh", init=[f"normal(std={s / 10})" for s in range(1, 8)], width=64, batch=256)
-    parts = cut(chunk, 3)
+    group, _ = group_of(act="tanh", init=[f"normal(std={s / 10})" for s in range(1, 8)], width=64, batch=256)
+    parts = cut(group, 3)
     assert [net_count(p) for p in parts] == [3, 3, 3] and len({p.program for p in parts}) == 1
     assert [len(p.configs) for p in parts] == [3, 3, 1]
     budget = rough_bytes(parts[0])
-    assert max(map(net_count, pieces(chunk, budget))) == 3
+    assert max(map(net_count, pieces(group, budget))) == 3
 
 
 @pytest.mark.parametrize("fits", [1, 2, 3])
 @pytest.mark.parametrize("error", [MemoryError(), jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")])
 def test_halved_until_it_fits(fits: int, error: Exception) -> None:
-    chunk, _ = chunk_of(**KINDS["residual"] | {"init": [f"normal(std={s / 10})" for s in range(1, 10)]})
+    group, _ = group_of(**KINDS["residual"] | {"init": [f"normal(std={s / 10})" for s in range(1, 10)]})
     tried: list[int] = []
 
     def run(piece: AnyGroup) -> CellTable:
@@ -117,33 +117,33 @@ def test_halved_until_it_fits(fits: int, error: Exception) -> None:
             raise error
         return {"config": np.array(piece.configs, float)[:, None]}
 
-    table = in_pieces(chunk, 2**40, run)
-    assert table["config"][:, 0].tolist() == chunk.configs
-    assert tried[0] == net_count(chunk) and max(tried[-2:]) <= fits
+    table = in_pieces(group, 2**40, run)
+    assert table["config"][:, 0].tolist() == group.configs
+    assert tried[0] == net_count(group) and max(tried[-2:]) <= fits
     assert sum(n > fits for n in tried) <= 5  # a failure is not repeated for each of the pieces
 
 
 def test_no_memory_for_one_net() -> None:
-    chunk, _ = chunk_of(**KINDS["plain"])
+    group, _ = group_of(**KINDS["plain"])
 
     def run(piece: AnyGroup) -> CellTable:
         raise MemoryError
 
     with pytest.raises(MachineError, match=r"no memory for configuration 0 \(depth 3, width 10, batch 16\) alone"):
-        in_pieces(chunk, 2**40, run)
+        in_pieces(group, 2**40, run)
 
 
 def test_a_plan_that_is_too_large_is_split(monkeypatch: pytest.MonkeyPatch) -> None:
     """The formula is wrong, and the compiler's plan is not: the numbers are the same to the bit."""
-    chunk, setting = chunk_of(
+    group, setting = group_of(
         act="tanh", init="normal(std=0.3),normal(std=0.1)", width=256, batch=256, forward_only=True
     )
-    worker, item = Worker(jax.devices()[:1]), CellTask(chunk, 0)
+    worker, item = Worker(jax.devices()[:1]), CellTask(group, 0)
     (whole,) = computed(worker, [item], setting, 2**40)
-    monkeypatch.setattr(split, "rough_bytes", lambda chunk: 0.0)
-    (one, *_) = cut(drawn_again(chunk), 1)
+    monkeypatch.setattr(split, "rough_bytes", lambda group: 0.0)
+    (one, *_) = cut(drawn_again(group), 1)
     least = int(needed_bytes(worker, one))
-    assert needed_bytes(worker, chunk) > least
+    assert needed_bytes(worker, group) > least
     (parts,) = computed(worker, [item], setting, least)
     assert_same(parts, whole)
     with pytest.raises(
@@ -154,13 +154,13 @@ def test_a_plan_that_is_too_large_is_split(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_other_errors_pass() -> None:
-    chunk, _ = chunk_of(**KINDS["plain"])
+    group, _ = group_of(**KINDS["plain"])
 
     def run(piece: AnyGroup) -> CellTable:
         raise jax.errors.JaxRuntimeError("INTERNAL: something else")
 
     with pytest.raises(jax.errors.JaxRuntimeError, match="something else"):
-        in_pieces(chunk, 2**40, run)
+        in_pieces(group, 2**40, run)
     assert not is_out_of_memory(ValueError("RESOURCE"))
 
 

@@ -22,7 +22,7 @@ from stand_in import compute_with
 
 import varprobe as vp
 from varprobe.__main__ import outcome as main
-from varprobe.engine.groups import chunks_of, work_of
+from varprobe.engine.groups import groups_of, work_of
 from varprobe.errors import InvalidArgumentError, MachineError
 from varprobe.nets.data import load_source
 from varprobe.storage.locks import LOCKS, Claims
@@ -94,7 +94,7 @@ def test_the_last_share_to_finish_makes_the_whole(tmp_path: Path, whole: xr.Data
         assert part.attrs["unfinished"] == f"{ends} cells of the run are there"
         assert not (tmp_path / "run" / "results.nc").exists()
         there = part.activation_log10_mean_square.notnull().any(["layer", "config"])
-        assert int(there.sum()) == 1  # of three seeds of one chunk this share's
+        assert int(there.sum()) == 1  # of three seeds of one group this share's
         cells += int(there.sum())
     assert cells == 2
     ds = vp.sweep(**TINY, out=tmp_path / "run", shard="1/3")
@@ -271,12 +271,12 @@ def test_programs_are_the_same_on_the_other_side(tmp_path: Path) -> None:
     acts = ["relu", "gelu", "leaky_relu(0.1)", {"mine": lambda x: jnp.sin(x)}, {"sin": jnp.sin}]
     for act, arch in [*((act, "plain") for act in acts), ("tanh", "residual"), ("relu", "conv,transformer,lstm")]:
         request = read_request(**arguments, act=act, arch=arch)
-        for chunk in chunks_of(list(request.configs), request.setting):
-            first, second = unpacked(packed(chunk)), unpacked(packed(chunk))
+        for group in groups_of(list(request.configs), request.setting):
+            first, second = unpacked(packed(group)), unpacked(packed(group))
             assert first.program == second.program and hash(first.program) == hash(second.program)
-            assert first.configs == chunk.configs
+            assert first.configs == group.configs
             registered = not (isinstance(act, dict))
-            assert (first.program == chunk.program) == registered
+            assert (first.program == group.program) == registered
 
 
 def test_what_cannot_travel_is_named() -> None:
@@ -318,10 +318,10 @@ def test_a_scheduler_that_is_lost_is_one_line(error: Exception) -> None:
 
 def test_a_process_that_sees_the_folder_writes_there_itself(tmp_path: Path) -> None:
     request = read_request(**TINY)
-    (chunk,) = chunks_of(list(request.configs), request.setting)
+    (group,) = groups_of(list(request.configs), request.setting)
     (tmp_path / "cells").mkdir()
     (tmp_path / "token").touch()
-    items = tuple(CellTask(chunk, seed, Cell(f"{seed:064x}", seed, tuple(chunk.configs), depth=4)) for seed in range(3))
+    items = tuple(CellTask(group, seed, Cell(f"{seed:064x}", seed, tuple(group.configs), depth=4)) for seed in range(3))
     batch = Batch(items, request.setting, versions(), tmp_path, "absent")
     tables = work(packed(batch))
     assert all(table is not None and table["activation_log10_mean_square"].shape == (4, 5) for table in tables)
@@ -354,15 +354,15 @@ def test_what_is_no_executor_is_refused() -> None:
         assert caught.value.option == "executor" and hint in str(caught.value)
 
 
-def test_large_chunks_come_first() -> None:
+def test_large_groups_come_first() -> None:
     request = read_request(depth="3,9", width="4,32", act="relu", init="he_normal", seeds=1)
     sizes = {
         request.configs[c.configs[0]].depth * request.configs[c.configs[0]].widths[-1]: work_of(c)
-        for c in chunks_of(list(request.configs), request.setting)
+        for c in groups_of(list(request.configs), request.setting)
     }
     assert [sizes[k] for k in sorted(sizes)] == sorted(sizes.values())
     residual = read_request(depth=3, width=32, act="relu", init="he_normal", seeds=1, arch="residual,plain")
-    wired, plain = sorted(map(work_of, chunks_of(list(residual.configs), residual.setting)), reverse=True)
+    wired, plain = sorted(map(work_of, groups_of(list(residual.configs), residual.setting)), reverse=True)
     assert wired == pytest.approx(2 * plain)  # two matrices a block
 
 
@@ -417,7 +417,7 @@ def test_a_spec_file_is_the_command_line(
     names = [name for name in variable_names() if "gradient" not in name]
     if not measured:
         compute_with(
-            monkeypatch, lambda chunk, *_: dict.fromkeys(names, np.ones((len(chunk.members), chunk.program.depth + 1)))
+            monkeypatch, lambda group, *_: dict.fromkeys(names, np.ones((len(group.members), group.program.depth + 1)))
         )
     monkeypatch.chdir(tmp_path)
     Path("sweep.toml").write_text(

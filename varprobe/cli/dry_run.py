@@ -21,18 +21,18 @@ def report_costs(request: "Request", out: str | Path, resources: "Resources", as
     Raises:
         InvalidArgumentError: a network does not fit into memory, or the folder cannot hold this run.
     """
-    from varprobe.engine.groups import chunks_of, work_of
+    from varprobe.engine.groups import groups_of, work_of
     from varprobe.sweeps.estimates import estimate
     from varprobe.sweeps.record import plan
     from varprobe.sweeps.run_folder import find_run
     from varprobe.sweeps.shards import share
 
     held, executor = find_run(out, request, lambda text: None), resources.cell_executor()
-    chunks = chunks_of(list(request.configs), request.setting)
-    workers, each = executor.allotment(chunks)
-    cells = plan(request, [chunk.configs for chunk in chunks], executor.versions()).cells
-    mine = share(cells, resources.shard, lambda cell: work_of(chunks[cell.chunk]))
-    told = estimate(request, chunks, workers, each)
+    groups = groups_of(list(request.configs), request.setting)
+    workers, each = executor.allotment(groups)
+    cells = plan(request, [group.configs for group in groups], executor.versions()).cells
+    mine = share(cells, resources.shard, lambda cell: work_of(groups[cell.group]))
+    told = estimate(request, groups, workers, each)
     there = sum(map(held.has, cells))
     if as_json:
         answer: dict[str, Any] = {"version": version("varprobe"), "run": str(held.folder), **told._asdict()}

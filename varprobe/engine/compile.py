@@ -21,7 +21,7 @@ from varprobe.engine.device_check import check_device, check_table
 from varprobe.engine.inputs import arguments, shapes_of
 from varprobe.engine.programs import AnyGroup, AnyProgram, compilable, run_program, space_of
 from varprobe.engine.statistics import CellTable, statistics_of
-from varprobe.engine.wired.chunks import WiredGroup
+from varprobe.engine.wired.groups import WiredGroup
 from varprobe.engine.wired.own import OwnGroup, own_table
 from varprobe.engine.wired.tables import wired_statistics
 from varprobe.nets.config import SweepSettings
@@ -72,11 +72,11 @@ class Worker:
         """How many cells of one program it computes at once."""
         return len(self.devices)
 
-    def run(self, chunk: AnyGroup, cells: Sequence[tuple[Any, ...]]) -> list[Any]:
+    def run(self, group: AnyGroup, cells: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Statistics of some cells, on the host; `cells` are their arguments, as many as `size` or fewer."""
-        given, executable = self.put(cells), self.compiled(chunk)
-        if self.program != chunk.program:
-            self.program, self.space = chunk.program, None  # before the new one is made
+        given, executable = self.put(cells), self.compiled(group)
+        if self.program != group.program:
+            self.program, self.space = group.program, None  # before the new one is made
             self.space = jax.tree.map(self.zeros, executable.space)
         space, self.space = self.space, None
         if space is None:  # an earlier call failed with it
@@ -98,17 +98,17 @@ class Worker:
             return jax.device_put(np.zeros(like.shape, like.dtype), self.devices[0], may_alias=False)
         return jax.device_put(np.zeros((self.size, *like.shape), like.dtype), self.sharding, may_alias=False)
 
-    def compiled(self, chunk: AnyGroup) -> Executable:
-        """The program of a chunk; compiled once, whoever asks first."""
-        key = chunk.program, tuple(device.id for device in self.devices)
-        with compiling[key], jax.enable_x64(chunk.program.dtype == "float64"):
+    def compiled(self, group: AnyGroup) -> Executable:
+        """The program of a group; compiled once, whoever asks first."""
+        key = group.program, tuple(device.id for device in self.devices)
+        with compiling[key], jax.enable_x64(group.program.dtype == "float64"):
             if key not in programs:
-                programs[key] = self.compile(chunk)
+                programs[key] = self.compile(group)
             return programs[key]
 
-    def compile(self, chunk: AnyGroup) -> Executable:
+    def compile(self, group: AnyGroup) -> Executable:
         """From the shapes of what it is given; nothing is drawn."""
-        program, one = chunk.program, shapes_of(chunk)
+        program, one = group.program, shapes_of(group)
         space, given = space_of(program, one), jax.tree.map(self.placed, one)
         if self.sharding is None:
             lowered = compilable.lower(program, space, *given)
@@ -159,27 +159,27 @@ def on_each(function: Callable[..., Any]) -> Callable[..., Any]:
     return alone
 
 
-def tables_of(worker: Worker, chunk: AnyGroup, setting: SweepSettings, seeds: Sequence[int]) -> list[CellTable]:
+def tables_of(worker: Worker, group: AnyGroup, setting: SweepSettings, seeds: Sequence[int]) -> list[CellTable]:
     """The cells of some seeds, from arguments to tables of float64."""
     first = worker.devices not in trusted
     if first:
         for device in worker.devices:
             check_device(device)
     with jax.enable_x64(setting.dtype == "float64"), jax.default_device(worker.devices[0]):
-        found = worker.run(chunk, [arguments(chunk, setting, seed) for seed in seeds])
-    tables = [table_of(chunk, statistics) for statistics in found]
+        found = worker.run(group, [arguments(group, setting, seed) for seed in seeds])
+    tables = [table_of(group, statistics) for statistics in found]
     if first:
         for table in tables:
-            check_table(table, setting.real_range or isinstance(chunk, OwnGroup))
+            check_table(table, setting.real_range or isinstance(group, OwnGroup))
         trusted.add(worker.devices)
     return tables
 
 
-def table_of(chunk: AnyGroup, statistics: Any) -> CellTable:
+def table_of(group: AnyGroup, statistics: Any) -> CellTable:
     """What the results say of a cell."""
-    if isinstance(chunk, OwnGroup):
-        return own_table(chunk, statistics)
-    return wired_statistics(chunk, statistics) if isinstance(chunk, WiredGroup) else statistics_of(chunk, statistics)
+    if isinstance(group, OwnGroup):
+        return own_table(group, statistics)
+    return wired_statistics(group, statistics) if isinstance(group, WiredGroup) else statistics_of(group, statistics)
 
 
 def teams(count: int | None = None) -> list[Devices]:

@@ -1,4 +1,4 @@
-"""Cells: one chunk of nets, one seed, one call of compiled code; what that code is given.
+"""Cells: one group of nets, one seed, one call of compiled code; what that code is given.
 
 A cell's numbers never depend on other cells.
 """
@@ -97,9 +97,9 @@ def entering(x: np.ndarray, keys: dict[str, Array], shape: tuple[int, ...], embe
     return np.tile(x, (1, units // x.shape[1])).reshape(len(x), *shape)
 
 
-def arguments(chunk: AnyGroup, setting: SweepSettings, seed: int) -> tuple[Any, ...]:
+def arguments(group: AnyGroup, setting: SweepSettings, seed: int) -> tuple[Any, ...]:
     """The run-time arguments of a cell."""
-    program = chunk.program
+    program = group.program
     keys = keys_of(setting.root_seed, seed)
     wide = np.float64 if setting.dtype == "float64" else np.float32
     if isinstance(program, Wired | OwnProgram):
@@ -113,12 +113,12 @@ def arguments(chunk: AnyGroup, setting: SweepSettings, seed: int) -> tuple[Any, 
         target = target_of(setting, keys["loss"], rows, program.batch, program.segments[-1].fan_out)
         streams = (keys["weights"], keys["biases"])
     target = target if target.dtype == np.int32 else target.astype(wide)
-    return np.True_, *streams, x.astype(wide), target, chunk.numbers()
+    return np.True_, *streams, x.astype(wide), target, group.numbers()
 
 
-def shapes_of(chunk: AnyGroup) -> tuple[Any, ...]:
-    """The shapes of what `arguments` returns for a cell of a chunk; nothing is drawn."""
-    program = chunk.program
+def shapes_of(group: AnyGroup) -> tuple[Any, ...]:
+    """The shapes of what `arguments` returns for a cell of a group; nothing is drawn."""
+    program = group.program
     wide = np.float64 if program.dtype == "float64" else np.float32
     keys = jax.eval_shape(lambda: keys_of(0, 0))
     inputs: tuple[int, ...]
@@ -135,5 +135,5 @@ def shapes_of(chunk: AnyGroup) -> tuple[Any, ...]:
         "mse": jax.ShapeDtypeStruct((program.batch, program.outputs), wide),
         "cross_entropy": jax.ShapeDtypeStruct((program.batch,), np.int32),
     }[program.loss]
-    numbers = jax.tree.map(lambda a: jax.ShapeDtypeStruct(np.shape(a), np.asarray(a).dtype), chunk.numbers())
+    numbers = jax.tree.map(lambda a: jax.ShapeDtypeStruct(np.shape(a), np.asarray(a).dtype), group.numbers())
     return jax.ShapeDtypeStruct((), np.bool_), *streams, x, target, numbers

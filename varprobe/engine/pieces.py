@@ -4,39 +4,39 @@ from dataclasses import replace
 
 from varprobe.engine.plain_groups import PlainGroup
 from varprobe.engine.programs import AnyGroup
-from varprobe.engine.wired.chunks import WiredGroup
+from varprobe.engine.wired.groups import WiredGroup
 from varprobe.engine.wired.own import OwnGroup
 
 __all__ = ["cut", "drawn_again", "net_count", "width_of"]
 
 
-def net_count(chunk: AnyGroup) -> int:
+def net_count(group: AnyGroup) -> int:
     """How many nets a group computes."""
-    if isinstance(chunk, OwnGroup):
+    if isinstance(group, OwnGroup):
         return 1
-    return len(chunk.nets) if isinstance(chunk, WiredGroup) else sum(map(len, chunk.nets))
+    return len(group.nets) if isinstance(group, WiredGroup) else sum(map(len, group.nets))
 
 
-def width_of(chunk: AnyGroup) -> int:
+def width_of(group: AnyGroup) -> int:
     """Units of its widest layer."""
-    if isinstance(chunk, OwnGroup):
-        return chunk.program.width
-    return max(max(s.fan_in, s.fan_out) for s in chunk.program.segments)
+    if isinstance(group, OwnGroup):
+        return group.program.width
+    return max(max(s.fan_in, s.fan_out) for s in group.program.segments)
 
 
-def drawn_again(chunk: AnyGroup) -> AnyGroup:
-    """The chunk with weights that are not kept for the way back."""
-    if isinstance(chunk, OwnGroup):
-        return chunk
-    return replace(chunk, program=replace(chunk.program, keep_weights=False))  # type: ignore[arg-type]
+def drawn_again(group: AnyGroup) -> AnyGroup:
+    """The group with weights that are not kept for the way back."""
+    if isinstance(group, OwnGroup):
+        return group
+    return replace(group, program=replace(group.program, keep_weights=False))  # type: ignore[arg-type]
 
 
-def cut(chunk: AnyGroup, size: int) -> list[AnyGroup]:
+def cut(group: AnyGroup, size: int) -> list[AnyGroup]:
     """Chunks of at most so many nets, of one length each, the last filled up with nets that stand for nothing."""
-    if isinstance(chunk, OwnGroup) or net_count(chunk) <= size:
-        return [chunk]
-    parts = wired_parts(chunk, size) if isinstance(chunk, WiredGroup) else plain_parts(chunk, size)
-    return [part for part in parts if part.configs]  # a chunk that was cut before may be filled up
+    if isinstance(group, OwnGroup) or net_count(group) <= size:
+        return [group]
+    parts = wired_parts(group, size) if isinstance(group, WiredGroup) else plain_parts(group, size)
+    return [part for part in parts if part.configs]  # a group that was cut before may be filled up
 
 
 def slices(count: int, size: int) -> list[list[int]]:
@@ -46,23 +46,23 @@ def slices(count: int, size: int) -> list[list[int]]:
     return [places[start : start + length] for start in range(0, len(places), length)]
 
 
-def plain_parts(chunk: PlainGroup, size: int) -> list[PlainGroup]:
+def plain_parts(group: PlainGroup, size: int) -> list[PlainGroup]:
     """Block by block."""
     parts = []
-    for block, nets in zip(chunk.program.blocks, chunk.nets, strict=True):
+    for block, nets in zip(group.program.blocks, group.nets, strict=True):
         for places in slices(len(nets), size):
             chosen = tuple(nets[i] if i >= 0 else replace(nets[-1], members=[]) for i in places)
             bases = tuple(tuple(row[i] for i in places) for row in block.weights)
-            means = tuple(m & set(row) for m, row in zip(chunk.program.with_mean, bases, strict=True))
-            program = replace(chunk.program, blocks=(replace(block, weights=bases),), with_mean=means)
+            means = tuple(m & set(row) for m, row in zip(group.program.with_mean, bases, strict=True))
+            program = replace(group.program, blocks=(replace(block, weights=bases),), with_mean=means)
             parts.append(PlainGroup(program, (chosen,)))
     return parts
 
 
-def wired_parts(chunk: WiredGroup, size: int) -> list[WiredGroup]:
+def wired_parts(group: WiredGroup, size: int) -> list[WiredGroup]:
     """Net by net."""
-    parts, whole = [], chunk.program
-    for places in slices(len(chunk.nets), size):
+    parts, whole = [], group.program
+    for places in slices(len(group.nets), size):
         weights = tuple(tuple(tuple(row[i] for i in places) for row in slots) for slots in whole.weights)
         means = tuple(
             tuple(m & set(row) for m, row in zip(*slots, strict=True))
@@ -70,6 +70,6 @@ def wired_parts(chunk: WiredGroup, size: int) -> list[WiredGroup]:
         )
         readout = tuple(whole.readout[i] for i in places) if whole.readout else ()
         program = replace(whole, weights=weights, with_mean=means, readout=readout)
-        members = tuple(chunk.members[i] if i >= 0 else () for i in places)
-        parts.append(WiredGroup(program, tuple(chunk.nets[i] for i in places), members))
+        members = tuple(group.members[i] if i >= 0 else () for i in places)
+        parts.append(WiredGroup(program, tuple(group.nets[i] for i in places), members))
     return parts

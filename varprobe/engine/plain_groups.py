@@ -36,7 +36,7 @@ __all__ = [
     "layer_numbers",
     "phi_numbers",
     "phi_of",
-    "plain_chunks",
+    "plain_groups",
     "weight_bytes",
 ]
 
@@ -87,7 +87,7 @@ class PlainGroup:
 
     @property
     def members(self) -> list[tuple[int, int, Member]]:
-        """(block, column, member) of every configuration in the chunk, in configuration order."""
+        """(block, column, member) of every configuration in the group, in configuration order."""
         found = [(b, c, m) for b, nets in enumerate(self.nets) for c, net in enumerate(nets) for m in net.members]
         return sorted(found, key=lambda x: x[2].config)
 
@@ -98,35 +98,35 @@ class PlainGroup:
         ]
 
 
-def plain_chunks(
+def plain_groups(
     configs: Sequence[tuple[int, Config]], setting: SweepSettings, behaviors: Mapping[Activation, Asymptotics]
 ) -> list[PlainGroup]:
     """Programs that compute every (index, configuration) once, all of them plain stacks."""
-    groups: dict[tuple[tuple[Segment, ...], int], dict[Block, dict[Hashable, Net]]] = {}
+    collected: dict[tuple[tuple[Segment, ...], int], dict[Block, dict[Hashable, Net]]] = {}
     ends = [(c.init_first, c.init_last, c.depth) for _, c in configs]
     cuts = frozenset(cut for first, last, depth in ends for cut in ([2] if first else []) + ([depth] if last else []))
     for index, config in configs:
         block, net = net_of(index, config, setting, behaviors[config.act], cuts)
         segments = segments_of(config.widths, cuts)
-        nets = groups.setdefault((segments, config.batch), {}).setdefault(block, {})
+        nets = collected.setdefault((segments, config.batch), {}).setdefault(block, {})
         key = (net.bases, net.weights, net.biases, net.readout, net.parameters)
         if key in nets:
             nets[key].members.extend(net.members)
         else:
             nets[key] = net
-    chunks = []
-    for (segments, batch), blocks in groups.items():
+    groups = []
+    for (segments, batch), blocks in collected.items():
         for part in split(segments, batch, {b: by_base(n.values()) for b, n in blocks.items()}, setting):
-            chunks.append(chunk_of(segments, batch, part, setting))
-    return chunks
+            groups.append(group_of(segments, batch, part, setting))
+    return groups
 
 
 def by_base(nets: Iterable[Net]) -> list[Net]:
     """Nets of the same bases side by side, else in their order."""
-    groups: dict[tuple[WeightBasis, ...], list[Net]] = {}
+    collected: dict[tuple[WeightBasis, ...], list[Net]] = {}
     for net in nets:
-        groups.setdefault(net.bases, []).append(net)
-    return [net for group in groups.values() for net in group]
+        collected.setdefault(net.bases, []).append(net)
+    return [net for some in collected.values() for net in some]
 
 
 def net_of(
@@ -223,7 +223,7 @@ def split(
             yield {block: piece + spare}
 
 
-def chunk_of(
+def group_of(
     segments: tuple[Segment, ...], batch: int, blocks: dict[Block, list[Net]], setting: SweepSettings
 ) -> PlainGroup:
     """The program that runs these nets."""

@@ -8,7 +8,7 @@ from varprobe.engine.plain_cell import run_cell, workspace_of
 from varprobe.engine.plain_groups import PlainGroup
 from varprobe.engine.program import Program
 from varprobe.engine.wired.cell import run_wired
-from varprobe.engine.wired.chunks import WiredGroup
+from varprobe.engine.wired.groups import WiredGroup
 from varprobe.engine.wired.own import OwnGroup, OwnProgram, run_own
 from varprobe.engine.wired.program import Wired
 from varprobe.engine.wired.recurrent import run_recurrent

@@ -16,7 +16,7 @@ from varprobe.engine.losses import output_gradient
 from varprobe.engine.random_bits import keys_of, layer_keys
 from varprobe.engine.weight_bases import Draw, WeightBasis, base_of
 from varprobe.engine.wired.cell import run_wired, slot_key
-from varprobe.engine.wired.chunks import wired_chunks
+from varprobe.engine.wired.groups import wired_groups
 from varprobe.engine.wired.layer import unit_names
 from varprobe.nets.activations import behavior
 from varprobe.nets.architectures import Own, Plain
@@ -125,9 +125,9 @@ def readout_of(
 def unit_factors(setting: SweepSettings, config: Config, seed: int) -> dict[tuple[int, str], tuple[float, int]]:
     """(layer, slot) -> (f, k): what the engine multiplies that matrix by, f 2^k, for its product to have variance 1."""
     setting = replace(setting, forward_only=True, loss="cotangent", outputs=0)
-    (chunk,) = wired_chunks([(0, config)], setting, {config.act: behavior(config.act)})
+    (group,) = wired_groups([(0, config)], setting, {config.act: behavior(config.act)})
     with jax.enable_x64(setting.dtype == "float64"):
-        found = jax.jit(run_wired, static_argnums=0)(chunk.program, *arguments(chunk, setting, seed))
+        found = jax.jit(run_wired, static_argnums=0)(group.program, *arguments(group, setting, seed))
         several = [{name: np.asarray(v, np.float64)[:, 0] for name, v in part.items()} for part in found.scalars]
     rows = {name: np.concatenate([part[name] for part in several]) for name in several[0]}
     return {

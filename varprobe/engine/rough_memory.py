@@ -14,8 +14,8 @@ from varprobe.engine import plain_groups
 from varprobe.engine.pieces import net_count
 from varprobe.engine.programs import AnyGroup
 from varprobe.engine.random_bits import keys_of
-from varprobe.engine.wired import chunks as wired
-from varprobe.engine.wired.chunks import WiredGroup
+from varprobe.engine.wired import groups as wired
+from varprobe.engine.wired.groups import WiredGroup
 from varprobe.engine.wired.own import OwnGroup
 from varprobe.nets.architectures.own import Own
 
@@ -34,28 +34,28 @@ LAYERS, MATRICES = 24, 5
 """Arrays in the shape of the widest layer's output, and of its weights, that are worked on at once."""
 
 
-def rough_bytes(chunk: AnyGroup) -> float:
+def rough_bytes(group: AnyGroup) -> float:
     """Bytes of a cell, by rules of thumb.
 
     It was 0.7 to 2.6 times what the compiler planned on CPU in 34 programs of eight architectures, and 3.7 to 6.3 times
     in four of transformers.
     """
-    p = chunk.program
+    p = group.program
     itemsize = max(4, jnp.dtype(p.dtype).itemsize)
-    if isinstance(chunk, OwnGroup):
-        own, units = chunk.program, chunk.program.width
+    if isinstance(group, OwnGroup):
+        own, units = group.program, group.program.width
         weights, matrix = 0, parameter_count(own.arch, units, own.depth, own.dtype)
         kept = OWN_KEPT * 4 * own.depth * own.batch * units
-    elif isinstance(chunk, WiredGroup):
-        net = chunk.program
-        weights, kept = wired.weight_bytes(net), wired.net_bytes(net) * net_count(chunk)
+    elif isinstance(group, WiredGroup):
+        net = group.program
+        weights, kept = wired.weight_bytes(net), wired.net_bytes(net) * net_count(group)
         matrix = max(sum(slot.fan_in * slot.fan_out for slot in net.slots(i)) for i in range(len(net.segments)))
         positions = math.prod(net.output_shape) // net.segments[-1].fan_out
         units = positions * max(max(s.fan_in, s.fan_out) for s in net.segments)
     else:
-        plain = chunk.program
+        plain = group.program
         weights = plain_groups.weight_bytes(plain.segments, plain.blocks, itemsize)
-        kept = KEPT * plain_groups.net_bytes(plain.segments, plain.batch) * net_count(chunk)
+        kept = KEPT * plain_groups.net_bytes(plain.segments, plain.batch) * net_count(group)
         matrix = max(s.fan_in * s.fan_out for s in plain.segments)
         units = max(max(s.fan_in, s.fan_out) for s in plain.segments)
     weights = weights if getattr(p, "keep_weights", False) else 0

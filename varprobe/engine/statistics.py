@@ -35,14 +35,14 @@ def quantity(name: str, moments: Moments, log10_scale: np.ndarray) -> CellTable:
     }
 
 
-def statistics_of(chunk: PlainGroup, statistics: CellStatistics) -> CellTable:
+def statistics_of(group: PlainGroup, statistics: CellStatistics) -> CellTable:
     """Every variable of the results, each (members, depth + 1), members in configuration order.
 
     Layer 0 is the input and has an activation only. Homogeneous nets are shifted to each configuration's scales.
     """
-    program, rows = chunk.program, []
+    program, rows = group.program, []
     bases = joined_base_moments(program, statistics)
-    for b, column, member in chunk.members:
+    for b, column, member in group.members:
         scales = np.array(member.log10_scales)
         up = np.cumsum(scales)
         down = up[-1] - up

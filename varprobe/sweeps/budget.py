@@ -24,18 +24,18 @@ def budget_of(memory: int | None) -> int:
     return max(left - COMPILING, LEAST_CELLS)
 
 
-def allotment(chunks: Iterable[AnyGroup], teams: Sequence[tuple[Any, ...]], memory: int | None) -> tuple[int, int]:
+def allotment(groups: Iterable[AnyGroup], teams: Sequence[tuple[Any, ...]], memory: int | None) -> tuple[int, int]:
     """(how many of the workers there are to be, bytes for a cell of each).
 
     Args:
-        chunks: whose cells are to be computed.
+        groups: whose cells are to be computed.
         teams: the devices of every worker that there could be.
         memory: bytes for all of them; None for a share of what is free.
 
     Raises:
         InvalidArgumentError: a single network does not fit (option `memory`).
     """
-    several, worker, count = list(chunks), Worker(teams[0]), len(teams)
+    several, worker, count = list(groups), Worker(teams[0]), len(teams)
     own = [found for d in worker.devices if (found := device_free_bytes(d)) is not None]
     largest = max(several, key=rough_bytes)
     if own:  # an accelerator's memory is not the host's
@@ -45,17 +45,17 @@ def allotment(chunks: Iterable[AnyGroup], teams: Sequence[tuple[Any, ...]], memo
         if rough * count > budget:
             count = workers_within(budget, rough, count, int(needed_bytes(worker, smallest(largest))))
         each = budget // count
-    for chunk in several:
-        if rough_bytes(chunk) > each and rough_bytes(one := smallest(chunk)) > each:
+    for group in several:
+        if rough_bytes(group) > each and rough_bytes(one := smallest(group)) > each:
             if (need := needed_bytes(worker, one)) > each:
                 raise too_large(one, need, each)
     return count, each
 
 
-def needed_bytes(worker: Worker, chunk: AnyGroup) -> float:
+def needed_bytes(worker: Worker, group: AnyGroup) -> float:
     """What a cell takes on each device: the compiled code's plan, or the formula where the platform has none.
 
     On CPU it was 0.7 to 1.06 times the measured peak in eleven cases of 130 MiB or more (`scripts/measure_memory.py`).
     """
-    planned = worker.compiled(chunk).bytes
-    return rough_bytes(chunk) if planned is None else planned + AROUND
+    planned = worker.compiled(group).bytes
+    return rough_bytes(group) if planned is None else planned + AROUND

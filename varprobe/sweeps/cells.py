@@ -16,9 +16,9 @@ __all__ = ["computed", "in_order"]
 
 def in_order(tasks: list[tuple[int, CellTask]], executor: CellExecutor) -> list[tuple[int, CellTask]]:
     """The numbered tasks in the order that the executor wants."""
-    if not executor.by_chunk:
+    if not executor.by_group:
         return tasks
-    return sorted(tasks, key=lambda task: (-work_of(task[1].chunk), id(task[1].chunk)))
+    return sorted(tasks, key=lambda task: (-work_of(task[1].group), id(task[1].group)))
 
 
 def computed(

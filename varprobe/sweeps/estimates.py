@@ -51,7 +51,7 @@ class Estimate(NamedTuple):
         configs: configurations.
         seeds: of each.
         cells: units of work and of storage, a group of nets and a seed each.
-        groups: distinct compiled programs.
+        programs: distinct compiled programs.
         seconds: wall time, within a factor of about three.
         memory: bytes at the peak of the process; rather too many than too few.
         disk: bytes of the run folder.
@@ -62,7 +62,7 @@ class Estimate(NamedTuple):
     configs: int
     seeds: int
     cells: int
-    groups: int
+    programs: int
     seconds: float
     memory: int
     disk: int
@@ -71,7 +71,7 @@ class Estimate(NamedTuple):
 
     def __str__(self) -> str:
         """For a terminal."""
-        cells = f"{self.cells} of {self.groups} compiled program{'s' if self.groups != 1 else ''}"
+        cells = f"{self.cells} of {self.programs} compiled program{'s' if self.programs != 1 else ''}"
         if self.parted:
             cells += f", {self.parted} of them in pieces"
         rows = {
@@ -99,21 +99,21 @@ def numbers_of(request: Request) -> int:
 
 
 def sweep_bytes(
-    request: Request, chunks: Sequence[AnyGroup], workers: int, budget: float | None = None, in_memory: bool = True
+    request: Request, groups: Sequence[AnyGroup], workers: int, budget: float | None = None, in_memory: bool = True
 ) -> int:
     """Bytes that the process takes at its peak: Python and jax, compiled code, plan, cells that run at once, results.
 
     Args:
         request: what is swept.
-        chunks: of `chunks_of`.
+        groups: of `groups_of`.
         workers: how many cells run at once.
         budget: bytes for the cell of one worker; larger ones are computed in pieces.
         in_memory: whether the results are held there as a whole.
     """
-    parts = parts_of(chunks, budget)
+    parts = parts_of(groups, budget)
     programs = {part.program: part for part in parts}.values()
     cells = sorted(map(rough_bytes, programs), reverse=True)
-    busy = min(workers, request.setting.seeds * len(chunks))
+    busy = min(workers, request.setting.seeds * len(groups))
     at_once = sum(cells[i // request.setting.seeds] for i in range(busy) if i // request.setting.seeds < len(cells))
     code = COMPILING + PROGRAM * (len(programs) - 1)
     plan = PLANNED * sum(config.depth + 1 for config in request.configs)
@@ -121,36 +121,36 @@ def sweep_bytes(
     return int(PROCESS + code + plan + at_once + results)
 
 
-def parts_of(chunks: Sequence[AnyGroup], budget: float | None) -> list[AnyGroup]:
-    """The chunks, in pieces where they exceed the budget."""
-    return list(chunks) if budget is None else [part for chunk in chunks for part in pieces(chunk, budget)]
+def parts_of(groups: Sequence[AnyGroup], budget: float | None) -> list[AnyGroup]:
+    """The groups, in pieces where they exceed the budget."""
+    return list(groups) if budget is None else [part for group in groups for part in pieces(group, budget)]
 
 
 def estimate(
-    request: Request, chunks: Sequence[AnyGroup], workers: int, budget: float | None = None, in_memory: bool = True
+    request: Request, groups: Sequence[AnyGroup], workers: int, budget: float | None = None, in_memory: bool = True
 ) -> Estimate:
     """What a sweep will take, from a short calibration; nothing of it is run.
 
     Args:
         request: what is swept; its probes (--correlation and others) are not counted.
-        chunks: of `chunks_of`.
+        groups: of `groups_of`.
         workers: how many cells run at once.
         budget: bytes for the cell of one worker; larger ones are computed in pieces.
         in_memory: whether the results are held there as a whole.
     """
     seeds = request.setting.seeds
-    split = [parts_of([chunk], budget) for chunk in chunks]
+    split = [parts_of([group], budget) for group in groups]
     parts = [part for several in split for part in several]
     programs = {part.program: part for part in parts}.values()
-    cells = seeds * len(chunks)
+    cells = seeds * len(groups)
     work = PASSES * seconds_of_an_operation(request.setting.dtype) * sum(map(work_of, parts)) * seeds
     return Estimate(
         configs=len(request.configs),
         seeds=seeds,
         cells=cells,
-        groups=len(programs),
+        programs=len(programs),
         seconds=START_SECONDS + DATASET_SECONDS + COMPILE_SECONDS * len(programs) + work / max(1, min(workers, cells)),
-        memory=sweep_bytes(request, chunks, workers, budget, in_memory),
+        memory=sweep_bytes(request, groups, workers, budget, in_memory),
         disk=ON_DISK * numbers_of(request),
         workers=workers,
         parted=seeds * sum(len(several) > 1 for several in split),

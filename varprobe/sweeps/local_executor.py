@@ -43,15 +43,15 @@ class CellExecutor(Protocol):
     """Whoever computes.
 
     Attributes:
-        by_chunk: whether cells of one chunk should come one after the other, the largest chunks first.
+        by_group: whether cells of one group should come one after the other, the largest groups first.
     """
 
-    by_chunk: bool
+    by_group: bool
 
     def versions(self) -> dict[str, Any]:
         """Of what computes: `record.versions` where it is."""
 
-    def allotment(self, chunks: Iterable[AnyGroup]) -> tuple[int, int]:
+    def allotment(self, groups: Iterable[AnyGroup]) -> tuple[int, int]:
         """(how many cells of these are computed at once, bytes for each)."""
 
     def run(
@@ -74,13 +74,13 @@ class CellExecutor(Protocol):
 
 
 def computed(worker: Worker, items: Sequence[CellTask], setting: SweepSettings, memory: int) -> list[CellTable]:
-    """The tables of some cells of one chunk, in pieces where `memory`, bytes for one cell, is short.
+    """The tables of some cells of one group, in pieces where `memory`, bytes for one cell, is short.
 
     Raises:
         Failure: the device or its memory failed.
         InvalidArgumentError: a single net does not fit (option `memory`).
     """
-    chunk, seeds = items[0].chunk, [item.seed for item in items]
+    group, seeds = items[0].group, [item.seed for item in items]
 
     def run(piece: AnyGroup) -> dict[str, np.ndarray]:
         if (need := needed_bytes(worker, piece)) > memory:
@@ -89,11 +89,11 @@ def computed(worker: Worker, items: Sequence[CellTask], setting: SweepSettings, 
         return {f"{i} {name}": values for i, table in enumerate(tables) for name, values in table.items()}
 
     try:
-        joined = in_pieces(chunk, memory, run)
+        joined = in_pieces(group, memory, run)
     except MachineError as error:
-        raise Failure(chunk.configs, seeds[0], str(error)) from error
+        raise Failure(group.configs, seeds[0], str(error)) from error
     except (jax.errors.JaxRuntimeError, MemoryError) as error:
-        raise Failure(chunk.configs, seeds[0], f"the device failed: {first_line(error)}") from error
+        raise Failure(group.configs, seeds[0], f"the device failed: {first_line(error)}") from error
     tables: list[CellTable] = [{} for _ in seeds]
     for key, values in joined.items():
         i, _, name = key.partition(" ")
@@ -107,21 +107,21 @@ class LocalCellExecutor:
     def __init__(self, devices: int | None = None, memory: int | None = None) -> None:
         """`devices`: how many to use; `memory`: bytes for what is computed; None for a share of what is free."""
         self.devices, self.memory = devices, memory
-        self.by_chunk = len(jax.local_devices()) > 1
+        self.by_group = len(jax.local_devices()) > 1
 
     def versions(self) -> dict[str, Any]:
         """Of this process."""
         return versions()
 
-    def allotment(self, chunks: Iterable[AnyGroup]) -> tuple[int, int]:
+    def allotment(self, groups: Iterable[AnyGroup]) -> tuple[int, int]:
         """As `CellExecutor.allotment`; raises InvalidArgumentError where a network does not fit."""
-        return allotment(chunks, teams(self.devices), self.memory)
+        return allotment(groups, teams(self.devices), self.memory)
 
     def run(
         self, queue: Queue[CellTask], setting: SweepSettings, folder: Path | None = None
     ) -> Iterator[tuple[CellTask, CellTable | None]]:
         """As `CellExecutor.run`; whoever runs it writes the tables."""
-        count, each = self.allotment(queue.chunks())
+        count, each = self.allotment(queue.groups())
         free = [Worker(devices) for devices in teams(self.devices)[:count]]
         size, most = free[0].size, 2 * len(free)
 

@@ -148,9 +148,9 @@ def cache_folder() -> str | None:
 
 
 def calls(items: Sequence[CellTask], most: int) -> Iterator[list[CellTask]]:
-    """The items, up to `most` of one chunk at a time."""
-    for _, group in groupby(items, key=lambda item: id(item.chunk)):
-        some = list(group)
+    """The items, up to `most` of one group at a time."""
+    for _, neighbors in groupby(items, key=lambda item: id(item.group)):
+        some = list(neighbors)
         yield from (some[i : i + most] for i in range(0, len(some), most))
 
 
@@ -172,7 +172,7 @@ def require_same(wanted: dict[str, Any]) -> None:
 class PoolCellExecutor:
     """The processes of an executor."""
 
-    by_chunk = True
+    by_group = True
 
     def __init__(self, executor: Executor, memory: int | None = None, count: Callable[[], int] | None = None) -> None:
         """What computes.
@@ -198,7 +198,7 @@ class PoolCellExecutor:
                     raise MachineError(f"a worker failed: {message_of(error)}") from error
         return self.seen
 
-    def allotment(self, chunks: Iterable[AnyGroup]) -> tuple[int, int]:
+    def allotment(self, groups: Iterable[AnyGroup]) -> tuple[int, int]:
         """As `CellExecutor.allotment`; what a process has free only it knows."""
         return self.processes(), self.memory or budget_of(None) // cores()
 
@@ -218,11 +218,11 @@ class PoolCellExecutor:
             items, size = list[CellTask](), 0.0
             while size < BATCH_WORK and (more := queue.take(1)):
                 items += more
-                size += work_of(more[0].chunk)
+                size += work_of(more[0].group)
             return items
 
         def submit(items: list[CellTask]) -> Future[Any]:
-            largest = max(item.chunk.program.batch for item in items)
+            largest = max(item.group.program.batch for item in items)
             some = needed(setting, (item.seed for item in items), largest)
             batch = Batch(tuple(items), some, seen, folder, token, self.memory, cache)
             return self.executor.submit(work, packed(batch))
@@ -236,7 +236,7 @@ class PoolCellExecutor:
 
         def submit(jobs: list[Task]) -> Future[Any]:
             (job,) = jobs
-            setting = needed(job.setting, [job.seed], job.chunk.program.batch)
+            setting = needed(job.setting, [job.seed], job.group.program.batch)
             return self.executor.submit(probe, packed((replace(job, setting=setting), seen)))
 
         with unless_lost():

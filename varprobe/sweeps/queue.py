@@ -29,14 +29,14 @@ T = TypeVar("T", bound=Task)
 class CellTask(NamedTuple):
     """A cell to be computed."""
 
-    chunk: AnyGroup
+    group: AnyGroup
     seed: int
     file: TaskFile | None = None
 
     @property
     def configs(self) -> list[int]:
         """Its configurations."""
-        return self.chunk.configs
+        return self.group.configs
 
     @property
     def steps(self) -> int:
@@ -110,6 +110,6 @@ class Queue(Generic[T]):
         """Whether there will be no more."""
         return not self.waiting
 
-    def chunks(self) -> Iterable[Any]:
-        """The chunks of networks that are missing, each once."""
-        return {id(task.chunk): task.chunk for _, task in self.waiting}.values()  # type: ignore[attr-defined]
+    def groups(self) -> Iterable[Any]:
+        """The groups of networks that are missing, each once."""
+        return {id(task.group): task.group for _, task in self.waiting}.values()  # type: ignore[attr-defined]

@@ -56,13 +56,13 @@ class Cell(TaskFile):
     """Some configurations of one depth, one seed.
 
     Attributes:
-        chunk: which of the run's chunks it belongs to.
+        group: which of the run's groups it belongs to.
         depth: number of weight layers; each variable has shape (configs, depth + 1).
     """
 
     part: str = "cells"
     kind: str = "cell"
-    chunk: int = 0
+    group: int = 0
     depth: int = 0
 
     @property
@@ -79,21 +79,21 @@ class SweepRecord(Record):
         deciding: what decides the numbers: `shared` by all configurations, and a hash of `each` of them.
         attributes: those of the dataset.
         coordinates: those of the dataset that lie along `config`.
-        chunks: for each chunk the `configs` in it, their `depth`, and the names of its `cells`, one per seed.
+        groups: for each group the `configs` in it, their `depth`, and the names of its `cells`, one per seed.
     """
 
     deciding: dict[str, Any]
     attributes: dict[str, Any]
     coordinates: dict[str, list[Any]]
-    chunks: list[dict[str, Any]]
+    groups: list[dict[str, Any]]
 
     @property
     def cells(self) -> list[Cell]:
         """All cells, seed by seed."""
         return [
-            Cell(chunk["cells"][seed], seed, tuple(chunk["configs"]), chunk=i, depth=chunk["depth"])
+            Cell(group["cells"][seed], seed, tuple(group["configs"]), group=i, depth=group["depth"])
             for seed in range(self.spec["seeds"])
-            for i, chunk in enumerate(self.chunks)
+            for i, group in enumerate(self.groups)
         ]
 
     def variables(self, cell: Cell) -> dict[str, tuple[int, ...]]:
@@ -115,21 +115,22 @@ class SweepRecord(Record):
     @classmethod
     def as_written(cls, values: dict[str, Any]) -> "SweepRecord":
         """The same, though its numbers may contradict each other."""
-        record = cls.of(values)
-        if not record.chunks or not all(NAME.fullmatch(cell.name) for cell in record.cells):
+        names = {"chunks": "groups"}  # the name in version 0.1
+        record = cls.of({names.get(key, key): value for key, value in values.items()})
+        if not record.groups or not all(NAME.fullmatch(cell.name) for cell in record.cells):
             raise DamagedError("names no cells")
         return record
 
     def require_consistent(self) -> None:
         """Raise DamagedError if numbers of the plan contradict each other, before anything is made that often.
 
-        Every chunk has a cell for each seed, and every configuration is in one chunk.
+        Every group has a cell for each seed, and every configuration is in one group.
         """
         depths, seeds = self.coordinates["depth"], self.spec["seeds"]
-        placed = sorted(i for chunk in self.chunks for i in chunk["configs"])
+        placed = sorted(i for group in self.groups for i in group["configs"])
         fitting = all(
-            len(chunk["cells"]) == seeds and all(depths[i] == chunk["depth"] for i in chunk["configs"])
-            for chunk in self.chunks
+            len(group["cells"]) == seeds and all(depths[i] == group["depth"] for i in group["configs"])
+            for group in self.groups
         )
         if type(seeds) is not int or placed != list(range(len(depths))) or not fitting:
             raise DamagedError("has a plan that does not add up")
@@ -144,7 +145,7 @@ class SweepRecord(Record):
         from varprobe.storage.memmap import missing_numbers
         from varprobe.sweeps.assemble import variable_names
 
-        seeds, layers = self.spec["seeds"], max(chunk["depth"] for chunk in self.chunks) + 1
+        seeds, layers = self.spec["seeds"], max(group["depth"] for group in self.groups) + 1
         coords = {name: ("config", np.array(values)) for name, values in self.coordinates.items()}
         names, shape = variable_names(self.spec["arch"]), (len(self.coordinates["depth"]), seeds, layers)
         arrays = missing_numbers(len(names), shape, place)
@@ -244,7 +245,7 @@ def plan(request: "Request", groups: list[list[int]], now: dict[str, Any]) -> Sw
 
     Args:
         request: what was asked for.
-        groups: the configurations of each chunk.
+        groups: the configurations of each group.
         now: `versions` where it is computed.
     """
     from varprobe.sweeps.assemble import skeleton
@@ -252,7 +253,7 @@ def plan(request: "Request", groups: list[list[int]], now: dict[str, Any]) -> Sw
     bare = skeleton(request)
     shared, each = hashable(request, now)
     suffix = "" if request.reusable else f"-{secrets.token_hex(4)}"
-    chunks = [
+    entries = [
         {
             "configs": group,
             "depth": request.configs[group[0]].depth,
@@ -270,7 +271,7 @@ def plan(request: "Request", groups: list[list[int]], now: dict[str, Any]) -> Sw
         identity=identity(request, now) + suffix,
         attributes=bare.attrs,
         coordinates=coordinates,
-        chunks=chunks,
+        groups=entries,
         machines=[machine()],
         arguments=request.arguments,
         unrepeatable=request.unrepeatable,

@@ -49,49 +49,49 @@ def workers_within(budget: int, largest: int, workers: int, least: int = 0) -> i
     return max(1, min(workers, budget // each))
 
 
-def pieces(chunk: AnyGroup, budget: float) -> list[AnyGroup]:
-    """The chunk itself if a cell of it fits by the formula, else chunks of equally many nets each that do.
+def pieces(group: AnyGroup, budget: float) -> list[AnyGroup]:
+    """The group itself if a cell of it fits by the formula, else groups of equally many nets each that do.
 
     Weights are drawn again for the way back rather than kept, if that is what it takes: it costs as much as a second
     piece would, and saves more. Where a single net does not fit by the formula, every net is a piece.
 
     Args:
-        chunk: what is to be computed.
+        group: what is to be computed.
         budget: bytes for one cell.
     """
-    again = drawn_again(chunk)
-    for whole in (chunk, again):
+    again = drawn_again(group)
+    for whole in (group, again):
         if rough_bytes(whole) <= budget:
             return [whole]
-    one, most = rough_bytes(smallest(chunk)), net_count(chunk)
+    one, most = rough_bytes(smallest(group)), net_count(group)
     each = max(1.0, (rough_bytes(again) - one) / max(1, most - 1))
     return cut(again, max(1, 1 + int((budget - one) / each)))
 
 
-def smallest(chunk: AnyGroup) -> AnyGroup:
-    """The least that can be computed at once: a single net, of a chunk's nets the largest."""
-    return max(cut(drawn_again(chunk), 1), key=rough_bytes)
+def smallest(group: AnyGroup) -> AnyGroup:
+    """The least that can be computed at once: a single net, of a group's nets the largest."""
+    return max(cut(drawn_again(group), 1), key=rough_bytes)
 
 
-def too_large(chunk: AnyGroup, need: float, budget: float) -> InvalidArgumentError:
+def too_large(group: AnyGroup, need: float, budget: float) -> InvalidArgumentError:
     """The error of a net that cannot be split."""
-    text = f"{described(chunk)} takes {memory_text(need)} by itself, and there are {memory_text(budget)} for it"
+    text = f"{described(group)} takes {memory_text(need)} by itself, and there are {memory_text(budget)} for it"
     return InvalidArgumentError(text, "memory")
 
 
-def in_pieces(chunk: AnyGroup, budget: float, run: Callable[[AnyGroup], CellTable]) -> CellTable:
+def in_pieces(group: AnyGroup, budget: float, run: Callable[[AnyGroup], CellTable]) -> CellTable:
     """The table of a cell, computed in pieces that fit; a piece that is too large after all is halved.
 
     Args:
-        chunk: what is to be computed.
+        group: what is to be computed.
         budget: bytes for one cell.
-        run: computes a cell of a chunk; raises TooLarge, or what jax raises for want of memory.
+        run: computes a cell of a group; raises TooLarge, or what jax raises for want of memory.
 
     Raises:
         InvalidArgumentError: a single net does not fit the budget (option `memory`).
         MachineError: the device has no memory for a single net.
     """
-    waiting = deque(pieces(chunk, budget))
+    waiting = deque(pieces(group, budget))
     done: list[tuple[list[int], CellTable]] = []
     while waiting:
         piece = waiting.popleft()
@@ -106,7 +106,7 @@ def in_pieces(chunk: AnyGroup, budget: float, run: Callable[[AnyGroup], CellTabl
             raise too_large(piece, need, budget)
         else:
             raise MachineError(f"the device has no memory for {described(piece)} alone")
-    return joined(chunk.configs, done)
+    return joined(group.configs, done)
 
 
 def attempt(run: Callable[[AnyGroup], CellTable], piece: AnyGroup) -> tuple[CellTable | None, float | None]:
@@ -136,10 +136,10 @@ def halves(piece: AnyGroup) -> list[AnyGroup]:
     return cut(piece, -(-net_count(piece) // 2)) if net_count(piece) > 1 else []
 
 
-def described(chunk: AnyGroup) -> str:
-    """A configuration of a chunk, for messages."""
-    p = chunk.program
-    return f"configuration {chunk.configs[0]} (depth {p.depth}, width {width_of(chunk)}, batch {p.batch})"
+def described(group: AnyGroup) -> str:
+    """A configuration of a group, for messages."""
+    p = group.program
+    return f"configuration {group.configs[0]} (depth {p.depth}, width {width_of(group)}, batch {p.batch})"
 
 
 def joined(configs: Sequence[int], done: Sequence[tuple[list[int], CellTable]]) -> CellTable:

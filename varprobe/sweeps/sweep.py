@@ -7,7 +7,7 @@ from typing import Unpack
 
 import xarray as xr
 
-from varprobe.engine.groups import chunks_of, work_of
+from varprobe.engine.groups import groups_of, work_of
 from varprobe.errors import InvalidArgumentError
 from varprobe.storage.locks import Claims
 from varprobe.storage.progress import Progress, Unwatched
@@ -101,10 +101,10 @@ def run(
 
 def in_memory(request: Request, progress: Progress, resources: Resources) -> xr.Dataset:
     """Measure, and write nothing."""
-    executor, chunks = resources.cell_executor(), chunks_of(list(request.configs), request.setting)
+    executor, groups = resources.cell_executor(), groups_of(list(request.configs), request.setting)
     frame = dataset(request)
     filling = filling_of(frame, None, Claims(), progress)
-    items = list(enumerate(CellTask(chunk, seed) for seed in range(request.setting.seeds) for chunk in chunks))
+    items = list(enumerate(CellTask(group, seed) for seed in range(request.setting.seeds) for group in groups))
     probing = Probing(request, progress.advance, Claims())
     progress.start(len(items) + probing.total, 0)
     filling.fill(in_order(items, executor), partial(computed, executor, request))
@@ -126,15 +126,15 @@ def in_folder(
         raise InvalidArgumentError(
             f"{shard}: a function whose source is in no file is a new one in every process", "shard"
         )
-    chunks = chunks_of(list(request.configs), request.setting)
-    record = plan(request, [chunk.configs for chunk in chunks], versions)
-    items = list(enumerate(CellTask(chunks[cell.chunk], cell.seed, cell) for cell in record.cells))
+    groups = groups_of(list(request.configs), request.setting)
+    record = plan(request, [group.configs for group in groups], versions)
+    items = list(enumerate(CellTask(groups[cell.group], cell.seed, cell) for cell in record.cells))
     compute = partial(computed, executor, request)
     with held.claimed(record) as ours:
         remove_unusable(held)
         frame = record.frame(held.folder)
         filling = filling_of(frame, held, ours, progress)
-        wanted = share(items, shard, lambda item: work_of(item[1].chunk))
+        wanted = share(items, shard, lambda item: work_of(item[1].group))
         missing = wanted if fresh else filling.missing(wanted)
         probing = Probing(request, progress.advance, ours, held, versions, fresh, shard, len(items))
         progress.start(len(missing) + probing.total, len(wanted) - len(missing) + probing.cached)
@@ -158,7 +158,7 @@ def filling_of(frame: xr.Dataset, held: SweepFolder | None, claims: Claims, prog
         fill(frame, item.configs, item.seed, table)
 
     variables = {"variables": held.record.variables} if held and held.record else {}
-    return Filling(held, claims, enter, progress.advance, group=lambda item: id(item.chunk), **variables)
+    return Filling(held, claims, enter, progress.advance, group=lambda item: id(item.group), **variables)
 
 
 def unfinished(frame: xr.Dataset, held: SweepFolder) -> xr.Dataset:

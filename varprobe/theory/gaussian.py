@@ -77,11 +77,11 @@ def averages(act: Activation, q: np.ndarray) -> Averages:
     """
     q = np.asarray(q, np.float64)
     flat = q.ravel()
-    parts = [chunk(act, flat[i : i + 256]) for i in range(0, flat.size, 256)]
+    parts = [group(act, flat[i : i + 256]) for i in range(0, flat.size, 256)]
     return Averages(*(np.concatenate(values).reshape(q.shape) for values in zip(*parts, strict=True)))
 
 
-def chunk(act: Activation, q: np.ndarray) -> Averages:
+def group(act: Activation, q: np.ndarray) -> Averages:
     """`averages` of a few values of q."""
     s = np.sqrt(q)
     low = 8 * int(np.floor(np.log2(s.min()) / 8)) - 2

@@ -16,8 +16,8 @@ from varprobe.engine.reference_network import learned
 from varprobe.engine.statistics import CellTable
 from varprobe.engine.weight_bases import Custom
 from varprobe.engine.wired.cell import Keys, WiredStatistics, run_wired
-from varprobe.engine.wired.chunks import WiredGroup, wired_chunks
-from varprobe.engine.wired.own import OwnGroup, OwnStatistics, own_chunk, own_table, run_own
+from varprobe.engine.wired.groups import WiredGroup, wired_groups
+from varprobe.engine.wired.own import OwnGroup, OwnStatistics, own_group, own_table, run_own
 from varprobe.engine.wired.recurrent import run_recurrent
 from varprobe.engine.wired.tables import wired_statistics
 from varprobe.nets.activations import behavior
@@ -49,30 +49,30 @@ class StepProbe(Protocol):
 class OwnProbe:
     """That of a user's own block."""
 
-    chunk: OwnGroup
+    group: OwnGroup
 
     def __call__(self, params: Params, numbers: Numbers, keys: Keys, x: Array, target: Array) -> OwnStatistics:
         """The statistics of a network on a batch, traced."""
         blocks, last, bias = given_weights(params, numbers)
-        program = replace(self.chunk.program, arch=block_of(self.chunk.program.arch, blocks[0]), readout=last)
-        return run_own(program, jnp.asarray(True), keys, x, target, self.chunk.numbers()._replace(readout_bias=bias))
+        program = replace(self.group.program, arch=block_of(self.group.program.arch, blocks[0]), readout=last)
+        return run_own(program, jnp.asarray(True), keys, x, target, self.group.numbers()._replace(readout_bias=bias))
 
     def table(self, config: Config, found: OwnStatistics) -> CellTable:
         """Every variable of the results."""
-        return {name: values[0] for name, values in own_table(self.chunk, found).items()}
+        return {name: values[0] for name, values in own_table(self.group, found).items()}
 
 
 @dataclass(frozen=True)
 class WiredProbe:
     """That of the other architectures."""
 
-    chunk: WiredGroup
+    group: WiredGroup
 
     def __call__(self, params: Params, numbers: Numbers, keys: Keys, x: Array, target: Array) -> WiredStatistics:
         """The statistics of a network on a batch, traced."""
         blocks, last, bias = given_weights(params, numbers)
-        found = self.chunk.numbers()._replace(readout_bias=bias)
-        bare, segments = self.chunk.program, range(len(self.chunk.program.segments))
+        found = self.group.numbers()._replace(readout_bias=bias)
+        bare, segments = self.group.program, range(len(self.group.program.segments))
         weights = tuple(
             tuple((given(matrix_of(blocks[i][slot.name], bare.segments[i].first)),) for slot in bare.slots(i))
             for i in segments
@@ -90,9 +90,9 @@ class WiredProbe:
     def table(self, config: Config, found: WiredStatistics) -> CellTable:
         """Every variable of the results."""
         multipliers = tuple(log10_multipliers(config, i) for i in range(len(config.slots(1))))
-        ((member,),) = self.chunk.members
-        chunk = replace(self.chunk, members=((replace(member, log10_multipliers=multipliers),),))
-        return {name: values[0] for name, values in wired_statistics(chunk, found).items()}
+        ((member,),) = self.group.members
+        group = replace(self.group, members=((replace(member, log10_multipliers=multipliers),),))
+        return {name: values[0] for name, values in wired_statistics(group, found).items()}
 
 
 def given_weights(params: Params, numbers: Numbers) -> tuple[tuple[Any, ...], tuple[Custom], Array]:
@@ -147,17 +147,17 @@ def spread(arch: dict[str, Array], like: dict[str, Any]) -> dict[str, Array]:
 def gauge_of(config: Config, setting: SweepSettings, trainee: StackModel) -> StepProbe:
     """The cell of nets of a program."""
     if config.arch.own:
-        return OwnProbe(replace(own_chunk(0, config, setting), readout=(0.0, 1.0)))
+        return OwnProbe(replace(own_group(0, config, setting), readout=(0.0, 1.0)))
     bare = replace(
         config, init=UNIT, init_first=UNIT if trainee.config.init_first else None, init_last=None, bias=BIAS, roles=()
     )
-    (chunk,) = wired_chunks([(0, bare)], setting, {config.act: behavior(config.act)})
-    return WiredProbe(of_units(chunk))
+    (group,) = wired_groups([(0, bare)], setting, {config.act: behavior(config.act)})
+    return WiredProbe(of_units(group))
 
 
-def of_units(chunk: WiredGroup) -> WiredGroup:
-    """The chunk with mean 0 and scale 1 everywhere."""
-    (net,), ((member,),) = chunk.nets, chunk.members
+def of_units(group: WiredGroup) -> WiredGroup:
+    """The group with mean 0 and scale 1 everywhere."""
+    (net,), ((member,),) = group.nets, group.members
     ones = lambda slots: tuple(((0.0, 1.0),) * len(pairs) for pairs in slots)  # noqa: E731
     net = replace(net, weights=ones(net.weights), biases=ones(net.biases), readout=(0.0, 1.0))
-    return replace(chunk, nets=(net,), members=((replace(member, weights=ones(member.weights)),),))
+    return replace(group, nets=(net,), members=((replace(member, weights=ones(member.weights)),),))

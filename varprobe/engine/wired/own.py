@@ -26,7 +26,7 @@ from varprobe.nets.architectures.own import Own
 from varprobe.nets.config import Config, LossName, SweepSettings
 from varprobe.nets.scaled_float import Signal, wide
 
-__all__ = ["OwnGroup", "OwnProgram", "own_chunks", "own_table", "run_own"]
+__all__ = ["OwnGroup", "OwnProgram", "own_groups", "own_table", "run_own"]
 
 
 @dataclass(frozen=True)
@@ -97,12 +97,12 @@ class OwnStatistics(NamedTuple):
     gradient_correlation: Array | None
 
 
-def own_chunks(configs: list[tuple[int, Config]], setting: SweepSettings) -> list[OwnGroup]:
+def own_groups(configs: list[tuple[int, Config]], setting: SweepSettings) -> list[OwnGroup]:
     """A program for every (index, configuration)."""
-    return [own_chunk(index, config, setting) for index, config in configs]
+    return [own_group(index, config, setting) for index, config in configs]
 
 
-def own_chunk(index: int, config: Config, setting: SweepSettings) -> OwnGroup:
+def own_group(index: int, config: Config, setting: SweepSettings) -> OwnGroup:
     """The program of one configuration."""
     assert isinstance(config.arch, Own)
     outputs = setting.outputs
@@ -180,13 +180,13 @@ def run_own(
     return OwnStatistics(*common, *found)
 
 
-def own_table(chunk: OwnGroup, statistics: OwnStatistics) -> CellTable:
+def own_table(group: OwnGroup, statistics: OwnStatistics) -> CellTable:
     """Every variable of the results, each (1, depth + 1); layer 0 is the input and has an activation only."""
     s, zero = statistics, np.zeros(())
     flat = lambda moments: jax.tree.map(lambda a: np.asarray(a, np.float64).reshape(-1), moments)  # noqa: E731
     rows = quantity("activation", flat(s.activation), zero)
     rows |= {name.replace("activation", "preactivation"): values for name, values in rows.items()}
-    rows |= {name: np.full(chunk.program.depth, np.nan) for name in FRACTIONS}
+    rows |= {name: np.full(group.program.depth, np.nan) for name in FRACTIONS}
     rows |= {name: np.asarray(values, np.float64) for name, values in s.scalars.items()}
     rows["weight_log10_mean_square"] = quantity("", flat(s.weights), zero)["_log10_mean_square"]
     if s.gradient is not None and s.weight_gradient is not None:

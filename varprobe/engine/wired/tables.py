@@ -8,7 +8,7 @@ import numpy as np
 from varprobe.engine.moments import Moments
 from varprobe.engine.statistics import LOG10_2, CellTable, log10, quantity, weight_log10_mean_square
 from varprobe.engine.wired.cell import WiredStatistics
-from varprobe.engine.wired.chunks import WiredGroup
+from varprobe.engine.wired.groups import WiredGroup
 from varprobe.engine.wired.layer import unit_names
 from varprobe.nets.architectures.architecture import Architecture
 
@@ -36,10 +36,10 @@ def joined(parts: list[Any], columns: list[int] | slice = slice(None)) -> Any:
     return jax.tree.map(lambda *a: np.concatenate([np.asarray(x, np.float64)[:, columns] for x in a]), *parts)
 
 
-def wired_statistics(chunk: WiredGroup, statistics: WiredStatistics) -> CellTable:
+def wired_statistics(group: WiredGroup, statistics: WiredStatistics) -> CellTable:
     """Every variable of the results, each (members, depth + 1); layer 0 is the input and has an activation only."""
-    program, arch = chunk.program, chunk.program.arch
-    columns, members = [column for column, _ in chunk.columns], [member for _, member in chunk.columns]
+    program, arch = group.program, group.program.arch
+    columns, members = [column for column, _ in group.columns], [member for _, member in group.columns]
     up = np.cumsum(np.array([member.log10_scales for member in members]).T, axis=0)
     down = up[-1] - up
     table: CellTable = {}
@@ -63,7 +63,7 @@ def wired_statistics(chunk: WiredGroup, statistics: WiredStatistics) -> CellTabl
             if name == "gradient":
                 table["gradient_correlation"] = cosine
     for j, slot in enumerate(slots):
-        bases = [base_moments(chunk, statistics, j, column) for column in columns]
+        bases = [base_moments(group, statistics, j, column) for column in columns]
         squares = [
             weight_log10_mean_square(np.array(member.weights[j]), base)
             for member, base in zip(members, bases, strict=True)
@@ -95,10 +95,10 @@ def weight_name(slot: str, name: str) -> str:
     return name if slot == "w" else f"{slot}_{name}"
 
 
-def base_moments(chunk: WiredGroup, statistics: WiredStatistics, slot: int, net: int) -> np.ndarray:
+def base_moments(group: WiredGroup, statistics: WiredStatistics, slot: int, net: int) -> np.ndarray:
     """(layers, 2) array of the mean and mean square of the base of a net's slot."""
     parts = []
-    for i, bases in enumerate(chunk.program.weights):
+    for i, bases in enumerate(group.program.weights):
         distinct = list(dict.fromkeys(bases[slot]))
         found = statistics.bases[i][slot][distinct.index(bases[slot][net])]
         parts.append(np.stack([np.asarray(a, np.float64) for a in found], axis=-1))

@@ -29,7 +29,7 @@ Tables = dict[int, dict[str, np.ndarray]]
 
 def check_dataset(found: Verification, record: SweepRecord, ds: xr.Dataset) -> bool:
     """Whether dims, coordinates and attributes of results.nc are those of the plan; what is not is told."""
-    seeds, layers = record.spec["seeds"], max(chunk["depth"] for chunk in record.chunks) + 1
+    seeds, layers = record.spec["seeds"], max(group["depth"] for group in record.groups) + 1
     sizes = {"config": len(record.deciding["each"]), "seed": seeds, "layer": layers}
     for name, size in sizes.items():
         if ds.sizes.get(name) != size:
@@ -67,18 +67,18 @@ def check_cells(found: Verification, record: SweepRecord, ds: xr.Dataset | None,
 
 
 def blocks(record: SweepRecord, cells: Iterable[Cell]) -> Iterator[list[Cell]]:
-    """Cells of one chunk and following seeds, as many as are held at a time."""
-    by_chunk: dict[int, list[Cell]] = {}
+    """Cells of one group and following seeds, as many as are held at a time."""
+    by_group: dict[int, list[Cell]] = {}
     for cell in cells:
-        by_chunk.setdefault(cell.chunk, []).append(cell)
-    for own in by_chunk.values():
+        by_group.setdefault(cell.group, []).append(cell)
+    for own in by_group.values():
         numbers = len(own[0].configs) * (own[0].depth + 1) * len(record.variables(own[0]))
         size = max(1, BLOCK // numbers)
         yield from (own[start : start + size] for start in range(0, len(own), size))
 
 
 def compare(found: Verification, ds: xr.Dataset, record: SweepRecord, first: Cell, tables: Tables) -> None:
-    """Compare the cells of a chunk and a few seeds with results.nc, which is NaN where they have no number."""
+    """Compare the cells of a group and a few seeds with results.nc, which is NaN where they have no number."""
     if not tables:
         return
     low, high = min(tables), max(tables) + 1

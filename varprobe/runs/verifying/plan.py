@@ -33,19 +33,19 @@ def faults(record: SweepRecord) -> Iterator[str]:
     if wrong := [name for name, length in lengths.items() if length != len(each)]:
         yield f"has {lengths[wrong[0]]} values of {wrong[0]} for {len(each)} configurations"
         return
-    if sorted(chain.from_iterable(chunk["configs"] for chunk in record.chunks)) != list(range(len(each))):
+    if sorted(chain.from_iterable(group["configs"] for group in record.groups)) != list(range(len(each))):
         yield "does not give every configuration one place among the cells"
         return
     for name in OF_THE_SPEC:
         if odd := set(map(str, record.coordinates[name])) ^ set(map(str, spec[name])):
             yield f"has {name} {min(odd)} either in what was asked for or in a configuration, not in both"
     text, suffix = json.dumps(shared), once(record)
-    for chunk in record.chunks:
-        if {record.coordinates["depth"][i] for i in chunk["configs"]} != {chunk["depth"]}:
-            yield f"gives a cell depth {chunk['depth']} that its configurations do not have"
-        hashes = [each[i] for i in chunk["configs"]]
-        if chunk["cells"] != [cell_name(text, seed, hashes) + suffix for seed in range(spec["seeds"])]:
-            yield f"names cells that are not those of configuration {chunk['configs'][0]} and its seeds"
+    for group in record.groups:
+        if {record.coordinates["depth"][i] for i in group["configs"]} != {group["depth"]}:
+            yield f"gives a cell depth {group['depth']} that its configurations do not have"
+        hashes = [each[i] for i in group["configs"]]
+        if group["cells"] != [cell_name(text, seed, hashes) + suffix for seed in range(spec["seeds"])]:
+            yield f"names cells that are not those of configuration {group['configs'][0]} and its seeds"
     if record.identity != identity_of(text, each, spec["seeds"], ProbeOptions.of_spec(spec)) + suffix:
         yield "has an identity that is not the hash of what it holds"
     said = {name: spec[name] for name in ("root_seed", "loss", "dtype", "forward_only")}

@@ -11,7 +11,7 @@ import numpy as np
 from varprobe.engine.inputs import arguments
 from varprobe.engine.random_bits import keys_of
 from varprobe.engine.wired.cell import WiredStatistics, run_wired
-from varprobe.engine.wired.chunks import WiredGroup, wired_chunks
+from varprobe.engine.wired.groups import WiredGroup, wired_groups
 from varprobe.engine.wired.program import Wired
 from varprobe.engine.wired.tables import joined
 from varprobe.errors import MachineError, first_line
@@ -37,10 +37,10 @@ PAIR_NOISE = 2
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """A probe of the networks of a chunk, for one seed; `steps` is what it counts for in the progress."""
+    """A probe of the networks of a group, for one seed; `steps` is what it counts for in the progress."""
 
     kind: Kind
-    chunk: WiredGroup
+    group: WiredGroup
     setting: SweepSettings
     asked: ProbeOptions
     seed: int
@@ -49,40 +49,40 @@ class Task:
     @property
     def configs(self) -> list[int]:
         """The configurations."""
-        return self.chunk.configs
+        return self.group.configs
 
     @property
     def steps(self) -> int:
         """A Jacobian's layers are told one by one."""
-        return self.chunk.program.depth if self.kind == "jacobian" else 1
+        return self.group.program.depth if self.kind == "jacobian" else 1
 
 
 def jobs_of(request: Request) -> list[Task]:
     """All of a request."""
     asked, configs = request.probes, list(enumerate(request.configs))
     behaviors: dict[Activation, Asymptotics] = {act: behavior(act) for act in dict.fromkeys(c.act for _, c in configs)}
-    chunked = partial(wired_chunks, behaviors=behaviors)
+    grouped = partial(wired_groups, behaviors=behaviors)
     cotangent = replace(request.setting, loss="cotangent", outputs=0)
     exact = replace(cotangent, dtype="float64", real_range=False, forward_only=True)
     plans: list[tuple[Kind, SweepSettings, list[WiredGroup]]] = []
     if asked.correlation:
-        plans.append(("pairs", cotangent, [paired(c) for c in chunked(configs, cotangent)]))
+        plans.append(("pairs", cotangent, [paired(c) for c in grouped(configs, cotangent)]))
     if asked.correlation or asked.histogram:
         watcher = Distributions(bool(asked.correlation), asked.histogram)
         setting = request.setting if asked.histogram else replace(cotangent, forward_only=True)
-        watching = [replace(c, program=replace(c.program, watcher=watcher)) for c in chunked(configs, setting)]
+        watching = [replace(c, program=replace(c.program, watcher=watcher)) for c in grouped(configs, setting)]
         plans.append(("batch", setting, watching))
     if asked.jacobian:
-        chunks = [c for some in slices(configs) for c in chunked(some, exact)]
-        plans.append(("jacobian", exact, chunks))
+        groups = [c for some in slices(configs) for c in grouped(some, exact)]
+        plans.append(("jacobian", exact, groups))
     seeds = range(request.setting.seeds)
-    return [Task(kind, chunk, setting, asked, seed) for kind, setting, own in plans for seed in seeds for chunk in own]
+    return [Task(kind, group, setting, asked, seed) for kind, setting, own in plans for seed in seeds for group in own]
 
 
-def paired(chunk: WiredGroup) -> WiredGroup:
-    """The chunk with a partner for every sample."""
-    batch = chunk.program.batch
-    return replace(chunk, program=replace(chunk.program, batch=2 * batch, watcher=Pairs(batch)))
+def paired(group: WiredGroup) -> WiredGroup:
+    """The group with a partner for every sample."""
+    batch = group.program.batch
+    return replace(group, program=replace(group.program, batch=2 * batch, watcher=Pairs(batch)))
 
 
 def slices(configs: list[tuple[int, Config]]) -> Iterator[list[tuple[int, Config]]]:
@@ -121,13 +121,13 @@ def tables(job: Task) -> Iterator[Table | None]:
     while table is None:
         with jax.enable_x64(job.setting.dtype == "float64"):  # not around a yield, where others go on
             table = next(steps)
-        yield of_members(job.chunk, table) if table else None
+        yield of_members(job.group, table) if table else None
 
 
-def of_members(chunk: WiredGroup, table: Table) -> Table:
-    """The table of a chunk's configurations, from that of its nets; scales show in Jacobians only."""
-    columns = [column for column, _ in chunk.columns]
-    scales = np.array([member.log10_scales for _, member in chunk.columns])
+def of_members(group: WiredGroup, table: Table) -> Table:
+    """The table of a group's configurations, from that of its nets; scales show in Jacobians only."""
+    columns = [column for column, _ in group.columns]
+    scales = np.array([member.log10_scales for _, member in group.columns])
     shifts = {"jacobian_log10_singular_values": scales.sum(axis=1, keepdims=True)}
     up = np.concatenate([np.zeros((len(scales), 1)), scales], axis=1)
     for name, times in SCALED.items():
@@ -137,8 +137,8 @@ def of_members(chunk: WiredGroup, table: Table) -> Table:
 
 def layer_by_layer(job: Task) -> Iterator[Table | None]:
     """The Jacobians."""
-    program = job.chunk.program
-    running, keys, x, _, numbers = arguments(job.chunk, job.setting, job.seed)
+    program = job.group.program
+    running, keys, x, _, numbers = arguments(job.group, job.setting, job.seed)
     batch = program.batch if needs_batch(program) else 1
     yield from jacobian_tables(replace(program, batch=batch), running, keys, x, numbers)
 
@@ -152,9 +152,9 @@ def watch(program: Wired, running: Any, *arguments: Any) -> tuple[dict[str, Any]
 
 def layered(job: Task, *given: Any) -> tuple[Table, Table]:
     """(of activations from layer 0, of gradients from layer 1; none where nothing goes backward), layers first."""
-    inputs, found = jax.device_get(watch(job.chunk.program, *given))
+    inputs, found = jax.device_get(watch(job.group.program, *given))
     scalars = joined(found.scalars)
-    nets = job.chunk.program.nets
+    nets = job.group.program.nets
     forward = {
         name: np.concatenate([np.repeat(np.asarray(first, np.float64), nets, axis=0)[None], scalars[name]])
         for name, first in inputs.items()
@@ -174,8 +174,8 @@ def from_layer_1(values: np.ndarray) -> np.ndarray:
 
 def pair_table(job: Task) -> Iterator[Table]:
     """Cosines of activations and gradients, (nets, layers, cosines at the input)."""
-    batch = job.chunk.program.batch // 2
-    half = replace(job.chunk, program=replace(job.chunk.program, batch=batch))
+    batch = job.group.program.batch // 2
+    half = replace(job.group, program=replace(job.group.program, batch=batch))
     running, keys, x, target, numbers = arguments(half, job.setting, job.seed)
     key = jax.random.fold_in(keys_of(job.setting.root_seed, job.seed)["data"], PAIR_NOISE)
     with jax.enable_x64(False):
@@ -194,7 +194,7 @@ def pair_table(job: Task) -> Iterator[Table]:
 
 def batch_table(job: Task) -> Iterator[Table]:
     """What the batch as it is has to say: effective rank, kurtosis and histograms."""
-    seen, arrived = layered(job, *arguments(job.chunk, job.setting, job.seed))
+    seen, arrived = layered(job, *arguments(job.group, job.setting, job.seed))
     table: Table = {}
     if "gram" in seen:
         table["effective_rank"] = effective_rank(seen["gram"])

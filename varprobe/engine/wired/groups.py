@@ -16,7 +16,7 @@ from varprobe.nets.activations import Activation, Asymptotics
 from varprobe.nets.config import Config, SweepSettings
 from varprobe.nets.parametrizations import log10_multipliers
 
-__all__ = ["WiredGroup", "is_wired", "wired_chunks"]
+__all__ = ["WiredGroup", "is_wired", "wired_groups"]
 
 KEPT = 4
 """Arrays of a block's size that its backward pass works on at once, for each of its matrices."""
@@ -118,23 +118,23 @@ def numbers_of(pairs: np.ndarray, dtype: str) -> LayerNumbers:
     return found._replace(e=np.where(found.e == ZERO_EXPONENT, 0, found.e).astype(np.int32))
 
 
-def wired_chunks(
+def wired_groups(
     configs: Sequence[tuple[int, Config]], setting: SweepSettings, behaviors: Mapping[Activation, Asymptotics]
 ) -> list[WiredGroup]:
     """Programs that compute every (index, configuration) once."""
-    groups: dict[Wired, dict[Found, list[Member]]] = {}
+    by_program: dict[Wired, dict[Found, list[Member]]] = {}
     for index, config in configs:
         program, found, member = net_of(index, config, setting, behaviors[config.act])
-        groups.setdefault(program, {}).setdefault(found, []).append(member)
-    chunks = []
-    for program, nets in groups.items():
+        by_program.setdefault(program, {}).setdefault(found, []).append(member)
+    groups = []
+    for program, nets in by_program.items():
         ordered = sorted(nets.items(), key=lambda item: str(item[0].bases))  # nets of the same bases side by side
         size = max(1, CELL_BYTES // net_bytes(program))
         pieces = -(-len(ordered) // size)
         length = -(-len(ordered) // pieces)
         for start in range(0, len(ordered), length):
-            chunks.append(chunk_of(program, ordered[start : start + length]))
-    return chunks
+            groups.append(group_of(program, ordered[start : start + length]))
+    return groups
 
 
 def net_of(index: int, config: Config, setting: SweepSettings, found: Asymptotics) -> tuple[Wired, Found, Member]:
@@ -225,7 +225,7 @@ def weight_bytes(program: Wired) -> int:
     )
 
 
-def chunk_of(program: Wired, nets_and_members: Sequence[tuple[Found, list[Member]]]) -> WiredGroup:
+def group_of(program: Wired, nets_and_members: Sequence[tuple[Found, list[Member]]]) -> WiredGroup:
     """The program with these nets."""
     founds = [found for found, _ in nets_and_members]
     nets = tuple(found.net for found in founds)
