@@ -151,8 +151,8 @@ def test_side_by_side(run: Run) -> None:
         (["net.py:small", "--step-size", "-1"], "--step-size: -1 is out of range (allowed: numbers from 0)"),
         (["net.py:small", "--data", "no.npy"], "--data: "),
         (["net.py:small", "--data", "normal"], "--data: 'normal' is no file (allowed: FILE.npy, FILE.npz, FILE.csv)"),
-        (["net.py:small", "--out", "narrow.npy"], "--out: '{here}/narrow.npy' is a file, not a folder"),
-        (["net.py:small", "--out", "narrow.npy/a"], "--out: '{here}/narrow.npy' is a file, not a folder"),
+        (["net.py:small", "--out", "narrow.npy"], "--out: 'narrow.npy' is a file, not a folder"),
+        (["net.py:small", "--out", "narrow.npy/a"], "--out: 'narrow.npy' is a file, not a folder"),
         (["net.py:small", "--out", ""], "--out: '' cannot be used as a folder"),
         (["net.py:refuses"], "FACTORY: net.py:refuses fails: AssertionError: eight samples"),
         (

@@ -452,7 +452,7 @@ def grouped(file: h5py.File, secret: Path) -> None:
 
 
 def enormous(file: h5py.File, secret: Path) -> None:
-    file.create_dataset("stolen", (10**12,), "f8", groups=(1024,))
+    file.create_dataset("stolen", (10**12,), "f8", chunks=(1024,))
 
 
 HARMFUL = {

@@ -107,7 +107,7 @@ def test_estimate(still: None) -> None:
     request = read_request(act="tanh", init="he_normal,glorot_normal", depth="3,5", width=16, batch=4, seeds=6)
     groups = groups_of(list(request.configs), request.setting)
     found = estimate(request, groups, workers=2)
-    assert (found.configs, found.seeds, found.cells, found.groups, found.parted) == (4, 6, 12, 2, 0)
+    assert (found.configs, found.seeds, found.cells, found.programs, found.parted) == (4, 6, 12, 2, 0)
     work = 6 * sum(map(work_of, groups)) * 1e-10 / 2
     assert found.seconds == pytest.approx(3.5 + 2 * estimates.COMPILE_SECONDS + estimates.PASSES * work)
     assert found.disk == 35 * 24 * 6 * 2 * (4 + 6)
