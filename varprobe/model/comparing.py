@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from varprobe.errors import InvalidArgumentError
 from varprobe.model.families import labels_of
 from varprobe.spec.number_format import brief
+from varprobe.storage.kinds import require_kind
 from varprobe.verdict.rates import power
 
 __all__ = ["side_by_side", "table_of"]
@@ -24,8 +24,7 @@ def side_by_side(a: xr.Dataset, b: xr.Dataset) -> list[dict[str, Any]]:
         InvalidArgumentError: one is not a dataset of a model.
     """
     for ds in (a, b):
-        if "site" not in ds.coords:
-            raise InvalidArgumentError("this is a run of stacks; --compare takes models", "compare")
+        require_kind(ds, "probe", "track_model", option="compare")
     found = [levels_of(ds) for ds in (a, b)]
     rows = []
     for site in dict.fromkeys([*found[0], *found[1]]):
