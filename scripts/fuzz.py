@@ -36,12 +36,12 @@ from varprobe.nets.architectures import resolve_architecture
 from varprobe.nets.data import load_source
 from varprobe.nets.initializers import resolve_initializer
 from varprobe.nets.norms import resolve_norm
-from varprobe.plots.origin import origin_of
 from varprobe.plots.texts import check_text
 from varprobe.spec.calls import parse_calls, parse_numbers, split_items
 from varprobe.spec.expressions import parse_expression
 from varprobe.spec.toml import read_spec
 from varprobe.storage.checksums import sealed_json
+from varprobe.storage.figure_origin import origin_of
 from varprobe.storage.files import writing
 from varprobe.storage.memory import read_memory
 from varprobe.sweeps.shards import read_shard

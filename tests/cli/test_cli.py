@@ -29,8 +29,11 @@ from varprobe.cli import command as group
 from varprobe.cli.console import TerminalProgress
 from varprobe.cli.errors import one_line
 from varprobe.cli.group import COMMANDS
+from varprobe.cli.interrupts import SIGNALS
 from varprobe.cli.options import ESSENTIAL
 from varprobe.errors import MachineError
+from varprobe.plots import save_figure
+from varprobe.storage.figure_origin import origin_of
 from varprobe.sweeps import local_executor
 from varprobe.sweeps.local_executor import LocalCellExecutor
 from varprobe.verdict.thresholds import VERDICTS
@@ -435,12 +438,35 @@ def test_an_interrupt_keeps_what_is_finished_and_says_how_to_go_on(here, run, mo
     assert vp.open_run("a b").equals(vp.open_run("done"))
 
 
+@pytest.mark.parametrize("killed", ["before the figure", "before the other figure", "before the caption", "never"])
+def test_a_command_that_was_killed_draws_what_is_missing(run, here, killed):
+    """A figure of another run, or of another version, is drawn again too."""
+    files = [Path("done", name) for name in ("variance.pdf", "variance.png", "caption.tex")]
+    whole = [file.read_bytes() for file in files]
+    for i, file in enumerate(files):
+        if i >= ["before the figure", "before the other figure", "before the caption", "never"].index(killed):
+            file.unlink()
+    if killed == "never":
+        variance = vp.plot_variance(vp.open_run("done").isel(config=[0])).figure
+        save_figure(variance, files[0], spec={"varprobe": vp.__version__, "command": "", "runs": [{"act": ["elu"]}]})
+        assert "variance.pdf: is the figure of another run" in str(vp.verify("done"))
+    Path("done", ".variance.png.0.varprobe.tmp").touch()
+    Path("done", ".claims").touch()
+    code, out, _ = run(*TINY, "--out", "done")
+    assert code == 0 and "found finished" in out
+    texts = [origin_of(file)["command"] for file in files[:2]]
+    assert all(text.endswith("--out done") for text in texts) or whole == [file.read_bytes() for file in files]
+    assert files[2].read_bytes() == whole[2] and not list(Path("done").glob(".*"))
+    assert vp.verify("done").findings == []
+
+
 class Left(BaseException):
     """In place of os._exit."""
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="raise_signal ends the process there")
-def test_a_signal_ends_the_command_at_once(here, monkeypatch, capfd):
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_ends_the_command_at_once(here, monkeypatch, capfd, number):
     """Not by an exception, which a callback of the garbage collector or a bare except would swallow."""
 
     def leave(code):
@@ -448,18 +474,19 @@ def test_a_signal_ends_the_command_at_once(here, monkeypatch, capfd):
 
     def interrupted(*_):
         with contextlib.suppress(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(number)
         yield
 
     monkeypatch.setattr(os, "_exit", leave)
     monkeypatch.setattr(LocalCellExecutor, "run", interrupted)
-    monkeypatch.setattr(signal, "getsignal", lambda _: signal.default_int_handler)
-    with pytest.raises(Left, match="130"):
+    monkeypatch.setattr(signal, "getsignal", SIGNALS.__getitem__)
+    with pytest.raises(Left, match=str(128 + number)):
         main([*TINY, "--out", "new"])
     words = capfd.readouterr().err
     assert words.startswith("interrupted; what has finished is kept. Resume with\n  varprobe sweep --depth 4")
     assert words.endswith("--out new\n") and "\x1b" not in words
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    monkeypatch.undo()
+    assert {signal.getsignal(number) for number in SIGNALS} == {signal.default_int_handler, signal.SIG_DFL}
 
 
 def test_a_reader_that_leaves_is_no_error(monkeypatch):

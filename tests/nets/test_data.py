@@ -215,8 +215,29 @@ def test_sizes_are_checked_before_anything_is_allocated(monkeypatch: pytest.Monk
         archive.writestr("x.npy", content.replace(b"(2, 3)", b"(2, 9)"))
     assert refused("a.npz").startswith("data: a.npz:x is cut off")
     monkeypatch.setattr(varprobe.nets.data, "MAX_BYTES", 2**30)
-    np.savez_compressed("a.npz", np.zeros(2**28, np.int8))  # a quarter of a GiB that would become two
+    np.savez("a.npz", np.zeros(2**28, np.int8))  # a quarter of a GiB that would become two
     assert refused("a.npz") == "data: a.npz:arr_0 would take 2 GiB in memory (at most 1 GiB)"
+    monkeypatch.setattr(varprobe.nets.data, "free_bytes", lambda: 2**20)
+    np.save("a.npy", np.zeros((2**16, 2), np.int8))
+    assert refused("a.npy") == "data: a.npy would take 0.000977 GiB in memory, and 0.000977 GiB are free"
+
+
+def test_an_archive_that_expands_without_end_is_refused_by_its_header() -> None:
+    with zipfile.ZipFile("a.npz", "w", zipfile.ZIP_DEFLATED) as archive, archive.open("x.npy", "w") as member:
+        member.write(npy(TABLE))
+        for _ in range(257):
+            member.write(bytes(2**20))
+    tracemalloc.start()
+    assert refused("a.npz").startswith("data: a.npz:x has 0.25 MiB and expands to 0.251 GiB")
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()
+
+
+def test_two_arrays_of_one_name_are_refused() -> None:
+    with zipfile.ZipFile("a.npz", "w") as archive, pytest.warns(UserWarning, match="Duplicate name"):
+        archive.writestr("x.npy", npy(TABLE))
+        archive.writestr("x.npy", npy(TABLE + 1))
+    assert refused("a.npz") == "data: a.npz holds two arrays of one name"
 
 
 @pytest.mark.parametrize(

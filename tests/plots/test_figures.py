@@ -29,12 +29,12 @@ from varprobe.plots.curves import read_curves
 from varprobe.plots.heatmap import heatmap_figure
 from varprobe.plots.kinds import KINDS
 from varprobe.plots.match import match_figure, ticks_of
-from varprobe.plots.origin import origin, origin_of
 from varprobe.plots.panels import panels_figure
 from varprobe.plots.plane import run_phase_figure
 from varprobe.plots.sites import model_figure
 from varprobe.plots.style import STYLES, contrast, ground, looks, paper, sized
 from varprobe.plots.widths import widths_figure
+from varprobe.storage.figure_origin import origin, origin_of
 from varprobe.storage.files import load_dataset, save_dataset
 from varprobe.theory.spectra import jacobian_spectrum
 

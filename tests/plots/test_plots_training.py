@@ -281,7 +281,7 @@ def run(*arguments, capsys):
 
 @pytest.mark.exhaustive
 def test_the_command_draws_trainings_unless_told_otherwise(folder, tmp_path, capsys):
-    from varprobe.plots.origin import origin_of
+    from varprobe.storage.figure_origin import origin_of
 
     code, out, _ = run("plot", folder, capsys=capsys)
     assert (code, out.strip()) == (0, str(folder / "training.pdf"))

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,10 @@ class Engine:
     """A stand-in for the engine; `error` is added to the gradients of seed 1."""
 
     def __init__(self) -> None:
-        self.error = 0.0
+        self.error, self.calls = 0.0, 0
 
     def __call__(self, group: Any, setting: Any, seed: int) -> dict[str, np.ndarray]:
+        self.calls += 1
         shape = (len(group.members), group.program.depth + 1)
         table = {name: np.full(shape, -0.1 * seed) for name in variable_names()}
         table["gradient_log10_mean_square"] = table["gradient_log10_mean_square"] + self.error * (seed == 1)
@@ -133,11 +135,35 @@ def test_what_cannot_be_measured_again_says_why(engine: Engine, run: Any) -> Non
     assert "is the run itself" in run("rerun", "files", "--out", "files")[2]
 
 
-def test_a_run_that_is_damaged_is_refused_after_it_was_measured(engine: Engine, run: Any) -> None:
+def test_a_run_that_is_damaged_is_refused_before_it_is_measured(engine: Engine, run: Any) -> None:
     vp.sweep(**OPTIONS, out="first")
     Path("first", "results.nc").write_bytes(b"no")
+    measured = engine.calls
     code, _, err = run("rerun", "first")
     assert code == 2 and "results.nc is damaged" in err and "varprobe verify" in err
+    assert not Path("first-again").exists() and engine.calls == measured
+
+
+@pytest.mark.parametrize("done", ["nothing", "some cells", "results", "compared", "removed in part"])
+def test_a_rerun_that_was_killed_goes_on(engine: Engine, run: Any, done: str) -> None:
+    """Its folder has the mark of a repetition; any other finished run is refused, even a copy of the run itself."""
+    vp.sweep(**OPTIONS, out="first")
+    again = Path("first-again")
+    again.mkdir()
+    (again / ".rerun.0.varprobe.tmp").touch()
+    if done != "nothing":
+        vp.sweep(**OPTIONS, out=again)
+        (again / ".rerun.0.varprobe.tmp").touch()
+    if done == "some cells":
+        next((again / "cells").iterdir()).unlink()
+    if done == "removed in part":
+        for path in (*again.glob("results.*"), *(again / "cells").iterdir(), again / "spec.json"):
+            path.unlink()
+    code, out, err = run("rerun", "first")
+    assert (code, err) == (0, "") and "are the same bits" in out and not again.exists()
+    shutil.copytree("first", again)
+    code, out, err = run("rerun", "first")
+    assert code == 2 and "holds a finished run already" in err and again.exists()
 
 
 @pytest.mark.parametrize(

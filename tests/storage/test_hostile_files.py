@@ -25,10 +25,10 @@ import varprobe.nets.data
 from varprobe.errors import InvalidArgumentError
 from varprobe.nets.data import load_source
 from varprobe.plots import save_figure
-from varprobe.plots.origin import origin_of
 from varprobe.spec.user_code import load
 from varprobe.storage import safe_open
 from varprobe.storage.checksums import sealed_json, unsealed_json
+from varprobe.storage.figure_origin import origin_of
 from varprobe.storage.files import put
 
 TINY: dict[str, Any] = {"depth": 2, "width": 8, "batch": 4, "seeds": 2, "init": "he_normal", "correlation": 0.5}

@@ -2,6 +2,7 @@
 
 import errno
 import importlib
+import json
 import os
 import random
 import resource
@@ -233,6 +234,68 @@ def test_a_clock_that_was_set_changes_nothing(
     vp.sweep(**OPTIONS, out=out, progress=watch)
     assert (watch.total, watch.cached, watch.notes) == (16, 8, []) and sorted(computed) == list(range(24))
     assert killing.differences(out, place / "whole") == []
+
+
+def test_of_two_different_sweeps_into_one_folder_one_is_refused(place: Path, tmp_path: Path) -> None:
+    """Even if both saw an empty folder: the request is compared again under the lock."""
+    out, told = tmp_path / "run", killing.processes.Queue()
+    options = [OPTIONS | {"root_seed": seed} for seed in (0, 1)]
+    both = [killing.sweeping(out, given, place / "compiled", told) for given in options]
+    said = told.get(timeout=120)
+    for process in both:
+        process.join()
+    winner = vp.open_run(out)
+    there, here = (0, 1) if json.loads(winner.attrs["spec"])["root_seed"] == 0 else (1, 0)
+    differs = f"root_seed is {there} there and {here} here"
+    assert said == f"InvalidArgumentError: out: {out} holds another run: {differs}; name another folder"
+    assert vp.verify(out).findings == [] and not list(out.rglob(".*"))
+
+
+@pytest.mark.parametrize("left", ["nothing", "cells/", ".claims", ".spec.json.0.varprobe.tmp"])
+def test_a_sweep_that_was_killed_at_its_start_is_resumed(
+    place: Path, tmp_path: Path, computed: list[int], left: str
+) -> None:
+    """Whatever it left before spec.json was there: no folder of a start is called one that holds no run."""
+    out = tmp_path / "run"
+    out.mkdir()
+    if left.endswith("/"):
+        (out / left).mkdir()
+    elif left != "nothing":
+        (out / left).write_bytes(b"half")
+    vp.sweep(**OPTIONS, out=out)
+    assert len(computed) == OPTIONS["seeds"] and killing.differences(out, place / "whole") == []
+    (out / "spec.json").unlink()
+    with pytest.raises(vp.InvalidArgumentError, match="holds files and no run"):
+        vp.sweep(**OPTIONS, out=out)
+
+
+def test_eight_sweeps_that_start_together_with_a_slow_disk(place: Path, tmp_path: Path) -> None:
+    """None removes the temporary file of another one: their locks say who lives."""
+    out = tmp_path / "run"
+    started = [slow_sweep(out, place / "compiled") for _ in range(8)]
+    for process in started:
+        process.join()
+    assert [process.exitcode for process in started] == [0] * 8
+    assert killing.differences(out, place / "whole") == []
+
+
+def slow_sweep(folder: Path, cache: Path) -> Any:
+    """A process that sweeps where every fsync takes up to 50 ms, started."""
+    process = killing.processes.Process(target=slowly, args=(folder, cache))
+    process.start()
+    return process
+
+
+def slowly(folder: Path, cache: Path) -> None:
+    """Sweep there."""
+    fsync = os.fsync
+
+    def late(descriptor: Any) -> None:
+        time.sleep(random.random() * 0.05)
+        fsync(descriptor)
+
+    os.fsync = late
+    killing.sweep_into(folder, OPTIONS, cache)
 
 
 def test_two_sweeps_into_one_folder_at_once(place: Path, tmp_path: Path) -> None:

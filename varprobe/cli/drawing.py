@@ -19,7 +19,7 @@ def draw_usual(ds: "xr.Dataset", files: Sequence[Path], arguments: Sequence[str]
     """
     from varprobe.plots import save_figure
     from varprobe.plots.kinds import figure_kind
-    from varprobe.plots.origin import origin
+    from varprobe.storage.figure_origin import origin
 
     try:
         figure = figure_kind(drawn_kind(None, ds)).draw(ds, **keywords)

@@ -83,9 +83,9 @@ def phase(arguments: list[str], options: dict[str, Any], progress: TerminalProgr
     inches = size_of(options["size"])
     path = None if options["save"] is None else file_of(options["save"], "", "phase")
     from varprobe.plots import save_figure
-    from varprobe.plots.origin import origin
     from varprobe.plots.phase import phase_figure, require_size
     from varprobe.spec.arguments import single
+    from varprobe.storage.figure_origin import origin
     from varprobe.theory.phase_diagram import phase_diagram
 
     require_size(inches, 2 if options["measure"] else 1)

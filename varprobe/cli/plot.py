@@ -172,9 +172,9 @@ def command(arguments: list[str], run: tuple[str, ...], source: str | None, **op
         with naming("style"):
             stack.enter_context(style(options["style"], columns=columns, usetex=latex))
         from varprobe.plots import save_figure
-        from varprobe.plots.origin import origin
         from varprobe.runs.open import read_run
         from varprobe.storage.dataset import names_in
+        from varprobe.storage.figure_origin import origin
         from varprobe.storage.steps import by_step
 
         runs = [read_run(name, TerminalProgress(quiet=False).note) for name in run]
@@ -233,7 +233,7 @@ def tell(source: str, run: tuple[str, ...], options: dict[str, Any]) -> None:
     odd = next((name for name, value in options.items() if value and name not in ("kind", "style")), None)
     if run or odd:
         raise InvalidArgumentError("draws nothing, so nothing else goes with it", "from")
-    from varprobe.plots.origin import origin_of
+    from varprobe.storage.figure_origin import origin_of
 
     found = origin_of(source)
     made = f" by varprobe {found['varprobe']}" if "varprobe" in found else ""

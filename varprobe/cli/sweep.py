@@ -205,12 +205,13 @@ def draw(
     `arguments` are of the command line that made them, for `varprobe plot --from`.
     """
     from varprobe.errors import InvalidArgumentError, MachineError
+    from varprobe.storage.figure_origin import origin, shows
 
-    path = folder / "variance.pdf"
-    if path.is_file() and (folder / "variance.png").is_file() and not remake:
+    path, drawn, text = (folder / name for name in ("variance.pdf", "variance.png", "caption.tex"))
+    spec = json.loads(ds.attrs["spec"])
+    if not remake and text.is_file() and shows(path, spec) and shows(drawn, spec):
         return str(path)
     from varprobe.plots import caption, save_figure, variance_figure
-    from varprobe.plots.origin import origin
     from varprobe.storage.files import put
 
     try:
@@ -218,9 +219,9 @@ def draw(
     except InvalidArgumentError as error:
         return f"none: {error.message}"
     try:
-        for file in (path, folder / "variance.png"):
+        for file in (path, drawn):
             save_figure(figure, file, spec=origin(arguments, ds))
-        put(folder / "caption.tex", lambda file: file.write(caption(ds, theory=theory).encode()))
+        put(text, lambda file: file.write(caption(ds, theory=theory).encode()))
     except OSError as error:
         raise MachineError(f"{error.filename or path}: {error.strerror or error}") from error
     return str(path)

@@ -2,13 +2,13 @@
 
 import contextlib
 import os
-import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from varprobe.errors import InvalidArgumentError
 from varprobe.storage.files import writing
+from varprobe.storage.temporaries import temporary_file
 
 __all__ = ["placed", "require_free"]
 
@@ -27,22 +27,25 @@ def placed(folder: Path, replaced: str | None = None) -> Iterator[Path]:
     """
     folder = folder.resolve()
     require_free(folder, replaced)
-    half, old = (folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.varprobe.tmp") for _ in range(2))
-    try:
-        with writing(folder):
+    with writing(folder), temporary_file(folder) as (lock, _):
+        half, old = lock.with_suffix(".half"), lock.with_suffix(".old")  # of nobody else while the lock is held
+        try:
+            restore(half, old, folder)
             half.mkdir()
             yield half
             if folder.exists():
                 folder.rename(old)
-            try:
-                half.rename(folder)
-            except OSError:
-                if old.exists():
-                    old.rename(folder)
-                raise
-    finally:
-        for rest in (half, old):
-            shutil.rmtree(rest, ignore_errors=True)
+            half.rename(folder)
+        finally:
+            restore(half, old, folder)
+
+
+def restore(half: Path, old: Path, folder: Path) -> None:
+    """Remove what this or a killed process left, and put back the folder if only its old version is there."""
+    shutil.rmtree(half, ignore_errors=True)
+    if old.exists() and not folder.exists():
+        old.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def require_free(folder: Path, replaced: str | None) -> None:

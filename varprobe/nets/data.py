@@ -24,6 +24,7 @@ import numpy as np
 from varprobe.errors import InvalidArgumentError, did_you_mean
 from varprobe.spec.calls import parse_calls
 from varprobe.spec.parameters import Parameter, read_parameters
+from varprobe.storage.memory import free_bytes
 from varprobe.storage.safe_open import UntrustedError, opened
 
 __all__ = ["LAWS", "Source", "load_source"]
@@ -41,6 +42,9 @@ TOKENS = {"vocab": Parameter(1000, "whole", low=1, high=2**31 - 1)}
 FILE = re.compile(r"(?P<path>.+(?P<ending>\.npy|\.npz|\.csv))(?::(?P<array>.+))?", re.IGNORECASE | re.DOTALL)
 MAX_BYTES = 8 * 2**30
 """Of rows in memory."""
+
+MOST_EXPANDED, EXPANDED_BYTES = 100, 2**28
+"""An array of more bytes in an archive may be so many times as large as it is there."""
 
 MAX_LINE = 2**24
 """Characters of a line of a csv file."""
@@ -255,17 +259,26 @@ def read_header(file: IO[bytes], phrase: str) -> tuple[int, tuple[int, ...], boo
 def read_npz(file: IO[bytes], phrase: str, array: str | None) -> np.ndarray:
     """The array of this name in an archive, or its only one."""
     with zipfile.ZipFile(file) as archive:
-        members = {m.filename.removesuffix(".npy"): m for m in archive.infolist() if m.filename.endswith(".npy")}
+        listed = [m for m in archive.infolist() if m.filename.endswith(".npy")]
+        members = {m.filename.removesuffix(".npy"): m for m in listed}
         if not members:
             raise InvalidArgumentError(f"{phrase} holds no arrays")
+        if len(members) < len(listed):
+            raise InvalidArgumentError(f"{phrase} holds two arrays of one name")
         names = ", ".join([*list(members)[:12], *(["..."] if len(members) > 12 else [])])
         if array is None and len(members) > 1:
             raise InvalidArgumentError(f"{phrase} holds several arrays; name one as {phrase}:NAME (it has {names})")
         name = next(iter(members)) if array is None else array
         if name not in members:
             raise InvalidArgumentError(f"{phrase} holds no array {name!r} (it has {names})")
+        size, packed = members[name].file_size, members[name].compress_size
+        if size > MOST_EXPANDED * max(packed, 1) and size > EXPANDED_BYTES:
+            raise InvalidArgumentError(
+                f"{phrase}:{name} has {packed / 2**20:.2g} MiB and expands to {size / 2**30:.3g} GiB; "
+                "an archive of numpy.savez, which is not compressed, may have that"
+            )
         with archive.open(members[name]) as member:
-            return read_npy(member, members[name].file_size, f"{phrase}:{name}")
+            return read_npy(member, size, f"{phrase}:{name}")
 
 
 def read_csv(file: IO[bytes], size: int, phrase: str) -> np.ndarray:
@@ -323,10 +336,15 @@ def is_number(cell: str) -> bool:
 
 
 def check_size(count: int, phrase: str) -> None:
-    """Refuse what would take more memory than anybody means to spend on a batch."""
+    """Refuse what would take more memory than anybody means to spend on a batch, or more than half of what is free."""
     if count > MAX_BYTES:
         raise InvalidArgumentError(
             f"{phrase} would take {count / 2**30:.3g} GiB in memory (at most {MAX_BYTES >> 30} GiB)"
+        )
+    free = free_bytes()
+    if 2 * count > free > 0:
+        raise InvalidArgumentError(
+            f"{phrase} would take {count / 2**30:.3g} GiB in memory, and {free / 2**30:.3g} GiB are free"
         )
 
 

@@ -1,10 +1,13 @@
 """`varprobe.rerun`: a run measured again from what its folder says, and compared with it number by number."""
 
+import contextlib
 import os
-import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import xarray as xr
 
 from varprobe.errors import InvalidArgumentError
 from varprobe.runs.compare import Comparison, compare
@@ -16,10 +19,12 @@ from varprobe.spec.calls import Call
 from varprobe.spec.user_code import is_reference
 from varprobe.storage.checksums import DamagedError
 from varprobe.storage.dataset import PARTS
-from varprobe.storage.paths import folder_of
+from varprobe.storage.paths import folder_of, require_writable
 from varprobe.storage.progress import Progress
 from varprobe.storage.provenance import ROUNDING, machine
 from varprobe.storage.records import Record, required_values
+from varprobe.storage.run_folder import make_folder, remove_empty, remove_run
+from varprobe.storage.temporaries import is_temporary, temporary_file
 from varprobe.sweeps.record import versions
 
 __all__ = ["Rerun", "rerun"]
@@ -27,6 +32,9 @@ __all__ = ["Rerun", "rerun"]
 NAMES = ("act", "init", *PARTS, "bias", "arch", "norm", "optimizer")
 """Arguments that may name the user's code."""
 
+
+MARK = "rerun"
+"""Of a folder whose run has not been compared yet."""
 
 NAMELESS = "it names functions of a session, which cannot be found again"
 
@@ -97,9 +105,10 @@ def rerun(
     again = folder_of(f"{os.path.normpath(folder)}-again" if out is None else out, "out")
     if again.resolve() == folder.resolve():
         raise InvalidArgumentError(f"{again} is the run itself; name another folder", "out")
-    if (again / "results.nc").exists():
+    interrupted = marked(again)
+    if (again / "results.nc").exists() and not interrupted:
         raise InvalidArgumentError(f"{again} holds a finished run already; remove it, or name another folder", "out")
-    fresh = not again.exists()
+    temporary = out is None and (interrupted or not again.exists() or is_empty(again))
     values = required_values(run_folder(folder), "run")
     record = Record.of({name: values[name] for name in values if name in Record.__dataclass_fields__})
     if record.results is None:
@@ -112,14 +121,48 @@ def rerun(
         raise InvalidArgumentError(
             f"{folder} names code, {name}, which would be imported; --allow-code does so", "allow_code"
         )
-    resolve(kind_of_run(values).repeat)(folder, record, again, progress, measure)
-    changed = changes(record.versions, versions(), *record.machines)
-    results = required_values(again, "out")["results"]
-    result = Rerun(folder, again, changed, compared(folder, record.results, again, results))
-    if out is None and fresh and not result.comparison.different:
-        shutil.rmtree(again)
-        return Rerun(result.folder, None, result.changed, result.comparison)
-    return result
+    with intact(folder, record.results) as before, marking(again):
+        resolve(kind_of_run(values).repeat)(folder, record, again, progress, measure)
+        changed = changes(record.versions, versions(), *record.machines)
+        with intact(again, required_values(again, "out")["results"]) as after:
+            try:
+                comparison = compare(before, after)
+            except ValueError as error:
+                raise InvalidArgumentError(f"{folder} and {again} cannot be compared: {error}", "run") from error
+        if temporary and not comparison.different:
+            remove_run(again)
+            return Rerun(folder, None, changed, comparison)
+        return Rerun(folder, again, changed, comparison)
+
+
+def is_empty(folder: Path) -> bool:
+    """Whether it is a folder without files."""
+    return folder.is_dir() and not any(folder.iterdir())
+
+
+def marked(again: Path) -> bool:
+    """Whether a rerun was interrupted that measured into this folder."""
+    return any(map(is_temporary, again.glob(f".{MARK}.*")))
+
+
+@contextlib.contextmanager
+def marking(again: Path) -> Iterator[None]:
+    """Mark the folder, made if it is not there, with a temporary file until the repetition has been compared.
+
+    Raises:
+        InvalidArgumentError: it cannot be written.
+    """
+    made: list[Path] = []
+    try:
+        require_writable(again)
+        made = make_folder(again)
+        with temporary_file(again / MARK):
+            yield
+    except OSError as error:
+        text = f"cannot write to {again}: {error.strerror or error}"
+        raise InvalidArgumentError(text, "out") from error
+    finally:
+        remove_empty(made or [again])
 
 
 def code_in(arguments: dict[str, Any]) -> str:
@@ -141,12 +184,17 @@ def changes(before: dict[str, Any], now: dict[str, Any], *machines: dict[str, An
     return list(dict.fromkeys(f"{key} ({was} -> {value})" for key, was, value in moved if was != value))
 
 
-def compared(folder: Path, sha256: str | None, again: Path, other: str | None) -> Comparison:
-    """Compare two results.nc."""
-    try:
-        with opened(folder / "results.nc", sha256) as before, opened(again / "results.nc", other) as after:
-            return compare(before, after)
-    except DamagedError as error:
-        raise InvalidArgumentError(f"{folder / 'results.nc'} {error}; `varprobe verify` tells more", "run") from error
-    except ValueError as error:
-        raise InvalidArgumentError(f"{folder} and {again} cannot be compared: {error}", "run") from error
+@contextlib.contextmanager
+def intact(folder: Path, sha256: str | None) -> Iterator[xr.Dataset]:
+    """The results.nc of a run, open.
+
+    Raises:
+        InvalidArgumentError: it is damaged.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            ds = stack.enter_context(opened(folder / "results.nc", sha256))
+        except DamagedError as error:
+            text = f"{folder / 'results.nc'} {error}; `varprobe verify` says more"
+            raise InvalidArgumentError(text, "run") from error
+        yield ds

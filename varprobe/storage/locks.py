@@ -81,11 +81,9 @@ class Claims:
 
     def leave(self) -> None:
         """End the work; the last process removes the file."""
-        if self.descriptor is None or self.path is None:
-            return
         with self.starting():
             self.release(WORKING)
-            if self.alone():
+            if self.path is not None and self.alone():
                 with contextlib.suppress(OSError):
                     self.path.unlink()
         self.close()

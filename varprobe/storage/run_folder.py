@@ -12,6 +12,7 @@ request may fill it from several processes.
 import contextlib
 import errno
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -29,7 +30,7 @@ from varprobe.storage.records import RECORD, Record, difference, has_record, rea
 from varprobe.storage.tasks import PARTS, TaskFile, TaskStore
 from varprobe.storage.temporaries import is_temporary, remove_dead
 
-__all__ = ["RunFolder"]
+__all__ = ["RunFolder", "make_folder", "remove_empty", "remove_run"]
 
 LATE, PAUSE = 60.0, 0.2
 """Seconds until a file of another machine is given up, and between two looks."""
@@ -95,10 +96,7 @@ class RunFolder(TaskStore, Generic[R]):
         new, ours = self.record is None, Claims(self.folder / LOCKS)
         try:
             with self.refusing():
-                for folder in (*reversed(self.folder.parents), self.folder):
-                    if not folder.exists():
-                        folder.mkdir(exist_ok=True)
-                        made.append(folder)
+                made += make_folder(self.folder)
                 with ours.starting():
                     self.take(record, ours)
                     ours.work()
@@ -112,6 +110,17 @@ class RunFolder(TaskStore, Generic[R]):
         finally:
             ours.leave()
             remove_empty(made)
+
+    def tidy(self) -> None:
+        """Remove what killed processes left in a finished run, as far as the folder can be written."""
+        with contextlib.suppress(OSError):
+            if (self.folder / LOCKS).exists():
+                Claims(self.folder / LOCKS).leave()
+            self.remove_temporaries()
+
+    def remove_temporaries(self) -> None:
+        """Remove the temporary files of dead processes."""
+        remove_dead([self.folder, *(self.folder / part for part in PARTS)])
 
     @contextlib.contextmanager
     def refusing(self) -> Iterator[None]:
@@ -137,7 +146,7 @@ class RunFolder(TaskStore, Generic[R]):
                 "out",
             )
         self.record = record.after(now)
-        remove_dead([self.folder, *(self.folder / part for part in PARTS)])
+        self.remove_temporaries()
         self.record.save(self.folder)
 
     def wait_for(self, task: TaskFile) -> None:
@@ -198,6 +207,26 @@ def read_or_refuse(folder: Path, read: Callable[[dict[str, Any]], R], values: di
         raise InvalidArgumentError(
             f"{folder} is not a run that varprobe wrote: its {name} is another program's, or damaged", "out"
         ) from error
+
+
+def make_folder(folder: Path) -> list[Path]:
+    """Make a folder and those around it; those that were not there, from the outermost in. Raises OSError."""
+    made = []
+    for path in (*reversed(folder.parents), folder):
+        if not path.exists():
+            path.mkdir(exist_ok=True)
+            made.append(path)
+    return made
+
+
+def remove_run(folder: Path) -> None:
+    """Remove the files of a run so that one that is half removed is resumed like an unfinished one. Raises OSError."""
+    for name in ("results.nc", "results.csv", *PARTS, RECORD):
+        path = folder / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def remove_empty(folders: list[Path]) -> None:

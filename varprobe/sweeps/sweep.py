@@ -120,6 +120,7 @@ def in_folder(
     held, executor, shard = find_run(out, request, progress.note), resources.cell_executor(), resources.shard
     versions = executor.versions()
     if held.record and not fresh and (ds := finished(held, request, versions)) is not None:
+        held.tidy()
         progress.start(0, len(held.record.cells))
         return ds
     if shard and not request.reusable:

@@ -66,6 +66,7 @@ def run_training(
     held = RunFolder.find(out, training.spec["command"], training.spec, Record.of, progress.note)
     record = record_of(training)
     if not fresh and (ds := finished(held, record, training)) is not None:
+        held.tidy()
         progress.start(0, ds.sizes["config"] * ds.sizes["seed"])
         return ds
     with held.claimed(record) as ours:

@@ -1,18 +1,23 @@
 """What else lies in a run folder."""
 
+import json
 import os
 from pathlib import Path
 
+import xarray as xr
+
+from varprobe.errors import InvalidArgumentError
 from varprobe.runs.verifying.findings import Verification
+from varprobe.storage.figure_origin import origin_of
 from varprobe.storage.locks import LOCKS
 from varprobe.storage.records import OLDER, RECORD
 from varprobe.storage.temporaries import is_temporary
 from varprobe.sweeps.record import NAME
 
-__all__ = ["check_others"]
+__all__ = ["check_figures", "check_others"]
 
-OURS = {LOCKS, RECORD, *OLDER, "results.nc", "results.csv", "caption.tex"}
-OURS |= {f"{name}.{kind}" for name in ("variance", "training", "trainability") for kind in ("pdf", "png")}
+FIGURES = [f"{name}.{kind}" for name in ("variance", "training", "trainability", "phase") for kind in ("pdf", "png")]
+OURS = {LOCKS, RECORD, *OLDER, "results.nc", "results.csv", "caption.tex", *FIGURES}
 NAMED = 3
 """Files that a line names."""
 
@@ -45,6 +50,19 @@ def check_others(found: Verification, planned: set[str]) -> None:
     ):
         if count:
             found.note("the folder", text)
+
+
+def check_figures(found: Verification, ds: xr.Dataset) -> None:
+    """Whether the figures in the folder say that they were made of this run."""
+    for name in FIGURES:
+        if (found.folder / name).is_file():
+            try:
+                runs = origin_of(found.folder / name).get("runs")
+            except InvalidArgumentError:
+                found.note(name, "does not say how it was made")
+                continue
+            if runs and runs != [json.loads(ds.attrs["spec"])]:
+                found.problem(name, "is the figure of another run; the same command draws it again")
 
 
 def npz(path: Path) -> bool:

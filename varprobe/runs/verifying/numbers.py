@@ -13,6 +13,7 @@ from varprobe.storage.checksums import DamagedError
 from varprobe.storage.files import checked
 from varprobe.storage.kinds import with_kind
 from varprobe.storage.netcdf import read_netcdf
+from varprobe.storage.safe_open import UntrustedError, require_plain_results
 
 __all__ = ["BLOCK", "differing", "opened", "read_rows"]
 
@@ -32,7 +33,10 @@ def opened(path: Path, sha256: str | None) -> Iterator[xr.Dataset]:
             raise DamagedError("is damaged (its checksum does not fit)")
     with contextlib.ExitStack() as stack:
         try:
+            require_plain_results(path)
             ds = stack.enter_context(read_netcdf(path))
+        except UntrustedError as error:
+            raise DamagedError(str(error)) from error
         except Exception as error:  # with the right checksum it is still anybody's
             raise DamagedError(f"is damaged ({type(error).__name__})") from error
         ds.attrs = {k: v.item() if isinstance(v, np.generic) else v for k, v in ds.attrs.items()}

@@ -11,7 +11,7 @@ from varprobe.errors import MachineError
 from varprobe.runs.kinds import kind_of_run, resolve, run_folder
 from varprobe.runs.verifying.cells import check_cells, check_dataset, check_probes
 from varprobe.runs.verifying.findings import Verification
-from varprobe.runs.verifying.folders import check_others
+from varprobe.runs.verifying.folders import check_figures, check_others
 from varprobe.runs.verifying.numbers import opened
 from varprobe.runs.verifying.plan import plan_faults
 from varprobe.runs.verifying.table import check_table
@@ -89,6 +89,7 @@ def verify_sweep(found: Verification, progress: Progress) -> None:
             check_probes(found, record, usable, progress)
             if usable is not None:
                 check_table(found, usable)
+                check_figures(found, usable)
             progress.advance(BESIDE)
         if record.results is None:
             found.problem("the run", "is unfinished; the same sweep resumes it")
@@ -142,6 +143,8 @@ def verify_results(found: Verification, progress: Progress) -> None:
         with results(found, values["results"]) as ds:
             if ds is not None and kind_of(ds) != "trainability":
                 check_table(found, ds)
+            if ds is not None:
+                check_figures(found, ds)
         if values["results"] is None:
             found.problem("the run", "is unfinished; the same command resumes it")
         progress.advance(BESIDE)

@@ -8,6 +8,7 @@ import shlex
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import xarray as xr
@@ -16,7 +17,7 @@ from varprobe.errors import InvalidArgumentError
 from varprobe.storage.paths import place_of
 from varprobe.storage.safe_open import UntrustedError, content_of
 
-__all__ = ["origin", "origin_of"]
+__all__ = ["origin", "origin_of", "shows"]
 
 MAX_BYTES = 2**28
 """Of a figure; a page of ten thousand curves has a tenth."""
@@ -60,6 +61,15 @@ def origin_of(path: str | os.PathLike[str]) -> dict[str, Any]:
             f"{str(path)!r} does not say how it was made; varprobe writes that into its figures", "from"
         )
     return found
+
+
+def shows(path: Path, spec: dict[str, Any]) -> bool:
+    """Whether a file is a figure that this version made of the run, and no other, that was asked for with this spec."""
+    try:
+        found = origin_of(path)
+    except InvalidArgumentError:
+        return False
+    return found.get("varprobe") == version("varprobe") and found.get("runs") == [json.loads(json.dumps(spec))]
 
 
 def of_pdf(file: bytes) -> str:
