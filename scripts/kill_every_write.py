@@ -26,7 +26,8 @@ from typing import Any
 SMALL = "--depth 2 --width 4 --batch 4 --seeds 2 --quiet"
 COMMANDS = {
     "sweep": f"sweep --init he_normal,glorot_normal {SMALL} --correlation 0.5 --out run",
-    "phase": "phase --act tanh --measure --sigma-w2 1,2 --sigma-b2 0 --depth 2 --width 4 --seeds 1 --out run --quiet",
+    "phase": "phase --act tanh --measure --sigma-w2 1:2:2 --sigma-b2 0:1:2 --depth 2 --width 4 --seeds 1 --quiet"
+    " --out run",
     "track": f"track --init he_normal {SMALL} --steps 2 --out run",
     "trainability": f"trainability --init he_normal {SMALL} --steps 2 --out run",
     "coord-check": "coord-check --widths 8,16 --depth 2 --steps 1 --seeds 2 --out run --quiet",
@@ -136,9 +137,10 @@ def kill_everywhere(name: str, place: Path, cache: Path, every: int) -> tuple[in
     base, line = place / "base", COMMANDS[name]
     whole = Path(shutil.copytree(base, place / "whole"))
     code, changes = ended(line, whole, cache)
+    expected, faults, kills = contents(whole), [], 0
+    shutil.rmtree(whole)
     if code:
         return 0, [f"{line}: exit code {code}: {whole.with_suffix('.2').read_text()}"]
-    expected, faults, kills = contents(whole), [], 0
     for last in range(1, changes + 1, every):
         folder = Path(shutil.copytree(base, place / "killed"))
         code, _ = ended(line, folder, cache, last)
@@ -151,7 +153,6 @@ def kill_everywhere(name: str, place: Path, cache: Path, every: int) -> tuple[in
             found += ["a finished task was computed again"] * any(after.get(p, s) != s for p, s in before.items())
             faults += [f"{name}, before change {last} of {changes}: {fault}" for fault in found]
         shutil.rmtree(folder)
-    shutil.rmtree(whole)
     return kills, faults
 
 

@@ -4,9 +4,21 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import TypeVar
 
-__all__ = ["MachineError", "InvalidArgumentError", "did_you_mean", "first_line", "lookup", "printable", "require_name"]
+__all__ = [
+    "MachineError",
+    "InvalidArgumentError",
+    "brief",
+    "did_you_mean",
+    "first_line",
+    "lookup",
+    "printable",
+    "require_name",
+]
 
 T = TypeVar("T")
+
+LONGEST, BRIEF = 800, 80
+"""Characters of a message, and of a value in it."""
 
 
 class InvalidArgumentError(ValueError):
@@ -18,7 +30,7 @@ class InvalidArgumentError(ValueError):
 
     def __init__(self, message: str, option: str | None = None) -> None:
         self.option = option
-        self.message = " ".join(message.split())
+        self.message = shortened(" ".join(message.split()))
         super().__init__(f"{option}: {self.message}" if option else self.message)
 
     def __reduce__(self) -> tuple[type, tuple[str, str | None]]:
@@ -31,6 +43,20 @@ class InvalidArgumentError(ValueError):
 
 class MachineError(RuntimeError):
     """The request was right and the machine could not do it: disk, memory or device (exit code 3)."""
+
+
+def shortened(text: str) -> str:
+    """A line of at most `LONGEST` characters, its middle left out: what is allowed is at the end."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
+
+
+def brief(value: object) -> str:
+    """A value for messages: its repr, or its type if that is long or fails."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:
+        text = ""
+    return text if 0 < len(text) <= BRIEF else f"a {type(value).__name__}"
 
 
 def first_line(error: BaseException) -> str:

@@ -449,7 +449,7 @@ def test_a_command_that_was_killed_draws_what_is_missing(run, here, killed):
     if killed == "never":
         variance = vp.plot_variance(vp.open_run("done").isel(config=[0])).figure
         save_figure(variance, files[0], spec={"varprobe": vp.__version__, "command": "", "runs": [{"act": ["elu"]}]})
-        assert "variance.pdf: is the figure of another run" in str(vp.verify("done"))
+        assert "variance.pdf is the figure of another run" in str(vp.verify("done"))
     Path("done", ".variance.png.0.varprobe.tmp").touch()
     Path("done", ".claims").touch()
     code, out, _ = run(*TINY, "--out", "done")

@@ -14,6 +14,7 @@ from varprobe.exports.offline import save_offline
 from varprobe.exports.sheets import latex_of, markdown_of, verdict_table
 from varprobe.exports.targets import ENDINGS, Target, target_of
 from varprobe.runs.kinds import KINDS
+from varprobe.spec.argument_types import checks_types
 from varprobe.storage.chunks import Advance, unwatched
 from varprobe.storage.dataset import require_dims, require_layers, with_configs
 from varprobe.storage.files import put, writing
@@ -30,6 +31,7 @@ FRAMES = {".csv": save_csv_to, ".parquet": save_parquet_to, ".json": save_json_t
 SHEETS = {".md": markdown_of, ".tex": latex_of}
 
 
+@checks_types
 def export(
     ds: xr.Dataset,
     path: str | os.PathLike[str],

@@ -25,6 +25,7 @@ from varprobe.model.still import equal_units, stuck
 from varprobe.model.tables import dataset_of
 from varprobe.model.updates import Optimizer, require_optimizer, stepped
 from varprobe.model.whole import WHOLE
+from varprobe.spec.argument_types import checks_types
 
 __all__ = ["probe"]
 
@@ -34,6 +35,7 @@ MOST_BYTES = 2**30
 """What may leave a program whole. Fixed, not taken from the machine, since the two ways round differently."""
 
 
+@checks_types
 def probe(
     model: Any,
     *arguments: Any,

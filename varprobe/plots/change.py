@@ -11,6 +11,7 @@ from varprobe.errors import InvalidArgumentError
 from varprobe.plots.facets import one_panel
 from varprobe.plots.layers import curves_of
 from varprobe.plots.variance import plot_variance, variance_figure
+from varprobe.spec.argument_types import checks_types
 from varprobe.storage.dataset import require_layers, with_configs
 from varprobe.storage.kinds import of_sites
 
@@ -20,6 +21,7 @@ RUNS = ("before", "after")
 DIMS = {"config", "seed", "layer"}
 
 
+@checks_types
 def plot_before_after(
     before: xr.Dataset, after: xr.Dataset, quantity: str = "gradient", ax: Axes | None = None, **options: Any
 ) -> Axes:

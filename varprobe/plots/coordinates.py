@@ -16,6 +16,7 @@ from varprobe.plots.logaxis import exponent_axis
 from varprobe.plots.pages import dress, key, on_axes, page
 from varprobe.plots.style import LABEL_SIZE, LEAST_SIZE, LINE_WIDTH, looks, ordered_looks, sized
 from varprobe.plots.texts import literal, shown
+from varprobe.spec.argument_types import checks_types
 from varprobe.storage.dataset import require_variables
 from varprobe.storage.kinds import require_kind
 from varprobe.training.scaling import Scaling, scaling_of
@@ -45,6 +46,7 @@ ROOM = 0.18
 NOTE = "width $n$  (numbers: the power of $n$ at the largest widths; bold: not as in muP)"
 
 
+@checks_types
 def plot_coord_check(ds: xr.Dataset, quantity: str = "change", ax: Axes | None = None) -> Axes:
     """Draw the RMS of every layer's change at the last step (or of its value) against width; a color for each layer.
 

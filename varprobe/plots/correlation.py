@@ -14,6 +14,7 @@ from varprobe.plots.logaxis import LayerLocator
 from varprobe.plots.pages import dress, key, on_axes, page
 from varprobe.plots.style import LINE_WIDTH, Look, grey, looks, ordered_looks, sized
 from varprobe.plots.texts import check_labels, shown
+from varprobe.spec.argument_types import checks_types
 from varprobe.storage.dataset import names_in, require_configs
 
 __all__ = ["correlation_figure", "plot_correlation"]
@@ -27,6 +28,7 @@ MOST = 7
 """Configurations that can be told apart."""
 
 
+@checks_types
 def plot_correlation(
     ds: xr.Dataset, quantity: str = "activation", ax: Axes | None = None, *, labels: Mapping[str, str] | None = None
 ) -> Axes:

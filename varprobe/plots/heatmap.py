@@ -20,6 +20,7 @@ from varprobe.plots.phase_scales import diverging
 from varprobe.plots.quantities import QUANTITIES, measured, quantity_of, variable
 from varprobe.plots.style import LABEL_SIZE, LEAST_SIZE, grey, sized
 from varprobe.plots.texts import check_labels, shown
+from varprobe.spec.argument_types import checks_types
 from varprobe.storage.dataset import names_in, require_configs
 
 __all__ = ["heatmap_figure", "plot_heatmap"]
@@ -32,6 +33,7 @@ REACH = 6.0
 LEAST_REACH = 1.0
 
 
+@checks_types
 def plot_heatmap(
     ds: xr.Dataset, quantity: str = "gradient", ax: Axes | None = None, *, labels: Mapping[str, str] | None = None
 ) -> Axes:

@@ -13,6 +13,7 @@ from varprobe.plots.facets import one_panel
 from varprobe.plots.pages import on_axes, page
 from varprobe.plots.style import LABEL_SIZE, LEAST_SIZE, grey, ladder_map, sized
 from varprobe.plots.texts import check_labels, shown
+from varprobe.spec.argument_types import checks_types
 from varprobe.storage.dataset import names_in, require_configs, require_every_layer
 
 __all__ = ["histogram_figure", "plot_histogram"]
@@ -27,6 +28,7 @@ MOST = 4
 SYMBOLS = {"activation": r"h_\ell", "gradient": r"\delta_\ell"}
 
 
+@checks_types
 def plot_histogram(ds: xr.Dataset, quantity: str = "activation", ax: Axes | None = None) -> Axes:
     """Draw the histogram of every layer (of eleven, where there are more) of one configuration, all seeds together.
 

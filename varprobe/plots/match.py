@@ -14,6 +14,7 @@ from varprobe.plots.logaxis import as_power
 from varprobe.plots.pages import dress, key, on_axes, page
 from varprobe.plots.style import grey, looks, sheet, sized
 from varprobe.runs.diagnose import diagnose
+from varprobe.spec.argument_types import checks_types
 from varprobe.storage.dataset import require_layers
 
 __all__ = ["match_figure", "plot_match"]
@@ -23,6 +24,7 @@ NARROW = 4.0
 """Inches (in the style `paper`) below which panels stand one above the other."""
 
 
+@checks_types
 def plot_match(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     """Draw the measured factor per layer of every configuration against the predicted one, forward and backward.
 

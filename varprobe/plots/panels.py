@@ -22,6 +22,7 @@ from varprobe.plots.panel import Panel, draw_curve
 from varprobe.plots.quantities import STATISTICS, axis_label, measured, quantity_of
 from varprobe.plots.style import LINE_WIDTH, looks, sized
 from varprobe.plots.texts import check_labels, shown
+from varprobe.spec.argument_types import checks_types
 from varprobe.storage.dataset import names_in, require_configs
 from varprobe.storage.kinds import require_kind
 
@@ -33,6 +34,7 @@ ROWS = ("act", "arch", "norm", "bias", "width", "depth", "init")
 DEFAULT = ("activation", "gradient")
 
 
+@checks_types
 def plot_panels(
     ds: xr.Dataset, *, labels: Mapping[str, str] | None = None, full_range: bool = False, theory: bool = True
 ) -> np.ndarray:

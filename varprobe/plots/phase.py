@@ -27,6 +27,7 @@ from varprobe.plots.phase_scales import SCALES, Scale
 from varprobe.plots.regions import roomiest
 from varprobe.plots.style import LABEL_SIZE, LEAST_SIZE, NOTE_SIZE, grey, ground, ink, paper, sheet, sized, usetex
 from varprobe.plots.texts import shown
+from varprobe.spec.argument_types import checks_types
 from varprobe.theory.elementwise import ActivationLike
 from varprobe.theory.phase_axes import is_logarithmic
 from varprobe.theory.phase_diagram import Diagram, line_in, phase_diagram
@@ -52,6 +53,7 @@ REGIONS = {
 }
 
 
+@checks_types
 def plot_phase(
     act: ActivationLike,
     *,

@@ -13,6 +13,7 @@ from varprobe.plots.logaxis import exact_power
 from varprobe.plots.pages import dress, key, on_axes, page
 from varprobe.plots.style import LEAST_SIZE, LINE_WIDTH, Look, grey, ink, looks, sized
 from varprobe.plots.texts import literal, shown
+from varprobe.spec.argument_types import checks_types
 from varprobe.storage.dataset import require_configs
 from varprobe.storage.kinds import require_kind
 
@@ -40,6 +41,7 @@ MARKS = {
 }
 
 
+@checks_types
 def plot_model(ds: xr.Dataset, direction: str = "forward", ax: Axes | None = None) -> Axes:
     """Draw the variance at every site of a model, one below the other as they are executed; families have a color.
 

@@ -16,6 +16,7 @@ from varprobe.plots.logaxis import exact_power
 from varprobe.plots.pages import on_axes, page
 from varprobe.plots.style import LABEL_SIZE, LINE_WIDTH, Look, grey, looks, sized
 from varprobe.plots.texts import check_labels, shown
+from varprobe.spec.argument_types import checks_types
 from varprobe.storage.dataset import names_in, require_configs, require_every_layer
 from varprobe.theory.spectra import Spectrum, jacobian_spectrum
 
@@ -35,6 +36,7 @@ SPREAD = 1e-3
 """Decades: narrower spectra are a line."""
 
 
+@checks_types
 def plot_spectrum(ds: xr.Dataset, ax: Axes | None = None, *, labels: Mapping[str, str] | None = None) -> Axes:
     """Draw the density of log10 of the singular values of dh_L/dh_0, all seeds together, one outline a config.
 

@@ -18,6 +18,7 @@ from varprobe.plots.layout import pixels
 from varprobe.plots.pages import dress, key, on_axes, page
 from varprobe.plots.style import LABEL_SIZE, grey, ground, ink, ladder_map, looks, sized
 from varprobe.plots.texts import shown
+from varprobe.spec.argument_types import checks_types
 from varprobe.storage.dataset import require_variables
 from varprobe.storage.kinds import require_kind
 from varprobe.training.grids import MARGIN_XI, Grid, Reach, grid_of, reach_of
@@ -40,6 +41,7 @@ LINES: dict[str, tuple[Any, str]] = {
 }
 
 
+@checks_types
 def plot_trainability(ds: xr.Dataset, ax: Axes | None = None) -> Axes:
     """Draw what nets learned: as color over two settings, or against their score before training.
 

@@ -22,6 +22,7 @@ from varprobe.plots.style import AXIS_SIZE, LINE_WIDTH, Look, ink, paper, sheet,
 from varprobe.plots.texts import check_labels, shown
 from varprobe.plots.training_curves import Lines, against_layer, against_step, has, meaning, text_of
 from varprobe.plots.training_panels import draw_layers, draw_steps, mark_steps, ranges_of
+from varprobe.spec.argument_types import checks_types
 from varprobe.storage.dataset import names_in, require_configs, with_configs
 from varprobe.storage.kinds import of_sites, require_kind
 
@@ -37,6 +38,7 @@ LETTER = 0.55
 """Width of a letter, about, in units of its size."""
 
 
+@checks_types
 def plot_training(
     ds: xr.Dataset,
     quantity: str = "gradient",

@@ -22,6 +22,7 @@ from varprobe.plots.panel import Panel, draw_panel
 from varprobe.plots.quantities import QUANTITIES, measured, quantity_of
 from varprobe.plots.style import LINE_WIDTH, paper, sheet, sized
 from varprobe.plots.texts import check_labels, shown
+from varprobe.spec.argument_types import checks_types
 from varprobe.storage.dataset import names_in, require_layers
 
 __all__ = ["plot_variance", "variance_figure"]
@@ -30,6 +31,7 @@ MOST_ROWS = 10
 DEFAULT = ("activation", "gradient")
 
 
+@checks_types
 def plot_variance(
     ds: xr.Dataset,
     quantity: str = "gradient",

@@ -16,6 +16,7 @@ from varprobe.plots.match import factor, ticks_of
 from varprobe.plots.pages import dress, key, on_axes, page
 from varprobe.plots.style import LINE_WIDTH, Look, looks, sized
 from varprobe.plots.texts import check_labels, shown
+from varprobe.spec.argument_types import checks_types
 from varprobe.storage.dataset import names_in, require_configs, require_every_layer
 
 __all__ = ["plot_widths", "widths_figure"]
@@ -29,6 +30,7 @@ SHARE = 0.68
 """Of the interval that bars show."""
 
 
+@checks_types
 def plot_widths(
     ds: xr.Dataset, quantity: str = "activation", ax: Axes | None = None, *, labels: Mapping[str, str] | None = None
 ) -> Axes:

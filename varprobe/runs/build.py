@@ -10,6 +10,7 @@ import xarray as xr
 from varprobe.engine.reference_network import Net, net_of
 from varprobe.errors import InvalidArgumentError
 from varprobe.nets.config import OWN
+from varprobe.spec.argument_types import checks_types
 from varprobe.spec.arguments import single
 from varprobe.storage.dataset import FURTHER
 from varprobe.storage.kinds import require_kind
@@ -18,6 +19,7 @@ from varprobe.sweeps.request import read_request
 __all__ = ["arguments_of", "build"]
 
 
+@checks_types
 def build(config: Mapping[str, Any] | xr.Dataset, seed: int = 0) -> Net:
     """The net of one configuration and seed, so that any number can be checked with plain jax.grad.
 

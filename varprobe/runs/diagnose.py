@@ -8,6 +8,7 @@ import xarray as xr
 
 from varprobe.errors import InvalidArgumentError
 from varprobe.runs.kinds import KINDS, resolve
+from varprobe.spec.argument_types import checks_types
 from varprobe.storage.chunks import Advance, unwatched
 from varprobe.storage.kinds import DESCRIPTIONS, kind_of
 from varprobe.verdict.table import VerdictTable
@@ -59,6 +60,7 @@ class Diagnosis:
         return html_of(self)
 
 
+@checks_types
 def diagnose(ds: xr.Dataset, *, advance: Advance = unwatched) -> Diagnosis:
     """Judge every configuration; the thresholds are those of `varprobe list verdicts`.
 

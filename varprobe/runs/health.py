@@ -7,6 +7,7 @@ import xarray as xr
 
 from varprobe.errors import printable
 from varprobe.runs.diagnose import Diagnosis, diagnose
+from varprobe.spec.argument_types import checks_types
 from varprobe.verdict.flags import note_sentence
 
 __all__ = ["assert_healthy", "healthy", "notes_of", "require_healthy", "stricter", "undecided", "unhealthy"]
@@ -42,6 +43,7 @@ def notes_of(diagnosis: Diagnosis) -> list[str]:
     return [f"Notes {row['act']}, {row['init']}: {' '.join(map(note_sentence, row['notes']))}" for row in rows]
 
 
+@checks_types
 def healthy(ds: xr.Dataset, strict: bool = False) -> bool:
     """Whether every configuration is healthy, by what `assert_healthy` says.
 
@@ -55,6 +57,7 @@ def healthy(ds: xr.Dataset, strict: bool = False) -> bool:
     return not len(unhealthy(diagnose(ds), strict))
 
 
+@checks_types
 def assert_healthy(ds: xr.Dataset, strict: bool = False) -> None:
     """Raise AssertionError, with the table of what is wrong and what to change, unless every configuration is healthy.
 

@@ -18,6 +18,7 @@ from typing import Any
 import xarray as xr
 
 from varprobe.runs.kinds import kind_of_run, resolve, run_folder
+from varprobe.spec.argument_types import checks_types
 from varprobe.spec.extras import needed
 from varprobe.storage.files import load_dataset, open_dataset
 from varprobe.storage.memmap import require_room
@@ -28,6 +29,7 @@ from varprobe.storage.records import required_values
 __all__ = ["open_run", "read_run"]
 
 
+@checks_types
 def open_run(path: str | os.PathLike[str], *, chunks: Any = None, note: Note = warnings.warn) -> xr.Dataset:
     """The dataset of a run folder.
 

@@ -14,6 +14,7 @@ from varprobe.runs.compare import Comparison, compare
 from varprobe.runs.kinds import kind_of_run, resolve, run_folder
 from varprobe.runs.repeating import Measure
 from varprobe.runs.verifying.numbers import opened
+from varprobe.spec.argument_types import checks_types
 from varprobe.spec.arguments import listed
 from varprobe.spec.calls import Call
 from varprobe.spec.user_code import is_reference
@@ -72,6 +73,7 @@ class Rerun:
         }
 
 
+@checks_types
 def rerun(
     path: str | os.PathLike[str],
     *,

@@ -2,28 +2,35 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from varprobe.errors import InvalidArgumentError, did_you_mean
+from varprobe.errors import InvalidArgumentError, brief, did_you_mean
 from varprobe.spec.calls import Call, parse_calls, parse_numbers, split_items
 from varprobe.spec.expressions import number_text
+from varprobe.spec.serialize import MOST_NESTED
 from varprobe.spec.user_code import is_block, looks_like_code
 
-__all__ = ["listed", "named", "numbers", "resolved", "single", "word", "yes_or_no"]
+__all__ = ["listed", "named", "numbers", "parts_of", "resolved", "single", "word", "yes_or_no"]
+
+
+MOST_ITEMS = 100_000
+"""Values of a list that an argument may have."""
 
 
 def word(option: str, value: Any, allowed: Sequence[str]) -> None:
     """Refuse a value that is not one of a few words."""
-    if value not in allowed:
-        raise InvalidArgumentError(f"unknown value {value!r}{did_you_mean(str(value), allowed)}", option)
+    if not isinstance(value, str) or value not in allowed:
+        text = repr(value) if isinstance(value, str) else brief(value)
+        raise InvalidArgumentError(f"unknown value {text}{did_you_mean(text, allowed)}", option)
 
 
 def yes_or_no(option: str, value: Any) -> None:
     """Refuse what is neither true nor false."""
     if not isinstance(value, bool | np.bool_):
-        raise InvalidArgumentError(f"{value!r} is neither True nor False", option)
+        raise InvalidArgumentError(f"{brief(value)} is neither True nor False", option)
 
 
 def numbers(option: str, value: Any, low: float, high: float | None = None, integer: bool = True) -> list[Any]:
@@ -50,7 +57,7 @@ def single(option: str, value: Any, low: int, high: int | None = None, integer: 
     """One number within bounds."""
     found = numbers(option, value, low, high, integer)
     if len(found) != 1:
-        raise InvalidArgumentError(f"takes one number, got {value!r}", option)
+        raise InvalidArgumentError(f"takes one number, got {brief(value)}", option)
     return found[0]
 
 
@@ -70,7 +77,22 @@ def listed(option: str, value: Any) -> list[Any]:
     return found
 
 
-def items(value: Any) -> Iterator[Any]:
+def parts_of(value: Any) -> list[Any]:
+    """The items of something that can be iterated.
+
+    Raises:
+        InvalidArgumentError: it cannot, or has more than `MOST_ITEMS` items.
+    """
+    try:
+        found = list(islice(value, MOST_ITEMS + 1))
+    except Exception as error:
+        raise InvalidArgumentError(f"takes names or functions, got {brief(value)}") from error
+    if len(found) > MOST_ITEMS:
+        raise InvalidArgumentError(f"takes at most {MOST_ITEMS} values")
+    return found
+
+
+def items(value: Any, depth: int = 0) -> Iterator[Any]:
     """The items of `listed`, one by one."""
     if isinstance(value, str):
         for text in split_items(value):
@@ -82,11 +104,13 @@ def items(value: Any) -> Iterator[Any]:
             yield str(label), item
     elif isinstance(value, Call) or callable(value) or is_block(value):
         yield value
+    elif depth > MOST_NESTED:
+        raise InvalidArgumentError(f"takes lists that are nested {MOST_NESTED} deep at most")
     elif isinstance(value, Iterable):
-        for item in value:
-            yield from items(item)
+        for item in parts_of(value):
+            yield from items(item, depth + 1)
     else:
-        raise InvalidArgumentError(f"takes names or functions, got {value!r}")
+        raise InvalidArgumentError(f"takes names or functions, got {brief(value)}")
 
 
 def resolved(option: str, wanted: list[Any], resolve: Callable[..., Any]) -> list[Any]:

@@ -10,6 +10,9 @@ from varprobe.spec.calls import Call
 
 __all__ = ["UnrepeatableError", "repeatable", "text_or_number"]
 
+MOST_NESTED = 8
+"""Lists within each other that are written down."""
+
 ARRAYS = ("data", "labels")
 """Arguments whose arrays are not written out."""
 
@@ -29,8 +32,10 @@ def repeatable(arguments: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str
         return None, str(error)
 
 
-def text_or_number(name: str, value: Any) -> Any:
+def text_or_number(name: str, value: Any, depth: int = 0) -> Any:
     """A value that JSON can hold and that means the same; raises UnrepeatableError."""
+    if depth > MOST_NESTED:
+        raise UnrepeatableError(f"{name} has lists within lists")
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, np.bool_ | np.number):
@@ -42,11 +47,11 @@ def text_or_number(name: str, value: Any) -> Any:
     if isinstance(value, list | tuple | range):
         if name in ARRAYS:
             raise UnrepeatableError(f"{name} is a list, not a file")
-        return [text_or_number(name, item) for item in value]
+        return [text_or_number(name, item, depth + 1) for item in value]
     if hasattr(value, "tolist") and hasattr(value, "shape") and not isinstance(value, type):
         if name in ARRAYS:
             raise UnrepeatableError(f"{name} is an array, not a file")
-        return text_or_number(name, value.tolist())
+        return text_or_number(name, value.tolist(), depth + 1)
     if callable(value) or isinstance(value, Mapping):
         raise UnrepeatableError(f"{name} is a function or a block that was given in Python, not as FILE.py:NAME")
     raise UnrepeatableError(f"{name} is of type {type(value).__name__}")

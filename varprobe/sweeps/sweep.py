@@ -9,6 +9,7 @@ import xarray as xr
 
 from varprobe.engine.groups import groups_of, work_of
 from varprobe.errors import InvalidArgumentError
+from varprobe.spec.argument_types import checks_types
 from varprobe.storage.locks import Claims
 from varprobe.storage.progress import Progress, Unwatched
 from varprobe.storage.tasks import Table
@@ -29,6 +30,7 @@ __all__ = ["Progress", "run", "sweep"]
 
 
 @takes_sweep_arguments
+@checks_types
 def sweep(
     *,
     out: str | os.PathLike[str] | None = None,

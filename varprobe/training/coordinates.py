@@ -20,8 +20,8 @@ from varprobe.model.faults import in_its_words
 from varprobe.model.layout import Layout
 from varprobe.model.libraries import name_of
 from varprobe.model.probed import plan_of
+from varprobe.spec.argument_types import checks_types
 from varprobe.spec.arguments import numbers, single
-from varprobe.spec.calls import split_items
 from varprobe.spec.extras import needed
 from varprobe.storage.progress import Progress, Unwatched
 from varprobe.training.cases import Case, Checked, FactoryCheck, stacks, takes_a_key
@@ -43,6 +43,7 @@ VARIABLES = {
 }
 
 
+@checks_types
 def coord_check(
     factory: Callable[..., Any] | None = None,
     *,
@@ -125,10 +126,12 @@ def coord_check(
 
 
 def inits_of(init: Any) -> list[Any]:
-    """Each initializer by itself."""
-    if isinstance(init, str):
-        return split_items(init)
-    return [one for item in init for one in inits_of(item)] if isinstance(init, list | tuple) else [init]
+    """Each initializer by itself.
+
+    Raises:
+        InvalidArgumentError: there is none, or something else.
+    """
+    return [str(one) if isinstance(one, Call) else one for one in listed("init", init)]
 
 
 class StepStats(NamedTuple):

@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 
 from varprobe.errors import printable
+from varprobe.spec.argument_types import checks_types
 from varprobe.storage.dataset import require_variables
 from varprobe.storage.kinds import require_kind
 from varprobe.training.outcomes import VerdictAccuracy, accuracy_of
@@ -20,6 +21,7 @@ NET = ("arch", "act", "init", "bias", "norm", "depth", "width", "batch", "loss",
 """Coordinates that come first, before further ones that were asked for."""
 
 
+@checks_types
 def verdict_accuracy(ds: xr.Dataset) -> VerdictAccuracy:
     """How well the verdict before training predicted who learns, over the nets of a dataset of `trainability`.
 

@@ -13,9 +13,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from varprobe.errors import InvalidArgumentError, lookup
+from varprobe.spec.arguments import parts_of
 from varprobe.spec.calls import Call, parse_calls, split_items
 from varprobe.spec.extras import needed
 from varprobe.spec.parameters import Parameter, read_parameters
+from varprobe.spec.serialize import MOST_NESTED
 from varprobe.spec.user_code import is_reference, load
 
 if TYPE_CHECKING:
@@ -166,7 +168,7 @@ def read_optimizers(value: Any) -> tuple[Optimizer, ...]:
     return found
 
 
-def read(value: Any) -> Iterable[Optimizer]:
+def read(value: Any, depth: int = 0) -> Iterable[Optimizer]:
     """One by one."""
     if isinstance(value, str):
         for item in split_items(value):
@@ -181,9 +183,9 @@ def read(value: Any) -> Iterable[Optimizer]:
                     f"{label!r} must map to an optax.GradientTransformation, got {type(item).__name__}"
                 )
             yield Optimizer(str(label), "", own=item, digest=None)
-    elif isinstance(value, Iterable):
-        for item in value:
-            yield from read(item)
+    elif isinstance(value, Iterable) and depth <= MOST_NESTED:
+        for item in parts_of(value):
+            yield from read(item, depth + 1)
     else:
         raise InvalidArgumentError(f"takes names or optax's transformations, got {value!r:.80}")
 

@@ -7,6 +7,7 @@ from typing import Any
 import xarray as xr
 
 from varprobe.errors import InvalidArgumentError
+from varprobe.spec.argument_types import checks_types
 from varprobe.storage.paths import folder_of
 from varprobe.storage.progress import Progress
 from varprobe.training.optimizers import DEFAULT
@@ -19,6 +20,7 @@ SEEDS = 3
 STEPS = 100
 
 
+@checks_types
 def track(
     loss_fn: Callable[..., Any] | None = None,
     params: Any = None,

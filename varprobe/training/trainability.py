@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from varprobe.errors import InvalidArgumentError
+from varprobe.spec.argument_types import checks_types
 from varprobe.storage.paths import folder_of
 from varprobe.storage.progress import Progress, Unwatched
 from varprobe.sweeps.sweep import run
@@ -35,6 +36,7 @@ TEXTS = {
 }
 
 
+@checks_types
 def trainability(
     *,
     optimizer: Any = DEFAULT,

@@ -8,6 +8,7 @@ import numpy as np
 
 from varprobe.errors import InvalidArgumentError
 from varprobe.nets.activations import Activation, behavior
+from varprobe.spec.argument_types import checks_types
 from varprobe.spec.expressions import number_text
 from varprobe.spec.number_format import rounded, scientific
 from varprobe.theory.checks import whole
@@ -137,6 +138,7 @@ def named(act: Activation) -> bool:
     return act.digest == "" or ":" in act.name
 
 
+@checks_types
 def advise(act: ActivationLike, depth: int = 50, width: int = 512) -> Advice:
     """The initializer to use for an activation in a plain stack of a depth and width.
 

@@ -10,6 +10,7 @@ from varprobe.errors import InvalidArgumentError
 from varprobe.exports.reporting.content import content_of
 from varprobe.exports.reporting.page import page_of
 from varprobe.exports.reporting.sources import Run, runs_of
+from varprobe.spec.argument_types import checks_types
 from varprobe.storage.files import put, writing
 from varprobe.storage.paths import place_of
 from varprobe.storage.reading import Note
@@ -19,6 +20,7 @@ __all__ = ["report", "require_file", "write"]
 ENDING = ".html"
 
 
+@checks_types
 def report(runs: Any, path: str | os.PathLike[str], *, note: Note = warnings.warn) -> Path:
     """Write one HTML file that shows verdicts, curves, layers and how it was run, and needs no network.
 

@@ -15,6 +15,7 @@ from varprobe.runs.verifying.folders import check_figures, check_others
 from varprobe.runs.verifying.numbers import opened
 from varprobe.runs.verifying.plan import plan_faults
 from varprobe.runs.verifying.table import check_table
+from varprobe.spec.argument_types import checks_types
 from varprobe.storage.checksums import DamagedError
 from varprobe.storage.kinds import kind_of
 from varprobe.storage.paths import folder_of
@@ -29,6 +30,7 @@ BESIDE = 2
 """results.nc and results.csv, in the progress."""
 
 
+@checks_types
 def verify(path: str | os.PathLike[str], *, progress: Progress | None = None) -> Verification:
     """Check a run folder against its spec and its checksums, reading every byte of it once.
 

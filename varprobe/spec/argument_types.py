@@ -1,0 +1,63 @@
+"""Arguments that mean the same in every public function, checked before the function begins."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar, cast
+
+from varprobe.errors import InvalidArgumentError, brief
+from varprobe.spec.arguments import yes_or_no
+
+__all__ = ["checks_types"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def require_progress(option: str, value: Any) -> None:
+    """Refuse what cannot be shown progress."""
+    if value is not None and not all(callable(getattr(value, name, None)) for name in ("start", "advance", "note")):
+        raise InvalidArgumentError(f"{brief(value)} has no methods start, advance and note", option)
+
+
+def require_labels(option: str, value: Any) -> None:
+    """Refuse what does not map names to labels."""
+    if value is None or (isinstance(value, Mapping) and all(isinstance(x, str) for x in (*value, *value.values()))):
+        return
+    raise InvalidArgumentError(f'{brief(value)} does not map names to labels, as {{"he_normal": "He"}}', option)
+
+
+def require_callable(option: str, value: Any) -> None:
+    """Refuse what is no function."""
+    if not callable(value):
+        raise InvalidArgumentError(f"{brief(value)} is not a function", option)
+
+
+CHECKS: dict[str, Callable[[str, Any], None]] = {
+    "progress": require_progress,
+    "labels": require_labels,
+    "advance": require_callable,
+    "note": require_callable,
+}
+"""Name of an argument -> what refuses a wrong value of it. One whose default is True or False takes only these."""
+
+
+def checks_types(function: Callable[P, R]) -> Callable[P, R]:
+    """Check the arguments in `CHECKS` and the flags of a function before it is called.
+
+    Raises:
+        InvalidArgumentError: one has a wrong type; the message names it.
+    """
+    signature = inspect.signature(function)
+    checks = {name: CHECKS[name] for name in signature.parameters if name in CHECKS}
+    checks |= {name: yes_or_no for name, p in signature.parameters.items() if isinstance(p.default, bool)}
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        given = signature.bind(*args, **kwargs).arguments
+        for name, check in checks.items():
+            if name in given:
+                check(name, given[name])
+        return function(*args, **kwargs)
+
+    return cast("Callable[P, R]", call)
