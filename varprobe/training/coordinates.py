@@ -21,7 +21,8 @@ from varprobe.model.layout import Layout
 from varprobe.model.libraries import name_of
 from varprobe.model.probed import plan_of
 from varprobe.spec.argument_types import checks_types
-from varprobe.spec.arguments import numbers, single
+from varprobe.spec.arguments import listed, numbers, single
+from varprobe.spec.calls import Call
 from varprobe.spec.extras import needed
 from varprobe.storage.progress import Progress, Unwatched
 from varprobe.training.cases import Case, Checked, FactoryCheck, stacks, takes_a_key
@@ -33,7 +34,7 @@ __all__ = ["coord_check"]
 
 WIDTHS = "64,128,...,2048"
 SEEDS = 5
-MOST_STEPS = 1000
+MOST_STEPS = MOST_SEEDS = 1000
 
 VARIABLES = {
     "value_log10_mean_square": "log10 of the mean square of a preactivation; of sites without one, of their value",
@@ -112,10 +113,10 @@ def coord_check(
         keyed = takes_a_key(factory, name_of(factory))
         if not keyed and seeds not in (None, 1):
             raise InvalidArgumentError("every seed is the same: the factory takes no key", "seeds")
-        count = single("seeds", (SEEDS if keyed else 1) if seeds is None else seeds, 1)
+        count = single("seeds", (SEEDS if keyed else 1) if seeds is None else seeds, 1, MOST_SEEDS)
         checks = [FactoryCheck(factory, name_of(factory), one, steps, keyed) for one in optimizers]
     else:
-        count = single("seeds", SEEDS if seeds is None else seeds, 1)
+        count = single("seeds", SEEDS if seeds is None else seeds, 1, MOST_SEEDS)
         given = {"depth": 4 if depth is None else depth, "act": "relu" if act is None else act}
         given |= {"batch": 16 if batch is None else batch, "data": "digits" if data is None else data}
         inits = inits_of("mup,standard" if init is None else init)
@@ -131,7 +132,8 @@ def inits_of(init: Any) -> list[Any]:
     Raises:
         InvalidArgumentError: there is none, or something else.
     """
-    return [str(one) if isinstance(one, Call) else one for one in listed("init", init)]
+    found = listed("init", init)
+    return [str(one) if isinstance(one, Call) else dict([one]) if isinstance(one, tuple) else one for one in found]
 
 
 class StepStats(NamedTuple):
