@@ -41,13 +41,13 @@ COMMANDS = {
 """Name -> command line; `base` is a finished sweep and `net.py` a model, both in the current folder."""
 
 MODEL = """
+import jax
 import jax.numpy as jnp
-import numpy as np
 
-def make(seed):
-    rng = np.random.default_rng(seed)
-    weights = [np.float32(rng.standard_normal((4, 4)) / 2) for _ in range(2)]
-    x, y = (np.float32(rng.standard_normal((8, 4))) for _ in range(2))
+def make(key):
+    keys = jax.random.split(key, 4)
+    weights = [jax.random.normal(k, (4, 4)) / 2 for k in keys[:2]]
+    x, y = (jax.random.normal(k, (8, 4)) for k in keys[2:])
 
     def loss(p, x, y):
         for w in p:

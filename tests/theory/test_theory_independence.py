@@ -12,7 +12,9 @@ import varprobe as vp
 
 PACKAGE = Path(vp.__file__).parent
 SHARED = {"errors", "nets.activations", "nets.initializers"}
-SHARED |= {f"spec.{name}" for name in ("arguments", "calls", "expressions", "number_format", "user_code")}
+SHARED |= {
+    f"spec.{name}" for name in ("argument_types", "arguments", "calls", "expressions", "number_format", "user_code")
+}
 
 
 def imported(file: Path) -> set[str]:

@@ -234,7 +234,7 @@ def test_a_net_is_the_same_in_any_company() -> None:
 
 
 @pytest.mark.parametrize(("arguments", "says"), [
-    ({"branch_layers": 3}, "branch_layers: 3 is not 1 or 2"),
+    ({"branch_layers": 3}, "branch_layers: 3 is not a whole number from 1 to 2"),
     ({"order": "psot"}, "order: unknown order 'psot'; did you mean 'post'?"),
     ({"norm": "bacth"}, "norm: unknown norm 'bacth'; did you mean 'batch'?"),
     ({"norm": "batch", "batch": 3}, "batch: 3 is not a whole number of at least 4"),

@@ -111,7 +111,7 @@ def required(path: str | os.PathLike[str], table: str | None) -> Target:
         require_free(place, REPLACED[kind])
     if table is None:
         return target
-    if table not in TABLES:
+    if not isinstance(table, str) or table not in TABLES:
         raise InvalidArgumentError(f"unknown table {table!r}{did_you_mean(table, TABLES)}", "table")
     if kind in FOLDERS:
         raise InvalidArgumentError(f"does not go with {kind}FOLDER, which has curves", "table")

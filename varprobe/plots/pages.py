@@ -24,10 +24,6 @@ LEAST = 25.0
 def on_axes(ax: Axes | None, size: Size, draw: Callable[[Axes], object]) -> Axes:
     """Draw on the axes given, or on those of a new figure of `size` inches (in the style `paper`), and return them."""
     if ax is not None:
-        if not isinstance(ax, Axes) or ax.name != "rectilinear":
-            raise InvalidArgumentError(
-                f"{ax!r:.80} is no pair of axes of matplotlib's, such as pyplot.subplots()[1]", "ax"
-            )
         draw(ax)
         return ax
     from matplotlib import pyplot  # only here, so that a figure for a file needs no display

@@ -28,6 +28,7 @@ from varprobe.plots.regions import roomiest
 from varprobe.plots.style import LABEL_SIZE, LEAST_SIZE, NOTE_SIZE, grey, ground, ink, paper, sheet, sized, usetex
 from varprobe.plots.texts import shown
 from varprobe.spec.argument_types import checks_types
+from varprobe.spec.arguments import single
 from varprobe.theory.elementwise import ActivationLike
 from varprobe.theory.phase_axes import is_logarithmic
 from varprobe.theory.phase_diagram import Diagram, line_in, phase_diagram
@@ -81,7 +82,7 @@ def plot_phase(
         InvalidArgumentError: an axis is out of range, or the activation has no finite averages.
     """
     scale = lookup(SCALES, show, "quantity")
-    diagram = phase_diagram(act, sigma_w2, sigma_b2, width)
+    diagram = phase_diagram(act, sigma_w2, sigma_b2, single("width", width, 1))
     if ax is not None:
         compose(figure_of(ax), [ax], diagram, [scale.of(diagram.grid)], scale, [""])
         return ax

@@ -33,7 +33,17 @@ def require_callable(option: str, value: Any) -> None:
         raise InvalidArgumentError(f"{brief(value)} is not a function", option)
 
 
+def require_axes(option: str, value: Any) -> None:
+    """Refuse what cannot be drawn in."""
+    from matplotlib.axes import Axes
+
+    if value is not None and (not isinstance(value, Axes) or value.name != "rectilinear"):
+        text = f"{brief(value)} is no pair of axes of matplotlib's, such as pyplot.subplots()[1]"
+        raise InvalidArgumentError(text, option)
+
+
 CHECKS: dict[str, Callable[[str, Any], None]] = {
+    "ax": require_axes,
     "progress": require_progress,
     "labels": require_labels,
     "advance": require_callable,

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from varprobe.errors import InvalidArgumentError
 from varprobe.spec.arguments import named, numbers
 from varprobe.spec.calls import split_items
+from varprobe.spec.serialize import MOST_NESTED
 
 __all__ = ["Stacks", "read_stacks"]
 
@@ -57,14 +58,16 @@ def read_stacks(depth: Any, width: Any) -> Stacks:
     return Stacks(list(profiles), depths if widths else [], widths)
 
 
-def width_items(value: Any) -> Iterator[Any]:
+def width_items(value: Any, depth: int = 0) -> Iterator[Any]:
     """Numbers, and texts that hold one number, range or profile each."""
+    if depth > MOST_NESTED:
+        raise InvalidArgumentError(f"takes lists that are nested {MOST_NESTED} deep at most", "width")
     value = value.tolist() if hasattr(value, "tolist") else value
     if isinstance(value, str):
         yield from split_items(value)
     elif isinstance(value, list | tuple | range):
         for item in value:
-            yield from width_items(item)
+            yield from width_items(item, depth + 1)
     else:
         yield value
 

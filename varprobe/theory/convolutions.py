@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from varprobe.errors import InvalidArgumentError, did_you_mean
-from varprobe.theory.checks import number, per_layer, whole
+from varprobe.errors import InvalidArgumentError
+from varprobe.theory.checks import MOST_LAYERS, choice, number, per_layer, whole
 from varprobe.theory.elementwise import ActivationLike, activation
 from varprobe.theory.residuals import fitted_factor
 from varprobe.theory.sources import Source
@@ -90,12 +90,11 @@ def convolution(
     Raises:
         InvalidArgumentError: a value is out of range, or the activation has no finite averages where the signal leads.
     """
-    phi, depth = activation(act), whole("depth", depth, 1)
+    phi, depth = activation(act), whole("depth", depth, 1, MOST_LAYERS)
+    padding = choice("padding", padding, tuple(PADDINGS))
     image = Image(whole("size", size, 1), whole("kernel", kernel, 1), whole("dims", dims, 1), padding)
     if image.dims > MOST_DIMS:
         raise InvalidArgumentError(f"{dims} axes are more than {MOST_DIMS}", "dims")
-    if padding not in PADDINGS:
-        raise InvalidArgumentError(f"unknown padding {padding!r}{did_you_mean(str(padding), PADDINGS)}", "padding")
     if image.positions > MOST_POSITIONS:
         raise InvalidArgumentError(f"{size}^{dims} positions are more than {MOST_POSITIONS}", "size")
     if image.kernel > image.size:

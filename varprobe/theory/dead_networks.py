@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from varprobe.errors import InvalidArgumentError
-from varprobe.theory.checks import numbers, whole
+from varprobe.theory.checks import MOST_LAYERS, numbers, whole
 
 __all__ = ["DeadProbability", "dead_probability"]
 
@@ -40,7 +40,7 @@ def dead_probability(widths: int | Sequence[int], depth: int | None = None) -> D
     if np.ndim(widths) == 0:
         if depth is None:
             raise InvalidArgumentError("one width for all layers needs the depth", "depth")
-        units = np.repeat(units, whole("depth", depth, 1))
+        units = np.repeat(units, whole("depth", depth, 1, MOST_LAYERS))
     elif depth is not None and depth != units.size:
         raise InvalidArgumentError(f"{depth} does not fit the {units.size} widths", "depth")
     return DeadProbability(lower=some_of(2.0 ** -(units[1:] * units[:-1])), upper=some_of(2.0**-units))

@@ -15,10 +15,10 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import gammaln, polygamma, psi
 
-from varprobe.errors import InvalidArgumentError, did_you_mean
+from varprobe.errors import InvalidArgumentError
 from varprobe.nets.activations import Activation, behavior
 from varprobe.nets.initializers import Initializer
-from varprobe.theory.checks import number, numbers, whole
+from varprobe.theory.checks import MOST_LAYERS, choice, number, numbers, whole
 from varprobe.theory.elementwise import ActivationLike, activation
 from varprobe.theory.expectations import gain
 from varprobe.theory.sigmas import given, resolved_initializer, variance_of
@@ -123,11 +123,9 @@ def finite_width(
         InvalidArgumentError: a value is out of range, or the initializer has a mean, or entries of no known variance.
     """
     phi = activation(act)
-    depth, batch = whole("depth", depth, 1), whole("batch", batch, 1)
+    depth, batch = whole("depth", depth, 1, MOST_LAYERS), whole("batch", batch, 1)
     q0, c0 = number("q0", q0, 0.0, above=True), number("c0", c0, -1.0, 1.0)
-    if quantity not in ("activation", "gradient"):
-        known = ("activation", "gradient")
-        raise InvalidArgumentError(f"unknown quantity {quantity!r}{did_you_mean(str(quantity), known)}", "quantity")
+    choice("quantity", quantity, ("activation", "gradient"))
     widths = numbers("width", width, 1.0)
     if not np.ndim(width):
         widths = np.full(depth + 1, widths[0])

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from varprobe.theory.blocks import Blocks, Shape, pass_blocks
-from varprobe.theory.checks import number, per_layer, whole
+from varprobe.theory.checks import MOST_LAYERS, number, per_layer, whole
 from varprobe.theory.elementwise import ActivationLike, activation
 from varprobe.theory.residuals import fitted_factor
 from varprobe.theory.sources import Source
@@ -89,7 +89,7 @@ def normalized(
     Raises:
         InvalidArgumentError: a value is out of range, or the activation has no finite averages where the signal leads.
     """
-    phi, depth, batch = activation(act), whole("depth", depth, 1), whole("batch", batch, 1)
+    phi, depth, batch = activation(act), whole("depth", depth, 1, MOST_LAYERS), whole("batch", batch, 1)
     shape = Shape(1, "post", False, checked_norm(norm, norm_position, eps, batch, group_size), batch)
     weights, biases = (per_layer(*row, depth, 0.0) for row in (("sigma_w2", sigma_w2), ("sigma_b2", sigma_b2)))
     inputs = Inputs(

@@ -12,7 +12,8 @@ import numpy as np
 
 from varprobe.errors import InvalidArgumentError
 from varprobe.nets.activations import Activation
-from varprobe.theory.checks import number, whole
+from varprobe.spec.argument_types import checks_types
+from varprobe.theory.checks import MOST_LAYERS, number, whole
 from varprobe.theory.elementwise import ActivationLike, activation, evaluate
 from varprobe.theory.expectations import mean_square
 from varprobe.theory.laws import averages_of
@@ -38,6 +39,7 @@ class SingularValues(NamedTuple):
     largest_log10: float
 
 
+@checks_types
 def singular_values(
     depth: int,
     act: ActivationLike = "identity",
@@ -60,7 +62,7 @@ def singular_values(
     Raises:
         InvalidArgumentError: a value is out of range, or phi is constant.
     """
-    phi, depth, q = activation(act), whole("depth", depth, 1), mean_square(q)
+    phi, depth, q = activation(act), whole("depth", depth, 1, MOST_LAYERS), mean_square(q)
     found = averages_of(phi, np.array([q]))
     first, second = float(found.derivative_mean_square[0]), float(found.derivative_fourth[0])
     if first == 0:

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from varprobe.errors import InvalidArgumentError, did_you_mean
 from varprobe.theory.block_spreads import Spread, spread_of_stream
 from varprobe.theory.blocks import Blocks, Shape, pass_blocks
-from varprobe.theory.checks import number, per_layer, whole
+from varprobe.theory.checks import MOST_LAYERS, choice, number, per_layer, whole
 from varprobe.theory.elementwise import ActivationLike, activation
 from varprobe.theory.sources import Source
 from varprobe.theory.trajectories import Inputs
@@ -118,11 +117,9 @@ def residual(
     Raises:
         InvalidArgumentError: a value is out of range, or the activation has no finite averages where the signal leads.
     """
-    phi, depth, batch = activation(act), whole("depth", depth, 1), whole("batch", batch, 1)
-    if branch_layers not in (1, 2):
-        raise InvalidArgumentError(f"{branch_layers!r} is not 1 or 2", "branch_layers")
-    if order not in ORDERS:
-        raise InvalidArgumentError(f"unknown order {order!r}{did_you_mean(str(order), ORDERS)}", "order")
+    phi, depth, batch = activation(act), whole("depth", depth, 1, MOST_LAYERS), whole("batch", batch, 1)
+    branch_layers = whole("branch_layers", branch_layers, 1, 2)
+    choice("order", order, tuple(ORDERS))
     shape = Shape(branch_layers, order, True, checked_norm(norm, norm_position, eps, batch, group_size), batch)
     given = {"sigma_w2": sigma_w2, "sigma_v2": sigma_v2, "sigma_b2": sigma_b2}
     variances = [per_layer(name, value, depth, 0.0)[None] for name, value in given.items()]

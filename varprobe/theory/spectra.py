@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from varprobe.theory.checks import number, whole
+from varprobe.theory.checks import MOST_LAYERS, number, whole
 
 __all__ = ["Spectrum", "jacobian_spectrum"]
 
@@ -42,7 +42,7 @@ def jacobian_spectrum(depth: int, sigma_w2: float, active: float = 1.0, points: 
     Raises:
         InvalidArgumentError: a value is out of range.
     """
-    depth, points = whole("depth", depth, 1), whole("points", points, 2)
+    depth, points = whole("depth", depth, 1, MOST_LAYERS), whole("points", points, 2)
     log_w = float(np.log(number("sigma_w2", sigma_w2, 0.0, above=True)))
     p = number("active", active, 0.0, 1.0, above=True)
     share = 1 / (1 + np.exp(np.linspace(-14, 14, points)))  # even in the log of the distance to either end

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from varprobe.errors import InvalidArgumentError
-from varprobe.theory.checks import number, numbers, per_layer, whole
+from varprobe.theory.checks import MOST_LAYERS, number, numbers, per_layer, whole
 from varprobe.theory.elementwise import ActivationLike, activation
 from varprobe.theory.laws import Law
 from varprobe.theory.sources import Source
@@ -96,7 +96,7 @@ def trajectory(
         InvalidArgumentError: a value is out of range, or the activation has no finite averages where the signal leads.
     """
     phi = activation(act)
-    depth = whole("depth", depth, 1)
+    depth = whole("depth", depth, 1, MOST_LAYERS)
     weights, biases = per_layer("sigma_w2", sigma_w2, depth, 0.0), per_layer("sigma_b2", sigma_b2, depth, 0.0)
     means = per_layer("mean_w", mean_w, depth)
     log_input, cosine = float(np.log(number("q0", q0, 0.0, above=True))), number("c0", c0, -1.0, 1.0)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from varprobe.errors import InvalidArgumentError, did_you_mean
-from varprobe.theory.checks import number, per_layer, whole
+from varprobe.errors import InvalidArgumentError
+from varprobe.spec.argument_types import checks_types
+from varprobe.theory.checks import MOST_LAYERS, choice, number, per_layer, whole
 from varprobe.theory.elementwise import ActivationLike, activation
 from varprobe.theory.residuals import fitted_factor
 from varprobe.theory.token_streams import Matrices, TokenShape, pass_tokens
@@ -53,6 +54,7 @@ class Transformer:
         )
 
 
+@checks_types
 def transformer(
     act: ActivationLike = "gelu",
     depth: int = 12,
@@ -95,9 +97,8 @@ def transformer(
     Raises:
         InvalidArgumentError: a value is out of range, or the activation has no finite averages where the signal leads.
     """
-    phi, depth, count = activation(act), whole("depth", depth, 1), whole("tokens", tokens, 1)
-    if norm not in NORMS:
-        raise InvalidArgumentError(f"unknown norm {norm!r}{did_you_mean(str(norm), NORMS)}", "norm")
+    phi, depth, count = activation(act), whole("depth", depth, 1, MOST_LAYERS), whole("tokens", tokens, 1)
+    choice("norm", norm, tuple(NORMS))
     if count > MOST_TOKENS:
         raise InvalidArgumentError(f"{tokens} tokens are more than {MOST_TOKENS}", "tokens")
     lowest = -1 / (count - 1) if count > 1 else -1.0

@@ -11,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from varprobe.errors import InvalidArgumentError, did_you_mean
+from varprobe.errors import InvalidArgumentError
 from varprobe.theory.batch_norms import normalized_batches
 from varprobe.theory.batch_samples import sampled_batches
-from varprobe.theory.checks import number, whole
+from varprobe.theory.checks import choice, number, whole
 from varprobe.theory.sources import Source
 
 __all__ = ["NORMS", "Gradient", "Norm", "Signal", "UnitLayer", "checked_norm", "unit_layer"]
@@ -83,14 +83,9 @@ def checked_norm(kind: str | None, position: str, eps: float, batch: int, size: 
     Raises:
         InvalidArgumentError: unknown, or a norm of fewer than 4 samples or units.
     """
-    if kind is None or kind == "none":
+    if kind is None or choice("norm", kind, (*NORMS, "none")) == "none":
         return None
-    if kind not in NORMS:
-        raise InvalidArgumentError(f"unknown norm {kind!r}{did_you_mean(str(kind), (*NORMS, 'none'))}", "norm")
-    if position not in POSITIONS:
-        raise InvalidArgumentError(
-            f"unknown position {position!r}{did_you_mean(str(position), POSITIONS)}", "norm_position"
-        )
+    choice("norm_position", position, tuple(POSITIONS), "position")
     if kind == "batch":
         whole("batch", batch, 4)
     if size is not None and kind not in SIZED:
