@@ -163,11 +163,11 @@ def start_many(place: Path, cache: Path, count: int, delay: float) -> list[str]:
     ended(line, whole, cache)
     started = []
     for _ in range(count):
-        started.append(start(line, folder, cache, delay=delay)[0])
+        started.append(start(line, folder, cache, delay=delay))
         time.sleep(5 / count)
-    for process in started:
+    for process, _ in started:
         process.join()
-    faults = [f"exit code {process.exitcode}" for process in started if process.exitcode]
+    faults = [f"exit code {process.exitcode}" for process, _ in started if process.exitcode]
     return faults + differences(contents(folder), contents(whole))
 
 
@@ -180,10 +180,10 @@ def start_pairs(place: Path, cache: Path, count: int) -> list[str]:
     for i in range(count):
         folder = Path(shutil.copytree(place / "base", place / f"pair{i}"))
         lines = [f"{COMMANDS['sweep']} --root-seed {seed}" for seed in (0, 1)]
-        both = [start(line, folder, cache)[0] for line in lines]
-        for process in both:
+        both = [start(line, folder, cache) for line in lines]
+        for process, _ in both:
             process.join()
-        codes = sorted(process.exitcode for process in both)
+        codes = sorted(process.exitcode for process, _ in both)
         if codes != [0, 2]:
             faults.append(f"pair {i}: exit codes {codes}")
         elif origin_of(folder / "run" / "variance.png")["runs"] != [read_values(folder / "run")["spec"]]:

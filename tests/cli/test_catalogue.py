@@ -618,7 +618,7 @@ CATALOGUE: list[tuple[str, str]] = [
         "FACTORY: nosuch.mod:make: there is no module 'nosuch', neither in '{place}' nor installed",
     ),
     ("probe broken.py:f", "FACTORY: broken.py:f: broken.py, line 1: '(' was never closed"),
-    ("probe leaves.py:f", "FACTORY: leaves.py:f: it does not import: SystemExit: 0"),
+    ("probe leaves.py:f", "FACTORY: leaves.py:f: it does not import: SystemExit: 0 (leaves.py, line 1)"),
     ("probe --seeds x", "FACTORY: missing FACTORY, such as mynet.py:make"),
     ("probe mine.py:good --seeds x", "--seeds: 'x' is not a number (allowed: whole numbers from 1 to 1000)"),
     ("probe mine.py:good --seeds 0", "--seeds: 0 is out of range (allowed: whole numbers from 1 to 1000)"),

@@ -11,6 +11,7 @@ from varprobe.errors import InvalidArgumentError, did_you_mean
 from varprobe.model.adapters import is_alone, parameters_argument
 from varprobe.model.bridges import bridge_of
 from varprobe.spec.user_code import load
+from varprobe.spec.user_errors import calling
 
 __all__ = ["Made", "made", "returned", "with_rows"]
 
@@ -59,12 +60,8 @@ def returned(
     Raises:
         InvalidArgumentError: it fails, or returns no tuple.
     """
-    try:
+    with calling(f"{reference} fails"):
         found = factory(*given)
-    except InvalidArgumentError:
-        raise
-    except (Exception, SystemExit) as error:  # the user's code may raise anything
-        raise InvalidArgumentError(f"{reference} fails: {type(error).__name__}: {error}") from error
     if not isinstance(found, tuple) or not found:
         what = type(found).__name__
         raise InvalidArgumentError(

@@ -20,11 +20,14 @@ MOST_ITEMS = 100_000
 """Values of a list that an argument may have."""
 
 
+QUOTES = "'\""
+
+
 def word(option: str, value: Any, allowed: Sequence[str]) -> None:
     """Refuse a value that is not one of a few words."""
     if not isinstance(value, str) or value not in allowed:
         text = repr(value) if isinstance(value, str) else brief(value)
-        raise InvalidArgumentError(f"unknown value {text}{did_you_mean(text, allowed)}", option)
+        raise InvalidArgumentError(f"unknown value {text}{did_you_mean(text.strip(QUOTES), allowed)}", option)
 
 
 def yes_or_no(option: str, value: Any) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from varprobe.errors import InvalidArgumentError, did_you_mean
+from varprobe.spec.user_errors import reason
 from varprobe.storage.safe_open import UntrustedError, content_of
 
 __all__ = [
@@ -100,7 +101,9 @@ def load(reference: str, wanted: Callable[[Any], bool] = callable, what: str = "
     with importing_from([path.parent, Path.cwd()] if path else [Path.cwd()]) as files:
         try:
             module = execute(path, source) if path else importlib.import_module(form["module"])
-        except (Exception, SystemExit) as error:  # the user's module may raise anything
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # the user's module may raise anything
             raise InvalidArgumentError(f"{reference}: {failure(error, form['module'])}") from error
     function = named(form["name"], module, reference, wanted, what)
     parts = [function] if callable(function) and what == "function" else functions_of(function)
@@ -250,7 +253,7 @@ def failure(error: BaseException, module: str | None) -> str:
         return f"{Path(error.filename).name}, line {error.lineno}: {error.msg}"
     if isinstance(error, ModuleNotFoundError) and error.name and f"{module}.".startswith(f"{error.name}."):
         return f"there is no module {error.name!r}, neither in {str(Path.cwd())!r} nor installed"
-    return f"it does not import: {type(error).__name__}: {error}"
+    return f"it does not import: {reason(error)}"
 
 
 def digest(contents: list[bytes]) -> str:

@@ -11,6 +11,7 @@ from varprobe.engine.random_bits import keys_of
 from varprobe.errors import InvalidArgumentError
 from varprobe.nets.architectures.own import Own
 from varprobe.nets.initializers import Initializer, LayerContext
+from varprobe.spec.user_errors import calling
 
 __all__ = ["is_custom", "try_block", "try_initializer"]
 
@@ -46,27 +47,17 @@ def try_initializer(init: Initializer, shape: tuple[int, ...], place: LayerConte
         known = {"layer": layer, "depth": place.depth}
         return function(key, shape, jnp.float32, **dict(keywords), **{k: known[k] for k in positions})
 
-    try:
-        traced = jax.eval_shape(call, key, jnp.int32(place.layer))
-    except (
-        Exception,
-        SystemExit,
-    ) as error:  # the user's code may raise anything; its own words are the most useful ones
-        raise InvalidArgumentError(
-            f"{name} fails under jax.jit (is it written with jax.numpy?): {brief(error)}"
-        ) from error
-    if not isinstance(traced, jax.ShapeDtypeStruct):
-        raise InvalidArgumentError(f"{name} returns {type(traced).__name__}, not an array")
-    if traced.shape != shape:
-        raise InvalidArgumentError(f"{name} returns shape {traced.shape}")
-    if not jnp.issubdtype(traced.dtype, jnp.floating):
-        raise InvalidArgumentError(f"{name} returns {traced.dtype}, not the dtype that it was given (float32)")
+    found = traced(name, call, key, jnp.int32(place.layer))
+    if not isinstance(found, jax.ShapeDtypeStruct):
+        raise InvalidArgumentError(f"{name} returns {type(found).__name__}, not an array")
+    if found.shape != shape:
+        raise InvalidArgumentError(f"{name} returns shape {found.shape}")
+    if not jnp.issubdtype(found.dtype, jnp.floating):
+        raise InvalidArgumentError(f"{name} returns {found.dtype}, not the dtype that it was given (float32)")
     if not in_earnest or np.prod(shape, dtype=float) > LARGEST:
         return
-    try:
+    with calling(f"{name} fails"):
         first, second = (np.asarray(call(key, np.int32(place.layer)), np.float64) for _ in range(2))
-    except (Exception, SystemExit) as error:
-        raise InvalidArgumentError(f"{name} fails: {brief(error)}") from error
     if not np.isfinite(first).all():
         raise InvalidArgumentError(f"{name} returns {first[~np.isfinite(first)][0]:g} somewhere")
     if not np.array_equal(first, second):
@@ -126,15 +117,5 @@ def traced(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
     Raises:
         InvalidArgumentError: it raises, in its own words.
     """
-    try:
+    with calling(f"{what} fails under jax.jit (is it written with jax.numpy?)"):
         return jax.eval_shape(function, *arguments)
-    except (Exception, SystemExit) as error:  # the user's code may raise anything
-        raise InvalidArgumentError(
-            f"{what} fails under jax.jit (is it written with jax.numpy?): {brief(error)}"
-        ) from error
-
-
-def brief(error: BaseException) -> str:
-    """The kind of an error and the first line of what it says."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

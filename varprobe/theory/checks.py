@@ -10,6 +10,7 @@ from varprobe.errors import InvalidArgumentError, brief, did_you_mean
 
 __all__ = ["MOST_LAYERS", "choice", "number", "numbers", "per_layer", "whole"]
 
+QUOTES = "'\""
 MOST, MOST_LAYERS = 10**12, 10**7
 """Of an integer, and of a depth, for which every layer is kept."""
 
@@ -60,7 +61,7 @@ def choice(option: str, value: Any, words: Sequence[str], what: str = "") -> str
     if isinstance(value, str) and value in words:
         return value
     text = repr(value) if isinstance(value, str) else brief(value)
-    raise InvalidArgumentError(f"unknown {what or option} {text}{did_you_mean(text.strip(chr(39)), words)}", option)
+    raise InvalidArgumentError(f"unknown {what or option} {text}{did_you_mean(text.strip(QUOTES), words)}", option)
 
 
 def numbers(option: str, value: Any, low: float = -math.inf, above: bool = False) -> np.ndarray:

@@ -19,6 +19,7 @@ from varprobe.spec.extras import needed
 from varprobe.spec.parameters import Parameter, read_parameters
 from varprobe.spec.serialize import MOST_NESTED
 from varprobe.spec.user_code import is_reference, load
+from varprobe.spec.user_errors import calling
 
 if TYPE_CHECKING:
     import optax
@@ -222,10 +223,8 @@ def of_reference(call: Call) -> Optimizer:
     keywords = {key: value.evaluate() if hasattr(value, "evaluate") else value for key, value in call.args}
     if "" in keywords:
         raise InvalidArgumentError(f"{call}: parameters of your own optimizer need their names")
-    try:
+    with calling(f"{call} fails"):
         made = partial(code.function, **keywords)()
-    except (Exception, SystemExit) as error:  # the user's code may raise anything
-        raise InvalidArgumentError(f"{call} fails: {type(error).__name__}: {error}") from error
     if not is_transform(made):
         raise InvalidArgumentError(f"{call} returns {type(made).__name__}, not an optax.GradientTransformation")
     return Optimizer(str(call), "", own=made, digest=code.digest)

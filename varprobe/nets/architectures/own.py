@@ -24,6 +24,7 @@ from varprobe.nets.scaled_float import Signal
 from varprobe.spec.calls import Call
 from varprobe.spec.expressions import Expression
 from varprobe.spec.user_code import REQUIRED, digest_of_several, functions_of, is_block, keyword_parameters, load
+from varprobe.spec.user_errors import calling
 
 __all__ = ["Own", "own_block"]
 
@@ -151,10 +152,8 @@ def instance_of(thing: Any, name: str) -> Any:
     found = [inspect.getattr_static(thing, method) for method in ("init", "apply")]
     if all(isinstance(f, staticmethod | classmethod) for f in found):
         return thing
-    try:
+    with calling(f"{name}() fails"):
         return thing()
-    except (Exception, SystemExit) as error:  # the user's code may raise anything
-        raise InvalidArgumentError(f"{name}() fails: {type(error).__name__}: {error}") from error
 
 
 def object_digest(thing: Any) -> str | None:
