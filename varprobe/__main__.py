@@ -19,6 +19,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             setattr(sys, name, open(os.devnull, "w"))
         with contextlib.suppress(AttributeError):  # a notebook's own stream
             getattr(sys, name).reconfigure(errors="backslashreplace")
+    os.environ["MPLBACKEND"] = "agg"  # figures go to files, whatever backend is set, known or not
     sys.exit(outcome(sys.argv[1:] if arguments is None else arguments))
 
 

@@ -183,7 +183,11 @@ def test_prints_go_to_stderr(write: Write, capsys: pytest.CaptureFixture[str]) -
         ("folder.py:f", "", "folder.py:f: cannot read 'folder.py': Is a directory"),
         ("mine.py:f", "\n\ndef f(x:\n", "mine.py:f: mine.py, line 3: '(' was never closed"),
         ("mine:f", "\n\ndef f(x:\n", "mine:f: mine.py, line 3: '(' was never closed"),
-        ("mine.py:f", "x = 1 / 0\n", "mine.py:f: it does not import: ZeroDivisionError: division by zero (mine.py, line 1)"),
+        (
+            "mine.py:f",
+            "x = 1 / 0\n",
+            "mine.py:f: it does not import: ZeroDivisionError: division by zero (mine.py, line 1)",
+        ),
         ("mine.py:f", "raise ValueError('a\\nb')\n", "mine.py:f: it does not import: ValueError: a (mine.py, line 1)"),
         ("mine.py:f", "raise SystemExit(3)\n", "mine.py:f: it does not import: SystemExit: 3 (mine.py, line 1)"),
         (

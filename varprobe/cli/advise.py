@@ -8,7 +8,7 @@ import click
 
 from varprobe.cli.console import TerminalProgress, console_for
 from varprobe.cli.help import Command
-from varprobe.cli.sweep import draw, measured, measuring
+from varprobe.cli.sweep import draw, measured, measuring, requested
 from varprobe.errors import InvalidArgumentError, printable
 from varprobe.verdict.columns import GAP, fold, side_by_side
 
@@ -91,10 +91,10 @@ def advise(
         progress.note(f"following the candidates through {depth} layers, which takes some seconds")
     advice = choose(options["act"], depth, width)
     if not options["no_probe"]:
-        from varprobe.sweeps.request import read_request
+        from varprobe.sweeps.run_folder import find_run
 
-        asked = {name: options[name] for name in ("act", "seeds", "batch", "data") if options[name] is not None}
-        read_request(**asked, depth=depth, width=width, init="he_normal")  # before anything is printed
+        request, out, _ = requested(*stacks_of(advice, options))
+        find_run(out, request, progress.note)  # what is wrong is said before anything is printed
     console = console_for(stdout)
     if not options["as_json"]:
         show(console, advice, options)
@@ -141,6 +141,13 @@ def show(console: "Console", advice: "Advice", options: dict[str, Any]) -> None:
         console.print("\n".join(f"    {line}".rstrip() for line in advice.snippets[name].splitlines()), soft_wrap=True)
 
 
+def stacks_of(advice: "Advice", options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(options of the sweep that compares before with after, how it is shown)."""
+    asked = {name: options[name] for name in ("act", "seeds", "batch", "data")}
+    asked |= {"depth": advice.depth, "width": advice.width, **advice.comparison(options["framework"])}
+    return asked, {"out": options["out"], "fresh": False, "label": (), "no_compile_cache": options["no_compile_cache"]}
+
+
 def probed(
     arguments: list[str], advice: "Advice", options: dict[str, Any], progress: TerminalProgress
 ) -> tuple["Diagnosis", Path, str]:
@@ -148,10 +155,7 @@ def probed(
     from varprobe.runs.diagnose import diagnose
     from varprobe.storage.paths import folder_of
 
-    asked = {name: options[name] for name in ("act", "seeds", "batch", "data")}
-    asked |= {"depth": advice.depth, "width": advice.width, **advice.comparison(options["framework"])}
-    shown = {"out": options["out"], "fresh": False, "label": (), "no_compile_cache": options["no_compile_cache"]}
-    whole, out, _ = measured(asked, shown, progress)
+    whole, out, _ = measured(*stacks_of(advice, options), progress)
     folder = folder_of(out, "out")
     pair = advice.pair(whole, options["framework"])
     figure = draw(named(pair), folder, {}, False, remake=True, arguments=arguments)

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from varprobe.cli.completion import suggest_for
+from varprobe.cli.limits import require_limits
 from varprobe.errors import InvalidArgumentError
 
 __all__ = ["Command", "WithExamples", "help_all"]
@@ -48,6 +49,11 @@ class Command(WithExamples):
         self.essential = essential
         self.lists = lists
         suggest_for(self.params)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command, unless the process has too little for it."""
+        require_limits()
+        return super().invoke(ctx)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the arguments; an option that can have one value must not be given two."""

@@ -16,10 +16,10 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array
 
-from varprobe.errors import MachineError
+from varprobe.errors import InvalidArgumentError, MachineError
 from varprobe.nets.scaled_float import exponent, scale
 
-__all__ = ["check_device", "check_table"]
+__all__ = ["check_device", "check_table", "require_settings"]
 
 EXPONENTS = np.arange(-126, 128, dtype=np.int32)
 """Of all normal float32."""
@@ -37,6 +37,27 @@ TOLERANCE = 1e-3
 
 lock = threading.Lock()
 sound: set[Any] = set()
+
+
+SETTINGS = {
+    "jax_disable_jit": (False, "only compiled programs can be measured"),
+    "jax_numpy_dtype_promotion": ("standard", "its programs mix dtypes"),
+    "jax_debug_nans": (False, "a signal that is not finite is a result"),
+    "jax_debug_infs": (False, "a signal that is not finite is a result"),
+}
+"""Setting of jax -> (its value while networks are measured, why)."""
+
+
+def require_settings() -> None:
+    """Refuse settings of jax with which no program of ours can be compiled or run.
+
+    Raises:
+        InvalidArgumentError: names the environment variable.
+    """
+    for name, (value, why) in SETTINGS.items():
+        now = getattr(jax.config, name)
+        if str(getattr(now, "value", now)).lower() != str(value).lower():
+            raise InvalidArgumentError(f"{name.upper()} is {now} and must be {value} for varprobe: {why}")
 
 
 def check_device(device: Any) -> None:

@@ -38,7 +38,7 @@ def reason(error: BaseException) -> str:
 
 
 def place_of(error: BaseException) -> str:
-    """ " (FILE, line N)" of the last line that is neither ours nor an installed package's; empty if there is none."""
+    """File and line, in parentheses, of the last call that is neither ours nor an installed package's, or nothing."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         path = os.path.realpath(frame.filename)
         if os.path.exists(path) and not path.startswith((*INSTALLED, str(OURS), sys.prefix)):

@@ -21,6 +21,7 @@ __all__ = [
     "has_record",
     "read_values",
     "record_name",
+    "require_storable",
     "required_values",
 ]
 
@@ -110,6 +111,23 @@ def difference(kind: str, spec: dict[str, Any], other_kind: str, other: dict[str
         if json.dumps(here.get(key)) != json.dumps(there.get(key)):
             return f"{key} is {brief(there.get(key))} there and {brief(here.get(key))} here"
     return ""
+
+
+def require_storable(spec: dict[str, Any]) -> None:
+    """Refuse a request with text that no file of results can hold, before anything is computed.
+
+    Raises:
+        InvalidArgumentError: names the argument.
+    """
+    for key, value in spec.items():
+        for text in value if isinstance(value, list) else [value]:
+            try:
+                if "\0" in str(text):
+                    raise ValueError
+                str(text).encode()
+            except ValueError:  # a lone surrogate, such as half a character of a file name
+                what = "a null character or half a character, which results.nc cannot hold"
+                raise InvalidArgumentError(f"{text!r:.80} has {what}", key) from None
 
 
 def brief(value: Any) -> str:

@@ -26,7 +26,16 @@ from varprobe.storage.files import save_csv, save_dataset, save_text
 from varprobe.storage.locks import LOCKS, Claims
 from varprobe.storage.memmap import too_large
 from varprobe.storage.paths import require_writable
-from varprobe.storage.records import RECORD, Record, difference, has_record, read_values, record_name, required_values
+from varprobe.storage.records import (
+    RECORD,
+    Record,
+    difference,
+    has_record,
+    read_values,
+    record_name,
+    require_storable,
+    required_values,
+)
 from varprobe.storage.tasks import PARTS, TaskFile, TaskStore
 from varprobe.storage.temporaries import is_temporary, remove_dead
 
@@ -67,8 +76,10 @@ class RunFolder(TaskStore, Generic[R]):
             note: takes a line for the user.
 
         Raises:
-            InvalidArgumentError: the folder holds another run, or files and no run, or cannot be written.
+            InvalidArgumentError: the folder holds another run, or files and no run, or cannot be written; or the
+                request has text that cannot be stored.
         """
+        require_storable(spec)
         try:
             require_writable(folder)
             if not has_record(folder):

@@ -6,6 +6,7 @@ from typing import Any, Literal, Unpack, get_args, get_origin
 
 import numpy as np
 
+from varprobe.engine.device_check import require_settings
 from varprobe.errors import InvalidArgumentError
 from varprobe.nets.architectures import Own
 from varprobe.nets.config import ROLES, Config, SweepSettings
@@ -46,8 +47,10 @@ def read_request(**given: Unpack[SweepArguments]) -> Request:
     """Check the arguments of a sweep and expand the grid.
 
     Raises:
-        InvalidArgumentError: names the argument, its value, what is allowed, and the nearest right spelling.
+        InvalidArgumentError: names the argument, its value, what is allowed, and the nearest right spelling; or a
+            setting of jax with which nothing can be measured.
     """
+    require_settings()
     arguments, unrepeatable = repeatable(given)
     check_choices(given)
     probes = read_asked(given["correlation"], given["jacobian"], given["histogram"])
