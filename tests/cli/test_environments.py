@@ -29,7 +29,8 @@ def test_settings_with_which_nothing_can_be_measured_are_named(name: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "limit, words", [("RLIMIT_AS", "address space (ulimit -v) is 65536 bytes"), ("RLIMIT_STACK", "stack (ulimit -s) is 65536 bytes")]
+    "limit, words",
+    [("RLIMIT_AS", "address space (ulimit -v) is 65536 bytes"), ("RLIMIT_STACK", "stack (ulimit -s) is 65536 bytes")],
 )
 def test_too_low_a_limit_is_named_before_jax_starts(limit: str, words: str, monkeypatch: Any, capsys: Any) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda which: (2**16 if which == getattr(resource, limit) else -1, -1))

@@ -343,7 +343,7 @@ def test_chaos_is_not_mistaken_for_a_change() -> None:
         (lambda p, x: vp.probe(lambda p, x: (jnp.sum(x @ p["w"]), "aux"), p, x), "the function returns str beside the scalar"),
         (lambda p, x: vp.probe(lambda p, x: jnp.sum(x @ p["w"]), p, x[:0]), "x is empty, [0, 3]"),
         (lambda p, x: vp.instrument(lambda p, x: 0.0, step_size="a"), "step_size: 'a' is out of range"),
-        (lambda p, x: vp.mark("m", [x]), "x: list is no array"),
+        (lambda p, x: vp.mark("m", [x]), "x: [Array("),
         (lambda p, x: vp.mark("", x), "name: '' is no name of a site"),
         (lambda p, x: vp.instrument(3), "loss_fn: int is no function"),
         (lambda p, x: vp.Recorder(every=0), "every: 0 is out of range"),

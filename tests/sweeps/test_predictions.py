@@ -47,7 +47,7 @@ def test_relu_in_closed_form() -> None:
 
 
 def test_dims_and_names() -> None:
-    ds = vp.sweep(**SMALL, act="tanh", init="he_normal")
+    ds = vp.sweep(**SMALL, act="tanh", init="variance_scaling(scale=2.0, mode=fan_in, distribution=normal)")
     for name in theory_names():
         assert ds[name].dims == ("config", "seed", "layer") and np.isnan(ds[name][..., 0]).all()
         assert np.isfinite(ds[name][..., 1:]).all() and ds[name].attrs["long_name"]

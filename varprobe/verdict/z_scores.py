@@ -1,6 +1,7 @@
 """How far a measurement lies from theory: predicted factors, and z-scores of the measured ones."""
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -17,28 +18,41 @@ def against_theory(net: Measured) -> dict[str, float | None]:
     """`theory_{activation,gradient}_{factor,z}` of a configuration; None where theory has none.
 
     A factor is 10^slope of the infinitely wide net, fitted as the measured one is. A z-score is (mean over seeds of the
-    measured slope - predicted mean) / standard error, with the drift of the finite width in the prediction. Where that
-    is exact (one input, relu or linear, normal weights, no biases) it follows Student's t with seeds - 1 degrees of
-    freedom.
+    measured slope - predicted mean) / standard error, with the drift of the finite width in the prediction; it follows
+    Student's t with seeds - 1 degrees of freedom. There is none where that drift is not known.
     """
     found: dict[str, float | None] = {}
     for quantity, sign in QUANTITIES.items():
-        predicted = net.theory.get(f"theory_{quantity}_log10_mean_square")
-        drift = net.theory.get(f"theory_{quantity}_drift")
-        slope = math.nan if predicted is None else sign * float(slopes(predicted[None, 1:])[0])
-        found[f"theory_{quantity}_factor"] = finite(power(slope))
-        bent = math.nan if drift is None else sign * float(slopes(drift[None, 1:])[0])
-        found[f"theory_{quantity}_z"] = z_score(
-            sign * slopes(net.values[f"{quantity}_log10_mean_square"][:, 1:]), slope + bent
-        )
+        found[f"theory_{quantity}_factor"] = finite(power(predicted_slope(net.theory, quantity)))
+        measured = sign * slopes(net.values[f"{quantity}_log10_mean_square"][:, 1:])
+        draws = net.theory.get("theory_draws", np.zeros(1))[-1]
+        found[f"theory_{quantity}_z"] = z_score(measured, predicted_slope(net.theory, quantity, drift=True), draws)
     return found
 
 
-def z_score(measured: np.ndarray, predicted: float) -> float | None:
-    """(mean - predicted) / standard error; None for one seed, or where seeds do not differ beyond rounding."""
+def predicted_slope(theory: Mapping[str, np.ndarray], quantity: str, drift: bool = False) -> float:
+    """Predicted log10 per layer in the direction of the signal; NaN if there is none.
+
+    Args:
+        theory: the variables `theory_*` of a configuration, each (layers,).
+        quantity: "activation" or "gradient".
+        drift: add what the finite width adds to the mean.
+    """
+    names = [f"theory_{quantity}_log10_mean_square", *[f"theory_{quantity}_drift"] * drift]
+    if not all(name in theory for name in names):
+        return math.nan
+    whole = np.sum([theory[name] for name in names], axis=0)
+    return QUANTITIES[quantity] * float(slopes(whole[None, 1:])[0])
+
+
+def z_score(measured: np.ndarray, predicted: float, draws: float = 0) -> float | None:
+    """(mean - predicted) / standard error; None for one seed, or where seeds do not differ beyond rounding.
+
+    `draws` are the simulated networks of which `predicted` is the mean, whose error counts too; 0 for a formula.
+    """
     if measured.size < 2 or not np.isfinite(measured).all():
         return None
-    error = float(np.std(measured, ddof=1) / np.sqrt(measured.size))
+    error = float(np.std(measured, ddof=1) * np.sqrt(1 / measured.size + (1 / draws if draws > 0 else 0)))
     return finite((float(np.mean(measured)) - predicted) / error) if error > 1e-7 else None
 
 

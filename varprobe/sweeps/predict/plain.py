@@ -8,17 +8,17 @@ finite-width law. Constant and identity matrices are not random: for them there 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
 
 from varprobe.errors import InvalidArgumentError
-from varprobe.nets.activations import Activation
 from varprobe.nets.architectures.conv import Conv
 from varprobe.nets.architectures.plain import PlainStack
 from varprobe.nets.parametrizations import log10_multipliers
 from varprobe.sweeps.predict.blocks import Predictions, predicted_blocks
+from varprobe.sweeps.predict.narrow import Kind, Moments, Problem, resimulate
 from varprobe.sweeps.predict.positions import predicted_positions
 from varprobe.sweeps.predict.weight_laws import Measured, weights_of
 from varprobe.theory.finite_widths import finite_width_spread
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["inputs_of", "is_plain", "predicted", "problem_of", "theory_names"]
 
-Moments = tuple[float, float, float, float]
 LN10 = float(np.log(10))
 RANDOM = {"normal": 1.0, "uniform": 1 / 3, "sphere": 1.0}
 """Mean squares of random data, whose samples are orthogonal on average."""
@@ -61,42 +60,11 @@ SPREADS = {
 
 def theory_names() -> dict[str, str]:
     """Every variable that `predicted` adds, with what it is; the same for every seed."""
-    return {f"theory_{name}": f"infinite width: {text}" for name, text in LOGS.items()} | {
-        f"theory_{name}": text for name, text in SPREADS.items()
-    }
-
-
-class Problem(NamedTuple):
-    """What a prediction depends on, beside what its group shares: arrays over layers 1 to L, and the input's numbers.
-
-    log_w, log_b: ln of fan_in Var(W) and of Var(b). inputs: the fields of `Inputs`.
-    """
-
-    log_w: np.ndarray
-    log_b: np.ndarray
-    mean_w: np.ndarray
-    mean_b: np.ndarray
-    widths: np.ndarray
-    inputs: Moments
-
-    @property
-    def key(self) -> tuple[object, ...]:
-        """Equal for nets of one prediction."""
-        return self.inputs, *(a.tobytes() for a in self[:5])
-
-
-class Kind(NamedTuple):
-    """What nets that are predicted together share.
-
-    samples: positions count, each for itself. law: "normal", "independent" (other entries of mean 0), "orthogonal" or
-    "mixed"; None where the finite-width law is not known. biased: whether there are biases.
-    """
-
-    act: Activation
-    depth: int
-    samples: int
-    law: str | None
-    biased: bool
+    return (
+        {f"theory_{name}": f"infinite width: {text}" for name, text in LOGS.items()}
+        | {f"theory_{name}": text for name, text in SPREADS.items()}
+        | {"theory_draws": "finite width: simulated networks behind drift and std; 0 where these are formulas"}
+    )
 
 
 def predicted(request: "Request", ds: xr.Dataset) -> xr.Dataset:
@@ -265,10 +233,15 @@ def solved(kind: Kind, problems: list[Problem], forward_only: bool) -> dict[str,
         found["gradient_log10_mean_square"] = gradient / LN10
         found["weight_gradient_log10_mean_square"] = (before + gradient + np.log(kind.samples)) / LN10
     if kind.law:
+        log_w = nets.log_w
         quantities = ("activation",) if forward_only else ("activation", "gradient")
-        _, spreads = finite_width_spread(source, path, nets, widths, arriving, kind.samples, quantities, kind.law)
+        form, spreads = finite_width_spread(source, path, nets, widths, arriving, kind.samples, quantities, kind.law)
         for quantity, (drift, variance) in spreads.items():
             found[f"{quantity}_drift"], found[f"{quantity}_std"] = drift / LN10, np.sqrt(variance) / LN10
+        found["draws"] = np.zeros_like(log_w)
+        if form == "first order":
+            for row, problem in enumerate(problems):
+                resimulate(kind, problem, {name: values[row] for name, values in found.items()})
     return found
 
 
