@@ -9,6 +9,8 @@ import pytest
 
 import varprobe as vp
 from varprobe.__main__ import main
+from varprobe.model.run_folders import model_folder
+from varprobe.storage.checksums import unsealed_json
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -182,6 +184,11 @@ def test_bad_input(arguments: list[str], message: str, run: Run) -> None:
 
 def test_damaged_runs(run: Run) -> None:
     assert run("probe", "net.py:small", "--out", "made", "--no-compile-cache")[0] == 0
+    before = vp.open_run("made")
+    record = unsealed_json(Path("made/spec.json"))
+    with pytest.raises(ZeroDivisionError), model_folder(Path("made"), "probe", record["spec"]):
+        raise ZeroDivisionError  # interrupted before it was measured again: the run is as it was
+    assert vp.open_run("made").identical(before)
     Path("made/results.nc").write_bytes(b"no")
     code, _, err = run("check", "made")
     assert code == 2 and err == "varprobe: RUN: made/results.nc is damaged; the same command computes it again\n"

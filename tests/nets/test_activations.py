@@ -72,6 +72,12 @@ FORMULAS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 POINTS = np.concatenate([np.linspace(-8, 8, 101), [-1, 1, -3, 3, 6, 0, 1e-3, -1e-3]])
 
 
+def test_a_parameter_is_given_once() -> None:
+    for text in ("elu(1,2,3)", "elu(1,alpha=2)"):
+        with pytest.raises(InvalidArgumentError, match="'alpha' is given twice"):
+            named(text)
+
+
 def test_formulas_cover_the_registry() -> None:
     assert ACTIVATIONS.keys() <= FORMULAS.keys()
     with_parameters = {name.partition("(")[0] for name in FORMULAS if "(" in name}

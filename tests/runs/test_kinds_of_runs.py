@@ -191,6 +191,24 @@ def test_a_kind_that_does_not_fit_is_damage(runs, tmp_path):
         vp.open_run(tmp_path / "track")
 
 
+@pytest.mark.parametrize(
+    "run, variable",
+    [
+        ("track", "batch_loss"),
+        ("track", "diverged_step"),
+        ("coord-check", "batch_loss"),
+        ("trainability", "final_loss"),
+    ],
+)
+def test_results_without_a_variable_of_their_kind_are_damaged(runs, tmp_path, run, variable):
+    shutil.copytree(runs / run, tmp_path / run)
+    held = unsealed_json(tmp_path / run / "spec.json")
+    held |= {"results": save_dataset(tmp_path / run / "results.nc", vp.open_run(runs / run).drop_vars(variable))}
+    (tmp_path / run / "spec.json").write_bytes(sealed_json(held))
+    with pytest.raises(vp.InvalidArgumentError, match=rf"results.nc (has no {variable}|holds|says)"):
+        vp.open_run(tmp_path / run)
+
+
 def test_every_kind_has_a_row_in_the_table():
     """The kinds of datasets, of run folders and of figures are the same ones everywhere, and every function exists."""
     assert DATASETS.keys() == DESCRIPTIONS.keys()

@@ -21,7 +21,8 @@ __all__ = ["model_folder"]
 def model_folder(folder: Path, kind: str, spec: dict[str, Any]) -> Iterator[Callable[[xr.Dataset], None]]:
     """Take a folder for the run of a model; the function that is yielded writes its dataset.
 
-    Nothing is known of the user's code, so every run computes all of it again.
+    Nothing is known of the user's code, so every run computes all of it again. Until that is done the folder keeps the
+    results of the run before.
 
     Args:
         folder: where it is, or will be.
@@ -40,6 +41,7 @@ def model_folder(folder: Path, kind: str, spec: dict[str, Any]) -> Iterator[Call
         identity=secrets.token_hex(8),
         machines=[machine()],
         arguments=spec,
+        results=held.record.results if held.record else None,
     )
     with held.claimed(record):
         yield held.finish

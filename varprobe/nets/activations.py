@@ -12,6 +12,7 @@ from varprobe.errors import InvalidArgumentError, did_you_mean, lookup
 from varprobe.spec.calls import Call
 from varprobe.spec.expressions import Expression
 from varprobe.spec.user_code import REQUIRED, UserCode, is_reference, keyword_parameters, load
+from varprobe.spec.user_errors import calling
 
 __all__ = ["ACTIVATIONS", "Activation", "Asymptotics", "Registered", "behavior", "resolve_activation"]
 
@@ -131,7 +132,7 @@ def user_activation(spec: Call, code: UserCode) -> Activation:
 
 def named_arguments(spec: Call, known: list[str]) -> list[tuple[str, Any]]:
     """The arguments with their names; a positional one is allowed where there is one parameter."""
-    arguments = []
+    arguments: list[tuple[str, Any]] = []
     for name, value in spec.args:
         if not name:
             if len(known) != 1:
@@ -141,6 +142,8 @@ def named_arguments(spec: Call, known: list[str]) -> list[tuple[str, Any]]:
         if name not in known:
             allowed = did_you_mean(name, known) if known else f" ({spec.name} takes no parameters)"
             raise InvalidArgumentError(f"{spec}: unknown parameter {name!r}{allowed}")
+        if any(name == other for other, _ in arguments):
+            raise InvalidArgumentError(f"{spec}: {name!r} is given twice")
         arguments.append((name, value))
     return arguments
 
@@ -164,7 +167,8 @@ def flag(spec: Call, name: str, value: Any) -> bool:
 def check_elementwise(act: Activation) -> Activation:
     """Refuse what is not an elementwise function of jax arrays, in one line that says what was found."""
     x = np.linspace(-2.5, 2.0, 12, dtype=np.float32).reshape(3, 4)
-    try:
+    tried = "failed on a (3, 4) array under jax.jit and jax.grad (is it written with jax.numpy?)"
+    with calling(f"{act.name} {tried}"):
         found = jax.eval_shape(act, x)
         if not isinstance(found, jax.ShapeDtypeStruct):
             raise InvalidArgumentError(f"{act.name} returns {type(found).__name__}, not an array")
@@ -173,14 +177,6 @@ def check_elementwise(act: Activation) -> Activation:
         y = np.asarray(jax.jit(act)(x))
         part = np.asarray(jax.jit(act)(x[1:, ::-2]))
         jax.jit(jax.grad(lambda x: act(x).sum()))(x)
-    except InvalidArgumentError:
-        raise
-    except Exception as error:  # the user's code may raise anything; its own words are the most useful ones
-        first = str(error).strip().splitlines()[0] if str(error).strip() else ""
-        raise InvalidArgumentError(
-            f"{act.name} failed on a (3, 4) array under jax.jit and jax.grad (is it written with "
-            f"jax.numpy?): {type(error).__name__}: {first}"
-        ) from error
     if y.shape != x.shape:
         raise InvalidArgumentError(f"{act.name} is not elementwise: it maps shape (3, 4) to {y.shape}")
     if not np.allclose(part, y[1:, ::-2], rtol=1e-4, atol=1e-6, equal_nan=True):

@@ -20,6 +20,13 @@ DESCRIPTIONS = {
 }
 """Kind -> what it is, for messages."""
 
+REQUIRED = {
+    "track": ("batch_loss", "diverged_step"),
+    "coord_check": ("value_log10_mean_square", "change_log10_mean_square", "batch_loss"),
+    "trainability": ("final_loss", "final_accuracy"),
+}
+"""Variables without which a dataset read from a file is damaged; a sweep's are compared with its plan."""
+
 AT_A_STEP = {"track": "sweep", "track_model": "probe"}
 """What one step of a training run is."""
 
@@ -68,11 +75,13 @@ def with_kind(ds: xr.Dataset) -> xr.Dataset:
     """The dataset, just read from a file, with the attribute `kind`.
 
     Raises:
-        DamagedError: the attribute does not fit the variables.
+        DamagedError: the attribute does not fit the variables, or one is missing.
     """
     found = guessed(ds)
     if str(ds.attrs.setdefault("kind", found)) != found:
         raise DamagedError(f"says that its kind is {ds.attrs['kind']!r:.40}, and holds {DESCRIPTIONS[found]}")
+    if missing := [name for name in REQUIRED.get(found, ()) if name not in ds]:
+        raise DamagedError(f"has no {missing[0]}")
     return ds
 
 

@@ -10,7 +10,7 @@ from varprobe.errors import printable
 from varprobe.model.verdict import diagnosed
 from varprobe.spec.number_format import brief, powered
 from varprobe.storage.chunks import Advance, unwatched
-from varprobe.storage.dataset import with_configs
+from varprobe.storage.dataset import require_variables, with_configs
 from varprobe.storage.kinds import of_sites
 from varprobe.storage.steps import by_step
 from varprobe.verdict.stacks import diagnosed_stacks
@@ -89,6 +89,7 @@ def reason_of(row: Row, records: Sequence[Row], first_bad: int | None, seeds: in
 
 def ratio_of(net: xr.Dataset) -> float | None:
     """RMS of the update over RMS of the weights: the median over layers of the mean over seeds (of logs)."""
+    require_variables(net, "update_log10_ratio")
     values = net["update_log10_ratio"].values
     with np.errstate(invalid="ignore"):
         means = values.mean(axis=0)
