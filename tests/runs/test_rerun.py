@@ -14,9 +14,11 @@ from stand_in import compute_with
 
 import varprobe as vp
 from varprobe.__main__ import main
+from varprobe.runs.rerun import changes
 from varprobe.runs.tolerances import LOST, SAFETY, UNIT, tolerances
 from varprobe.spec.serialize import repeatable
 from varprobe.storage.checksums import sealed_json, unsealed_json
+from varprobe.storage.provenance import machine
 from varprobe.sweeps.assemble import variable_names
 from varprobe.sweeps.request import read_request
 
@@ -142,6 +144,12 @@ def test_a_run_that_is_damaged_is_refused_before_it_is_measured(engine: Engine, 
     code, _, err = run("rerun", "first")
     assert code == 2 and "results.nc is damaged" in err and "varprobe verify" in err
     assert not Path("first-again").exists() and engine.calls == measured
+
+
+def test_another_number_of_devices_rounds_in_another_way() -> None:
+    there = machine() | {"devices": 2}
+    assert changes({"jax": "1"}, {"jax": "1"}, machine()) == []
+    assert changes({"jax": "1"}, {"jax": "1"}, there) == [f"devices (2 -> {machine()['devices']})"]
 
 
 @pytest.mark.parametrize("done", ["nothing", "some cells", "results", "compared", "removed in part"])

@@ -7,7 +7,7 @@ from typing import Any
 
 __all__ = ["ROUNDING", "cores", "machine"]
 
-ROUNDING = ("numpy", "system", "processor", "platform", "device")
+ROUNDING = ("numpy", "system", "processor", "platform", "device", "devices")
 """What of a machine must be the same for the same bits, beside the versions of what computes."""
 
 
