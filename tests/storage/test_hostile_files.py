@@ -367,6 +367,26 @@ def test_a_figure_replaces_a_link(here, name):
     assert sorted(p.name for p in here.iterdir()) == sorted(["theirs", name])
 
 
+@pytest.mark.parametrize(
+    "key, value",
+    [("versions", [1]), ("identity", None), ("machines", 5), ("machines", [None]), ("arguments", [1]), ("results", 5),
+     ("unrepeatable", []), ("deciding", []), ("attributes", []), ("coordinates", None), ("groups", {})],
+)  # fmt: skip
+def test_values_of_a_record_have_its_types(run, key, value):
+    path = run / "stack" / "spec.json"
+    path.write_bytes(sealed_json(unsealed_json(path) | {key: value}))
+    calls = [lambda: vp.open_run(run / "stack"), lambda: again("stack")]
+    if key not in ("deciding", "attributes", "coordinates", "groups"):  # which it does not need
+        calls.append(lambda: vp.rerun(run / "stack"))
+    for call in calls:
+        with pytest.raises(
+            InvalidArgumentError,
+            match=f"holds '.*' as {key}|spec.json is damaged|another program's, or damaged|does not add up",
+        ):
+            call()
+    assert not vp.verify(run / "stack").intact
+
+
 @pytest.mark.parametrize("make", [os.symlink, os.link], ids=["symbolic", "hard"])
 def test_a_temporary_name_that_somebody_took_is_not_followed(here, make):
     (here / "theirs").write_bytes(b"theirs")

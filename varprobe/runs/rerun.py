@@ -24,7 +24,7 @@ from varprobe.storage.paths import folder_of, require_writable
 from varprobe.storage.progress import Progress
 from varprobe.storage.provenance import ROUNDING, machine
 from varprobe.storage.records import Record, required_values
-from varprobe.storage.run_folder import make_folder, remove_empty, remove_run
+from varprobe.storage.run_folder import make_folder, read_or_refuse, remove_empty, remove_run
 from varprobe.storage.temporaries import is_temporary, temporary_file
 from varprobe.sweeps.record import versions
 
@@ -112,7 +112,8 @@ def rerun(
         raise InvalidArgumentError(f"{again} holds a finished run already; remove it, or name another folder", "out")
     temporary = out is None and (interrupted or not again.exists() or is_empty(again))
     values = required_values(run_folder(folder), "run")
-    record = Record.of({name: values[name] for name in values if name in Record.__dataclass_fields__})
+    known = {name: values[name] for name in values if name in Record.__dataclass_fields__}
+    record = read_or_refuse(folder, Record.of, known, "run")
     if record.results is None:
         raise InvalidArgumentError(f"{folder} is unfinished; the same command resumes it", "run")
     if record.arguments is None:

@@ -4,7 +4,8 @@ import json
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from types import UnionType
+from typing import Any, Self, Union, get_args, get_origin, get_type_hints
 
 from varprobe.errors import InvalidArgumentError
 from varprobe.storage.checksums import DamagedError, sealed_json, unsealed_json
@@ -66,10 +67,15 @@ class Record:
     @classmethod
     def of(cls, values: dict[str, Any]) -> Self:
         """The record with these values. Raises DamagedError if they are not those of a record."""
+        hints = get_type_hints(cls)
         try:
-            return cls(**values)
+            record = cls(**values)
         except TypeError as error:
             raise DamagedError("is not one that varprobe wrote") from error
+        odd = next((name for name, hint in hints.items() if not fits(getattr(record, name), hint)), None)
+        if odd is not None:
+            raise DamagedError(f"holds {brief(getattr(record, odd))!r} as {odd}")
+        return record
 
     def save(self, folder: Path) -> None:
         """Write spec.json, one key per line. Raises OSError."""
@@ -95,6 +101,15 @@ class Record:
             return self
         machines = [*before.machines, *(m for m in self.machines if m not in before.machines)]
         return replace(self, results=before.results, machines=machines)
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a value of JSON is of an annotated type: a plain type, a list or a dict, or a union of them."""
+    if get_origin(hint) in (Union, UnionType):
+        return any(fits(value, one) for one in get_args(hint))
+    if get_origin(hint) is list:
+        return isinstance(value, list) and all(fits(item, get_args(hint)[0]) for item in value)
+    return hint is Any or isinstance(value, get_origin(hint) or hint)
 
 
 def asked(spec: dict[str, Any]) -> dict[str, Any]:

@@ -39,7 +39,7 @@ from varprobe.storage.records import (
 from varprobe.storage.tasks import PARTS, TaskFile, TaskStore
 from varprobe.storage.temporaries import is_temporary, remove_dead
 
-__all__ = ["RunFolder", "make_folder", "remove_empty", "remove_run"]
+__all__ = ["RunFolder", "make_folder", "read_or_refuse", "remove_empty", "remove_run"]
 
 LATE, PAUSE = 60.0, 0.2
 """Seconds until a file of another machine is given up, and between two looks."""
@@ -205,7 +205,7 @@ def require_same(folder: Path, kind: str, spec: dict[str, Any], values: dict[str
         raise InvalidArgumentError(f"{folder} holds another run: {differs}; name another folder", "out")
 
 
-def read_or_refuse(folder: Path, read: Callable[[dict[str, Any]], R], values: dict[str, Any]) -> R:
+def read_or_refuse(folder: Path, read: Callable[[dict[str, Any]], R], values: dict[str, Any], option: str = "out") -> R:
     """The record with these values.
 
     Raises:
@@ -216,7 +216,7 @@ def read_or_refuse(folder: Path, read: Callable[[dict[str, Any]], R], values: di
     except Exception as error:  # the checksum may be right, and the rest anything
         name = record_name(folder) or RECORD
         raise InvalidArgumentError(
-            f"{folder} is not a run that varprobe wrote: its {name} is another program's, or damaged", "out"
+            f"{folder} is not a run that varprobe wrote: its {name} is another program's, or damaged", option
         ) from error
 
 
