@@ -311,4 +311,4 @@ def test_errors_of_a_module_have_its_own_line_first() -> None:
 
     with pytest.raises(KeyError, match="no such head") as error:
         vp.probe(broken, Net(), X, loss="cotangent")
-    assert error.traceback[-1].name == "broken" and len(error.traceback) == 3
+    assert error.traceback[-1].name == "broken" and len(error.traceback) == 4

@@ -51,7 +51,7 @@ def drawn(stack: Stack, draws: int) -> dict[str, np.ndarray]:
     return {name: np.array(rows) for name, rows in logs.items()}
 
 
-@pytest.mark.parametrize("law, biases", [("normal", 0.0), ("normal", 0.3), ("orthogonal", 0.0)])
+@pytest.mark.parametrize("law, biases", [("normal", 0.0), ("normal", 0.3), ("orthogonal", 0.0), ("orthogonal", 0.3)])
 def test_tanh_as_with_matrices(law: str, biases: float) -> None:
     """Means within 4 standard errors, standard deviations within 15%, at every layer of 6 at width 12 and batch 4."""
     stack = stack_of("tanh", 6, 12, 4, law=law, sigma_b2=np.full(6, biases))

@@ -56,7 +56,8 @@ def checks_types(function: Callable[P, R]) -> Callable[P, R]:
     """Check the arguments in `CHECKS` and the flags of a function before it is called.
 
     Raises:
-        InvalidArgumentError: one has a wrong type; the message names it.
+        InvalidArgumentError: one has a wrong type; the message names it. Or one has lists within each other, deeper
+            than Python's functions may call each other.
     """
     signature = inspect.signature(function)
     checks = {name: CHECKS[name] for name in signature.parameters if name in CHECKS}
@@ -68,6 +69,9 @@ def checks_types(function: Callable[P, R]) -> Callable[P, R]:
         for name, check in checks.items():
             if name in given:
                 check(name, given[name])
-        return function(*args, **kwargs)
+        try:
+            return function(*args, **kwargs)
+        except RecursionError as error:
+            raise InvalidArgumentError("an argument has too many lists within each other") from error
 
     return cast("Callable[P, R]", call)

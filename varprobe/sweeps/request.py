@@ -11,6 +11,7 @@ from varprobe.errors import InvalidArgumentError
 from varprobe.nets.architectures import Own
 from varprobe.nets.config import ROLES, Config, SweepSettings
 from varprobe.nets.data import Source, load_source
+from varprobe.spec.argument_types import checks_types
 from varprobe.spec.arguments import named, word, yes_or_no
 from varprobe.spec.serialize import repeatable
 from varprobe.sweeps.arguments import TYPES, SweepArguments, takes_sweep_arguments
@@ -43,6 +44,7 @@ class Request:
 
 
 @takes_sweep_arguments
+@checks_types
 def read_request(**given: Unpack[SweepArguments]) -> Request:
     """Check the arguments of a sweep and expand the grid.
 

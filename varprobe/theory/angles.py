@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from varprobe.spec.argument_types import checks_types
 from varprobe.theory.checks import number
 from varprobe.theory.elementwise import ActivationLike, activation
 from varprobe.theory.expectations import mean_square
@@ -28,6 +29,7 @@ class AngleDrift(NamedTuple):
     log_drift: float
 
 
+@checks_types
 def angle_drift(act: ActivationLike, theta: float, q: float = 1.0) -> AngleDrift:
     """The angle between the activations phi(W h) and phi(W h') of two inputs at an angle.
 

@@ -16,6 +16,7 @@ from scipy.special import gammaln
 
 from varprobe.errors import InvalidArgumentError
 from varprobe.nets.activations import Activation
+from varprobe.spec.argument_types import checks_types
 from varprobe.theory.checks import number, whole
 from varprobe.theory.elementwise import ActivationLike, activation, evaluate
 from varprobe.theory.sources import DEGREE, nodes, weights
@@ -52,6 +53,7 @@ class BatchNorm(NamedTuple):
     variance_share: float
 
 
+@checks_types
 def batch_norm(act: ActivationLike, batch: int = 64, eps: float = 0.0, sigma_w2: float = 1.0) -> BatchNorm:
     """What a layer phi(batch norm(W h)) does to a signal and its gradient, far from the input.
 

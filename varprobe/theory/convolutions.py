@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from varprobe.errors import InvalidArgumentError
+from varprobe.spec.argument_types import checks_types
 from varprobe.theory.checks import MOST_LAYERS, choice, number, per_layer, whole
 from varprobe.theory.elementwise import ActivationLike, activation
 from varprobe.theory.residuals import fitted_factor
@@ -63,6 +64,7 @@ class Convolution:
         )
 
 
+@checks_types
 def convolution(
     act: ActivationLike,
     depth: int = 50,

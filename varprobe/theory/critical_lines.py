@@ -13,6 +13,7 @@ from scipy.optimize import brentq
 
 from varprobe.errors import InvalidArgumentError
 from varprobe.nets.activations import Activation
+from varprobe.spec.argument_types import checks_types
 from varprobe.theory.checks import number, numbers
 from varprobe.theory.elementwise import ActivationLike, activation
 from varprobe.theory.fixed_points import CRITICAL, curve
@@ -75,6 +76,7 @@ class CriticalLine:
         return f"CriticalLine({self.act}, {self.q.size} points, {int(self.stable.sum())} stable{why})"
 
 
+@checks_types
 def critical(
     act: ActivationLike, q: float | Sequence[float] | None = None, sigma_b2: float | None = None
 ) -> CriticalLine:

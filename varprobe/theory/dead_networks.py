@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from varprobe.errors import InvalidArgumentError
+from varprobe.spec.argument_types import checks_types
 from varprobe.theory.checks import MOST_LAYERS, numbers, whole
 
 __all__ = ["DeadProbability", "dead_probability"]
@@ -22,6 +23,7 @@ class DeadProbability(NamedTuple):
     upper: float
 
 
+@checks_types
 def dead_probability(widths: int | Sequence[int], depth: int | None = None) -> DeadProbability:
     """How likely a ReLU stack of finite width is dead at initialization, with symmetric weights and zero biases.
 

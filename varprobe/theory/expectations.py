@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from varprobe.errors import InvalidArgumentError
+from varprobe.spec.argument_types import checks_types
 from varprobe.theory.checks import number
 from varprobe.theory.elementwise import ActivationLike, activation
 from varprobe.theory.gaussian import HIGH, LOW
@@ -60,6 +61,7 @@ def mean_square(q: float) -> float:
     return number("q", q, LOW, HIGH)
 
 
+@checks_types
 def moments(act: ActivationLike, q: float = 1.0) -> Moments:
     """The moments of an activation of N(0, q), to 1e-10 or better relative to the largest of their kind.
 
@@ -71,6 +73,7 @@ def moments(act: ActivationLike, q: float = 1.0) -> Moments:
     return Moments(**{name: float(getattr(found, name)[0]) for name in Moments._fields})
 
 
+@checks_types
 def correlation_map(act: ActivationLike, c: float, q: float = 1.0) -> Correlation:
     """Averages over two Gaussians of variance q and correlation c (Poole et al. 2016, eq. 5).
 
@@ -82,6 +85,7 @@ def correlation_map(act: ActivationLike, c: float, q: float = 1.0) -> Correlatio
     return Correlation(found.phi, found.derivative, found.phi / whole if whole else float("nan"))
 
 
+@checks_types
 def gain(act: ActivationLike, q: float = 1.0) -> Gain:
     """The gains of an activation: He et al. (2015) for relu is sqrt(2).
 

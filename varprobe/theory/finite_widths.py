@@ -18,6 +18,7 @@ from scipy.special import gammaln, polygamma, psi
 from varprobe.errors import InvalidArgumentError
 from varprobe.nets.activations import Activation, behavior
 from varprobe.nets.initializers import Initializer
+from varprobe.spec.argument_types import checks_types
 from varprobe.theory.checks import MOST_LAYERS, choice, number, numbers, whole
 from varprobe.theory.elementwise import ActivationLike, activation
 from varprobe.theory.expectations import gain
@@ -92,6 +93,7 @@ def relu_log(n: int) -> tuple[float, float]:
     return mean, float(weights @ (polygamma(1, k / 2) + (means - mean) ** 2))
 
 
+@checks_types
 def finite_width(
     act: ActivationLike,
     init: str | Initializer | None = None,

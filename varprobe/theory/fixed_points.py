@@ -13,6 +13,7 @@ from scipy.optimize import brentq
 
 from varprobe.errors import InvalidArgumentError
 from varprobe.nets.activations import Activation, behavior
+from varprobe.spec.argument_types import checks_types
 from varprobe.theory.checks import number
 from varprobe.theory.elementwise import ActivationLike, activation
 from varprobe.theory.gaussian import Averages
@@ -121,6 +122,7 @@ def scan(act: Activation, log_sw: float, log_sb: float) -> tuple[np.ndarray, np.
         return log_q, np.logaddexp(log_sw + np.concatenate([log_ms, np.log(found.mean_square)]), log_sb) - log_q
 
 
+@checks_types
 def fixed_point(act: ActivationLike, sigma_w2: float, sigma_b2: float = 0.0, q0: float = 1.0) -> FixedPoint:
     """The fixed point that a preactivation of mean square `q0` moves to, by root finding.
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from varprobe.spec.argument_types import checks_types
 from varprobe.theory.blocks import Blocks, Shape, pass_blocks
 from varprobe.theory.checks import MOST_LAYERS, number, per_layer, whole
 from varprobe.theory.elementwise import ActivationLike, activation
@@ -55,6 +56,7 @@ class NormalizedStack:
         )
 
 
+@checks_types
 def normalized(
     act: ActivationLike,
     norm: str | None = "layer",

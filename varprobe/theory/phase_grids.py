@@ -11,6 +11,7 @@ from jaxtyping import Float
 from scipy.interpolate import BarycentricInterpolator
 
 from varprobe.nets.activations import Activation
+from varprobe.spec.argument_types import checks_types
 from varprobe.theory.checks import numbers
 from varprobe.theory.elementwise import ActivationLike, activation, evaluate
 from varprobe.theory.fixed_points import CRITICAL, MARGIN, curve
@@ -56,6 +57,7 @@ class PhaseGrid:
         return f"PhaseGrid({self.act}, {self.sigma_w2.size} x {self.sigma_b2.size} points)"
 
 
+@checks_types
 def phase_grid(act: ActivationLike, sigma_w2: object, sigma_b2: object) -> PhaseGrid:
     """The fixed points that a mean square of 1 moves to, for every pair of values of two axes.
 

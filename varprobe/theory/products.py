@@ -109,6 +109,7 @@ def slope_and_share(act: Activation, q: float) -> tuple[float, float] | None:
     return slope, min(share, 1.0)
 
 
+@checks_types
 def repeated(steps: int, sigma_w2: float) -> float:
     """log10 of E |W^t v|^2 / |v|^2 for ONE square Gaussian matrix used in all t steps, as in a linear recurrent net.
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from varprobe.spec.argument_types import checks_types
 from varprobe.theory.block_spreads import Spread, spread_of_stream
 from varprobe.theory.blocks import Blocks, Shape, pass_blocks
 from varprobe.theory.checks import MOST_LAYERS, choice, number, per_layer, whole
@@ -72,6 +73,7 @@ class Residual:
         )
 
 
+@checks_types
 def residual(
     act: ActivationLike,
     depth: int = 50,

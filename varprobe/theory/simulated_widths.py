@@ -61,7 +61,7 @@ class Stack(NamedTuple):
 
 def draws_for(stack: Stack) -> int:
     """How many draws a prediction may take; 0 if those are too few, or the law does not fit the shape."""
-    if stack.law == "orthogonal" and (len(set(stack.widths)) > 1 or stack.sigma_b2.any()):
+    if stack.law == "orthogonal" and len(set(stack.widths)) > 1:
         return 0
     if stack.law == "orthogonal" and 2 * stack.batch > stack.widths[0]:
         return 0
@@ -146,7 +146,7 @@ def one_part(stack: Stack, draws: int, random: np.random.Generator) -> dict[str,
 
 
 class Rows(NamedTuple):
-    """Preactivations z, and the independent rows `units` of which they are made: z = L units."""
+    """Preactivations z, and the independent rows `units` of which they are made: z = L units, and a bias."""
 
     z: np.ndarray
     units: np.ndarray
@@ -160,16 +160,19 @@ def first_batch(stack: Stack, draws: int, random: np.random.Generator) -> np.nda
 
 
 def forward(stack: Stack, at: int, h: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, Rows]:
-    """(the orthonormal rows that the matrix has met, what it gives); the bias is one more feature."""
+    """(the orthonormal rows that the matrix has met, what it gives); Gaussian weights have the bias as a feature."""
     wide = np.sqrt(stack.sigma_w2[at] / (stack.widths[at] if stack.law == "normal" else 1)) * h
-    if stack.sigma_b2[at]:
+    if stack.sigma_b2[at] and stack.law == "normal":
         ones = np.full((*h.shape[:2], 1), np.sqrt(stack.sigma_b2[at]))
         wide = np.concatenate([wide, ones], axis=2)
     lower = factor(wide)
     units = random.standard_normal((*h.shape[:2], int(stack.widths[at + 1])))
     if stack.law == "orthogonal":
         units = solved(factor(units), units)
-    return solved(lower, wide), Rows(lower @ units, units)
+    z = lower @ units
+    if stack.law == "orthogonal":
+        z = z + np.sqrt(stack.sigma_b2[at]) * random.standard_normal((len(h), 1, z.shape[2]))
+    return solved(lower, wide), Rows(z, units)
 
 
 def previous(

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from varprobe.nets.activations import Activation
+from varprobe.spec.argument_types import checks_types
 from varprobe.theory.checks import number
 from varprobe.theory.elementwise import ActivationLike, activation
 from varprobe.theory.fixed_points import CRITICAL, MARGIN, FixedPoint, brent, curve, described, excess, scan, slope
@@ -21,6 +22,7 @@ NEAR = 0.3
 """|ln(V / q)| on the scan, in steps of ln(2) / 2, within which V may touch the line between two points."""
 
 
+@checks_types
 def all_fixed_points(act: ActivationLike, sigma_w2: float, sigma_b2: float = 0.0) -> tuple[FixedPoint, ...]:
     """Every fixed point of the mean square, q ascending; `stability` says which of them signals move to.
 
@@ -48,6 +50,7 @@ def all_fixed_points(act: ActivationLike, sigma_w2: float, sigma_b2: float = 0.0
     return tuple(points)
 
 
+@checks_types
 def half_stable(act: ActivationLike, sigma_b2: float = 0.0) -> tuple[FixedPoint, ...]:
     """The half-stable fixed points, each with the sigma_w2 at which two fixed points meet; q ascending.
 

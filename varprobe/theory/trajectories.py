@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from varprobe.errors import InvalidArgumentError
+from varprobe.spec.argument_types import checks_types
 from varprobe.theory.checks import MOST_LAYERS, number, numbers, per_layer, whole
 from varprobe.theory.elementwise import ActivationLike, activation
 from varprobe.theory.laws import Law
@@ -66,6 +67,7 @@ class Trajectory:
         return f"Trajectory({self.act}, layers 1 to {self.layer.size}: {ends})"
 
 
+@checks_types
 def trajectory(
     act: ActivationLike,
     sigma_w2: float | Sequence[float],

@@ -3,6 +3,7 @@
 import numpy as np
 from scipy.optimize import brentq
 
+from varprobe.spec.argument_types import checks_types
 from varprobe.theory.elementwise import ActivationLike, activation
 from varprobe.theory.fixed_points import curve
 from varprobe.theory.laws import law
@@ -10,6 +11,7 @@ from varprobe.theory.laws import law
 __all__ = ["unit_gain"]
 
 
+@checks_types
 def unit_gain(act: ActivationLike) -> float | None:
     """The least gain g with E phi(g z)^2 = 1, z ~ N(0, 1): weights of variance g^2 / fan_in keep E h^2 = 1.
 
