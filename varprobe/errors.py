@@ -7,7 +7,7 @@ from typing import TypeVar
 __all__ = [
     "MachineError",
     "InvalidArgumentError",
-    "brief",
+    "short_repr",
     "did_you_mean",
     "first_line",
     "lookup",
@@ -50,7 +50,7 @@ def shortened(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
 
 
-def brief(value: object) -> str:
+def short_repr(value: object) -> str:
     """A value for messages: its repr, or its type if that is long or fails."""
     try:
         text = " ".join(repr(value).split())

@@ -40,7 +40,7 @@ def ds(measured: Callable[..., xr.Dataset]) -> xr.Dataset:
         (lambda ds: vp.theory.finite_width("relu", q0=-1), "q0: -1 is not a finite number above 0"),
         (lambda ds: vp.theory.finite_width("relu", width=[]), "width: the list is empty"),
         (lambda ds: vp.theory.critical("tanh", q=[1, "a"]), "q: 'a' is not a finite number above 0"),
-        (lambda ds: vp.theory.trajectory("tanh", 1, depth="a"), "depth: 'a' is not a whole number of at least 1"),
+        (lambda ds: vp.theory.trajectory("tanh", 1, depth="a"), "depth: 'a' is not an integer of at least 1"),
         (lambda ds: vp.sweep(init="normal(std=1e-400)"), "init: '1e-400' holds a number too small for float64"),
         (lambda ds: vp.sweep(act=lambda x: None), "act: <lambda> returns NoneType, not an array"),
         (lambda ds: vp.sweep(act=lambda x: x.astype(int)), "act: <lambda> returns int32 for float32"),

@@ -752,7 +752,7 @@ def test_names_of_any_type_are_looked_up(runs, wrong):
 
 @pytest.mark.parametrize("wrong", ["x", np.zeros(2)])
 def test_axes_must_be_axes(runs, wrong):
-    with pytest.raises(InvalidArgumentError, match="no pair of axes"):
+    with pytest.raises(InvalidArgumentError, match="is not a pair of matplotlib axes"):
         vp.plot_heatmap(runs["heatmap"][0], ax=wrong)
 
 

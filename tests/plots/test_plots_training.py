@@ -220,7 +220,7 @@ def test_sites_of_a_model_stand_in_the_order_of_execution():
         ({"quantity": "branch"}, "branch_log10_var was not measured"),
         ({"against": "step", "layers": [9]}, "there is no gradient at layer 9"),
         ({"labels": {"he_norml": "He"}}, "nothing in this run is called 'he_norml'"),
-        ({"ax": 3}, "no pair of axes"),
+        ({"ax": 3}, "is not a pair of matplotlib axes"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(arguments, message):

@@ -16,9 +16,9 @@ def stack_of(act: str, depth: int, width: int, batch: int, **more: Any) -> Stack
     named = Stack(
         act=resolve_activation(Call(act)),
         law="normal",
-        sigma_w2=np.full(depth, 2.0),
-        sigma_b2=np.zeros(depth),
-        widths=np.full(depth + 1, float(width)),
+        sigma_w2=(2.0,) * depth,
+        sigma_b2=(0.0,) * depth,
+        widths=(width,) * (depth + 1),
         batch=batch,
         mean_square=1.0,
         cosine=0.0,
@@ -54,7 +54,7 @@ def drawn(stack: Stack, draws: int) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("law, biases", [("normal", 0.0), ("normal", 0.3), ("orthogonal", 0.0), ("orthogonal", 0.3)])
 def test_tanh_as_with_matrices(law: str, biases: float) -> None:
     """Means within 4 standard errors, standard deviations within 15%, at every layer of 6 at width 12 and batch 4."""
-    stack = stack_of("tanh", 6, 12, 4, law=law, sigma_b2=np.full(6, biases))
+    stack = stack_of("tanh", 6, 12, 4, law=law, sigma_b2=(biases,) * 6)
     ours, theirs = simulated(stack, 2000), drawn(stack, 2000)
     for name, logs in ours.items():
         error = np.sqrt(logs.var(axis=0) / len(logs) + theirs[name].var(axis=0) / 2000)
@@ -78,13 +78,13 @@ def test_relu_at_batch_1_as_the_closed_form() -> None:
 
 
 def test_scales_are_added_and_orthogonal_lines_keep_everything() -> None:
-    one, other = stack_of("relu", 5, 8, 3), stack_of("relu", 5, 8, 3, sigma_w2=np.full(5, 1.0), mean_square=4.0)
+    one, other = stack_of("relu", 5, 8, 3), stack_of("relu", 5, 8, 3, sigma_w2=(1.0,) * 5, mean_square=4.0)
     a, b = simulated(one, 64), simulated(other, 64)
     np.testing.assert_allclose(
         a["activation"] - b["activation"], np.log(2) * np.arange(1, 6) - np.log(4) + 0 * a["activation"]
     )
     np.testing.assert_allclose(a["gradient"] - b["gradient"], np.log(2) * np.arange(4, -1, -1) + 0 * a["gradient"])
-    line = simulated(stack_of("identity", 5, 8, 3, law="orthogonal", sigma_w2=np.ones(5)), 64)
+    line = simulated(stack_of("identity", 5, 8, 3, law="orthogonal", sigma_w2=(1.0,) * 5), 64)
     assert all(np.ptp(logs, axis=1).max() < 1e-9 for logs in line.values())
 
 

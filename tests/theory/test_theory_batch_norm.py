@@ -117,8 +117,8 @@ def test_eps_counts_where_samples_are_few() -> None:
 
 
 @pytest.mark.parametrize(("arguments", "says"), [
-    ({"batch": 3}, "batch: 3 is not a whole number of at least 4"),
-    ({"batch": float("inf")}, "batch: inf is not a whole number"),
+    ({"batch": 3}, "batch: 3 is not an integer of at least 4"),
+    ({"batch": float("inf")}, "batch: inf is not an integer"),
     ({"eps": -1e-5}, "eps: -1e-05 is not a finite number of at least 0"),
     ({"sigma_w2": 0}, "sigma_w2: 0 is not a finite number above 0"),
     ({"act": "rleu"}, "act: unknown activation 'rleu'; did you mean 'relu'?"),

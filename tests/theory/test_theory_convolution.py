@@ -90,7 +90,7 @@ def test_against_nets() -> None:
     ({"padding": "zeros"}, "padding: unknown padding 'zeros'; did you mean 'zero'?"),
     ({"size": 3, "kernel": 5}, "kernel: 5 taps are more than 3 positions"),
     ({"size": 300}, "size: 300^2 positions are more than 65536"),
-    ({"dims": 0}, "dims: 0 is not a whole number of at least 1"),
+    ({"dims": 0}, "dims: 0 is not an integer of at least 1"),
     ({"dims": 10**9}, "dims: 1000000000 axes are more than 3"),
     ({"q0": float("inf")}, "q0: inf is not a finite number above 0"),
 ])  # fmt: skip

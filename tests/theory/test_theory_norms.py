@@ -89,8 +89,8 @@ def test_against_nets(arguments: dict) -> None:
 
 @pytest.mark.parametrize(("arguments", "says"), [
     ({"norm": "lyer"}, "norm: unknown norm 'lyer'; did you mean 'layer'?"),
-    ({"norm": "batch", "batch": 2}, "batch: 2 is not a whole number of at least 4"),
-    ({"norm": "group", "group_size": 3}, "group_size: 3 is not a whole number of at least 4"),
+    ({"norm": "batch", "batch": 2}, "batch: 2 is not an integer of at least 4"),
+    ({"norm": "group", "group_size": 3}, "group_size: 3 is not an integer of at least 4"),
     ({"eps": float("nan")}, "eps: nan is not a finite number"),
 ])  # fmt: skip
 def test_refused(arguments: dict, says: str) -> None:

@@ -93,7 +93,7 @@ def test_one_matrix_used_again() -> None:
 
 def test_refused() -> None:
     for arguments, says in (
-        ({"depth": 0}, "depth: 0 is not a whole number"),
+        ({"depth": 0}, "depth: 0 is not an integer"),
         ({"depth": 3, "sigma_w2": 0}, "sigma_w2: 0 is not a finite number above 0"),
         ({"depth": 3, "q": -1}, "q: -1 is not a number from"),
         ({"depth": 3, "act": lambda x: 0 * x}, "is constant over"),

@@ -234,10 +234,10 @@ def test_a_net_is_the_same_in_any_company() -> None:
 
 
 @pytest.mark.parametrize(("arguments", "says"), [
-    ({"branch_layers": 3}, "branch_layers: 3 is not a whole number from 1 to 2"),
+    ({"branch_layers": 3}, "branch_layers: 3 is not an integer from 1 to 2"),
     ({"order": "psot"}, "order: unknown order 'psot'; did you mean 'post'?"),
     ({"norm": "bacth"}, "norm: unknown norm 'bacth'; did you mean 'batch'?"),
-    ({"norm": "batch", "batch": 3}, "batch: 3 is not a whole number of at least 4"),
+    ({"norm": "batch", "batch": 3}, "batch: 3 is not an integer of at least 4"),
     ({"norm": "rms", "group_size": 4}, "group_size: rms norm has no groups"),
     ({"norm": "layer", "norm_position": "before"}, "norm_position: unknown position 'before'"),
     ({"norm": "layer", "eps": -1}, "eps: -1 is not a finite number of at least 0"),
@@ -245,7 +245,7 @@ def test_a_net_is_the_same_in_any_company() -> None:
     ({"branch_scale": float("nan")}, "branch_scale: nan is not a finite number"),
     ({"branch_scale": [1.0, 2.0]}, "branch_scale: 2 values for 50 layers"),
     ({"sigma_v2": -1}, "sigma_v2: -1 is not a finite number of at least 0"),
-    ({"width": 0}, "width: 0 is not a whole number of at least 1"),
+    ({"width": 0}, "width: 0 is not an integer of at least 1"),
 ])  # fmt: skip
 def test_refused(arguments: dict, says: str) -> None:
     with pytest.raises(InvalidArgumentError) as caught:

@@ -139,8 +139,8 @@ def test_no_signal() -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"depth": 0}, "depth: 0 is not a whole number of at least 1"),
-        ({"depth": 2.5}, "depth: 2.5 is not a whole number"),
+        ({"depth": 0}, "depth: 0 is not an integer of at least 1"),
+        ({"depth": 2.5}, "depth: 2.5 is not an integer"),
         ({"q0": 0}, "q0: 0 is not a finite number above 0"),
         ({"c0": 1.1}, "c0: 1.1 is not a number from -1 to 1"),
         ({"sigma_w2": [1, 2]}, "sigma_w2: 2 values for 50 layers"),

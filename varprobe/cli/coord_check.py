@@ -68,13 +68,10 @@ def check(arguments: list[str], options: dict[str, Any], progress: TerminalProgr
 
     folder = None if options["out"] is None else folder_of(options["out"], "out")
     path = None if options["save"] is None else file_of(options["save"], "", "coord-check")
-    if folder:
-        asked = {name: options[name] for name in ("factory", *ASKED) if options[name] is not None}
-        with model_folder(folder, "coord_check", {"command": "coord-check", **asked}) as save:
-            ds = measured(options, "factory", progress)
-            save(ds)
-    else:
+    asked = {name: options[name] for name in ("factory", *ASKED) if options[name] is not None}
+    with model_folder(folder, "coord_check", {"command": "coord-check", **asked}) as save:
         ds = measured(options, "factory", progress)
+        save(ds)
     figure = draw_usual(ds, [path], arguments) if path else f"varprobe plot {shlex.quote(str(folder))}"
     diagnosis = diagnose(ds)
     if options["json"]:

@@ -67,13 +67,10 @@ def probed(factory: str, options: dict[str, Any], progress: TerminalProgress, st
     from varprobe.storage.paths import folder_of
 
     folder = folder_of(options["out"], "out") if options["out"] is not None else None
-    if folder:
-        asked = {"factory": factory, **{name: options[name] for name in ("data", "seeds", "step_size")}}
-        with model_folder(folder, "probe", asked) as save:
-            ds = measured(factory, options, "factory")
-            save(ds)
-    else:
+    asked = {"factory": factory, **{name: options[name] for name in ("data", "seeds", "step_size")}}
+    with model_folder(folder, "probe", asked) as save:
         ds = measured(factory, options, "factory")
+        save(ds)
     diagnosis = stricter(diagnose(ds)) if options["strict"] else diagnose(ds)
     if options["json"]:
         from varprobe.cli.report_json import print_json

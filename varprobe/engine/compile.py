@@ -99,7 +99,7 @@ class Worker:
         return jax.device_put(np.zeros((self.size, *like.shape), like.dtype), self.sharding, may_alias=False)
 
     def compiled(self, group: AnyGroup) -> Executable:
-        """The program of a group; compiled once, whoever asks first."""
+        """The program of a group, compiled the first time that it is needed."""
         key = group.program, tuple(device.id for device in self.devices)
         with compiling[key], jax.enable_x64(group.program.dtype == "float64"):
             if key not in programs:

@@ -5,7 +5,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
-from varprobe.errors import InvalidArgumentError, brief
+from varprobe.errors import InvalidArgumentError, short_repr
 from varprobe.model.reading import MARK
 
 __all__ = ["mark"]
@@ -24,5 +24,5 @@ def mark(name: str, x: Any) -> Any:
     if not isinstance(name, str) or not name.strip():
         raise InvalidArgumentError(f"{name!r} is no name of a site", "name")
     if not hasattr(x, "dtype") or not jnp.issubdtype(x.dtype, jnp.floating):
-        raise InvalidArgumentError(f"{brief(x)} is not an array of floats", "x")
+        raise InvalidArgumentError(f"{short_repr(x)} is not an array of floats", "x")
     return checkpoint_name(x, MARK + name)

@@ -18,14 +18,14 @@ __all__ = ["model_folder"]
 
 
 @contextlib.contextmanager
-def model_folder(folder: Path, kind: str, spec: dict[str, Any]) -> Iterator[Callable[[xr.Dataset], None]]:
+def model_folder(folder: Path | None, kind: str, spec: dict[str, Any]) -> Iterator[Callable[[xr.Dataset], None]]:
     """Take a folder for the run of a model; the function that is yielded writes its dataset.
 
     Nothing is known of the user's code, so every run computes all of it again. Until that is done the folder keeps the
     results of the run before.
 
     Args:
-        folder: where it is, or will be.
+        folder: where it is, or will be; None keeps nothing.
         kind: "probe" or "coord_check".
         spec: what was asked for, as JSON can hold it.
 
@@ -33,6 +33,9 @@ def model_folder(folder: Path, kind: str, spec: dict[str, Any]) -> Iterator[Call
         InvalidArgumentError: the folder holds another run, is in use, or cannot be written.
         MachineError: the disk refuses.
     """
+    if folder is None:
+        yield lambda ds: None
+        return
     held = RunFolder.find(folder, kind, spec, Record.of, Unwatched().note)
     record = Record(
         kind=kind,

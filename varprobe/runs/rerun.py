@@ -24,7 +24,7 @@ from varprobe.storage.paths import folder_of, require_writable
 from varprobe.storage.progress import Progress
 from varprobe.storage.provenance import ROUNDING, machine
 from varprobe.storage.records import Record, required_values
-from varprobe.storage.run_folder import make_folder, read_or_refuse, remove_empty, remove_run
+from varprobe.storage.run_folder import make_folder, read_or_refuse, refusing, remove_empty, remove_run
 from varprobe.storage.temporaries import is_temporary, temporary_file
 from varprobe.sweeps.record import versions
 
@@ -154,16 +154,16 @@ def marking(again: Path) -> Iterator[None]:
 
     Raises:
         InvalidArgumentError: it cannot be written.
+        MachineError: the disk is full.
     """
     made: list[Path] = []
     try:
-        require_writable(again)
-        made = make_folder(again)
-        with temporary_file(again / MARK):
+        with contextlib.ExitStack() as mark:
+            with refusing(again):
+                require_writable(again)
+                made = make_folder(again)
+                mark.enter_context(temporary_file(again / MARK))
             yield
-    except OSError as error:
-        text = f"cannot write to {again}: {error.strerror or error}"
-        raise InvalidArgumentError(text, "out") from error
     finally:
         remove_empty(made or [again])
 

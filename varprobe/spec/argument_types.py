@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar, cast
 
-from varprobe.errors import InvalidArgumentError, brief
+from varprobe.errors import InvalidArgumentError, short_repr
 from varprobe.spec.arguments import yes_or_no
 
 __all__ = ["checks_types"]
@@ -17,20 +17,20 @@ R = TypeVar("R")
 def require_progress(option: str, value: Any) -> None:
     """Refuse what cannot be shown progress."""
     if value is not None and not all(callable(getattr(value, name, None)) for name in ("start", "advance", "note")):
-        raise InvalidArgumentError(f"{brief(value)} has no methods start, advance and note", option)
+        raise InvalidArgumentError(f"{short_repr(value)} has no methods start, advance and note", option)
 
 
 def require_labels(option: str, value: Any) -> None:
     """Refuse what does not map names to labels."""
     if value is None or (isinstance(value, Mapping) and all(isinstance(x, str) for x in (*value, *value.values()))):
         return
-    raise InvalidArgumentError(f'{brief(value)} does not map names to labels, as {{"he_normal": "He"}}', option)
+    raise InvalidArgumentError(f'{short_repr(value)} does not map names to labels, as {{"he_normal": "He"}}', option)
 
 
 def require_callable(option: str, value: Any) -> None:
-    """Refuse what is no function."""
+    """Refuse what is not a function."""
     if not callable(value):
-        raise InvalidArgumentError(f"{brief(value)} is not a function", option)
+        raise InvalidArgumentError(f"{short_repr(value)} is not a function", option)
 
 
 def require_axes(option: str, value: Any) -> None:
@@ -38,7 +38,7 @@ def require_axes(option: str, value: Any) -> None:
     from matplotlib.axes import Axes
 
     if value is not None and (not isinstance(value, Axes) or value.name != "rectilinear"):
-        text = f"{brief(value)} is no pair of axes of matplotlib's, such as pyplot.subplots()[1]"
+        text = f"{short_repr(value)} is not a pair of matplotlib axes, such as pyplot.subplots()[1]"
         raise InvalidArgumentError(text, option)
 
 
@@ -65,7 +65,7 @@ def checks_types(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        given = signature.bind(*args, **kwargs).arguments
+        given = signature.bind(*args, **kwargs).arguments if checks else {}
         for name, check in checks.items():
             if name in given:
                 check(name, given[name])

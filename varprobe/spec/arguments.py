@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from varprobe.errors import InvalidArgumentError, brief, did_you_mean
+from varprobe.errors import InvalidArgumentError, did_you_mean, short_repr
 from varprobe.spec.calls import Call, parse_calls, parse_numbers, split_items
 from varprobe.spec.expressions import number_text
 from varprobe.spec.serialize import MOST_NESTED
@@ -20,20 +20,22 @@ MOST_ITEMS = 100_000
 """Values of a list that an argument may have."""
 
 
-QUOTES = "'\""
+def word(option: str, value: Any, allowed: Sequence[str], what: str = "value") -> str:
+    """The value, which must be one of a few words; `what` it is, for the message.
 
-
-def word(option: str, value: Any, allowed: Sequence[str]) -> None:
-    """Refuse a value that is not one of a few words."""
-    if not isinstance(value, str) or value not in allowed:
-        text = repr(value) if isinstance(value, str) else brief(value)
-        raise InvalidArgumentError(f"unknown value {text}{did_you_mean(text.strip(QUOTES), allowed)}", option)
+    Raises:
+        InvalidArgumentError: it is something else; the message has the nearest word.
+    """
+    if isinstance(value, str) and value in allowed:
+        return value
+    near, text = (value, repr(value)) if isinstance(value, str) else (short_repr(value),) * 2
+    raise InvalidArgumentError(f"unknown {what} {text}{did_you_mean(near, allowed)}", option)
 
 
 def yes_or_no(option: str, value: Any) -> None:
     """Refuse what is neither true nor false."""
     if not isinstance(value, bool | np.bool_):
-        raise InvalidArgumentError(f"{brief(value)} is neither True nor False", option)
+        raise InvalidArgumentError(f"{short_repr(value)} is neither True nor False", option)
 
 
 def numbers(option: str, value: Any, low: float, high: float | None = None, integer: bool = True) -> list[Any]:
@@ -60,7 +62,7 @@ def single(option: str, value: Any, low: int, high: int | None = None, integer: 
     """One number within bounds."""
     found = numbers(option, value, low, high, integer)
     if len(found) != 1:
-        raise InvalidArgumentError(f"takes one number, got {brief(value)}", option)
+        raise InvalidArgumentError(f"takes one number, got {short_repr(value)}", option)
     return found[0]
 
 
@@ -89,7 +91,7 @@ def parts_of(value: Any) -> list[Any]:
     try:
         found = list(islice(value, MOST_ITEMS + 1))
     except Exception as error:
-        raise InvalidArgumentError(f"takes names or functions, got {brief(value)}") from error
+        raise InvalidArgumentError(f"takes names or functions, got {short_repr(value)}") from error
     if len(found) > MOST_ITEMS:
         raise InvalidArgumentError(f"takes at most {MOST_ITEMS} values")
     return found
@@ -113,7 +115,7 @@ def items(value: Any, depth: int = 0) -> Iterator[Any]:
         for item in parts_of(value):
             yield from items(item, depth + 1)
     else:
-        raise InvalidArgumentError(f"takes names or functions, got {brief(value)}")
+        raise InvalidArgumentError(f"takes names or functions, got {short_repr(value)}")
 
 
 def resolved(option: str, wanted: list[Any], resolve: Callable[..., Any]) -> list[Any]:
@@ -127,10 +129,7 @@ def resolved(option: str, wanted: list[Any], resolve: Callable[..., Any]) -> lis
         if isinstance(item, Call) and looks_like_code(item.name):
             raise InvalidArgumentError(f"{item.name!r} is not of the form FILE.py:NAME or PKG.MOD:NAME", option)
         label, item = item if isinstance(item, tuple) else (None, item)
-        try:
-            one = named(option, partial(resolve, item, label=label))
-        except SystemExit as error:
-            raise InvalidArgumentError(f"{item} ends the program when it is called (SystemExit)", option) from error
+        one = named(option, partial(resolve, item, label=label))
         other = found.setdefault(one.name, one)
         if other != one and (one.digest is None or one.digest != other.digest):
             raise InvalidArgumentError(

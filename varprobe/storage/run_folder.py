@@ -39,7 +39,7 @@ from varprobe.storage.records import (
 from varprobe.storage.tasks import PARTS, TaskFile, TaskStore
 from varprobe.storage.temporaries import is_temporary, remove_dead
 
-__all__ = ["RunFolder", "make_folder", "read_or_refuse", "remove_empty", "remove_run"]
+__all__ = ["RunFolder", "make_folder", "read_or_refuse", "refusing", "remove_empty", "remove_run"]
 
 LATE, PAUSE = 60.0, 0.2
 """Seconds until a file of another machine is given up, and between two looks."""
@@ -106,7 +106,7 @@ class RunFolder(TaskStore, Generic[R]):
         made: list[Path] = []
         new, ours = self.record is None, Claims(self.folder / LOCKS)
         try:
-            with self.refusing():
+            with refusing(self.folder):
                 made += make_folder(self.folder)
                 with ours.starting():
                     self.take(record, ours)
@@ -132,15 +132,6 @@ class RunFolder(TaskStore, Generic[R]):
     def remove_temporaries(self) -> None:
         """Remove the temporary files of dead processes."""
         remove_dead([self.folder, *(self.folder / part for part in PARTS)])
-
-    @contextlib.contextmanager
-    def refusing(self) -> Iterator[None]:
-        """Turn an error of the disk into one that says what cannot be written."""
-        try:
-            yield
-        except OSError as error:
-            text = f"cannot write to {self.folder}: {error.strerror or error}"
-            raise MachineError(text) if error.errno in DISK else InvalidArgumentError(text, "out") from error
 
     def take(self, record: R, ours: Claims) -> None:
         """Write the record, unless another process has written that of another run meanwhile."""
@@ -218,6 +209,16 @@ def read_or_refuse(folder: Path, read: Callable[[dict[str, Any]], R], values: di
         raise InvalidArgumentError(
             f"{folder} is not a run that varprobe wrote: its {name} is another program's, or damaged", option
         ) from error
+
+
+@contextlib.contextmanager
+def refusing(folder: Path) -> Iterator[None]:
+    """Turn an error of the disk into one that says that a folder cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        text = f"cannot write to {folder}: {error.strerror or error}"
+        raise MachineError(text) if error.errno in DISK else InvalidArgumentError(text, "out") from error
 
 
 def make_folder(folder: Path) -> list[Path]:

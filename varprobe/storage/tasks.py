@@ -5,7 +5,7 @@ A task is one seed of some configurations: a cell of a sweep, a probe, or the tr
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +14,24 @@ import numpy as np
 from varprobe.storage.checksums import DamagedError, sealed_archive, unsealed_archive
 from varprobe.storage.files import checked, put, writing
 
-__all__ = ["PARTS", "Table", "TaskFile", "TaskStore", "load_task", "read_archive", "read_task", "save_task"]
+__all__ = [
+    "PARTS",
+    "Shapes",
+    "Table",
+    "TaskFile",
+    "TaskStore",
+    "any_shape",
+    "load_task",
+    "read_archive",
+    "read_task",
+    "save_task",
+]
 
 Table = dict[str, np.ndarray]
 """Variable -> float64, the first axis the configurations of the task."""
+
+Shapes = dict[str, tuple[int, ...]]
+"""Variable -> its shape in a file."""
 
 PARTS = {"cells": ("cell",), "probes": ("pairs", "batch", "jacobian"), "training": ("training",)}
 """Folder of a run -> kinds of tasks whose files it holds."""
@@ -95,7 +109,7 @@ def read_task(
     return task, table
 
 
-def load_task(folder: Path, task: TaskFile, variables: dict[str, tuple[int, ...]] | None = None) -> Table:
+def load_task(folder: Path, task: TaskFile, variables: Shapes | None = None) -> Table:
     """The numbers of a finished task.
 
     Args:
@@ -118,6 +132,10 @@ def load_task(folder: Path, task: TaskFile, variables: dict[str, tuple[int, ...]
     return table
 
 
+def any_shape(task: TaskFile) -> None:
+    """No expectation of the variables of a file."""
+
+
 @dataclass
 class TaskStore:
     """The finished tasks of a run folder.
@@ -134,7 +152,16 @@ class TaskStore:
         """Whether the file of a task is there."""
         return os.path.lexists(task.path(self.folder))
 
-    def load(self, task: TaskFile, variables: dict[str, tuple[int, ...]] | None = None) -> Table | None:
+    def holds(self, tasks: Iterable[TaskFile], variables: Callable[..., Shapes | None] = any_shape) -> bool:
+        """Whether the files of all these tasks are there and intact. A damaged one is noted when it is loaded."""
+        try:
+            for task in tasks:
+                load_task(self.folder, task, variables(task))
+        except DamagedError:
+            return False
+        return True
+
+    def load(self, task: TaskFile, variables: Shapes | None = None) -> Table | None:
         """The numbers of a task, or None if they have to be computed. A damaged file is removed."""
         if not self.has(task):
             return None

@@ -25,7 +25,7 @@ __all__ = ["held", "is_temporary", "remove_dead", "temporary_file"]
 
 NAME = re.compile(r"\..+\.[0-9a-f]{1,8}\.varprobe\.tmp")
 TOO_OLD = 3600.0
-"""Seconds after which a temporary file is removed where there are no locks."""
+"""Age in seconds from which a temporary file is removed if the file system has no locks."""
 MOST_SLOTS = 64
 """Temporary names that are tried for one file before a random one is taken."""
 

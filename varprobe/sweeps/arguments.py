@@ -55,7 +55,7 @@ class Argument(NamedTuple):
     Attributes:
         default: if it is None, the summary says what is used.
         summary: for the help of the command line.
-        metavar: what stands for a value there; empty for a flag.
+        metavar: the name of the value in that help; empty for a flag.
     """
 
     default: Any

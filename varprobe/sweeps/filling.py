@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 from varprobe.storage.locks import Claims
 from varprobe.storage.run_folder import RunFolder
-from varprobe.storage.tasks import Table, TaskFile
+from varprobe.storage.tasks import Shapes, Table, any_shape
 from varprobe.sweeps.queue import Queue, Task
 
 __all__ = ["Execute", "Filling"]
@@ -15,10 +15,6 @@ T = TypeVar("T", bound=Task)
 
 Execute = Callable[["Queue[T]", Path | None], Iterator[tuple[T, Table | None]]]
 """Computes the tasks of a queue. It is given a run folder, into which workers may write; then a table is None."""
-
-
-def any_shape(file: TaskFile) -> None:
-    """No expectation of the variables of a file."""
 
 
 class Filling(Generic[T]):
@@ -30,7 +26,7 @@ class Filling(Generic[T]):
         claims: Claims,
         enter: Callable[[T, Table], object],
         advance: Callable[[int], object],
-        variables: Callable[..., dict[str, tuple[int, ...]] | None] = any_shape,
+        variables: Callable[..., Shapes | None] = any_shape,
         group: Callable[[T], int] = id,
     ) -> None:
         """What is filled.

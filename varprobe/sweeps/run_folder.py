@@ -5,11 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
-from varprobe.storage.checksums import DamagedError
 from varprobe.storage.paths import folder_of
 from varprobe.storage.reading import Note, Reader
 from varprobe.storage.run_folder import RunFolder
-from varprobe.storage.tasks import load_task
 from varprobe.sweeps.folders import stored
 from varprobe.sweeps.record import NAME, SweepRecord, changes
 
@@ -37,10 +35,7 @@ def finished(held: SweepFolder, request: "Request", versions: dict[str, Any]) ->
     if changed := changes(held.record, request, versions):
         held.note(f"{held.folder}: {changed} changed since this run began; it is computed again")
         return None
-    try:
-        for cell in held.record.cells:
-            load_task(held.folder, cell, held.record.variables(cell))
-    except DamagedError:  # the note on it is made when the cell is loaded
+    if not held.holds(held.record.cells, held.record.variables):
         return None
     ds = stored(held.folder, held.record, Reader(note=held.note))
     if ds is not None and not (held.folder / "results.csv").exists():

@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from varprobe.errors import InvalidArgumentError, brief, did_you_mean
+from varprobe.errors import InvalidArgumentError, short_repr
 
-__all__ = ["MOST_LAYERS", "choice", "number", "numbers", "per_layer", "whole"]
+__all__ = ["MOST_LAYERS", "number", "numbers", "per_layer", "whole"]
 
-QUOTES = "'\""
 MOST, MOST_LAYERS = 10**12, 10**7
 """Of an integer, and of a depth, for which every layer is kept."""
 
@@ -26,7 +25,7 @@ def number(option: str, value: Any, low: float = -math.inf, high: float = math.i
     except (TypeError, ValueError, OverflowError):
         found = math.nan
     if not math.isfinite(found) or not low <= found <= high or (above and found == low):
-        raise InvalidArgumentError(f"{brief(value)} is not {allowed(low, high, above)}", option)
+        raise InvalidArgumentError(f"{short_repr(value)} is not {allowed(low, high, above)}", option)
     return found
 
 
@@ -46,22 +45,10 @@ def whole(option: str, value: Any, low: int, high: int = MOST) -> int:
     except InvalidArgumentError:
         found = math.nan
     if math.isnan(found) or found != int(found):
-        raise InvalidArgumentError(f"{brief(value)} is not a whole number of at least {low}", option)
+        raise InvalidArgumentError(f"{short_repr(value)} is not an integer of at least {low}", option)
     if found > high:
-        raise InvalidArgumentError(f"{brief(value)} is not a whole number from {low} to {high}", option)
+        raise InvalidArgumentError(f"{short_repr(value)} is not an integer from {low} to {high}", option)
     return int(found)
-
-
-def choice(option: str, value: Any, words: Sequence[str], what: str = "") -> str:
-    """One of some words.
-
-    Raises:
-        InvalidArgumentError: it is something else; the message has the nearest one.
-    """
-    if isinstance(value, str) and value in words:
-        return value
-    text = repr(value) if isinstance(value, str) else brief(value)
-    raise InvalidArgumentError(f"unknown {what or option} {text}{did_you_mean(text.strip(QUOTES), words)}", option)
 
 
 def numbers(option: str, value: Any, low: float = -math.inf, above: bool = False) -> np.ndarray:

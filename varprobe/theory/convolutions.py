@@ -15,7 +15,8 @@ from jaxtyping import Float
 
 from varprobe.errors import InvalidArgumentError
 from varprobe.spec.argument_types import checks_types
-from varprobe.theory.checks import MOST_LAYERS, choice, number, per_layer, whole
+from varprobe.spec.arguments import word
+from varprobe.theory.checks import MOST_LAYERS, number, per_layer, whole
 from varprobe.theory.elementwise import ActivationLike, activation
 from varprobe.theory.residuals import fitted_factor
 from varprobe.theory.sources import Source
@@ -93,7 +94,7 @@ def convolution(
         InvalidArgumentError: a value is out of range, or the activation has no finite averages where the signal leads.
     """
     phi, depth = activation(act), whole("depth", depth, 1, MOST_LAYERS)
-    padding = choice("padding", padding, tuple(PADDINGS))
+    padding = word("padding", padding, tuple(PADDINGS), "padding")
     image = Image(whole("size", size, 1), whole("kernel", kernel, 1), whole("dims", dims, 1), padding)
     if image.dims > MOST_DIMS:
         raise InvalidArgumentError(f"{dims} axes are more than {MOST_DIMS}", "dims")

@@ -19,7 +19,8 @@ from varprobe.errors import InvalidArgumentError
 from varprobe.nets.activations import Activation, behavior
 from varprobe.nets.initializers import Initializer
 from varprobe.spec.argument_types import checks_types
-from varprobe.theory.checks import MOST_LAYERS, choice, number, numbers, whole
+from varprobe.spec.arguments import word
+from varprobe.theory.checks import MOST_LAYERS, number, numbers, whole
 from varprobe.theory.elementwise import ActivationLike, activation
 from varprobe.theory.expectations import gain
 from varprobe.theory.sigmas import given, resolved_initializer, variance_of
@@ -127,7 +128,7 @@ def finite_width(
     phi = activation(act)
     depth, batch = whole("depth", depth, 1, MOST_LAYERS), whole("batch", batch, 1)
     q0, c0 = number("q0", q0, 0.0, above=True), number("c0", c0, -1.0, 1.0)
-    choice("quantity", quantity, ("activation", "gradient"))
+    word("quantity", quantity, ("activation", "gradient"), "quantity")
     widths = numbers("width", width, 1.0)
     if not np.ndim(width):
         widths = np.full(depth + 1, widths[0])

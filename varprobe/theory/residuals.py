@@ -7,9 +7,10 @@ import numpy as np
 from jaxtyping import Float
 
 from varprobe.spec.argument_types import checks_types
+from varprobe.spec.arguments import word
 from varprobe.theory.block_spreads import Spread, spread_of_stream
 from varprobe.theory.blocks import Blocks, Shape, pass_blocks
-from varprobe.theory.checks import MOST_LAYERS, choice, number, per_layer, whole
+from varprobe.theory.checks import MOST_LAYERS, number, per_layer, whole
 from varprobe.theory.elementwise import ActivationLike, activation
 from varprobe.theory.sources import Source
 from varprobe.theory.trajectories import Inputs
@@ -121,7 +122,7 @@ def residual(
     """
     phi, depth, batch = activation(act), whole("depth", depth, 1, MOST_LAYERS), whole("batch", batch, 1)
     branch_layers = whole("branch_layers", branch_layers, 1, 2)
-    choice("order", order, tuple(ORDERS))
+    word("order", order, tuple(ORDERS), "order")
     shape = Shape(branch_layers, order, True, checked_norm(norm, norm_position, eps, batch, group_size), batch)
     given = {"sigma_w2": sigma_w2, "sigma_v2": sigma_v2, "sigma_b2": sigma_b2}
     variances = [per_layer(name, value, depth, 0.0)[None] for name, value in given.items()]

@@ -29,14 +29,14 @@ TOGETHER = 64
 """Draws that are held at a time."""
 
 JITTER = 1e-12
-
+"""Of the mean diagonal of a Gram matrix, added to it."""
 
 GROUP, COVERAGE, SHIFT = 4, 0.91, 0.4
 """Seeds of a simulated group; coverage of its 95% intervals, and mean of its t, beyond which z-scores mean nothing."""
 
 
 class Stack(NamedTuple):
-    """A plain stack: its activation, law of the weights, and arrays over layers 1 to L.
+    """A plain stack: its activation, law of the weights, and numbers of layers 1 to L.
 
     Attributes:
         act: the activation.
@@ -51,9 +51,9 @@ class Stack(NamedTuple):
 
     act: Activation
     law: Literal["normal", "orthogonal"]
-    sigma_w2: np.ndarray
-    sigma_b2: np.ndarray
-    widths: np.ndarray
+    sigma_w2: tuple[float, ...]
+    sigma_b2: tuple[float, ...]
+    widths: tuple[int, ...]
     batch: int
     mean_square: float
     cosine: float
@@ -65,7 +65,7 @@ def draws_for(stack: Stack) -> int:
         return 0
     if stack.law == "orthogonal" and 2 * stack.batch > stack.widths[0]:
         return 0
-    found = int(OPERATIONS / (2 * stack.batch * stack.widths.sum()))
+    found = int(OPERATIONS / (2 * stack.batch * sum(stack.widths)))
     return min(found, MOST) if found >= FEWEST else 0
 
 
@@ -78,12 +78,12 @@ def simulated(stack: Stack, draws: int) -> dict[str, np.ndarray]:
     Raises:
         InvalidArgumentError: signals leave the range of float64 on the way.
     """
-    scales = np.log(stack.sigma_w2)
-    if behavior(stack.act).homogeneous and not stack.sigma_b2.any():
-        one = remembered(unscaled(stack), draws)
+    if behavior(stack.act).homogeneous and not any(stack.sigma_b2):
+        scales = np.log(stack.sigma_w2)
+        one = remembered(stack._replace(sigma_w2=(1.0,) * scales.size, mean_square=1.0), draws)
         below, above = np.cumsum(scales) + np.log(stack.mean_square), np.cumsum(scales[::-1])[::-1] - scales
         return {"activation": one["activation"] + below, "gradient": one["gradient"] + above}
-    return remembered(key_of(stack), draws)
+    return remembered(stack, draws)
 
 
 def has_intervals(logs: np.ndarray) -> bool:
@@ -97,32 +97,15 @@ def has_intervals(logs: np.ndarray) -> bool:
     return bool(inside.mean() >= COVERAGE and abs(t.mean()) <= SHIFT)
 
 
-Key = tuple[Activation, str, bytes, bytes, bytes, int, float, float]
-
-
-def key_of(stack: Stack) -> Key:
-    """The stack as what can be looked up."""
-    arrays = (np.asarray(a, float).tobytes() for a in (stack.sigma_w2, stack.sigma_b2, stack.widths))
-    return (stack.act, stack.law, *arrays, stack.batch, stack.mean_square, stack.cosine)  # type: ignore[return-value]
-
-
-def unscaled(stack: Stack) -> Key:
-    """The key of the stack with weights and input of variance 1."""
-    return key_of(stack._replace(sigma_w2=np.ones_like(stack.sigma_w2), mean_square=1.0))
-
-
 @lru_cache(maxsize=64)
-def remembered(key: Key, draws: int) -> dict[str, np.ndarray]:
+def remembered(stack: Stack, draws: int) -> dict[str, np.ndarray]:
     """`simulated`, kept: configurations of a sweep often ask for the same."""
-    act, law, *arrays, batch, mean_square, cosine = key
-    sigma_w2, sigma_b2, widths = (np.frombuffer(a) for a in arrays)  # type: ignore[arg-type]
-    stack = Stack(act, law, sigma_w2, sigma_b2, widths, batch, mean_square, cosine)  # type: ignore[arg-type]
     random = np.random.default_rng(0)
     try:
         with np.errstate(all="ignore"):
             parts = [one_part(stack, min(TOGETHER, draws - at), random) for at in range(0, draws, TOGETHER)]
     except np.linalg.LinAlgError as error:
-        raise InvalidArgumentError(f"{act.name} leaves the range of float64") from error
+        raise InvalidArgumentError(f"{stack.act.name} leaves the range of float64") from error
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -154,7 +137,7 @@ class Rows(NamedTuple):
 
 def first_batch(stack: Stack, draws: int, random: np.random.Generator) -> np.ndarray:
     """Gaussian inputs of the mean square and the cosine, (draws, batch, n_0)."""
-    n, c = int(stack.widths[0]), min(max(stack.cosine, 0.0), 1.0)
+    n, c = stack.widths[0], min(max(stack.cosine, 0.0), 1.0)
     own, shared = random.standard_normal((draws, stack.batch, n)), random.standard_normal((draws, 1, n))
     return np.sqrt(stack.mean_square) * (np.sqrt(1 - c) * own + np.sqrt(c) * shared)
 
@@ -166,7 +149,7 @@ def forward(stack: Stack, at: int, h: np.ndarray, random: np.random.Generator) -
         ones = np.full((*h.shape[:2], 1), np.sqrt(stack.sigma_b2[at]))
         wide = np.concatenate([wide, ones], axis=2)
     lower = factor(wide)
-    units = random.standard_normal((*h.shape[:2], int(stack.widths[at + 1])))
+    units = random.standard_normal((*h.shape[:2], stack.widths[at + 1]))
     if stack.law == "orthogonal":
         units = solved(factor(units), units)
     z = lower @ units
@@ -187,7 +170,7 @@ def previous(
         rest = factor(unseen) @ solved(factor(rest), rest)
     else:
         rest, scale = factor(delta) @ rest, np.sqrt(stack.sigma_w2[at] / stack.widths[at])
-    return scale * (known @ frame + rest)[:, :, : int(stack.widths[at])]
+    return scale * (known @ frame + rest)[:, :, : stack.widths[at]]
 
 
 def factor(rows: np.ndarray) -> np.ndarray:

@@ -8,7 +8,8 @@ from jaxtyping import Float
 
 from varprobe.errors import InvalidArgumentError
 from varprobe.spec.argument_types import checks_types
-from varprobe.theory.checks import MOST_LAYERS, choice, number, per_layer, whole
+from varprobe.spec.arguments import word
+from varprobe.theory.checks import MOST_LAYERS, number, per_layer, whole
 from varprobe.theory.elementwise import ActivationLike, activation
 from varprobe.theory.residuals import fitted_factor
 from varprobe.theory.token_streams import Matrices, TokenShape, pass_tokens
@@ -98,7 +99,7 @@ def transformer(
         InvalidArgumentError: a value is out of range, or the activation has no finite averages where the signal leads.
     """
     phi, depth, count = activation(act), whole("depth", depth, 1, MOST_LAYERS), whole("tokens", tokens, 1)
-    choice("norm", norm, tuple(NORMS))
+    word("norm", norm, tuple(NORMS), "norm")
     if count > MOST_TOKENS:
         raise InvalidArgumentError(f"{tokens} tokens are more than {MOST_TOKENS}", "tokens")
     lowest = -1 / (count - 1) if count > 1 else -1.0

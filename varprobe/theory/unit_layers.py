@@ -12,9 +12,10 @@ import numpy as np
 from jaxtyping import Float
 
 from varprobe.errors import InvalidArgumentError
+from varprobe.spec.arguments import word
 from varprobe.theory.batch_norms import normalized_batches
 from varprobe.theory.batch_samples import sampled_batches
-from varprobe.theory.checks import choice, number, whole
+from varprobe.theory.checks import number, whole
 from varprobe.theory.sources import Source
 
 __all__ = ["NORMS", "Gradient", "Norm", "Signal", "UnitLayer", "checked_norm", "unit_layer"]
@@ -83,9 +84,9 @@ def checked_norm(kind: str | None, position: str, eps: float, batch: int, size: 
     Raises:
         InvalidArgumentError: unknown, or a norm of fewer than 4 samples or units.
     """
-    if kind is None or choice("norm", kind, (*NORMS, "none")) == "none":
+    if kind is None or word("norm", kind, (*NORMS, "none"), "norm") == "none":
         return None
-    choice("norm_position", position, tuple(POSITIONS), "position")
+    word("norm_position", position, tuple(POSITIONS), "position")
     if kind == "batch":
         whole("batch", batch, 4)
     if size is not None and kind not in SIZED:

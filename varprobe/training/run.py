@@ -9,7 +9,6 @@ import numpy as np
 import xarray as xr
 
 from varprobe.errors import InvalidArgumentError
-from varprobe.storage.checksums import DamagedError
 from varprobe.storage.files import load_dataset
 from varprobe.storage.kinds import kind_of
 from varprobe.storage.locks import Claims
@@ -17,7 +16,6 @@ from varprobe.storage.progress import Progress, Unwatched
 from varprobe.storage.reading import Reader, open_results
 from varprobe.storage.records import Record
 from varprobe.storage.run_folder import RunFolder
-from varprobe.storage.tasks import load_task
 from varprobe.storage.text_tables import csv_of_rows
 from varprobe.sweeps.assemble import skeleton, variable_names
 from varprobe.sweeps.filling import Filling
@@ -79,12 +77,11 @@ def finished(held: RunFolder[Record], record: Record, training: Training) -> xr.
     """What the folder holds, if it is all of this training run, and intact."""
     if held.record is None or held.record.identity != record.identity or held.record.spec != record.spec:
         return None
+    if not held.holds(task.file for task in with_files(jobs_of(training), training) if task.file):
+        return None
     try:
-        for task in with_files(jobs_of(training), training):
-            if task.file:
-                load_task(held.folder, task.file)
         return open_results(held.folder, vars(held.record), Reader(load_dataset))
-    except (DamagedError, InvalidArgumentError):  # damaged or unfinished: noted when it is loaded
+    except InvalidArgumentError:  # damaged or unfinished
         return None
 
 

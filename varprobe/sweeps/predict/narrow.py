@@ -60,30 +60,30 @@ def resimulate(kind: Kind, problem: Problem, row: dict[str, np.ndarray]) -> None
 
     Where a simulation takes too long, or the law of the weights is not the simulated one, no drift is left.
     """
-    shares = kind.depth / problem.widths[1:].min()
-    if shares <= WIDE and (kind.law != "orthogonal" or behavior(kind.act).homogeneous):
+    deep = kind.depth > WIDE * problem.widths[1:].min()
+    if not deep and (kind.law != "orthogonal" or behavior(kind.act).homogeneous):
         return
     stack = Stack(
         act=kind.act,
         law="orthogonal" if kind.law == "orthogonal" else "normal",
-        sigma_w2=np.exp(problem.log_w),
-        sigma_b2=np.exp(problem.log_b),
-        widths=problem.widths,
+        sigma_w2=tuple(np.exp(problem.log_w)),
+        sigma_b2=tuple(np.exp(problem.log_b)),
+        widths=tuple(map(int, problem.widths)),
         batch=kind.samples,
         mean_square=float(np.exp(problem.inputs[0])),
         cosine=problem.inputs[1],
     )
-    draws = draws_for(stack)
-    known = kind.law in ("normal", "orthogonal") or (kind.law == "independent" and problem.widths.min() >= NARROW)
-    names = [name for name in ("activation", "gradient") if f"{name}_drift" in row]
-    if draws and known:
+    known = kind.law in ("normal", "orthogonal") or (kind.law == "independent" and min(stack.widths) >= NARROW)
+    draws, logs = draws_for(stack) if known else 0, dict[str, np.ndarray]()
+    if draws:
         try:
             logs = simulated(stack, draws)
         except InvalidArgumentError:
             draws = 0
-    for name in names:
-        row[f"{name}_drift"][:] = np.nan
-        if draws and known and has_intervals(logs[name]):
-            row[f"{name}_drift"][:] = logs[name].mean(axis=0) / LN10 - row[f"{name}_log10_mean_square"]
-            row[f"{name}_std"][:] = logs[name].std(axis=0, ddof=1) / LN10
-    row["draws"][:] = draws if known else 0
+    for name in ("activation", "gradient"):
+        if f"{name}_drift" in row:
+            row[f"{name}_drift"][:] = np.nan
+            if draws and has_intervals(logs[name]):
+                row[f"{name}_drift"][:] = logs[name].mean(axis=0) / LN10 - row[f"{name}_log10_mean_square"]
+                row[f"{name}_std"][:] = logs[name].std(axis=0, ddof=1) / LN10
+    row["draws"][:] = draws
